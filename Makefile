@@ -1,0 +1,43 @@
+# Two commands are all that a fresh machine needs: make demo, make test. Both begin with make install.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYX := protocols/fix/_codec.pyx risk/_kernel.pyx
+
+.PHONY: install demo test check bench lock clean
+
+install: $(STAMP)
+
+# --no-build-isolation: what builds the kernels is pinned in the lock file too. A failed kernel is no failed install.
+$(STAMP): requirements.lock pyproject.toml $(PYX)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/margingate kernels
+	@touch $@
+
+demo: install
+	$(BIN)/margingate demo $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+	MARGINGATE_PURE=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-branch --cov-report=term --cov-fail-under=95 $(ARGS)
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: install
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock:
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra dev --extra build --generate-hashes --allow-unsafe --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --strip-extras --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build *.egg-info protocols/fix/_codec.*.so risk/_kernel.*.so

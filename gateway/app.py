@@ -1,0 +1,160 @@
+"""The composition root: sockets, timers and processes around the core, in dependency order on one page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from typing import Any, Final
+
+from gateway.clock import now_ns
+from gateway.config import Config, Venue
+from gateway.config_credentials import load_credentials
+from gateway.core import Core
+from gateway.fix_server import FixServer
+from gateway.journal import Journal, read
+from gateway.venue_client import VenueClient
+from gateway.venue_link import SessionLink
+from protocols.fix.session import Limits
+from protocols.venues.deribit import Deribit
+from protocols.venues.deribit_tables import RateLimits
+
+# Venues stamp trades with their own clock; asking again for the last minute costs one request.
+BACKFILL_MARGIN_NS: Final = 60_000_000_000
+# Cancels of a stop are given so long to leave and be answered.
+STOP_GRACE_S: Final = 2.0
+
+
+class App:
+    """A running gateway. `start`, then `stop`; or `run`, until its event is set."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        directory = config.gateway.journal_directory
+        self.journal = Journal.open(
+            directory,
+            segment_bytes=config.gateway.journal_segment_mib << 20,
+            durability=config.gateway.journal_durability,
+        )
+        self.core = Core(config, self.journal, read(directory), now_ns(), version("margingate"))
+        disconnect_rules = {s.target_comp_id: s.cancel_on_disconnect for s in config.fix.session}
+        self.server = FixServer(
+            self.core.pipeline,
+            max_connections=config.fix.max_connections,
+            max_write_buffer_bytes=config.fix.max_write_buffer_bytes,
+            limits=Limits(
+                max_message_bytes=config.fix.max_message_bytes,
+                logon_timeout_ns=config.fix.logon_timeout_s * 1_000_000_000,
+                max_queued_bytes=config.fix.max_write_buffer_bytes,
+            ),
+            cancels_on_disconnect=lambda session: disconnect_rules.get(session, True),
+        )
+        self.venues = [self._venue_client(venue) for venue in config.venue]
+        self._listener: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._began_ns = now_ns()
+
+    async def start(self) -> int:
+        """Dial the venues, listen for clients; return the port that is listened on."""
+        fix = self.config.fix
+        for venue in self.venues:
+            venue.link.recover(now_ns())
+            self._tasks.append(asyncio.create_task(venue.run()))
+        self._tasks.append(asyncio.create_task(self._revalue()))
+        loop = asyncio.get_running_loop()
+        context = _server_tls(self.config)
+        self._listener = await loop.create_server(self.server.protocol, fix.listen_host, fix.listen_port, ssl=context)
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def run(self, stop: asyncio.Event, publish: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Run until `stop` is set, publishing a snapshot at the monitor's interval."""
+        interval_s = self.config.monitor.report_interval_ms / 1000
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), interval_s)
+            except TimeoutError:
+                if publish is not None:
+                    publish(self.snapshot())
+
+    async def stop(self) -> None:
+        """Cancel what the clients want cancelled, say goodbye, close the journal."""
+        if self._listener is not None:
+            self._listener.close()
+        self.server.close()
+        await self._drained()
+        for venue in self.venues:
+            venue.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.journal.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counters, accounts and venue states as plain values."""
+        core = self.core
+        counters = core.monitor.snapshot()
+        counters["checks_configured"] = core.checks_configured
+        counters["journal_records"] = self.journal.next_sequence - 1
+        counters["recovered_records"] = core.recovered_records
+        counters["duration_s"] = (now_ns() - self._began_ns) / 1e9
+        counters["venues"] = {venue.link.venue: venue.link.state_name for venue in self.venues}
+        counters["sessions"] = sorted(self.server.logged_on)
+        counters["accounts"] = core.account_rows()
+        return counters
+
+    async def _drained(self) -> None:
+        """Wait, within a limit, until the cancels of a stop have been answered."""
+        deadline = now_ns() + int(STOP_GRACE_S * 1e9)
+        while now_ns() < deadline and any(order.is_cancel_pending for order in self.core.ledger.working_orders()):
+            await asyncio.sleep(0.01)
+
+    async def _revalue(self) -> None:
+        """Price risk arrays in slices, for ever; a slice is over before a client could notice."""
+        valuation, market = self.core.valuation, self.core.market
+        interval_s = self.config.market.generation_interval_ms / 1000
+        while True:
+            if any(mark is not None for mark in market.marks):
+                valuation.begin(now_ns())
+                while not valuation.step():
+                    await asyncio.sleep(0)
+            await asyncio.sleep(interval_s)
+
+    def _venue_client(self, config: Venue) -> VenueClient:
+        credentials = load_credentials(config)
+        core = self.core
+
+        def session() -> Deribit:
+            since_ns = core.ledger.time_ns or core.last_record_ns
+            return Deribit(
+                client_id=credentials.client_id,
+                client_secret=credentials.client_secret,
+                currencies=config.currencies,
+                symbols=lambda symbol: any(fnmatchcase(symbol, pattern) for pattern in config.instruments),
+                entropy=os.urandom,
+                heartbeat_s=config.heartbeat_s,
+                limits=RateLimits(matching_per_s=config.requests_per_second, matching_capacity=config.request_burst),
+                trades_since_ns=since_ns - BACKFILL_MARGIN_NS if since_ns else None,
+            )
+
+        return VenueClient(
+            lambda client: SessionLink(config.name, session, core.pipeline, client.flush),
+            url=config.url,
+            reconnect_min_s=config.reconnect_min_ms / 1000,
+            reconnect_max_s=config.reconnect_max_ms / 1000,
+            flush_all=self.server.flush,
+            ssl_context=ssl.create_default_context(cafile=str(config.ca_file)) if config.ca_file else None,
+        )
+
+
+def _server_tls(config: Config) -> ssl.SSLContext | None:
+    fix = config.fix
+    if fix.tls_certificate_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(fix.tls_certificate_file, fix.tls_key_file)
+    return context

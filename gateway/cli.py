@@ -1,0 +1,132 @@
+"""The `margingate` command."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+import uvloop
+from rich.console import Console
+
+from gateway.config import Config, ConfigError, load
+from gateway.config_credentials import CredentialsError
+from gateway.journal import JournalError, read
+from gateway.recovery import UnreadableRecordError, replay
+from protocols.fix import codec
+from risk import kernel
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
+
+
+@app.callback()
+def margingate() -> None:
+    """Margin gateway for crypto derivatives: FIX in, inline margin checks, exchanges' WebSockets out."""
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    status_json: Annotated[bool, typer.Option(help="Print a line of JSON at each report interval.")] = False,
+) -> None:
+    """Run the gateway until it is interrupted."""
+    uvloop.run(_run(_loaded(config), status_json))
+
+
+@app.command()
+def check(config: ConfigPath) -> None:
+    """Read a configuration and say what is wrong with it, line by line."""
+    loaded = _loaded(config)
+    counts = f"{len(loaded.account)} accounts, {len(loaded.fix.session)} sessions, {len(loaded.venue)} venues"
+    print(f"{config}: {counts}: ok")
+
+
+@app.command("replay")
+def replay_journal(
+    journal: Annotated[Path, typer.Argument(help="The journal's directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Rebuild the state from a journal and print its hash."""
+    try:
+        recovered = replay(read(journal))
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+    ledger = recovered.ledger
+    summary = {
+        "records": recovered.records,
+        "accounts": len(ledger.accounts),
+        "instruments": len(ledger.instruments),
+        "orders": ledger.order_count,
+        "working_orders": sum(1 for _ in ledger.working_orders()),
+        "breaks": len(ledger.breaks),
+        "state_hash": recovered.state_hash(),
+    }
+    if as_json:
+        print(orjson.dumps(summary).decode())
+    else:
+        for name, value in summary.items():
+            print(f"{name:15} {value}")
+
+
+@app.command()
+def kernels() -> None:
+    """Say whether the compiled kernels are in use."""
+    for name, compiled in (("FIX codec", codec.COMPILED), ("margin kernel", kernel.COMPILED)):
+        print(f"{name}: {'compiled' if compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
+
+
+async def _run(config: Config, status_json: bool) -> None:
+    from gateway.app import App  # late: the other commands need no sockets
+
+    try:
+        gateway = App(config)
+    except (JournalError, UnreadableRecordError, CredentialsError) as error:
+        _fail(str(error))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        port = await gateway.start()
+    except OSError as error:
+        gateway.journal.close()
+        _fail(f"can not listen on {config.fix.listen_host}:{config.fix.listen_port}: {error.strerror}")
+    name = f"margingate {version('margingate')} {config.gateway.name}"
+    Console(stderr=True).print(f"{name}: FIX on {config.fix.listen_host}:{port}, stop with Ctrl-C")
+    await gateway.run(stop, _print_json if status_json else None)
+    await gateway.stop()
+    if status_json:
+        _print_json(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+
+
+def _print_json(snapshot: dict[str, Any]) -> None:
+    sys.stdout.write(orjson.dumps(snapshot).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _loaded(path: Path) -> Config:
+    try:
+        return load(path)
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

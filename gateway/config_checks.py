@@ -1,0 +1,137 @@
+"""What is wrong between several keys: of one table, and of the whole document."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from gateway.config_credentials import private_file_problem
+from gateway.config_rules import KeyPath, Problem, TableCheck
+from gateway.config_schema import Fix, InstrumentLimits, Limits, Market, Venue, is_loopback
+
+Found = Iterator[tuple[KeyPath, str]]
+
+
+def _check_fix(values: Mapping[str, Any]) -> Found:
+    certificate, key = values.get("tls_certificate_file"), values.get("tls_key_file")
+    host = values.get("listen_host")
+    if (certificate is None) != (key is None):
+        missing = "tls_certificate_file" if certificate is None else "tls_key_file"
+        yield (missing,), "is missing; TLS needs both tls_certificate_file and tls_key_file"
+    if host is not None and not is_loopback(host) and certificate is None:
+        yield (
+            ("listen_host",),
+            f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
+            "or listen on 127.0.0.1 or ::1",
+        )
+    if certificate is not None and not certificate.is_file():
+        yield ("tls_certificate_file",), f"there is no file {certificate}"
+    if key is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
+def _check_instrument(values: Mapping[str, Any]) -> Found:
+    if "symbol" in values and "pattern" in values and (values["symbol"] is None) == (values["pattern"] is None):
+        yield ("symbol",), "give either symbol or pattern: one of the two"
+
+
+def _check_limits(values: Mapping[str, Any]) -> Found:
+    earlier: list[str] = []
+    for index, entry in enumerate(values.get("instrument", ())):
+        name = entry.symbol or entry.pattern
+        hiding = next((pattern for pattern in earlier if pattern == name or fnmatchcase(name, pattern)), None)
+        if hiding is not None:
+            yield (
+                ("instrument", index),
+                f"{name} comes after {hiding}, which fits first: this entry would never be used",
+            )
+        earlier.append(name)
+
+
+def _check_market(values: Mapping[str, Any]) -> Found:
+    interval, max_age = values.get("generation_interval_ms"), values.get("generation_max_age_ms")
+    if interval is not None and max_age is not None and max_age < 2 * interval:
+        yield (
+            ("generation_max_age_ms",),
+            f"must be at least twice generation_interval_ms, {2 * interval}, not {max_age}: else every check fails",
+        )
+
+
+def _check_venue(values: Mapping[str, Any]) -> Found:
+    if "credentials_file" in values and "credentials_env" in values:
+        file, prefix = values["credentials_file"], values["credentials_env"]
+        if (file is None) == (prefix is None):
+            yield ("credentials_file",), "give either credentials_file or credentials_env: one of the two"
+        if file is not None and (problem := private_file_problem(file)):
+            yield ("credentials_file",), problem
+    if "url" in values and (reason := _url_problem(values["url"])):
+        yield ("url",), reason
+    shortest, longest = values.get("reconnect_min_ms"), values.get("reconnect_max_ms")
+    if shortest is not None and longest is not None and longest < shortest:
+        yield ("reconnect_max_ms",), f"must not be less than reconnect_min_ms, {shortest}, not {longest}"
+    if (ca_file := values.get("ca_file")) is not None and not ca_file.is_file():
+        yield ("ca_file",), f"there is no file {ca_file}"
+
+
+def _url_problem(url: str) -> str | None:
+    # The address itself is never repeated: somebody may have written a password into it.
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "must be an address like wss://host/path"
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        return "must have no user, password, query or fragment; credentials come from credentials_file or _env"
+    if not host or parts.scheme not in ("ws", "wss") or not url.isascii() or any(mark <= " " for mark in url):
+        return "must be an address like wss://host/path"
+    if parts.scheme == "ws" and not is_loopback(host):
+        return "must begin with wss://; ws:// is for loopback only, as orders and tokens would travel in clear"
+    return None
+
+
+TABLE_CHECKS: dict[type[Struct], TableCheck] = {
+    Fix: _check_fix,
+    InstrumentLimits: _check_instrument,
+    Limits: _check_limits,
+    Market: _check_market,
+    Venue: _check_venue,
+}
+
+
+def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong between tables. The document may be anything that TOML allows."""
+    accounts = _column(document, ("account",), "name")
+    yield from _repeated(accounts, "account")
+    yield from _repeated(_column(document, ("venue",), "name"), "venue")
+    yield from _repeated(_column(document, ("fix", "session"), "target_comp_id"), "session")
+    known = {name for _, name in accounts}
+    for path, session in _tables(document, ("fix", "session")):
+        listed = session.get("accounts")
+        for index, name in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(name, str) and name not in known:
+                text = f'there is no [[account]] with the name "{name[:64]}"'
+                yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+
+
+def _repeated(column: list[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for path, name in column:
+        if name in seen:
+            text = f'there is another {what} "{name[:64]}" before this one'
+            yield Problem(path, text.encode("unicode_escape").decode("ascii"))
+        seen.add(name)
+
+
+def _column(document: Mapping[str, Any], where: tuple[str, ...], key: str) -> list[tuple[KeyPath, str]]:
+    return [((*path, key), table[key]) for path, table in _tables(document, where) if isinstance(table.get(key), str)]
+
+
+def _tables(document: Mapping[str, Any], where: tuple[str, ...]) -> list[tuple[KeyPath, dict[str, Any]]]:
+    found: Any = document
+    for key in where:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, list):
+        return []
+    return [((*where, index), table) for index, table in enumerate(found) if isinstance(table, dict)]

@@ -1,0 +1,153 @@
+"""The gateway without its sockets: everything that decides, built in dependency order on one page.
+
+`gateway.app` puts sockets around it; the deterministic simulator in tests drives it with bytes and a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway import records
+from gateway.config import Account as AccountConfig
+from gateway.config import Config
+from gateway.journal import Journal, Record
+from gateway.ledger import Ledger
+from gateway.monitor import Monitor
+from gateway.pipeline import Pipeline
+from gateway.recovery import Recovered, replay, state_hash
+from gateway.reports import Reports
+from gateway.router import Router
+from gateway.valuation import Valuation
+from protocols.fix.session import SessionConfig, SessionKey, SessionState
+from risk.account import Account, AccountState
+from risk.instrument import units_from_decimal
+from risk.kernel import MarginKernel
+from risk.limits import LimitRule, Limits
+from risk.marks import Collar, Market
+from risk.pre_trade import CHECKS
+from risk.rate import RateLimit
+from risk.scenarios import Grid
+
+BEGIN_STRING: Final = "FIX.4.4"
+NS_PER_MS: Final = 1_000_000
+
+
+class Core:
+    """Ledger, market, checks and reports of one configuration, over one journal."""
+
+    def __init__(self, config: Config, journal: Journal, past: Iterable[Record], now_ns: int, version: str) -> None:
+        self.config = config
+        self.journal = journal
+        sessions = {s.target_comp_id: _session_state(config, s.target_comp_id) for s in config.fix.session}
+        recovered: Recovered = replay(past, sessions)
+        self.recovered_records = recovered.records
+        self.last_record_ns = recovered.time_ns
+        self.ledger: Ledger = recovered.ledger
+        self.reports: Reports = recovered.reports
+        self.monitor = Monitor()
+        self.router = Router()
+        self.market = _market(config, len(self.ledger.instruments))
+        self.accounts_of: dict[str, dict[str, Account]] = {}
+        self.pipeline = Pipeline(
+            ledger=self.ledger,
+            reports=self.reports,
+            market=self.market,
+            journal=journal,
+            router=self.router,
+            monitor=self.monitor,
+            accounts_of=self.accounts_of,
+        )
+        self._open(now_ns, version)
+        self.valuation = Valuation(
+            self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
+        )
+
+    @property
+    def checks_configured(self) -> int:
+        """How many checks every order must pass."""
+        return len(CHECKS)
+
+    def account_rows(self) -> list[dict[str, Any]]:
+        """Return each account's state, equity, initial margin and orders; None where margin is unknown."""
+        kernel, base = self.market.kernel, self.market.base_scenario
+        rows: list[dict[str, Any]] = []
+        for account in self.ledger.accounts.values():
+            equity = worst = float("nan")
+            if self.valuation.generation is not None:
+                equity, worst = kernel.equity(account.index, base), kernel.worst(account.index)
+            known = equity == equity and worst == worst
+            rows.append(
+                {
+                    "account": account.name,
+                    "state": account.state.value,
+                    "equity": equity if known else None,
+                    "initial_margin": equity - worst if known else None,
+                    "working_orders": len(account.exposure.orders),
+                    "positions": sum(1 for position in account.positions.values() if position.lots),
+                }
+            )
+        return rows
+
+    def state_hash(self) -> str:
+        """Return the hash that a replay of the journal must give."""
+        return state_hash(self.ledger, self.reports.sessions)
+
+    def _open(self, now_ns: int, version: str) -> None:
+        """Journal what the configuration adds to what the journal knows, and set limits, which are not journalled."""
+        commit, ledger, config = self.pipeline.commit, self.ledger, self.config
+        is_first_start = not ledger.run
+        commit(records.GatewayStarted(version, f"{now_ns // NS_PER_MS:x}"), now_ns)
+        for account_config in config.account:
+            if account_config.name not in ledger.accounts:
+                commit(records.AccountOpened(account_config.name, account_config.currency), now_ns)
+            if is_first_start:
+                for currency, amount in account_config.deposits.items():
+                    units = units_from_decimal(amount)
+                    commit(records.CashMoved(account_config.name, currency, units, "initial deposit"), now_ns)
+            self._set_up(account_config, now_ns)
+        for session in config.fix.session:
+            name = session.target_comp_id
+            self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
+            commit(records.SessionOpened(name, BEGIN_STRING, config.fix.sender_comp_id, name), now_ns)
+
+    def _set_up(self, config: AccountConfig, now_ns: int) -> None:
+        account, limits = self.ledger.accounts[config.name], config.limits
+        rules = tuple(
+            LimitRule(
+                rule.symbol or rule.pattern or "", float(rule.max_order_quantity), float(rule.max_position_quantity)
+            )
+            for rule in limits.instrument
+        )
+        account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
+        for instrument in self.ledger.instruments:
+            account.limits.list_instrument(instrument)
+        account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
+        wanted = AccountState(config.state)
+        if wanted is not AccountState.TRADING and account.state is not wanted:
+            self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
+
+
+def _session_state(config: Config, target_comp_id: str) -> SessionState:
+    session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
+    rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
+    return SessionState(SessionKey(BEGIN_STRING, config.fix.sender_comp_id, target_comp_id), rules)
+
+
+def _market(config: Config, instruments: int) -> Market:
+    market = config.market
+    collar = Collar(float(market.collar_fraction), float(market.option_collar_fraction), market.option_collar_min_ticks)
+    # One row of each: a kernel that was never loaded is never asked, since the generation's age refuses before it.
+    return Market(
+        kernel=MarginKernel(1, 1, 1, 1, 1),
+        marks=[None] * instruments,
+        mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
+        generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
+        collar=collar,
+    )
+
+
+def _currencies(config: Config) -> list[str]:
+    names = [currency for account in config.account for currency in account.deposits]
+    return list(dict.fromkeys([*names, *(c for venue in config.venue for c in venue.currencies)]))

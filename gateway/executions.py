@@ -1,0 +1,347 @@
+"""What venues say becomes records: acknowledgements, fills, ends; what can not be is a break, never a correction.
+
+An order whose answer was lost is UNKNOWN and keeps its margin until the venue has answered by client id. A fill is
+applied once by (venue, trade id), whether it comes in the reply, by the stream or from a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from gateway import records, translate
+from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
+from protocols.venues import events
+from risk.account import AccountState
+from risk.exposure import WorkingOrder
+from risk.instrument import fee_units_from_decimal
+from risk.lifecycle import TABLE, Happening, OrdStatus
+
+_UNANSWERED: Final = frozenset({OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN})
+
+
+class Executions:
+    """Applies one venue's events to the book. `query` asks the venue about an order by its label."""
+
+    def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
+        self.venue = venue
+        self._pipeline = pipeline
+        self._ledger = pipeline.ledger
+        self._monitor = pipeline.monitor
+        self._query = query
+        self._positions: dict[str, Decimal] = {}
+        self._strange_trades: set[str] = set()
+
+    def handle(self, event: events.Event, now_ns: int) -> None:
+        """Act on one event of the venue."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event, now_ns)
+
+    def lost_orders(self, now_ns: int) -> None:
+        """Mark every order UNKNOWN that this venue has not answered; after a replay nothing is known of them."""
+        for order in list(self._orders()):
+            if order.status is OrdStatus.PENDING_NEW:
+                self._lose(order, now_ns)
+
+    # -- market and reference data -----------------------------------------------------------------------------------
+
+    def _instrument_listed(self, event: events.InstrumentListed, now_ns: int) -> None:
+        ledger = self._ledger
+        known = ledger.by_symbol.get(event.symbol)
+        index = len(ledger.instruments) if known is None else known.index
+        record = translate.listed(event, self.venue, index)
+        if known is not None:
+            listing = ledger.listings[index]
+            if listing == record:
+                return
+            if msgspec.structs.replace(listing, is_open=record.is_open, maker_fee=record.maker_fee,
+                                       taker_fee=record.taker_fee) != record:  # fmt: skip
+                # Positions and prices in the old scale would change their meaning: a person must look.
+                self._raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
+                record = msgspec.structs.replace(listing, is_open=False)
+                if record == listing:
+                    return
+        try:
+            self._pipeline.commit(record, now_ns)
+        except ValueError as error:
+            self._monitor.alert(f"{self.venue}: {event.symbol} not listed: {error}")
+            return
+        self._pipeline.market.list_instrument(index)
+
+    def _mark_updated(self, event: events.MarkPriceUpdated, now_ns: int) -> None:
+        instrument = self._ledger.by_symbol.get(event.symbol)
+        if instrument is None:
+            return
+        taken = self._pipeline.market.update_mark(
+            instrument,
+            price=event.mark_price,
+            index_price=event.index_price,
+            forward_price=event.underlying_price or event.index_price,
+            implied_vol=event.mark_iv or 0.0,
+            time_ns=now_ns,
+        )
+        if not taken:
+            self._monitor.marks_refused += 1
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    def _order_accepted(self, event: events.OrderAccepted, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None or order.venue_order_id:
+            return
+        self._accept(order, event.venue_order_id, now_ns)
+
+    def _accept(self, order: WorkingOrder, venue_order_id: str, now_ns: int) -> None:
+        if not self._may(order, Happening.ACCEPTED, now_ns):
+            return
+        self._pipeline.commit(records.VenueAccepted(order.order_id, venue_order_id), now_ns)
+        self._monitor.order_answered(order.order_id)
+        if order.is_working and order.is_cancel_pending:  # it had to wait for the venue's id
+            self._pipeline.router.cancel(order, now_ns)
+
+    def _order_filled(self, event: events.OrderFilled, now_ns: int) -> None:
+        if self._ledger.knows_trade(self.venue, event.trade_id):
+            return
+        order = self._ledger.orders.get(event.label)
+        instrument = None if order is None else order.instrument
+        lots = None if instrument is None else instrument.lots_from_decimal(event.quantity)
+        ticks = None if instrument is None else instrument.ticks_from_decimal(event.price)
+        if order is None or instrument is None or not lots or not ticks:
+            if event.trade_id not in self._strange_trades:
+                self._strange_trades.add(event.trade_id)
+                self._raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
+            return
+        if not order.venue_order_id:
+            # The fill came before the acknowledgement: it says all that the acknowledgement would.
+            self._monitor.order_answered(order.order_id)
+        fee_units = fee_units_from_decimal(event.fee)
+        account = self._ledger.accounts[order.account]
+        self._pipeline.commit(
+            records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker), now_ns
+        )
+        self._monitor.fills += 1
+        if account.state is AccountState.REDUCING and account.state_reason.startswith(f"order {order.order_id}"):
+            self._raise_break(event.symbol, account.state_reason, now_ns)
+        if event.fee_currency != instrument.settlement_currency and event.fee:
+            self._raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+
+    def _order_cancelled(self, event: events.OrderCancelled, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is not None:
+            self._cancelled(order, event.filled_quantity, event.reason, now_ns)
+
+    def _cancelled(self, order: WorkingOrder, filled_quantity: Decimal, reason: str, now_ns: int) -> None:
+        if not order.is_working:
+            return
+        filled = order.instrument.lots_from_decimal(filled_quantity)
+        if filled is None or filled > order.cum_lots:
+            # Fills are still on their way: what they need stays held until they are here.
+            self._query(order, now_ns)
+            return
+        if self._may(order, Happening.CANCELLED, now_ns):
+            if not order.venue_order_id:
+                self._monitor.order_answered(order.order_id)
+            self._pipeline.commit(records.Cancelled(order.order_id, reason), now_ns)
+            self._monitor.cancelled += 1
+
+    def _order_rejected(self, event: events.OrderRejected, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None or order.status not in _UNANSWERED:
+            return
+        if event.is_definite:
+            self._reject(order, event.code, event.message, now_ns)
+        else:
+            self._lose(order, now_ns)
+            self._query(order, now_ns)
+
+    def _reject(self, order: WorkingOrder, code: int, text: str, now_ns: int) -> None:
+        if self._may(order, Happening.REJECTED, now_ns):
+            self._monitor.order_answered(order.order_id)
+            self._pipeline.commit(records.VenueRejected(order.order_id, code, text), now_ns)
+            self._monitor.venue_rejects += 1
+
+    def _lose(self, order: WorkingOrder, now_ns: int) -> None:
+        if order.status is OrdStatus.PENDING_NEW:
+            self._pipeline.commit(records.OrderLost(order.order_id), now_ns)
+            self._monitor.unknown += 1
+
+    def _outcome_unknown(self, event: events.OrderOutcomeUnknown, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None:
+            return
+        if event.request == "place":
+            self._lose(order, now_ns)
+        self._query(order, now_ns)
+
+    # -- cancels and replaces ----------------------------------------------------------------------------------------
+
+    def _cancel_rejected(self, event: events.CancelRejected, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None:
+            return
+        if event.is_definite and order.is_cancel_pending:
+            self._refuse_cancel(order, f"{event.code} {event.message}", now_ns)
+        self._query(order, now_ns)  # the venue refused because the order is not what we think
+
+    def _refuse_cancel(self, order: WorkingOrder, text: str, now_ns: int) -> None:
+        record = records.CancelRefused(
+            order.session, 0, order.order_id, order.cancel_cl_ord_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
+        )
+        self._pipeline.commit(record, now_ns)
+        self._monitor.cancels_refused += 1
+
+    def _replace_rejected(self, event: events.ReplaceRejected, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None:
+            return
+        if event.is_definite and order.replace is not None:
+            self._pipeline.refuse_replace(order, f"{event.code} {event.message}", now_ns)
+        self._query(order, now_ns)
+
+    def _order_replaced(self, event: events.OrderReplaced, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None or order.replace is None:
+            return
+        if self._has_shape(order, order.replace.lots, order.replace.ticks, event.quantity, event.price):
+            self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
+            self._monitor.replaced += 1
+        else:
+            self._query(order, now_ns)
+
+    @staticmethod
+    def _has_shape(order: WorkingOrder, lots: int, ticks: int, quantity: Decimal, price: Decimal | None) -> bool:
+        instrument = order.instrument
+        told_lots = instrument.lots_from_decimal(quantity)
+        told_ticks = None if price is None else instrument.ticks_from_decimal(price)
+        return told_lots == lots and told_ticks == ticks
+
+    # -- reconciliation ----------------------------------------------------------------------------------------------
+
+    def _open_orders(self, event: events.OpenOrdersReported, now_ns: int) -> None:
+        told = {order.label: order for order in event.orders}
+        for state in event.orders:
+            if state.label in self._ledger.orders:
+                self._order_state(events.OrderStateReported(state), now_ns)
+            else:
+                name = state.label or state.venue_order_id
+                self._raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
+        for order in list(self._orders()):
+            if order.order_id not in told:
+                self._query(order, now_ns)
+
+    def _order_state(self, event: events.OrderStateReported, now_ns: int) -> None:
+        state = event.order
+        order = self._ledger.orders.get(state.label)
+        if order is None:
+            return
+        if state.state in ("open", "untriggered"):
+            self._order_is_open(order, state, now_ns)
+        elif state.state == "rejected" and order.status in _UNANSWERED:
+            self._reject(order, 0, "rejected by the venue", now_ns)
+        elif state.state == "filled" and order.is_working:
+            # Its trades came before this answer; where one is missing, ask again: margin stays held.
+            self._query(order, now_ns)
+        else:
+            self._settle_requests(order, now_ns)
+            self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
+
+    def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
+        if not order.venue_order_id:
+            self._accept(order, state.venue_order_id, now_ns)
+        replace = order.replace
+        if replace is not None:
+            if self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
+                self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
+                self._monitor.replaced += 1
+            elif self._has_shape(order, order.lots, order.ticks, state.quantity, state.price):
+                self._pipeline.refuse_replace(order, "the venue has not taken it", now_ns)
+        if order.is_cancel_pending:
+            self._pipeline.router.cancel(order, now_ns)
+
+    def _settle_requests(self, order: WorkingOrder, now_ns: int) -> None:
+        if order.replace is not None:
+            self._pipeline.refuse_replace(order, "the order had ended", now_ns)
+
+    def _order_not_found(self, event: events.OrderNotFound, now_ns: int) -> None:
+        order = self._ledger.orders.get(event.label)
+        if order is None or not order.is_working:
+            return
+        if order.status in _UNANSWERED:
+            self._reject(order, 0, "the venue does not know the order", now_ns)
+        else:
+            self._settle_requests(order, now_ns)
+            self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
+
+    def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
+        if not event.is_complete:
+            return
+        for position in event.positions:
+            self._positions[position.symbol] = position.quantity
+
+    def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
+        """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing."""
+        ours = self._ledger.venue_lots(self.venue)
+        for symbol in sorted(ours.keys() | self._positions.keys()):
+            instrument = self._ledger.by_symbol.get(symbol)
+            theirs = self._positions.get(symbol, Decimal(0))
+            mine = Decimal(0) if instrument is None else instrument.quantity(ours.get(symbol, 0))
+            if mine != theirs:
+                self._restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
+        self._positions.clear()
+
+    def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
+        self._raise_break(symbol, text, now_ns)
+        accounts = list(self._ledger.accounts.values())
+        holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.lots)]
+        for account in holders or accounts:
+            if account.state is AccountState.TRADING:
+                self._pipeline.commit(
+                    records.AccountStateMoved(account.name, AccountState.REDUCING, f"{symbol}: {text}"), now_ns
+                )
+
+    def _venue_error(self, event: events.VenueErrorReported, now_ns: int) -> None:
+        self._monitor.venue_errors += 1
+        self._monitor.alert(f"{self.venue}: {event.code} {event.message}")
+
+    # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def _orders(self) -> list[WorkingOrder]:
+        return [o for o in self._ledger.working_orders() if o.instrument.venue == self.venue]
+
+    def _may(self, order: WorkingOrder, happening: Happening, now_ns: int) -> bool:
+        """Whether the table has this row; where not, the account halts and a person must look."""
+        if (order.status, happening) in TABLE:
+            return True
+        text = f"order {order.order_id} is {order.status.name} and the venue says {happening.value}"
+        self._raise_break(order.instrument.symbol, text, now_ns)
+        self._pipeline.commit(records.AccountStateMoved(order.account, AccountState.HALTED, text), now_ns)
+        return False
+
+    def _raise_break(self, symbol: str, text: str, now_ns: int) -> None:
+        self._pipeline.commit(records.BreakRaised(self.venue, symbol, text), now_ns)
+        self._monitor.breaks += 1
+        self._monitor.alert(f"{self.venue} {symbol}: {text}")
+
+
+_HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
+    events.InstrumentListed: Executions._instrument_listed,
+    events.MarkPriceUpdated: Executions._mark_updated,
+    events.OrderAccepted: Executions._order_accepted,
+    events.OrderFilled: Executions._order_filled,
+    events.OrderCancelled: Executions._order_cancelled,
+    events.OrderRejected: Executions._order_rejected,
+    events.OrderOutcomeUnknown: Executions._outcome_unknown,
+    events.CancelRejected: Executions._cancel_rejected,
+    events.ReplaceRejected: Executions._replace_rejected,
+    events.OrderReplaced: Executions._order_replaced,
+    events.OpenOrdersReported: Executions._open_orders,
+    events.OrderStateReported: Executions._order_state,
+    events.OrderNotFound: Executions._order_not_found,
+    events.PositionsReported: Executions._positions_reported,
+    events.ReconcileFinished: Executions._reconcile_finished,
+    events.VenueErrorReported: Executions._venue_error,
+}

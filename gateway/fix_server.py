@@ -1,0 +1,145 @@
+"""TCP connections of FIX clients: bytes in, bytes out, timers. No decisions are made here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from gateway.client_link import ClientLink
+from gateway.clock import now_ns
+from gateway.pipeline import Pipeline
+from protocols.fix.session import Limits
+
+
+class FixServer:
+    """All client connections of one listening port; also the place where a batch is flushed."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        max_connections: int,
+        max_write_buffer_bytes: int,
+        limits: Limits,
+        cancels_on_disconnect: Callable[[str], bool],
+    ) -> None:
+        self.pipeline = pipeline
+        self.max_connections = max_connections
+        self.max_write_buffer_bytes = max_write_buffer_bytes
+        self.limits = limits
+        self.cancels_on_disconnect = cancels_on_disconnect
+        self.states = {state.key: state for state in pipeline.reports.sessions.values()}
+        self.connections: set[FixConnection] = set()
+        self.logged_on: dict[str, FixConnection] = {}
+
+    def protocol(self) -> FixConnection:
+        """Make the protocol of one accepted connection (for loop.create_server)."""
+        return FixConnection(self)
+
+    def flush(self) -> None:
+        """Write everything that the batch queued: to venues first, since orders are waiting, then to clients."""
+        pipeline = self.pipeline
+        pipeline.router.flush()
+        touched = pipeline.reports.touched
+        while touched:
+            connection = self.logged_on.get(touched.pop())
+            if connection is not None:
+                connection.write()
+        pipeline.monitor.batch_written(now_ns())
+
+    def close(self) -> None:
+        """Log every client out."""
+        now = now_ns()
+        for connection in list(self.connections):
+            connection.log_out("gateway is stopping", now)
+
+
+class FixConnection(asyncio.Protocol):
+    """One TCP connection. Whose it is, is known from its Logon on."""
+
+    def __init__(self, server: FixServer) -> None:
+        self._server = server
+        self._link = ClientLink(server.states, server.pipeline, now_ns(), server.limits, self._logged_on)
+        self._session = self._link.session
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._server.connections) >= self._server.max_connections:
+            self._server.pipeline.monitor.alert("fix: connection refused, max_connections reached")
+            self._transport.abort()
+            return
+        self._server.connections.add(self)
+        self._set_timer(now_ns())
+
+    def data_received(self, data: bytes) -> None:
+        now = now_ns()
+        self._link.receive(data, now)
+        self._server.flush()
+        self.write()
+
+    def write(self) -> None:
+        """Hand everything queued to the socket in one write; a client that does not read is cut off."""
+        transport, session = self._transport, self._session
+        if transport is None or transport.is_closing():
+            return
+        # A large resend comes in chunks, as fast as the client reads.
+        while not self._is_paused:
+            data = session.data_to_send()
+            if not data:
+                break
+            transport.write(data)
+            if transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
+                self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
+                transport.abort()
+                return
+        if session.is_closed and not session.has_data_to_send:
+            transport.close()
+
+    def pause_writing(self) -> None:
+        # Reports go on queueing in the session, which bounds them; the transport's own buffer is full.
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self.write()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        server, name = self._server, self._link.name
+        if self._timer is not None:
+            self._timer.cancel()
+        server.connections.discard(self)
+        if server.logged_on.get(name) is self:
+            del server.logged_on[name]
+        self._link.disconnected(now_ns(), server.cancels_on_disconnect)
+        server.flush()
+
+    def log_out(self, text: str, now: int) -> None:
+        """Say goodbye; the connection closes when the client has answered, or in its logout time."""
+        self._link.log_out(text, now)
+        self.write()
+
+    def _logged_on(self, name: str) -> None:
+        self._server.logged_on[name] = self
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = now_ns()
+        deadline = self._session.deadline_ns
+        if deadline is not None and deadline <= now:
+            self._link.tick(now)
+            self._server.flush()
+            self.write()
+        self._set_timer(now)
+
+    def _set_timer(self, now: int) -> None:
+        """Sleep until the session's deadline; traffic moves it later, so a timer that fires early sleeps again."""
+        deadline = self._session.deadline_ns
+        if deadline is None or self._transport is None or self._transport.is_closing():
+            return
+        # A resend that waits for the client to read is due at once, for ever: look again in a moment instead.
+        delay_s = max(0.001, (deadline - now) / 1e9)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)

@@ -1,0 +1,297 @@
+"""The book of record: accounts, instruments, orders and executions, changed by nothing but `apply(record)`.
+
+Live, a record is applied right after it was journalled; in a replay, as it is read. The same code runs, so the state
+hash of a replay equals that of the process that wrote the journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from gateway import records
+from risk.account import Account, AccountState
+from risk.exposure import PendingReplace, WorkingOrder
+from risk.instrument import Instrument, Kind, Side, make_instrument
+from risk.lifecycle import Happening, IllegalTransitionError
+from risk.limits import Limits
+from risk.order import OrdType, TimeInForce
+from risk.rate import RateLimit
+
+# Ended orders stay known for status requests and late fills; a late fill of an older one raises a break instead.
+ENDED_ORDERS_KEPT: Final = 200_000
+# Trade ids are unique a venue and arrive again within minutes (reply, stream, backfill); a day's worth is kept.
+TRADE_IDS_KEPT: Final = 1_000_000
+BREAKS_KEPT: Final = 1_000
+
+
+class Ledger:
+    """All state that survives a restart, except FIX session numbers (see gateway.reports)."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.order_count = 0
+        self.accounts: dict[str, Account] = {}
+        self.instruments: list[Instrument] = []
+        self.by_symbol: dict[str, Instrument] = {}
+        self.listings: list[records.InstrumentListed] = []
+        self.orders: dict[str, WorkingOrder] = {}
+        self.breaks: deque[records.BreakRaised] = deque(maxlen=BREAKS_KEPT)
+        self._ended: deque[str] = deque()
+        self._trade_ids: dict[tuple[str, str], None] = {}
+        self.time_ns = 0
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def next_order_id(self) -> str:
+        """Return the OrderID(37) that the next approved order gets; it is also the label at the venue."""
+        return f"{self.run}-{self.order_count + 1}"
+
+    def knows_trade(self, venue: str, trade_id: str) -> bool:
+        """Whether an execution has been applied already."""
+        return (venue, trade_id) in self._trade_ids
+
+    def working_orders(self) -> Iterator[WorkingOrder]:
+        """All orders that may still be filled, by account and age."""
+        for account in self.accounts.values():
+            yield from account.exposure.orders.values()
+
+    def venue_lots(self, venue: str) -> dict[str, int]:
+        """Return the house's position in lots by symbol at one venue, summed over accounts."""
+        lots: dict[str, int] = {}
+        for account in self.accounts.values():
+            for position in account.positions.values():
+                if position.instrument.venue == venue:
+                    symbol = position.instrument.symbol
+                    lots[symbol] = lots.get(symbol, 0) + position.lots
+        return lots
+
+    def state_hash(self, numbers: str = "") -> str:
+        """Return a SHA-256 over everything that survives a restart, in a fixed order; `numbers` are the sessions'."""
+        parts: list[Any] = [numbers, self.run, self.order_count, [i.symbol for i in self.instruments]]
+        for name in sorted(self.accounts):
+            account = self.accounts[name]
+            positions = [
+                (p.instrument.symbol, p.lots, p.cash_units, p.fee_units, p.bought_lots, p.sold_lots)
+                for _, p in sorted(account.positions.items())
+            ]
+            held = sorted(account.exposure.orders)
+            cash = sorted(account.cash_units.items())
+            parts.append((name, account.state, account.state_reason, cash, positions, held, len(account.cl_ord_ids)))
+        for order_id in sorted(self.orders):
+            o = self.orders[order_id]
+            replace = o.replace and (o.replace.cl_ord_id, o.replace.lots, o.replace.ticks)
+            cancel = (o.cancel_cl_ord_id, o.is_cancel_pending)
+            shape = (o.lots, o.ticks, o.cum_lots, o.cum_lot_ticks, o.held, o.held_alternative)
+            parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
+        parts.append(sorted(self._trade_ids))
+        parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
+        return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def apply(self, record: records.Record, time_ns: int) -> None:
+        """Apply one record. Records without an effect on the book (refusals, session numbers) change nothing."""
+        self.time_ns = time_ns
+        handler = _HANDLERS.get(type(record))
+        if handler is not None:
+            handler(self, record)
+
+    def _started(self, record: records.GatewayStarted) -> None:
+        self.run = self.run or record.run
+
+    def _account_opened(self, record: records.AccountOpened) -> None:
+        # Limits and rate come from the configuration, after the replay; until then the account may trade nothing.
+        self.accounts[record.account] = Account(
+            index=len(self.accounts),
+            name=record.account,
+            currency=record.currency,
+            limits=Limits(max_order_notional=0.0, max_working_orders=0, rules=()),
+            rate=RateLimit(1, 1),
+        )
+
+    def _cash_moved(self, record: records.CashMoved) -> None:
+        self.accounts[record.account].move_cash(record.currency, record.units)
+
+    def _account_state_moved(self, record: records.AccountStateMoved) -> None:
+        account = self.accounts[record.account]
+        account.state, account.state_reason = AccountState(record.state), record.reason
+
+    def _break_raised(self, record: records.BreakRaised) -> None:
+        self.breaks.append(record)
+
+    def _instrument_listed(self, record: records.InstrumentListed) -> None:
+        instrument = instrument_of(record)
+        if record.index == len(self.instruments):
+            self.instruments.append(instrument)
+            self.listings.append(record)
+        else:
+            self.instruments[record.index] = instrument
+            self.listings[record.index] = record
+        self.by_symbol[record.symbol] = instrument
+        for account in self.accounts.values():
+            account.limits.list_instrument(instrument)
+
+    def _order_approved(self, record: records.OrderApproved) -> None:
+        account = self.accounts[record.account]
+        order = WorkingOrder(
+            record.order_id,
+            record.cl_ord_id,
+            record.session,
+            record.account,
+            self.instruments[record.instrument],
+            Side.BUY if record.side == 1 else Side.SELL,
+            record.lots,
+            record.ticks,
+            OrdType(record.ord_type),
+            TimeInForce(record.time_in_force),
+            record.is_post_only,
+            record.is_reduce_only,
+            self.time_ns,
+        )
+        self.order_count += 1
+        self.orders[record.order_id] = order
+        account.cl_ord_ids.remember(record.cl_ord_id, record.order_id, self.time_ns)
+        account.exposure.hold(order)
+
+    def _cancel_requested(self, record: records.CancelRequested) -> None:
+        order = self.orders[record.order_id]
+        order.cancel_cl_ord_id = record.cl_ord_id
+        order.is_cancel_pending = True
+        if record.cl_ord_id:
+            self.accounts[order.account].cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
+
+    def _replace_requested(self, record: records.ReplaceRequested) -> None:
+        order = self.orders[record.order_id]
+        account = self.accounts[order.account]
+        account.exposure.release(order)
+        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks)
+        account.exposure.hold(order)
+        account.cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
+
+    def _cancel_refused(self, record: records.CancelRefused) -> None:
+        order = self.orders.get(record.order_id)
+        if order is None or record.seq_in:  # refused by us before anything was held or sent
+            return
+        if not record.is_replace:
+            order.cancel_cl_ord_id = ""
+            order.is_cancel_pending = False
+            return
+        exposure = self.accounts[order.account].exposure
+        exposure.release(order)
+        order.replace = None
+        exposure.hold(order)
+
+    def _venue_accepted(self, record: records.VenueAccepted) -> None:
+        order = self.orders[record.order_id]
+        order.venue_order_id = record.venue_order_id
+        order.happen(Happening.ACCEPTED)
+
+    def _venue_rejected(self, record: records.VenueRejected) -> None:
+        order = self.orders[record.order_id]
+        order.happen(Happening.REJECTED)
+        self._end(order)
+
+    def _order_lost(self, record: records.OrderLost) -> None:
+        self.orders[record.order_id].happen(Happening.LOST)
+
+    def _cancelled(self, record: records.Cancelled) -> None:
+        order = self.orders[record.order_id]
+        order.happen(Happening.CANCELLED)
+        self._end(order)
+
+    def _replaced(self, record: records.Replaced) -> None:
+        order = self.orders[record.order_id]
+        replace = order.replace
+        assert replace is not None
+        exposure = self.accounts[order.account].exposure
+        exposure.release(order)
+        order.cl_ord_id, order.lots, order.ticks = replace.cl_ord_id, replace.lots, replace.ticks
+        order.replace = None
+        if order.is_working and order.cum_lots >= order.lots:  # filled up to its new size before the answer came
+            order.happen(Happening.FILLED)
+            self._end(order)
+        else:
+            exposure.hold(order)
+
+    def _filled(self, record: records.Filled) -> None:
+        order = self.orders[record.order_id]
+        account = self.accounts[order.account]
+        self._remember_trade(record.venue, record.trade_id)
+        try:
+            account.apply_fill(order, record.lots, record.ticks, record.fee_units)
+        except IllegalTransitionError:
+            # What traded, traded: the position must be right, and a person must look.
+            account.book_fill(order.instrument, order.side, record.lots, record.ticks, record.fee_units)
+            account.state = AccountState.REDUCING
+            account.state_reason = f"order {order.order_id} was filled after it had ended"
+            return
+        if order.cum_lots > order.lots:
+            account.state = AccountState.REDUCING
+            account.state_reason = f"order {order.order_id} was filled beyond its quantity"
+        if not order.is_working:
+            self._end(order)
+
+    def _remember_trade(self, venue: str, trade_id: str) -> None:
+        self._trade_ids[venue, trade_id] = None
+        if len(self._trade_ids) > TRADE_IDS_KEPT:
+            del self._trade_ids[next(iter(self._trade_ids))]
+
+    def _end(self, order: WorkingOrder) -> None:
+        self.accounts[order.account].exposure.release(order)
+        order.replace = None
+        order.is_cancel_pending = False
+        self._ended.append(order.order_id)
+        if len(self._ended) > ENDED_ORDERS_KEPT:
+            self.orders.pop(self._ended.popleft(), None)
+
+
+def instrument_of(record: records.InstrumentListed) -> Instrument:
+    """Return the Instrument that a record describes."""
+    return make_instrument(
+        index=record.index,
+        symbol=record.symbol,
+        venue=record.venue,
+        kind=Kind(record.kind),
+        is_inverse=record.is_inverse,
+        underlying=record.underlying,
+        base_currency=record.base_currency,
+        quote_currency=record.quote_currency,
+        settlement_currency=record.settlement_currency,
+        tick_size=Decimal(record.tick_size),
+        lot_size=Decimal(record.lot_size),
+        contract_size=Decimal(record.contract_size),
+        tick_steps=tuple((Decimal(above), Decimal(step)) for above, step in record.tick_steps),
+        maker_fee=Decimal(record.maker_fee),
+        taker_fee=Decimal(record.taker_fee),
+        strike=None if record.strike is None else Decimal(record.strike),
+        is_call=record.is_call,
+        expiry_ns=record.expiry_ns,
+        is_open=record.is_open,
+    )
+
+
+# record type -> what it does to the book; a type that is not here (a refusal, a session number) does nothing to it.
+_HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
+    records.GatewayStarted: Ledger._started,
+    records.AccountOpened: Ledger._account_opened,
+    records.CashMoved: Ledger._cash_moved,
+    records.InstrumentListed: Ledger._instrument_listed,
+    records.AccountStateMoved: Ledger._account_state_moved,
+    records.BreakRaised: Ledger._break_raised,
+    records.OrderApproved: Ledger._order_approved,
+    records.CancelRequested: Ledger._cancel_requested,
+    records.ReplaceRequested: Ledger._replace_requested,
+    records.CancelRefused: Ledger._cancel_refused,
+    records.VenueAccepted: Ledger._venue_accepted,
+    records.VenueRejected: Ledger._venue_rejected,
+    records.OrderLost: Ledger._order_lost,
+    records.Cancelled: Ledger._cancelled,
+    records.Replaced: Ledger._replaced,
+    records.Filled: Ledger._filled,
+}

@@ -1,0 +1,303 @@
+"""THE HOT PATH: an order's life on one page.
+
+From a decoded message to the queued frame there is no await, so nothing can run between the check and the hold. Every
+decision is journalled before it is applied, and applied before anything leaves. The caller flushes once a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway import records
+from gateway.journal import Journal, JournalError
+from gateway.ledger import Ledger
+from gateway.monitor import Monitor
+from gateway.reports import Reports
+from gateway.router import Router
+from gateway.translate import OrderFields, new_order, refused
+from protocols.fix.codec import Message
+from risk.account import Account
+from risk.exposure import WorkingOrder
+from risk.marks import Market
+from risk.order import Approved, Reject
+from risk.pre_trade import evaluate
+
+# CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
+TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
+UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
+
+# What a full journal refuses; all else (cancels, fills, numbers) may use its reserve.
+NEW_RISK: Final = frozenset({records.OrderApproved, records.OrderRefused, records.ReplaceRequested})
+
+
+class Pipeline:
+    """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        reports: Reports,
+        market: Market,
+        journal: Journal,
+        router: Router,
+        monitor: Monitor,
+        accounts_of: Mapping[str, Mapping[str, Account]],
+    ) -> None:
+        self.ledger = ledger
+        self.reports = reports
+        self.market = market
+        self.journal = journal
+        self.router = router
+        self.monitor = monitor
+        self.accounts_of = accounts_of
+        # Sessions whose numbers moved while the journal could not be written; made good before the next record.
+        self._unwritten: set[str] = set()
+
+    def commit(self, record: records.Record, now_ns: int) -> None:
+        """Journal, apply, report, in that order: what is not written did not happen.
+
+        Raises
+        ------
+        JournalError
+            If it can not be written; nothing was applied then.
+        """
+        if self._unwritten:
+            self._write_numbers(now_ns)
+        record_type = type(record)
+        sequence = self.journal.append(
+            records.TAGS[record_type], records.encode(record), now_ns, record_type not in NEW_RISK
+        )
+        self.ledger.apply(record, now_ns)
+        self.reports.report(record, sequence, now_ns)
+
+    def session_moved(self, session: str, next_in: int, next_out: int, now_ns: int) -> None:
+        """Journal the numbers of a session after administrative traffic."""
+        try:
+            self.commit(records.SessionMoved(session, next_in, next_out), now_ns)
+        except JournalError as error:
+            self.monitor.journal_failed(str(error))
+            self._unwritten.add(session)
+
+    def _write_numbers(self, now_ns: int) -> None:
+        for session in sorted(self._unwritten):
+            state = self.reports.sessions[session]
+            moved = records.SessionMoved(session, state.next_in, state.next_out)
+            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, True)
+            self._unwritten.discard(session)
+
+    def receive(self, session: str, message: Message, now_ns: int) -> None:
+        """Act on one application message of a session, in sequence and valid by the dictionary."""
+        handler = _HANDLERS.get(message.msg_type)
+        try:
+            if handler is not None:
+                handler(self, session, message, now_ns)
+            else:
+                self._refuse_message(session, message, UNSUPPORTED_MESSAGE_TYPE, "Unsupported Message Type", now_ns)
+        except JournalError as error:
+            self._refuse_unwritten(session, message, str(error), now_ns)
+
+    def _refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
+        """Tell the client that nothing was done, although that can not be journalled either."""
+        self.monitor.journal_failed(why)
+        text, ref_id = "journal unavailable: no new risk", (message.get(11) or b"").decode("latin-1")
+        self._unwritten.add(session)
+        self.reports.report(
+            records.MessageRefused(
+                session, message.msg_seq_num, message.msg_type, APPLICATION_NOT_AVAILABLE, ref_id, text
+            ),
+            0,
+            now_ns,
+        )
+
+    def _new_order(self, session: str, message: Message, now_ns: int) -> None:
+        ledger, monitor = self.ledger, self.monitor
+        monitor.orders_in += 1
+        fields = OrderFields(message)
+        order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
+        account = self._account(session, fields.account)
+        decision: Approved | Reject = order if isinstance(order, Reject) else evaluate(order, account, self.market)
+        if isinstance(decision, Reject):
+            self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
+            monitor.order_refused(decision.reason, now_ns)
+            return
+        order_id = ledger.next_order_id()
+        self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
+        monitor.order_accepted(order_id, decision.checks_run, now_ns)
+        failure = self.router.send(decision, order_id, now_ns)
+        if failure is not None:
+            self.commit(records.VenueRejected(order_id, 0, failure), now_ns)
+
+    def _cancel(self, session: str, message: Message, now_ns: int) -> None:
+        self.monitor.cancels_in += 1
+        fields = OrderFields(message)
+        order = self._find(session, fields)
+        refusal = self._why_not(session, order, fields)
+        if order is None or refusal is not None:
+            self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
+            return
+        self.commit(records.CancelRequested(session, message.msg_seq_num, order.order_id, fields.cl_ord_id), now_ns)
+        self.router.cancel(order, now_ns)
+
+    def _replace(self, session: str, message: Message, now_ns: int) -> None:
+        self.monitor.replaces_in += 1
+        fields = OrderFields(message)
+        order = self._find(session, fields)
+        refusal = self._why_not(session, order, fields)
+        if refusal is None and order is not None:
+            refusal, decision = self._evaluate_replace(fields, order, now_ns)
+        if order is None or refusal is not None:
+            self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
+            return
+        assert decision is not None
+        lots = decision.order.lots + order.cum_lots
+        self.commit(
+            records.ReplaceRequested(
+                session, message.msg_seq_num, order.order_id, fields.cl_ord_id, lots, decision.order.ticks,
+                decision.checks_run,
+            ),
+            now_ns,
+        )  # fmt: skip
+        self.monitor.replaces_accepted += 1
+        self.monitor.replace_checks_run += decision.checks_run
+        failure = self.router.replace(order, now_ns)
+        if failure is not None:
+            self.refuse_replace(order, failure, now_ns)
+
+    def _evaluate_replace(
+        self, fields: OrderFields, order: WorkingOrder, now_ns: int
+    ) -> tuple[tuple[int, str] | None, Approved | None]:
+        if not order.venue_order_id:
+            return (ALREADY_PENDING, "the venue has not acknowledged the order yet"), None
+        if fields.symbol != order.instrument.symbol or fields.side != str(int(order.side)):
+            return (BROKER_OPTION, "Symbol(55) and Side(54) of an order can not be replaced"), None
+        account = self.ledger.accounts[order.account]
+        request = new_order(fields, order.instrument, self.market, now_ns, replaces=order)
+        if isinstance(request, Reject):
+            return (BROKER_OPTION, f"{request.reason.name} {request.text}"), None
+        # The order's own hold must not count against its replacement: the check holds the worse of both shapes.
+        account.exposure.release(order)
+        try:
+            decision = evaluate(request, account, self.market)
+        finally:
+            account.exposure.hold(order)
+        if isinstance(decision, Reject):
+            self.monitor.count_reject(decision.reason)
+            return (BROKER_OPTION, f"{decision.reason.name} {decision.text}"), None
+        return None, decision
+
+    def refuse_replace(self, order: WorkingOrder, text: str, now_ns: int) -> None:
+        """Take back a pending replace: the old shape stands, and the client is told."""
+        assert order.replace is not None
+        self.commit(
+            records.CancelRefused(
+                order.session, 0, order.order_id, order.replace.cl_ord_id, order.cl_ord_id, True, BROKER_OPTION, text
+            ),
+            now_ns,
+        )
+
+    def _status(self, session: str, message: Message, now_ns: int) -> None:
+        fields = OrderFields(message)
+        order = self._by_cl_ord_id(session, fields.cl_ord_id)
+        order_id = "" if order is None else order.order_id
+        self.commit(
+            records.StatusAsked(
+                session, message.msg_seq_num, order_id, fields.cl_ord_id, fields.symbol, fields.side
+            ),
+            now_ns,
+        )  # fmt: skip
+
+    def cancel_all(self, session: str, now_ns: int) -> int:
+        """Cancel every working order of a session (its client is gone); return how many."""
+        orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
+        for order in orders:
+            self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
+            self.router.cancel(order, now_ns)
+        return len(orders)
+
+    def _account(self, session: str, name: str) -> Account | None:
+        accounts = self.accounts_of.get(session, {})
+        if not name and len(accounts) == 1:
+            return next(iter(accounts.values()))  # Account(1) is optional where there is no choice
+        return accounts.get(name)
+
+    def _by_cl_ord_id(self, session: str, cl_ord_id: str) -> WorkingOrder | None:
+        for account in self.accounts_of.get(session, {}).values():
+            order_id = account.cl_ord_ids.order_id(cl_ord_id)
+            if order_id is not None:
+                return self.ledger.orders.get(order_id)
+        return None
+
+    def _find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
+        return self._by_cl_ord_id(session, fields.orig_cl_ord_id)
+
+    def _why_not(self, session: str, order: WorkingOrder | None, fields: OrderFields) -> tuple[int, str] | None:
+        """Why an order can not be cancelled or replaced now, as (CxlRejReason, text); None where it can."""
+        if order is None:
+            return UNKNOWN_ORDER, f"OrigClOrdID(41) {fields.orig_cl_ord_id} is not known"
+        if not order.is_working:
+            return TOO_LATE_TO_CANCEL, f"the order is {order.status.name}"
+        if order.is_cancel_pending or order.replace is not None:
+            return ALREADY_PENDING, "a cancel or replace of this order is on its way"
+        if fields.cl_ord_id in self.ledger.accounts[order.account].cl_ord_ids:
+            return DUPLICATE_CL_ORD_ID, f"ClOrdID(11) {fields.cl_ord_id} was used already"
+        return None
+
+    def _refuse_cancel(
+        self,
+        session: str,
+        message: Message,
+        fields: OrderFields,
+        order: WorkingOrder | None,
+        refusal: tuple[int, str],
+        now_ns: int,
+    ) -> None:
+        self.monitor.cancels_refused += 1
+        self.commit(
+            records.CancelRefused(
+                session,
+                message.msg_seq_num,
+                "" if order is None else order.order_id,
+                fields.cl_ord_id,
+                fields.orig_cl_ord_id,
+                message.msg_type == "G",
+                refusal[0],
+                refusal[1],
+            ),
+            now_ns,
+        )
+
+    def _refuse_message(self, session: str, message: Message, reason: int, text: str, now_ns: int) -> None:
+        ref_id = (message.get(11) or b"").decode("latin-1")
+        self.commit(
+            records.MessageRefused(session, message.msg_seq_num, message.msg_type, reason, ref_id, text), now_ns
+        )
+
+
+def _approved(session: str, seq_in: int, order_id: str, approved: Approved) -> records.OrderApproved:
+    order = approved.order
+    return records.OrderApproved(
+        session,
+        seq_in,
+        order_id,
+        order.cl_ord_id,
+        approved.account.name,
+        approved.instrument.index,
+        order.side,
+        order.lots,
+        order.ticks,
+        order.ord_type,
+        order.time_in_force,
+        order.is_post_only,
+        order.is_reduce_only,
+        approved.checks_run,
+    )
+
+
+_HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
+    "D": Pipeline._new_order,
+    "F": Pipeline._cancel,
+    "G": Pipeline._replace,
+    "H": Pipeline._status,
+}

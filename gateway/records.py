@@ -1,0 +1,276 @@
+"""What the journal holds: a record for each decision and each execution, from which all state is rebuilt.
+
+A record is a msgspec struct, written as a MessagePack array whose first element is its tag. Fields may be added at the
+end with a default and nothing else may change, so that an older journal stays readable. Numbers are integers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all records."""
+
+
+class GatewayStarted(Record, frozen=True, tag=1):
+    """A process took over this journal. The first one's time makes OrderIDs unique among journals."""
+
+    version: str
+    run: str
+
+
+class AccountOpened(Record, frozen=True, tag=2):
+    """An account appeared in the configuration."""
+
+    account: str
+    currency: str
+
+
+class CashMoved(Record, frozen=True, tag=3):
+    """Money came in or went out, in units of 1e-8."""
+
+    account: str
+    currency: str
+    units: int
+    reason: str
+
+
+class InstrumentListed(Record, frozen=True, tag=4):
+    """An instrument was listed by its venue, or listed again with other terms. Decimals as text."""
+
+    index: int
+    symbol: str
+    venue: str
+    kind: int
+    is_inverse: bool
+    underlying: str
+    base_currency: str
+    quote_currency: str
+    settlement_currency: str
+    tick_size: str
+    lot_size: str
+    contract_size: str
+    tick_steps: tuple[tuple[str, str], ...]
+    maker_fee: str
+    taker_fee: str
+    strike: str | None
+    is_call: bool | None
+    expiry_ns: int | None
+    is_open: bool
+
+
+class SessionMoved(Record, frozen=True, tag=5):
+    """A FIX session's next numbers after administrative traffic; orders and reports carry their own."""
+
+    session: str
+    next_in: int
+    next_out: int
+
+
+class AccountStateMoved(Record, frozen=True, tag=6):
+    """An account was halted, restricted to reduction, or set trading again."""
+
+    account: str
+    state: str
+    reason: str
+
+
+class BreakRaised(Record, frozen=True, tag=7):
+    """Our book and the venue's differ, or the venue told what can not be; nothing is ever corrected by itself."""
+
+    venue: str
+    symbol: str
+    text: str
+
+
+class SessionOpened(Record, frozen=True, tag=8):
+    """A FIX session appeared in the configuration; CompIDs as we see them."""
+
+    session: str
+    begin_string: str
+    sender_comp_id: str
+    target_comp_id: str
+
+
+class OrderApproved(Record, frozen=True, tag=10):
+    """An order passed every check and is about to be held and sent."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    account: str
+    instrument: int
+    side: int
+    lots: int
+    ticks: int
+    ord_type: int
+    time_in_force: int
+    is_post_only: bool
+    is_reduce_only: bool
+    checks_run: int
+
+
+class OrderRefused(Record, frozen=True, tag=11):
+    """An order was refused by a check; the texts are what the client sent."""
+
+    session: str
+    seq_in: int
+    cl_ord_id: str
+    account: str
+    symbol: str
+    side: str
+    ord_type: str
+    quantity: str
+    price: str
+    reason: int
+    check: str
+    text: str
+    limit: float | None
+    observed: float | None
+    required: float | None
+    mark_age_ns: int | None
+
+
+class CancelRequested(Record, frozen=True, tag=12):
+    """A client (or, with no session, the gateway itself) wants an order cancelled."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+
+
+class ReplaceRequested(Record, frozen=True, tag=13):
+    """A replace passed every check; from here on the worse of both shapes is held."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    lots: int
+    ticks: int
+    checks_run: int
+
+
+class CancelRefused(Record, frozen=True, tag=14):
+    """A cancel or replace was refused, by us or by the venue (seq_in 0): OrderCancelReject(9) follows."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    orig_cl_ord_id: str
+    is_replace: bool
+    cxl_rej_reason: int
+    text: str
+
+
+class StatusAsked(Record, frozen=True, tag=15):
+    """A client asked for an order's status; `order_id` is empty where there is no such order."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    symbol: str
+    side: str
+
+
+class MessageRefused(Record, frozen=True, tag=16):
+    """An application message that could not be taken at all: BusinessMessageReject(j) follows."""
+
+    session: str
+    seq_in: int
+    ref_msg_type: str
+    reason: int
+    ref_id: str
+    text: str
+
+
+class VenueAccepted(Record, frozen=True, tag=20):
+    """The venue acknowledged an order."""
+
+    order_id: str
+    venue_order_id: str
+
+
+class VenueRejected(Record, frozen=True, tag=21):
+    """The venue refused an order, or never knew it: its hold is released."""
+
+    order_id: str
+    code: int
+    text: str
+
+
+class OrderLost(Record, frozen=True, tag=22):
+    """The answer to an order was lost: UNKNOWN, margin held, until the venue has answered by client id."""
+
+    order_id: str
+
+
+class Filled(Record, frozen=True, tag=23):
+    """An execution; (venue, trade_id) is applied once."""
+
+    order_id: str
+    venue: str
+    trade_id: str
+    lots: int
+    ticks: int
+    fee_units: int
+    is_maker: bool
+
+
+class Cancelled(Record, frozen=True, tag=24):
+    """The venue ended an order."""
+
+    order_id: str
+    reason: str
+
+
+class Replaced(Record, frozen=True, tag=25):
+    """The venue took a replace."""
+
+    order_id: str
+    orig_cl_ord_id: str
+
+
+AnyRecord = (
+    GatewayStarted
+    | AccountOpened
+    | CashMoved
+    | InstrumentListed
+    | SessionMoved
+    | AccountStateMoved
+    | BreakRaised
+    | SessionOpened
+    | OrderApproved
+    | OrderRefused
+    | CancelRequested
+    | ReplaceRequested
+    | CancelRefused
+    | StatusAsked
+    | MessageRefused
+    | VenueAccepted
+    | VenueRejected
+    | OrderLost
+    | Filled
+    | Cancelled
+    | Replaced
+)
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(AnyRecord).decode
+
+
+def _tag(record_type: type[Record]) -> int:
+    tag = record_type.__struct_config__.tag
+    assert isinstance(tag, int)
+    return tag
+
+
+# The record's type number in the journal.
+TAGS: Final[dict[type[Record], int]] = {record_type: _tag(record_type) for record_type in get_args(AnyRecord)}

@@ -1,0 +1,282 @@
+"""Journal record -> the FIX report that it owes, and the session numbers that it moves.
+
+Run after ledger.apply, live and in a replay alike. A replay thereby rebuilds not only the numbers but the very
+messages, byte for byte, so that a client that logs on after our crash is resent what it did not get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway import records
+from gateway.ledger import Ledger
+from protocols.fix.codec import Layout, format_decimal, format_timestamp
+from protocols.fix.session import SessionKey, SessionState, send_or_store
+from risk.exposure import WorkingOrder
+from risk.lifecycle import OrdStatus
+from risk.order import RejectReason
+
+# fmt: off
+EXECUTION_REPORT: Final = Layout("8", (
+    1, 6, 11, 14, 17, 31, 32, 37, 38, 39, 40, 41, 44, 54, 55, 58, 59, 60, 103, 150, 151,
+    20001, 20002, 20003, 20004, 20005, 20006,
+))
+# fmt: on
+ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
+BUSINESS_MESSAGE_REJECT: Final = Layout("j", (45, 58, 372, 379, 380))
+
+_NO_REFUSAL: Final = (None,) * 6
+_SIDES: Final = {1: b"1", 2: b"2"}
+_ORD_TYPES: Final = {1: b"1", 2: b"2"}
+_TIMES_IN_FORCE: Final = {0: b"0", 1: b"1", 3: b"3", 4: b"4"}
+# Our UNKNOWN is for the client an order whose acknowledgement is still pending.
+_STATUSES: Final = {status: status.value.encode() for status in OrdStatus} | {OrdStatus.UNKNOWN: b"A"}
+
+# RejectReason -> OrdRejReason(103): 0 broker option, 1 unknown symbol, 3 exceeds limit, 6 duplicate, 11 unsupported
+# characteristic, 13 incorrect quantity, 15 unknown account, 99 other.
+ORD_REJ_REASON: Final[dict[int, bytes]] = {
+    RejectReason.UNKNOWN_ACCOUNT: b"15",
+    RejectReason.ACCOUNT_HALTED: b"0",
+    RejectReason.ACCOUNT_REDUCING: b"0",
+    RejectReason.ACCOUNT_NOT_PERMITTED: b"0",
+    RejectReason.UNKNOWN_INSTRUMENT: b"1",
+    RejectReason.INSTRUMENT_CLOSED: b"2",
+    RejectReason.VENUE_NOT_READY: b"0",
+    RejectReason.INSTRUMENT_NOT_PERMITTED: b"0",
+    RejectReason.QUANTITY_NOT_IN_LOTS: b"13",
+    RejectReason.PRICE_NOT_IN_TICKS: b"99",
+    RejectReason.QUANTITY_ABOVE_LIMIT: b"3",
+    RejectReason.NOTIONAL_ABOVE_LIMIT: b"3",
+    RejectReason.DUPLICATE_CL_ORD_ID: b"6",
+    RejectReason.CL_ORD_IDS_EXHAUSTED: b"0",
+    RejectReason.RATE_ABOVE_LIMIT: b"3",
+    RejectReason.WORKING_ORDERS_ABOVE_LIMIT: b"3",
+    RejectReason.PRICE_OUTSIDE_COLLAR: b"99",
+    RejectReason.MARK_UNKNOWN: b"0",
+    RejectReason.MARK_STALE: b"0",
+    RejectReason.POSITION_ABOVE_LIMIT: b"3",
+    RejectReason.ORDER_NOT_REDUCING: b"99",
+    RejectReason.MARGIN_SHORTFALL: b"3",
+    RejectReason.MARGIN_UNKNOWN: b"0",
+    RejectReason.UNSUPPORTED_CHARACTERISTIC: b"11",
+    RejectReason.CHECK_ERROR: b"0",
+    RejectReason.JOURNAL_UNAVAILABLE: b"0",
+    RejectReason.VENUE_REJECTED: b"99",
+}
+
+
+class Reports:
+    """Sends what records owe to clients' sessions. `touched` collects the sessions with bytes to write."""
+
+    def __init__(self, ledger: Ledger, sessions: dict[str, SessionState]) -> None:
+        self._ledger = ledger
+        self.sessions = sessions
+        self.is_replaying = False
+        self.touched: set[str] = set()
+
+    def report(self, record: records.Record, sequence: int, time_ns: int) -> None:
+        """Send the report that `record`, journalled as number `sequence`, owes; most owe at most one."""
+        handler = _HANDLERS.get(type(record))
+        if handler is not None:
+            handler(self, record, sequence, time_ns)
+
+    # -- records that come from a client's message: its number was used ----------------------------------------------
+
+    def _session_moved(self, record: records.SessionMoved, sequence: int, time_ns: int) -> None:
+        """In a replay, take the numbers over; live the session has moved them itself already."""
+        if not self.is_replaying:
+            return
+        state = self.sessions[record.session]
+        if record.next_out < state.next_out:
+            state.reset()
+        for msg_seq_num in range(state.next_out, record.next_out):
+            state.sent.put(msg_seq_num, None)  # administrative: filled as a gap, should it be asked for
+        state.next_in, state.next_out = record.next_in, record.next_out
+
+    def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
+        if record.session not in self.sessions:
+            key = SessionKey(record.begin_string, record.sender_comp_id, record.target_comp_id)
+            self.sessions[record.session] = SessionState(key)
+
+    def _received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
+        """Count the message as received: live this is so already, in a replay it is how the number comes back."""
+        if record.seq_in:
+            state = self.sessions[record.session]
+            state.next_in = max(state.next_in, record.seq_in + 1)
+
+    def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        values = (
+            _text(record.account), b"0", _text(record.cl_ord_id), b"0", sequence, None, None, b"NONE",
+            _text(record.quantity), b"8", _text(record.ord_type), None, _text(record.price), _text(record.side),
+            _text(record.symbol), f"{RejectReason(record.reason).name} {record.text}".encode(), None,
+            format_timestamp(time_ns), ORD_REJ_REASON[record.reason], b"8", b"0",
+            int(record.reason), record.check.encode(), _number(record.limit), _number(record.observed),
+            _number(record.required), record.mark_age_ns,
+        )  # fmt: skip
+        self._send(record.session, EXECUTION_REPORT, values, time_ns)
+
+    def _message_refused(self, record: records.MessageRefused, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        ref_id = _text(record.ref_id)
+        values = (record.seq_in, record.text.encode(), record.ref_msg_type.encode(), ref_id, record.reason)
+        self._send(record.session, BUSINESS_MESSAGE_REJECT, values, time_ns)
+
+    def _cancel_refused(self, record: records.CancelRefused, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        if not record.cl_ord_id:
+            return  # the gateway itself had asked
+        order = self._ledger.orders.get(record.order_id)
+        values = (
+            _text(record.cl_ord_id),
+            record.order_id.encode() or b"NONE",
+            b"8" if order is None else _STATUSES[order.status],
+            _text(record.orig_cl_ord_id),
+            _text(record.text),
+            format_timestamp(time_ns),
+            record.cxl_rej_reason,
+            b"2" if record.is_replace else b"1",
+        )
+        self._send(record.session, ORDER_CANCEL_REJECT, values, time_ns)
+
+    def _status_asked(self, record: records.StatusAsked, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        order = self._ledger.orders.get(record.order_id)
+        if order is not None:
+            # FIX appendix D: a status report carries ExecID 0.
+            self._send_order(order, 0, time_ns, exec_type=b"I", session=record.session)
+            return
+        values = (
+            None, b"0", _text(record.cl_ord_id), b"0", b"0", None, None, b"NONE", None, b"8", None, None, None,
+            _text(record.side), _text(record.symbol), b"unknown order", None, format_timestamp(time_ns), b"5",
+            b"I", b"0", *_NO_REFUSAL,
+        )  # fmt: skip
+        self._send(record.session, EXECUTION_REPORT, values, time_ns)
+
+    # -- records that come from a venue ------------------------------------------------------------------------------
+
+    def _venue_accepted(self, record: records.VenueAccepted, sequence: int, time_ns: int) -> None:
+        order = self._ledger.orders[record.order_id]
+        if order.status is OrdStatus.NEW:  # where a fill came first, its report has told already
+            self._send_order(order, sequence, time_ns, exec_type=b"0")
+
+    def _venue_rejected(self, record: records.VenueRejected, sequence: int, time_ns: int) -> None:
+        order = self._ledger.orders[record.order_id]
+        text = f"VENUE_REJECTED {record.code} {record.text}".encode()
+        refusal = (int(RejectReason.VENUE_REJECTED), b"venue", None, None, None, None)
+        self._send_order(order, sequence, time_ns, exec_type=b"8", text=text, ord_rej_reason=b"99", refusal=refusal)
+
+    def _filled(self, record: records.Filled, sequence: int, time_ns: int) -> None:
+        order = self._ledger.orders[record.order_id]
+        self._send_order(order, sequence, time_ns, exec_type=b"F", last=(record.lots, record.ticks))
+
+    def _cancelled(self, record: records.Cancelled, sequence: int, time_ns: int) -> None:
+        order = self._ledger.orders[record.order_id]
+        cancel_id = order.cancel_cl_ord_id
+        self._send_order(
+            order,
+            sequence,
+            time_ns,
+            exec_type=b"4",
+            text=record.reason.encode() or None,
+            cl_ord_id=cancel_id or None,
+            orig_cl_ord_id=order.cl_ord_id if cancel_id else None,
+        )
+
+    def _replaced(self, record: records.Replaced, sequence: int, time_ns: int) -> None:
+        order = self._ledger.orders[record.order_id]
+        self._send_order(order, sequence, time_ns, exec_type=b"5", orig_cl_ord_id=record.orig_cl_ord_id)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _send_order(
+        self,
+        order: WorkingOrder,
+        exec_id: int,
+        time_ns: int,
+        *,
+        exec_type: bytes,
+        session: str | None = None,
+        text: bytes | None = None,
+        cl_ord_id: str | None = None,
+        orig_cl_ord_id: str | None = None,
+        last: tuple[int, int] | None = None,
+        ord_rej_reason: bytes | None = None,
+        refusal: tuple[bytes | int | None, ...] = _NO_REFUSAL,
+    ) -> None:
+        instrument = order.instrument
+        tick, tick_exponent = instrument.tick_mantissa, instrument.tick_exponent
+        lot, lot_exponent = instrument.lot_mantissa, instrument.lot_exponent
+        last_price = last_quantity = None
+        if last is not None:
+            last_quantity = format_decimal(last[0] * lot, lot_exponent)
+            last_price = format_decimal(last[1] * tick, tick_exponent)
+        values = (
+            order.account.encode(),
+            _average_price(order),
+            (cl_ord_id or order.cl_ord_id).encode(),
+            format_decimal(order.cum_lots * lot, lot_exponent),
+            exec_id,
+            last_price,
+            last_quantity,
+            order.order_id.encode(),
+            format_decimal(order.lots * lot, lot_exponent),
+            _STATUSES[order.status],
+            _ORD_TYPES[order.ord_type],
+            None if orig_cl_ord_id is None else orig_cl_ord_id.encode(),
+            format_decimal(order.ticks * tick, tick_exponent),
+            _SIDES[order.side],
+            instrument.symbol.encode(),
+            text,
+            _TIMES_IN_FORCE[order.time_in_force],
+            format_timestamp(time_ns),
+            ord_rej_reason,
+            exec_type,
+            format_decimal(order.leaves_lots * lot, lot_exponent),
+            *refusal,
+        )
+        self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
+
+    def _send(self, session: str, layout: Layout, values: tuple[bytes | int | None, ...], time_ns: int) -> None:
+        send_or_store(self.sessions[session], layout, values, time_ns)
+        self.touched.add(session)
+
+
+def _average_price(order: WorkingOrder) -> bytes:
+    """AvgPx(6), to a millionth of a tick where it is no whole tick."""
+    if order.cum_lots == 0:
+        return b"0"
+    instrument = order.instrument
+    ticks, rest = divmod(order.cum_lot_ticks, order.cum_lots)
+    if rest == 0:
+        return format_decimal(ticks * instrument.tick_mantissa, instrument.tick_exponent)
+    millionths = order.cum_lot_ticks * 1_000_000 // order.cum_lots
+    return format_decimal(millionths * instrument.tick_mantissa, instrument.tick_exponent - 6)
+
+
+def _text(value: str) -> bytes | None:
+    return value.encode() or None
+
+
+def _number(value: float | None) -> bytes | None:
+    return None if value is None else b"%.8g" % value if abs(value) < 1 else b"%.2f" % value
+
+
+# record type -> the method that reports it; a type that is not here owes nothing to anybody.
+_HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
+    records.SessionOpened: Reports._session_opened,
+    records.SessionMoved: Reports._session_moved,
+    records.OrderApproved: Reports._received,
+    records.OrderRefused: Reports._order_refused,
+    records.CancelRequested: Reports._received,
+    records.ReplaceRequested: Reports._received,
+    records.CancelRefused: Reports._cancel_refused,
+    records.StatusAsked: Reports._status_asked,
+    records.MessageRefused: Reports._message_refused,
+    records.VenueAccepted: Reports._venue_accepted,
+    records.VenueRejected: Reports._venue_rejected,
+    records.Filled: Reports._filled,
+    records.Cancelled: Reports._cancelled,
+    records.Replaced: Reports._replaced,
+}

@@ -1,0 +1,196 @@
+"""Where FIX, the venues' words and the house's integers meet; no decisions but to refuse what has no meaning here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from gateway import records
+from protocols.fix.codec import Message, parse_decimal
+from protocols.venues import events
+from risk.exposure import WorkingOrder
+from risk.instrument import Instrument, Kind, Side
+from risk.marks import Market
+from risk.order import Order, OrdType, Reject, RejectReason, TimeInForce
+
+# Account, ClOrdID, ExecInst, OrderQty, OrdType, Price, Side, Symbol, TimeInForce, OrigClOrdID, OrderID
+ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
+
+# Longer ids than any order management system makes; they are kept for a day, so they are bounded.
+MAX_ID_BYTES: Final = 64
+MAX_SYMBOL_BYTES: Final = 64
+
+_SIDES: Final = {b"1": Side.BUY, b"2": Side.SELL}
+_ORD_TYPES: Final = {b"1": OrdType.MARKET, b"2": OrdType.LIMIT}
+_TIMES_IN_FORCE: Final = {
+    None: TimeInForce.DAY,  # FIX 4.4: absent means day
+    b"0": TimeInForce.DAY,
+    b"1": TimeInForce.GTC,
+    b"3": TimeInForce.IOC,
+    b"4": TimeInForce.FOK,
+}
+POST_ONLY, REDUCE_ONLY = b"6", b"E"
+_EXEC_INSTS: Final = {
+    None: (False, False),
+    POST_ONLY: (True, False),
+    REDUCE_ONLY: (False, True),
+    b"6 E": (True, True),
+    b"E 6": (True, True),
+}
+
+VENUE_TIMES_IN_FORCE: Final = {
+    TimeInForce.DAY: "good_til_day",
+    TimeInForce.GTC: "good_til_cancelled",
+    TimeInForce.IOC: "immediate_or_cancel",
+    TimeInForce.FOK: "fill_or_kill",
+}
+_KINDS: Final = {"spot": Kind.SPOT, "perpetual": Kind.PERPETUAL, "future": Kind.FUTURE, "option": Kind.OPTION}
+
+
+class OrderFields:
+    """The fields of an order message as text, for refusals and records; bytes that are not ASCII never get this far."""
+
+    __slots__ = ("account", "cl_ord_id", "ord_type", "orig_cl_ord_id", "price", "quantity", "side", "symbol", "values")
+
+    def __init__(self, message: Message) -> None:
+        values = self.values = message.values(ORDER_TAGS)
+        account, cl_ord_id, _, quantity, ord_type, price, side, symbol, _, orig_cl_ord_id, _ = values
+        self.account = "" if account is None else account.decode("latin-1")
+        self.cl_ord_id = "" if cl_ord_id is None else cl_ord_id.decode("latin-1")
+        self.quantity = "" if quantity is None else quantity.decode("latin-1")
+        self.ord_type = "" if ord_type is None else ord_type.decode("latin-1")
+        self.price = "" if price is None else price.decode("latin-1")
+        self.side = "" if side is None else side.decode("latin-1")
+        self.symbol = "" if symbol is None else symbol.decode("latin-1")
+        self.orig_cl_ord_id = "" if orig_cl_ord_id is None else orig_cl_ord_id.decode("latin-1")
+
+
+def new_order(
+    fields: OrderFields,
+    instrument: Instrument | None,
+    market: Market,
+    now_ns: int,
+    replaces: WorkingOrder | None = None,
+) -> Order | Reject:
+    """Return the order that a NewOrderSingle(D) or OrderCancelReplaceRequest(G) asks for, or why there is none.
+
+    A replace's OrderQty(38) is the whole quantity; its open part is what is checked.
+    """
+    _, _, exec_inst, quantity, ord_type_text, price, side_text, _, tif_text, _, _ = fields.values
+    side, ord_type = _SIDES.get(side_text or b""), _ORD_TYPES.get(ord_type_text or b"")
+    time_in_force, flags = _TIMES_IN_FORCE.get(tif_text), _EXEC_INSTS.get(exec_inst)
+    if side is None or ord_type is None or time_in_force is None or flags is None:
+        return _unsupported(side, ord_type, time_in_force, fields)
+    if len(fields.cl_ord_id) > MAX_ID_BYTES or len(fields.symbol) > MAX_SYMBOL_BYTES:
+        text = f"ClOrdID(11) or Symbol(55) longer than {MAX_ID_BYTES} bytes"
+        return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
+    lots = ticks = 0
+    if instrument is not None:
+        lots = _whole(quantity, instrument.lots_from_scaled)
+        if replaces is not None and lots:
+            lots -= replaces.cum_lots
+        if ord_type is OrdType.LIMIT:
+            ticks = _whole(price, instrument.ticks_from_scaled)
+        else:
+            ticks = _protection_ticks(instrument, side, market)
+            if time_in_force is not TimeInForce.FOK:
+                time_in_force = TimeInForce.IOC  # a market order never rests
+    return Order(
+        fields.cl_ord_id,
+        fields.account,
+        fields.symbol,
+        instrument,
+        side,
+        lots,
+        ticks,
+        ord_type,
+        time_in_force,
+        flags[0],
+        flags[1],
+        now_ns,
+        fields.quantity,
+        fields.price,
+        replaces,
+    )
+
+
+def refused(session: str, seq_in: int, fields: OrderFields, reject: Reject) -> records.OrderRefused:
+    """Return the record of a refused order."""
+    return records.OrderRefused(
+        session,
+        seq_in,
+        fields.cl_ord_id,
+        fields.account,
+        fields.symbol,
+        fields.side,
+        fields.ord_type,
+        fields.quantity,
+        fields.price,
+        reject.reason,
+        reject.check,
+        reject.text,
+        reject.limit,
+        reject.observed,
+        reject.required,
+        reject.mark_age_ns,
+    )
+
+
+def listed(event: events.InstrumentListed, venue: str, index: int) -> records.InstrumentListed:
+    """Return the record of an instrument that a venue lists."""
+    return records.InstrumentListed(
+        index=index,
+        symbol=event.symbol,
+        venue=venue,
+        kind=_KINDS[event.kind],
+        is_inverse=event.is_inverse,
+        underlying=event.base_currency,  # the risk group: all contracts on one coin move together
+        base_currency=event.base_currency,
+        quote_currency=event.quote_currency,
+        settlement_currency=event.settlement_currency,
+        tick_size=str(event.tick_size),
+        lot_size=str(event.min_trade_amount),
+        contract_size="1",  # a venue event's quantity is already in its unit of value
+        tick_steps=tuple((str(above), str(step)) for above, step in event.tick_steps),
+        maker_fee=str(event.maker_fee),
+        taker_fee=str(event.taker_fee),
+        strike=None if event.strike is None else str(event.strike),
+        is_call=None if event.option_type is None else event.option_type == "call",
+        expiry_ns=event.expiration_ns,
+        is_open=event.is_open,
+    )
+
+
+def decimal_text(step: Decimal, count: int) -> str:
+    """Return count * step as plain decimal text, as venues take it."""
+    return format(step * count, "f")
+
+
+def _whole(text: bytes | None, convert: Callable[[int, int], int | None]) -> int:
+    scaled = None if text is None else parse_decimal(text)
+    if scaled is None:
+        return 0
+    whole = convert(*scaled)
+    return 0 if whole is None or whole < 0 else whole
+
+
+def _protection_ticks(instrument: Instrument, side: Side, market: Market) -> int:
+    mark = market.marks[instrument.index]
+    if mark is None:
+        return 1  # any price will do: mark_is_fresh refuses the order
+    return mark.collar_high_ticks if side is Side.BUY else mark.collar_low_ticks
+
+
+def _unsupported(
+    side: Side | None, ord_type: OrdType | None, time_in_force: TimeInForce | None, fields: OrderFields
+) -> Reject:
+    if side is None:
+        text = f"Side(54) {fields.side} is not traded here: 1 buy, 2 sell"
+    elif ord_type is None:
+        text = f"OrdType(40) {fields.ord_type} is not traded here: 1 market, 2 limit"
+    elif time_in_force is None:
+        text = "TimeInForce(59) is not traded here: 0 day, 1 GTC, 3 IOC, 4 FOK"
+    else:
+        text = "ExecInst(18) is not traded here: 6 post-only, E reduce-only"
+    return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)

@@ -1,0 +1,154 @@
+# The writing half of _codec.pyx.
+
+
+cdef class Header:
+    """The standard header of one session's outgoing messages, prebuilt. See plain.Header."""
+
+    cdef readonly str begin_string, sender_comp_id, target_comp_id
+    cdef readonly int timestamp_digits
+    cdef readonly bytes begin, before_time, after_time, after_orig_time
+
+    def __init__(self, begin_string, sender_comp_id, target_comp_id, routing=(), timestamp_digits=3):
+        made = plain.Header(begin_string, sender_comp_id, target_comp_id, routing, timestamp_digits)
+        self.begin_string = begin_string
+        self.sender_comp_id = sender_comp_id
+        self.target_comp_id = target_comp_id
+        self.timestamp_digits = timestamp_digits
+        self.begin = made.begin
+        self.before_time = made.before_time
+        self.after_time = made.after_time
+        self.after_orig_time = made.after_orig_time
+
+
+cdef class Layout:
+    """The body fields that a kind of message may carry, ascending by tag; each may be left out."""
+
+    cdef readonly str msg_type
+    cdef readonly tuple tags, prefixes
+    cdef readonly bytes msg_type_field
+    cdef readonly bint data_values
+
+    def __init__(self, msg_type, tags):
+        made = plain.Layout(msg_type, tags)
+        self.msg_type = msg_type
+        self.tags = tags
+        self.prefixes = made.prefixes
+        self.msg_type_field = made.msg_type_field
+        self.data_values = made.data_values
+
+    def __repr__(self):
+        return f"Layout({self.msg_type!r}, {self.tags!r})"
+
+
+cdef byte out[HEAD_ROOM + OUT_BYTES + 128]
+
+
+cdef inline int put(byte *at, bytes text) noexcept:
+    cdef int n = <int>PyBytes_GET_SIZE(text)
+    cdef int i
+    cdef const byte *s = <const byte *>PyBytes_AS_STRING(text)
+    # Most pieces are shorter than a call of memcpy is worth.
+    if n <= 8:
+        for i in range(n):
+            at[i] = s[i]
+    else:
+        memcpy(at, s, n)
+    return n
+
+
+cdef int put_body(byte *at, byte *limit, Layout layout, tuple values) except -1:
+    """Write the fields that have a value, return their length."""
+    cdef Py_ssize_t i, n = PyTuple_GET_SIZE(values)
+    cdef byte *begin = at
+    cdef object value
+    cdef Py_ssize_t size
+    if n != PyTuple_GET_SIZE(layout.tags):
+        raise LocalProtocolError(f"{layout} takes {len(layout.tags)} values, not {n}")
+    for i in range(n):
+        value = <object>PyTuple_GET_ITEM(values, i)
+        if value is None:
+            continue
+        if PyBytes_CheckExact(value):
+            size = PyBytes_GET_SIZE(value)
+            if size == 0:
+                continue
+            if at + size + 40 > limit:
+                raise LocalProtocolError("message is too long to send")
+            if not layout.data_values and memchr(PyBytes_AS_STRING(value), SOH, size) != NULL:
+                raise LocalProtocolError(f"a value of {layout} holds SOH")
+            at += put(at, <bytes>PyTuple_GET_ITEM(layout.prefixes, i))
+            at += put(at, <bytes>value)
+        elif PyLong_CheckExact(value):
+            if at + 40 > limit:
+                raise LocalProtocolError("message is too long to send")
+            at += put(at, <bytes>PyTuple_GET_ITEM(layout.prefixes, i))
+            at += put_number(at, <long long>value)
+        else:
+            raise LocalProtocolError(f"{layout} takes bytes, int and None, not {type(value)}")
+        at[0] = SOH
+        at += 1
+    return <int>(at - begin)
+
+
+def encode(
+    Layout layout not None,
+    Header header not None,
+    long long msg_seq_num,
+    long long sending_time_ns,
+    tuple values not None,
+    bint poss_dup=False,
+    orig_sending_time_ns=None,
+):
+    """Return a whole message. See plain.encode."""
+    cdef byte *begin = out + HEAD_ROOM
+    cdef byte *limit = begin + OUT_BYTES
+    cdef byte *at = begin
+    cdef byte *head
+    cdef byte length_text[20]
+    cdef unsigned int total = 0
+    cdef Py_ssize_t i, n
+    cdef long long orig_ns = -1
+    cdef int length_size, begin_size = <int>PyBytes_GET_SIZE(header.begin)
+    if orig_sending_time_ns is not None:
+        orig_ns = orig_sending_time_ns
+    if PyBytes_GET_SIZE(header.before_time) + PyBytes_GET_SIZE(header.after_time) > 16384 or (
+        PyBytes_GET_SIZE(header.after_orig_time) + PyBytes_GET_SIZE(layout.msg_type_field) > 16384
+    ):
+        raise LocalProtocolError("message is too long to send")
+    at += put(at, layout.msg_type_field)
+    at += put_number(at, msg_seq_num)
+    at[0] = SOH
+    at += 1
+    if poss_dup:
+        memcpy(at, b"43=Y\x01", 5)
+        at += 5
+    at += put(at, header.before_time)
+    memcpy(at, b"52=", 3)
+    at += 3 + put_time(at + 3, sending_time_ns, header.timestamp_digits)
+    at[0] = SOH
+    at += 1
+    at += put(at, header.after_time)
+    if orig_ns >= 0:
+        memcpy(at, b"122=", 4)
+        at += 4 + put_time(at + 4, orig_ns, header.timestamp_digits)
+        at[0] = SOH
+        at += 1
+    at += put(at, header.after_orig_time)
+    at += put_body(at, limit, layout, values)
+    # The length is known now: the head is written backwards in front.
+    length_size = put_number(length_text, at - begin)
+    head = begin - begin_size - length_size - 1
+    memcpy(head, PyBytes_AS_STRING(header.begin), begin_size)
+    memcpy(head + begin_size, length_text, length_size)
+    (begin - 1)[0] = SOH
+    n = at - head
+    if n > OUT_BYTES:
+        raise LocalProtocolError(f"message of {n} bytes is too long to send")
+    for i in range(n):
+        total += head[i]
+    total &= 255
+    memcpy(at, b"10=", 3)
+    at[3] = 48 + <byte>(total // 100)
+    put_two(at + 4, total % 100)
+    at[6] = SOH
+    return PyBytes_FromStringAndSize(<char *>head, n + TRAILER)

@@ -1,0 +1,196 @@
+"""How a session begins: the Logon exchange of both roles, and resets by Logon."""
+
+from typing import TYPE_CHECKING, cast
+
+from protocols.fix import tags
+from protocols.fix.codec import Message, encode_fields, parse_timestamp
+from protocols.fix.core import SessionCore
+from protocols.fix.events import LoggedOn, LoggedOut, SequenceNumbersReset, SessionKey
+from protocols.fix.phases import Phase
+from protocols.fix.reject import TEXTS
+from protocols.fix.state import SessionState
+
+if TYPE_CHECKING:
+    from protocols.fix.session import Session
+
+_KEY_TAGS = (tags.BEGIN_STRING, tags.TARGET_COMP_ID, tags.SENDER_COMP_ID)
+
+
+class LogonHandlers(SessionCore):
+    """Handlers of Logon(A), by phase and role."""
+
+    __slots__ = ()
+
+    def _on_first_logon(self, message: Message) -> None:
+        """Acceptor: a peer that cannot be told from a stranger is closed silently, others hear why."""
+        state = self._state_of(message)
+        if state is None:
+            self._close("no such session")
+            return
+        if state.connection is not None:
+            self._close("the session is connected already")
+            return
+        if not self._is_timely(message, state):
+            self._close(TEXTS[10])
+            return
+        self.state = state
+        refusal = self._logon_fault(message, state)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        config = state.config
+        resets = message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y"
+        if resets or config.reset_on_logon:
+            state.reset()
+            self.admin_moved = True
+        first_missed = self._missed_by_peer(message, state)
+        interval = int(message.get(tags.HEART_BT_INT) or 0)
+        self._log_on(message, state, interval)
+        body: list[tuple[int, bytes | int]] = [(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, interval)]
+        if resets:
+            body.append((tags.RESET_SEQ_NUM_FLAG, b"Y"))
+        if config.sends_next_expected:
+            counted = message.msg_seq_num == state.next_in
+            body.append((tags.NEXT_EXPECTED_MSG_SEQ_NUM, state.next_in + counted))
+        last_missed = state.next_out - 1
+        self._send_logon(body)
+        self._count_logon(message, state)
+        if first_missed is not None:
+            self._begin_resend(first_missed, last_missed)
+
+    def _on_logon_answer(self, message: Message) -> None:
+        """Initiator: the acceptor has agreed."""
+        state = self._known_state
+        if self._state_key(message) != state.key or not self._is_timely(message, state):
+            self._close("the answer to Logon is not this session's")
+            return
+        if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y" and not state.config.reset_on_logon:
+            self._refuse("ResetSeqNumFlag(141) was not asked for")
+            return
+        refusal = self._logon_fault(message, state)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        first_missed = self._missed_by_peer(message, state, ours_sent=1)
+        self._log_on(message, state, state.config.heart_bt_int)
+        self._count_logon(message, state)
+        if first_missed is not None:
+            self._begin_resend(first_missed, state.next_out - 1)
+
+    def _on_logon_refused(self, message: Message) -> None:
+        """Initiator: Logout(5) or Reject(3) came instead of a Logon."""
+        if message.msg_seq_num == self._known_state.next_in:
+            self._count()
+        text = (message.get(tags.TEXT) or b"").decode("latin-1")
+        self._events.append(LoggedOut(text))
+        self._close("Logon refused")
+
+    def _on_logon_again(self, message: Message) -> None:
+        """Logon within a session: a reset with 141=Y, else a violation (but for one that a resend dragged in)."""
+        state = self._known_state
+        if message.get(tags.RESET_SEQ_NUM_FLAG) != b"Y":
+            if message.get(tags.POSS_DUP_FLAG) == b"Y":
+                self._count()
+                return
+            self._refuse("Logon(A) is not expected within a session")
+            return
+        refusal = self._reset_fault(message, state)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        state.reset()
+        self._recovery.reset()
+        self._resend = None
+        self._out = self._before_resend + self._out
+        self._before_resend = []
+        interval = int(message.get(tags.HEART_BT_INT) or 0)
+        self._heartbeats.start(interval)
+        self._count()
+        self._send_logon([(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, interval), (tags.RESET_SEQ_NUM_FLAG, b"Y")])
+        self._events.append(SequenceNumbersReset())
+
+    def _send_logon(self, body: list[tuple[int, bytes | int]]) -> None:
+        state = self._known_state
+        self._queue_admin(encode_fields(tags.LOGON, state.header, state.next_out, self._now_ns, body))
+
+    def _log_on(self, message: Message, state: SessionState, interval: int) -> None:
+        state.connection = cast("Session", self)
+        self.phase = Phase.ACTIVE
+        self._heartbeats.start(interval)
+        self._events.append(LoggedOn(state.key, message))
+
+    def _count_logon(self, message: Message, state: SessionState) -> None:
+        """Count the peer's Logon, or note that messages before it are missing."""
+        number = message.msg_seq_num
+        if number == state.next_in:
+            self._count()
+            return
+        self._recovery.hold(number, None)
+        if not (state.config.sends_next_expected and message.get(tags.NEXT_EXPECTED_MSG_SEQ_NUM)):
+            # With 789 on both sides the peer knows already what we miss.
+            self._request_resend()
+        self._recovery.ask(state.next_in, number, False, self._now_ns)
+
+    def _state_key(self, message: Message) -> SessionKey | None:
+        begin_string, sender, target = message.values(_KEY_TAGS)
+        if begin_string is None or sender is None or target is None:
+            return None
+        if not (begin_string.isascii() and sender.isascii() and target.isascii()):
+            return None
+        return SessionKey(begin_string.decode(), sender.decode(), target.decode())
+
+    def _state_of(self, message: Message) -> SessionState | None:
+        key = self._state_key(message)
+        return self._lookup(key) if key is not None else None
+
+    def _is_timely(self, message: Message, state: SessionState) -> bool:
+        sent_ns = parse_timestamp(message.get(tags.SENDING_TIME) or b"")
+        return sent_ns is not None and abs(self._now_ns - sent_ns) <= state.config.max_latency_ns
+
+    def _logon_fault(self, message: Message, state: SessionState) -> str | None:
+        """Return why a Logon is refused, for Text(58)."""
+        config = state.config
+        fault = config.dictionary.validate(message)
+        if fault is not None:
+            where = f": {config.dictionary.name(fault.ref_tag)}" if fault.ref_tag else ""
+            return fault.text + where
+        if self._authenticate is not None and not self._authenticate(state, message):
+            return "Logon refused"
+        if message.get(tags.ENCRYPT_METHOD) != b"0":
+            return "EncryptMethod(98) must be 0"
+        interval = int(message.get(tags.HEART_BT_INT) or 0)
+        low, high = config.min_heart_bt_int, config.max_heart_bt_int
+        if not low <= interval <= high:
+            return f"HeartBtInt(108) must be {low} to {high}"
+        if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y":
+            return self._reset_fault(message, state)
+        expected = 1 if config.reset_on_logon else state.next_in
+        if message.msg_seq_num < expected:
+            return f"MsgSeqNum too low, expecting {expected} but received {message.msg_seq_num}"
+        return self._next_expected_fault(message, state)
+
+    def _reset_fault(self, message: Message, state: SessionState) -> str | None:
+        if not (state.config.accepts_reset or state.config.reset_on_logon):
+            return "ResetSeqNumFlag(141) is not permitted"
+        if message.msg_seq_num != 1:
+            return f"MsgSeqNum must be 1 with ResetSeqNumFlag(141), received {message.msg_seq_num}"
+        return None
+
+    def _next_expected_fault(self, message: Message, state: SessionState) -> str | None:
+        text = message.get(tags.NEXT_EXPECTED_MSG_SEQ_NUM)
+        if not state.config.sends_next_expected or text is None or state.config.reset_on_logon:
+            return None
+        if int(text) > state.next_out:
+            return f"NextExpectedMsgSeqNum(789) too high, expecting {state.next_out} but received {int(text)}"
+        return None
+
+    def _missed_by_peer(self, message: Message, state: SessionState, ours_sent: int = 0) -> int | None:
+        """Return the first number that the peer says by 789 it has not got; None when it has all.
+
+        `ours_sent`: 1 when the last number of ours is a Logon that it had not seen when it wrote.
+        """
+        text = message.get(tags.NEXT_EXPECTED_MSG_SEQ_NUM)
+        if not state.config.sends_next_expected or text is None:
+            return None
+        next_expected = int(text)
+        return next_expected if 0 < next_expected < state.next_out - ours_sent else None

@@ -1,0 +1,150 @@
+"""Layouts of what we send, and the tags that the application reads at once from what it receives."""
+
+from protocols.fix import tags
+from protocols.fix.codec import Layout
+
+LOGON = Layout(
+    tags.LOGON,
+    (
+        tags.RAW_DATA_LENGTH,
+        tags.RAW_DATA,
+        tags.ENCRYPT_METHOD,
+        tags.HEART_BT_INT,
+        tags.RESET_SEQ_NUM_FLAG,
+        tags.USERNAME,
+        tags.PASSWORD,
+        tags.NEXT_EXPECTED_MSG_SEQ_NUM,
+    ),
+)
+HEARTBEAT = Layout(tags.HEARTBEAT, (tags.TEST_REQ_ID,))
+TEST_REQUEST = Layout(tags.TEST_REQUEST, (tags.TEST_REQ_ID,))
+RESEND_REQUEST = Layout(tags.RESEND_REQUEST, (tags.BEGIN_SEQ_NO, tags.END_SEQ_NO))
+SEQUENCE_RESET = Layout(tags.SEQUENCE_RESET, (tags.NEW_SEQ_NO, tags.GAP_FILL_FLAG))
+LOGOUT = Layout(tags.LOGOUT, (tags.TEXT,))
+REJECT = Layout(
+    tags.REJECT,
+    (tags.REF_SEQ_NUM, tags.TEXT, tags.REF_TAG_ID, tags.REF_MSG_TYPE, tags.SESSION_REJECT_REASON),
+)
+
+BUSINESS_MESSAGE_REJECT = Layout(
+    tags.BUSINESS_MESSAGE_REJECT,
+    (
+        tags.REF_SEQ_NUM,
+        tags.TEXT,
+        tags.REF_MSG_TYPE,
+        tags.BUSINESS_REJECT_REF_ID,
+        tags.BUSINESS_REJECT_REASON,
+    ),
+)
+
+# What a refusal tells beyond the standard's reason: code, check, and the numbers that decided.
+REFUSAL_TAGS = (
+    tags.REJECT_CODE,
+    tags.REJECT_CHECK,
+    tags.REJECT_LIMIT,
+    tags.REJECT_OBSERVED,
+    tags.REJECT_REQUIRED,
+    tags.REJECT_MARK_PRICE,
+    tags.REJECT_MARK_AGE_MS,
+    tags.REJECT_CONFIG_VERSION,
+)
+
+EXECUTION_REPORT = Layout(
+    tags.EXECUTION_REPORT,
+    (
+        tags.ACCOUNT,
+        tags.AVG_PX,
+        tags.CL_ORD_ID,
+        tags.CUM_QTY,
+        tags.EXEC_ID,
+        tags.EXEC_INST,
+        tags.LAST_PX,
+        tags.LAST_QTY,
+        tags.ORDER_ID,
+        tags.ORDER_QTY,
+        tags.ORD_STATUS,
+        tags.ORD_TYPE,
+        tags.ORIG_CL_ORD_ID,
+        tags.PRICE,
+        tags.SIDE,
+        tags.SYMBOL,
+        tags.TEXT,
+        tags.TIME_IN_FORCE,
+        tags.TRANSACT_TIME,
+        tags.STOP_PX,
+        tags.ORD_REJ_REASON,
+        tags.EXPIRE_TIME,
+        tags.EXEC_TYPE,
+        tags.LEAVES_QTY,
+        tags.EXEC_RESTATEMENT_REASON,
+        *REFUSAL_TAGS,
+    ),
+)
+
+ORDER_CANCEL_REJECT = Layout(
+    tags.ORDER_CANCEL_REJECT,
+    (
+        tags.ACCOUNT,
+        tags.CL_ORD_ID,
+        tags.ORDER_ID,
+        tags.ORD_STATUS,
+        tags.ORIG_CL_ORD_ID,
+        tags.TEXT,
+        tags.TRANSACT_TIME,
+        tags.CXL_REJ_REASON,
+        tags.CXL_REJ_RESPONSE_TO,
+        *REFUSAL_TAGS,
+    ),
+)
+
+# For Message.values(): what an order says that decides anything.
+NEW_ORDER_SINGLE_TAGS = (
+    tags.ACCOUNT,
+    tags.CL_ORD_ID,
+    tags.SYMBOL,
+    tags.SIDE,
+    tags.ORDER_QTY,
+    tags.ORD_TYPE,
+    tags.PRICE,
+    tags.STOP_PX,
+    tags.TIME_IN_FORCE,
+    tags.EXPIRE_TIME,
+    tags.EXEC_INST,
+    tags.MAX_FLOOR,
+    tags.MIN_QTY,
+    tags.POSS_RESEND,
+)
+ORDER_CANCEL_REQUEST_TAGS = (
+    tags.ACCOUNT,
+    tags.CL_ORD_ID,
+    tags.ORIG_CL_ORD_ID,
+    tags.ORDER_ID,
+    tags.SYMBOL,
+    tags.SIDE,
+    tags.ORDER_QTY,
+)
+ORDER_CANCEL_REPLACE_REQUEST_TAGS = (
+    tags.ACCOUNT,
+    tags.CL_ORD_ID,
+    tags.ORIG_CL_ORD_ID,
+    tags.ORDER_ID,
+    tags.SYMBOL,
+    tags.SIDE,
+    tags.ORDER_QTY,
+    tags.ORD_TYPE,
+    tags.PRICE,
+    tags.STOP_PX,
+    tags.TIME_IN_FORCE,
+    tags.EXPIRE_TIME,
+    tags.EXEC_INST,
+    tags.MAX_FLOOR,
+    tags.MIN_QTY,
+)
+ORDER_STATUS_REQUEST_TAGS = (
+    tags.ACCOUNT,
+    tags.CL_ORD_ID,
+    tags.ORDER_ID,
+    tags.ORD_STATUS_REQ_ID,
+    tags.SYMBOL,
+    tags.SIDE,
+)

@@ -1,0 +1,85 @@
+"""Outbound resends: stored messages with PossDupFlag(43), runs of others as one GapFill."""
+
+from protocols.fix import tags
+from protocols.fix.codec import Header, assemble, decode, encode, format_timestamp
+from protocols.fix.messages import SEQUENCE_RESET
+from protocols.fix.store import MessageStore
+
+# Header fields of a message of ours, in the order written: body begins at the first other one.
+_HEADER_TAGS = frozenset(
+    {8, 9, 35, 34, 43, 49, 50, 52, 56, 57, 97, 115, 116, 122, 128, 129, 142, 143, 144, 145, 212, 213, 347, 1128, 1129}
+)
+_REPLACED = frozenset({8, 9, 35, 34, 43, 49, 52, 56, 122})
+# How many numbers one chunk may look at, so that a store full of gaps stalls nobody either.
+_MAX_STEPS = 4096
+
+
+def possible_duplicate(raw: bytes, header: Header, now_ns: int) -> bytes:
+    """Return a sent message as it is sent again: 43=Y, 122 = its SendingTime, a new 52, the same body."""
+    message = decode(raw)
+    routing = []
+    at = 0
+    for tag, value in message.fields():
+        if tag not in _HEADER_TAGS:
+            break
+        at += len(b"%d" % tag) + len(value) + 2
+        if tag not in _REPLACED:
+            routing.append((tag, value))
+    own = Header(header.begin_string, header.sender_comp_id, header.target_comp_id, routing, header.timestamp_digits)
+    return assemble(
+        b"35=%b\x0134=" % message.msg_type.encode("latin-1"),
+        own,
+        message.msg_seq_num,
+        format_timestamp(now_ns, header.timestamp_digits),
+        raw[at:-7],
+        True,
+        message.get(tags.ORIG_SENDING_TIME) or message.get(tags.SENDING_TIME),
+    )
+
+
+class Resend:
+    """A resend on its way, made piece by piece from the store."""
+
+    __slots__ = ("_next", "end", "live_from")
+
+    def __init__(self, begin: int, end: int, live_from: int) -> None:
+        """Numbers `begin` to `end`, both included; from `live_from` on messages wait to be sent for the first time."""
+        self._next = begin
+        self.end = end
+        self.live_from = live_from
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left to send again."""
+        return self._next > self.end
+
+    def chunk(self, sent: MessageStore, header: Header, now_ns: int, max_bytes: int) -> bytes:
+        """Return the next part, of about `max_bytes` at the most."""
+        parts: list[bytes] = []
+        size = 0
+        gap_begin = 0
+        steps = 0
+        # What the store has dropped is one gap, however wide.
+        first_kept = min(sent.first_seq_num, self.end + 1)
+        if self._next < first_kept:
+            gap_begin, self._next = self._next, first_kept
+        while self._next <= self.end and size < max_bytes and steps < _MAX_STEPS:
+            raw = sent.get(self._next)
+            if raw is None:
+                gap_begin = gap_begin or self._next
+            else:
+                if gap_begin:
+                    parts.append(_gap_fill(gap_begin, self._next, header, now_ns))
+                    gap_begin = 0
+                parts.append(possible_duplicate(raw, header, now_ns))
+                size += len(parts[-1])
+            self._next += 1
+            steps += 1
+        if gap_begin:
+            parts.append(_gap_fill(gap_begin, self._next, header, now_ns))
+        return b"".join(parts)
+
+
+def _gap_fill(begin: int, new_seq_no: int, header: Header, now_ns: int) -> bytes:
+    """Return a GapFill. It never was sent before, so OrigSendingTime is SendingTime."""
+    return encode(SEQUENCE_RESET, header, begin, now_ns, (new_seq_no, b"Y"), True, now_ns)

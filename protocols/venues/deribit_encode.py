@@ -1,0 +1,87 @@
+"""Bodies of Deribit's order requests, as JSON text by template: a quarter of the time of a dict and a dump.
+
+A template does not escape, so everything that goes into one is checked to need no escaping.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from protocols.errors import LocalProtocolError
+from protocols.venues.deribit_tables import ORDER_TYPES, TIMES_IN_FORCE
+
+MAX_LABEL: Final = 64
+MAX_CACHED_NUMBERS: Final = 65_536
+
+# A JSON number without sign or exponent, and not zero.
+_NUMBER = re.compile(r"(?=[0-9.]*[1-9])(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
+_ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+# Texts that were found to be numbers: quantities and prices recur, and a look-up costs a tenth of a match.
+_numbers: dict[str | bytes, str] = {}
+
+
+def number(text: str | bytes) -> str:
+    """Return a decimal text that may stand in a frame as it is."""
+    known = _numbers.get(text)
+    if known is not None:
+        return known
+    plain = text.decode("latin-1") if isinstance(text, bytes) else text
+    if _NUMBER.fullmatch(plain) is None:
+        raise LocalProtocolError(f"not a positive decimal number: {plain[:40]!r}")
+    if len(_numbers) >= MAX_CACHED_NUMBERS:
+        _numbers.clear()
+    _numbers[text] = plain
+    return plain
+
+
+def is_label(text: str) -> bool:
+    """Whether the text can be a label between quotes: printable ASCII without quote and backslash."""
+    return 0 < len(text) <= MAX_LABEL and text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+def place_body(
+    label: str,
+    symbol: str,
+    is_buy: bool,
+    quantity: str | bytes,
+    price: str | bytes | None,
+    order_type: str,
+    time_in_force: str,
+    post_only: bool,
+    reduce_only: bool,
+) -> str:
+    """Return what follows the id; `symbol` must be one that the venue has listed."""
+    if not is_label(label):
+        raise LocalProtocolError(f"not a label that can be sent: {label[:80]!r}")
+    if order_type not in ORDER_TYPES or time_in_force not in TIMES_IN_FORCE:
+        raise LocalProtocolError(f"unknown type or time in force: {order_type[:40]!r} {time_in_force[:40]!r}")
+    if (price is None) is (order_type == "limit"):
+        raise LocalProtocolError(f"a {order_type} order with price {price!r}")
+    terms = "" if price is None else f',"price":{number(price)}'
+    if post_only:
+        # Without the second flag the venue moves the price instead of refusing, and we would not know it.
+        terms += ',"post_only":true,"reject_post_only":true'
+    if reduce_only:
+        terms += ',"reduce_only":true'
+    return (
+        f'"method":"private/{"buy" if is_buy else "sell"}","params":{{"instrument_name":"{symbol}",'
+        f'"amount":{number(quantity)},"type":"{order_type}","time_in_force":"{time_in_force}",'
+        f'"label":"{label}"{terms}}}}}'
+    )
+
+
+def edit_body(order_id: str, quantity: str | bytes, price: str | bytes) -> str:
+    terms = f'"amount":{number(quantity)},"price":{number(price)}'
+    return f'"method":"private/edit","params":{{"order_id":"{checked_order_id(order_id)}",{terms}}}}}'
+
+
+def cancel_body(order_id: str) -> str:
+    return f'"method":"private/cancel","params":{{"order_id":"{checked_order_id(order_id)}"}}}}'
+
+
+def checked_order_id(order_id: str) -> str:
+    if _ORDER_ID.fullmatch(order_id) is None:
+        raise LocalProtocolError(f"not an order id of the venue: {order_id[:80]!r}")
+    return order_id

@@ -1,0 +1,284 @@
+"""What a venue tells the gateway, in words that all venues share.
+
+Wire numbers are Decimal; prices that only feed models (marks, indices) are float. Times are the venue's own
+timestamps in nanoseconds since the epoch. A label is the client order id that we sent; "" means that the order
+is not one of ours.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import msgspec
+
+VenueState: TypeAlias = Literal["connecting", "authenticating", "reconciling", "live", "halted"]
+InstrumentKind: TypeAlias = Literal["spot", "perpetual", "future", "option"]
+Side: TypeAlias = Literal["buy", "sell"]
+OrderRequest: TypeAlias = Literal["place", "replace", "cancel"]
+# "rejected" may also end an order that was first accepted; "untriggered" is a stop order at rest.
+VenueOrderState: TypeAlias = Literal["open", "filled", "cancelled", "rejected", "untriggered"]
+
+
+class VenueStateChanged(msgspec.Struct, frozen=True, gc=False):
+    """Orders are taken in "live" only. "halted": close the transport, then connect again after a pause."""
+
+    state: VenueState
+    reason: str = ""
+
+
+class InstrumentListed(msgspec.Struct, frozen=True, gc=False):
+    """An instrument's terms.
+
+    Amounts are in the venue's unit of quantity: quote currency for inverse futures and perpetuals, base currency
+    for the others. `underlying` names the price index. `tick_steps` holds (above this price, tick) ascending.
+    """
+
+    symbol: str
+    kind: InstrumentKind
+    is_inverse: bool
+    underlying: str
+    base_currency: str
+    quote_currency: str
+    settlement_currency: str
+    tick_size: Decimal
+    tick_steps: tuple[tuple[Decimal, Decimal], ...]
+    min_trade_amount: Decimal
+    contract_size: Decimal
+    strike: Decimal | None
+    option_type: Literal["call", "put"] | None
+    expiration_ns: int | None
+    maker_fee: Decimal
+    taker_fee: Decimal
+    is_open: bool
+
+
+class MarkPriceUpdated(msgspec.Struct, frozen=True, gc=False):
+    """Model inputs for one instrument; `mark_iv` is an annual fraction. None: the venue gave no value."""
+
+    symbol: str
+    mark_price: float
+    index_price: float
+    time_ns: int
+    mark_iv: float | None = None
+    underlying_price: float | None = None
+    interest_rate: float | None = None
+    best_bid: float | None = None
+    best_ask: float | None = None
+    min_price: float | None = None
+    max_price: float | None = None
+    is_open: bool = True
+
+
+class IndexPriceUpdated(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    price: float
+    time_ns: int
+
+
+class BookUpdated(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+
+
+class BookGapped(msgspec.Struct, frozen=True, gc=False):
+    """The book is not usable until a snapshot has come; the session has asked for one."""
+
+    symbol: str
+    reason: str = ""
+
+
+class OrderAccepted(msgspec.Struct, frozen=True, gc=False):
+    """First sight of an order on the venue; it may already be filled in part or whole, or done."""
+
+    label: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    time_ns: int
+
+
+class OrderFilled(msgspec.Struct, frozen=True, gc=False):
+    """One trade, once per (venue, trade_id) within the session's memory.
+
+    `fee` is what was paid: negative for a rebate. `is_backfill` marks trades found by asking for missed ones.
+    """
+
+    label: str
+    venue_order_id: str
+    symbol: str
+    trade_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    is_maker: bool
+    time_ns: int
+    is_backfill: bool = False
+
+
+class OrderCancelled(msgspec.Struct, frozen=True, gc=False):
+    """The order is done; `filled_quantity` is the venue's count, to compare with the fills that were seen."""
+
+    label: str
+    venue_order_id: str
+    reason: str
+    filled_quantity: Decimal
+
+
+class OrderRejected(msgspec.Struct, frozen=True, gc=False):
+    """`is_definite` is false when the order may nevertheless exist: treat it as unknown and ask."""
+
+    label: str
+    code: int
+    message: str
+    is_definite: bool
+
+
+class OrderReplaced(msgspec.Struct, frozen=True, gc=False):
+    """`quantity` is the order's whole quantity, what is filled included."""
+
+    label: str
+    venue_order_id: str
+    quantity: Decimal
+    price: Decimal | None
+
+
+class ReplaceRejected(msgspec.Struct, frozen=True, gc=False):
+    label: str
+    code: int
+    message: str
+    is_definite: bool
+
+
+class CancelRejected(msgspec.Struct, frozen=True, gc=False):
+    label: str
+    code: int
+    message: str
+    is_definite: bool
+
+
+class OrderOutcomeUnknown(msgspec.Struct, frozen=True, gc=False):
+    """No answer came: connection lost, timeout, or an answer that could not be read. Ask by label."""
+
+    label: str
+    request: OrderRequest = "place"
+    reason: str = ""
+
+
+class OrderState(msgspec.Struct, frozen=True, gc=False):
+    """An order as the venue describes it when asked."""
+
+    label: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    state: VenueOrderState
+    quantity: Decimal
+    filled_quantity: Decimal
+    price: Decimal | None
+    is_reduce_only: bool
+    time_ns: int
+
+
+class OpenOrdersReported(msgspec.Struct, frozen=True, gc=False):
+    """Every open order that the venue shows, at (re)connection or on request."""
+
+    orders: tuple[OrderState, ...]
+
+
+class OrderStateReported(msgspec.Struct, frozen=True, gc=False):
+    """Answer to query_order; fills that were not yet known precede it as OrderFilled."""
+
+    order: OrderState
+
+
+class OrderNotFound(msgspec.Struct, frozen=True, gc=False):
+    label: str
+
+
+class OrderQueryFailed(msgspec.Struct, frozen=True, gc=False):
+    """The venue did not answer a query: the order's state stays unknown."""
+
+    label: str
+    reason: str
+
+
+class PositionState(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+    quantity: Decimal  # signed: short is negative
+    average_price: Decimal
+
+
+class PositionsReported(msgspec.Struct, frozen=True, gc=False):
+    """With `is_complete`, an instrument of this currency that is not named is flat; otherwise it is unchanged."""
+
+    currency: str
+    positions: tuple[PositionState, ...]
+    is_complete: bool
+
+
+class PortfolioReported(msgspec.Struct, frozen=True, gc=False):
+    currency: str
+    equity: Decimal
+    margin_balance: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    available_funds: Decimal
+    margin_model: str = ""
+
+
+class TradesReported(msgspec.Struct, frozen=True, gc=False):
+    """The backfill of one currency is complete from `since_ns` on; the trades came before it as OrderFilled."""
+
+    currency: str
+    since_ns: int
+    trade_count: int
+
+
+class ReconcileFinished(msgspec.Struct, frozen=True, gc=False):
+    """Everything that is asked after (re)connection has been answered."""
+
+
+class ReconcileFailed(msgspec.Struct, frozen=True, gc=False):
+    """Something was not answered: orders and positions are not confirmed. Before "live" it ends in "halted"."""
+
+    reason: str
+
+
+class VenueErrorReported(msgspec.Struct, frozen=True, gc=False):
+    """`code` is the venue's, 0 for what we found wrong ourselves; `message` names the field."""
+
+    code: int
+    message: str
+    context: str = ""
+
+
+Event: TypeAlias = (
+    VenueStateChanged
+    | InstrumentListed
+    | MarkPriceUpdated
+    | IndexPriceUpdated
+    | BookUpdated
+    | BookGapped
+    | OrderAccepted
+    | OrderFilled
+    | OrderCancelled
+    | OrderRejected
+    | OrderReplaced
+    | ReplaceRejected
+    | CancelRejected
+    | OrderOutcomeUnknown
+    | OpenOrdersReported
+    | OrderStateReported
+    | OrderNotFound
+    | OrderQueryFailed
+    | PositionsReported
+    | PortfolioReported
+    | TradesReported
+    | ReconcileFinished
+    | ReconcileFailed
+    | VenueErrorReported
+)

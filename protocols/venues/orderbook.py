@@ -1,0 +1,142 @@
+"""One instrument's price levels, kept from a snapshot and a chain of changes.
+
+The chain rule is the same for every venue that numbers its messages: a change names the message before it, and
+what it names must be the last one applied. Anything else leaves the book unusable until the next snapshot.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypeAlias
+
+Level: TypeAlias = tuple[Decimal, Decimal]  # price, amount
+
+# A venue's raw book of a busy perpetual holds a few thousand levels a side.
+MAX_LEVELS = 20_000
+# A heap keeps prices that have gone until they surface; past this many it is built again.
+STALE_ALLOWANCE = 64
+
+
+class BookSide:
+    """Levels of one side by price, with the best at the root of a heap.
+
+    A deleted price stays in the heap until it surfaces, so a change costs O(log n) at most, a deletion O(1), and
+    the best O(1) between deletions of the best. Bids are kept in the heap as negated prices.
+    """
+
+    __slots__ = ("_heap", "_is_bid", "levels")
+
+    def __init__(self, is_bid: bool) -> None:
+        self._is_bid = is_bid
+        self.levels: dict[Decimal, Decimal] = {}
+        self._heap: list[Decimal] = []
+
+    def reset(self, levels: Iterable[Level]) -> None:
+        self.levels = {price: amount for price, amount in levels if amount}
+        self._rebuild()
+
+    def set(self, price: Decimal, amount: Decimal) -> None:
+        """Put `amount` at `price`; 0 removes the level, and removing a level that is not there is nothing."""
+        levels = self.levels
+        if not amount:
+            levels.pop(price, None)
+        elif price in levels:
+            levels[price] = amount
+        else:
+            levels[price] = amount
+            heap = self._heap
+            heapq.heappush(heap, price.copy_negate() if self._is_bid else price)
+            if len(heap) > 2 * len(levels) + STALE_ALLOWANCE:
+                self._rebuild()
+
+    def best(self) -> Decimal | None:
+        heap, levels = self._heap, self.levels
+        while heap:
+            price = heap[0].copy_negate() if self._is_bid else heap[0]
+            if price in levels:
+                return price
+            heapq.heappop(heap)
+        return None
+
+    def depth(self, count: int) -> list[Level]:
+        """Return the `count` best levels, best first."""
+        pick = heapq.nlargest if self._is_bid else heapq.nsmallest
+        return [(price, self.levels[price]) for price in pick(count, self.levels)]
+
+    def _rebuild(self) -> None:
+        self._heap = [price.copy_negate() for price in self.levels] if self._is_bid else list(self.levels)
+        heapq.heapify(self._heap)
+
+
+class OrderBook:
+    """Both sides of one instrument, and whether they may be used.
+
+    `sequence` is the number of the last message applied, `time_ns` the venue's timestamp of it. `reason` says why
+    the book is not usable; what it holds then is old and for display at most.
+    """
+
+    __slots__ = ("asks", "bids", "max_levels", "reason", "sequence", "symbol", "time_ns")
+
+    def __init__(self, symbol: str, max_levels: int = MAX_LEVELS) -> None:
+        self.symbol = symbol
+        self.bids = BookSide(is_bid=True)
+        self.asks = BookSide(is_bid=False)
+        self.max_levels = max_levels
+        self.sequence = -1
+        self.time_ns = 0
+        self.reason = "no snapshot yet"
+
+    def __repr__(self) -> str:
+        return f"OrderBook({self.symbol}, {len(self.bids.levels)} x {len(self.asks.levels)}, {self.reason or 'usable'})"
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.reason
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        return self.bids.best()
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        return self.asks.best()
+
+    def mark_unusable(self, reason: str) -> None:
+        assert reason
+        self.reason = reason
+
+    def apply_snapshot(self, sequence: int, time_ns: int, bids: Iterable[Level], asks: Iterable[Level]) -> bool:
+        """Replace all levels; return whether the book is usable."""
+        self.bids.reset(bids)
+        self.asks.reset(asks)
+        self.sequence = sequence
+        self.time_ns = time_ns
+        self.reason = ""
+        return self._check()
+
+    def apply_change(
+        self, previous: int, sequence: int, time_ns: int, bids: Iterable[Level], asks: Iterable[Level]
+    ) -> bool:
+        """Apply one message that follows message `previous`; return whether the book is usable."""
+        if self.reason:
+            return False
+        if previous != self.sequence:
+            self.reason = f"gap: follows {previous}, last was {self.sequence}"
+            return False
+        for price, amount in bids:
+            self.bids.set(price, amount)
+        for price, amount in asks:
+            self.asks.set(price, amount)
+        self.sequence = sequence
+        self.time_ns = time_ns
+        return self._check()
+
+    def _check(self) -> bool:
+        bid, ask = self.bids.best(), self.asks.best()
+        if bid is not None and ask is not None and bid >= ask:
+            self.reason = f"crossed: bid {bid}, ask {ask}"
+        elif len(self.bids.levels) > self.max_levels or len(self.asks.levels) > self.max_levels:
+            self.reason = f"more than {self.max_levels} levels"
+        return not self.reason

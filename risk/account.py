@@ -1,0 +1,161 @@
+"""One account: cash, positions, working orders, limits; what an execution does to them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import StrEnum
+from typing import Final
+
+from risk.exposure import Exposure, WorkingOrder
+from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
+from risk.kernel import MarginKernel
+from risk.lifecycle import Happening
+from risk.limits import Limits
+from risk.position import Position
+from risk.rate import RateLimit
+
+# Clients must not use a ClOrdID(11) twice within a day (faults sheet, 18); a day's ids are kept, up to the cap.
+CL_ORD_ID_MEMORY_NS: Final = 24 * 3600 * 1_000_000_000
+CL_ORD_ID_MEMORY_COUNT: Final = 2_000_000
+# Ids forgotten at most in one call, so that the first order after a quiet day does not pay for all of yesterday.
+FORGOTTEN_AT_ONCE: Final = 64
+
+
+class AccountState(StrEnum):
+    """What an account may do: everything, only what reduces its risk, or nothing (cancels always pass)."""
+
+    TRADING = "trading"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+class RecentIds:
+    """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old."""
+
+    __slots__ = ("_ids", "capacity")
+
+    def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
+        self._ids: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        self.capacity = capacity
+
+    def __contains__(self, cl_ord_id: str) -> bool:
+        return cl_ord_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def order_id(self, cl_ord_id: str) -> str | None:
+        """Return the OrderID of the order that had this ClOrdID, or None."""
+        found = self._ids.get(cl_ord_id)
+        return None if found is None else found[1]
+
+    def was_used(self, cl_ord_id: str, now_ns: int) -> bool:
+        """Whether the id was used in the last day."""
+        found = self._ids.get(cl_ord_id)
+        return found is not None and now_ns - found[0] <= CL_ORD_ID_MEMORY_NS
+
+    def has_room(self, now_ns: int) -> bool:
+        """Whether one more id can be remembered; drops some of what is older than a day."""
+        ids = self._ids
+        for _ in range(FORGOTTEN_AT_ONCE):
+            oldest = next(iter(ids), None)
+            if oldest is None or now_ns - ids[oldest][0] <= CL_ORD_ID_MEMORY_NS:
+                break
+            del ids[oldest]
+        return len(ids) < self.capacity
+
+    def remember(self, cl_ord_id: str, order_id: str, now_ns: int) -> None:
+        """Remember an id that was used at `now_ns`."""
+        self._ids[cl_ord_id] = (now_ns, order_id)
+        self._ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
+
+
+class Account:
+    """State of one account. Money in units of 1e-8; `index` is its row in the margin kernel."""
+
+    __slots__ = (
+        "_currency_index",
+        "_kernel",
+        "cash_units",
+        "cl_ord_ids",
+        "currency",
+        "exposure",
+        "index",
+        "limits",
+        "name",
+        "positions",
+        "rate",
+        "state",
+        "state_reason",
+    )
+
+    def __init__(self, *, index: int, name: str, currency: str, limits: Limits, rate: RateLimit) -> None:
+        self.index = index
+        self.name = name
+        self.currency = currency
+        self.limits = limits
+        self.rate = rate
+        self.state = AccountState.TRADING
+        self.state_reason = ""
+        self.cash_units: dict[str, int] = {}
+        self.positions: dict[int, Position] = {}  # by instrument index
+        self.exposure = Exposure(index)
+        self._kernel: MarginKernel | None = None
+        self._currency_index: dict[str, int] = {}
+        self.cl_ord_ids = RecentIds()
+
+    def position_lots(self, instrument_index: int) -> int:
+        """Return the signed position in lots; 0 where there is none."""
+        position = self.positions.get(instrument_index)
+        return 0 if position is None else position.lots
+
+    def move_cash(self, currency: str, units: int) -> None:
+        """Add units of a currency (deposits, withdrawals, fills)."""
+        self.cash_units[currency] = self.cash_units.get(currency, 0) + units
+        if self._kernel is not None and units:
+            self._kernel.add_cash(self.index, self._currency_index[currency], units / UNITS_PER_WHOLE)
+
+    def apply_fill(self, order: WorkingOrder, lots: int, ticks: int, fee_units: int) -> None:
+        """Book a fill of one of the account's orders: status, hold, position and cash, in that order.
+
+        Raises
+        ------
+        IllegalTransitionError
+            Where the order's status allows no fill; nothing was changed.
+        ValueError
+            If lots or ticks are not positive; nothing was changed.
+        """
+        if lots <= 0 or ticks <= 0:
+            raise ValueError(f"a fill of {lots} lots at {ticks} ticks of order {order.order_id} can not be")
+        # The venue may have taken a pending replace to more without telling yet: then the order lives on.
+        is_last = order.cum_lots + lots >= max(order.lots, order.replace.lots if order.replace else 0)
+        order.happen(Happening.FILLED if is_last else Happening.PARTLY_FILLED)
+        self.exposure.release(order)
+        order.cum_lots += lots
+        order.cum_lot_ticks += lots * ticks
+        self.book_fill(order.instrument, order.side, lots, ticks, fee_units)
+        if order.is_working:
+            self.exposure.hold(order)
+
+    def book_fill(self, instrument: Instrument, side: Side, lots: int, ticks: int, fee_units: int) -> None:
+        """Book a fill into position and cash alone: what traded, traded, whatever we think of its order."""
+        position = self.positions.get(instrument.index)
+        if position is None:
+            position = self.positions[instrument.index] = Position(instrument)
+        self.move_cash(instrument.settlement_currency, position.apply_fill(side, lots, ticks, fee_units))
+        if self._kernel is not None:
+            self._kernel.add_position(self.index, instrument.index, lots if side is Side.BUY else -lots)
+
+    def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
+        """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
+
+        `currency_index` must name every currency that the account may come to hold.
+        """
+        self._kernel = kernel
+        self._currency_index = currency_index
+        for instrument_index, position in self.positions.items():
+            if position.lots:
+                kernel.add_position(self.index, instrument_index, position.lots)
+        for currency, units in self.cash_units.items():
+            kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
+        self.exposure.mirror_into(kernel)

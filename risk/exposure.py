@@ -1,0 +1,136 @@
+"""Working orders of one account: hold before the send, release exactly once.
+
+What is held is what an adversary could still fill: the order's open lots at its own limit price. While a replace is on
+its way the order holds both shapes, of which only one can be filled, so the kernel counts the worse in each scenario.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from risk.instrument import Instrument, Side
+from risk.kernel import MarginKernel
+from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
+from risk.order import OrdType, TimeInForce
+
+
+class PendingReplace(msgspec.Struct, frozen=True, gc=False):
+    """A replace that the venue has not answered: the new client id, total quantity and limit."""
+
+    cl_ord_id: str
+    lots: int
+    ticks: int
+
+
+class WorkingOrder(msgspec.Struct):
+    """One order from its approval to its end, in integers. `lots` is OrderQty(38), `cum_lots` CumQty(14)."""
+
+    order_id: str
+    cl_ord_id: str
+    session: str
+    account: str
+    instrument: Instrument
+    side: Side
+    lots: int
+    ticks: int
+    ord_type: OrdType
+    time_in_force: TimeInForce
+    is_post_only: bool
+    is_reduce_only: bool
+    received_ns: int
+    status: OrdStatus = OrdStatus.PENDING_NEW
+    venue_order_id: str = ""
+    cum_lots: int = 0
+    # Sum of lots * ticks over fills: AvgPx(6) is this over cum_lots, exact until it is printed.
+    cum_lot_ticks: int = 0
+    # A cancel on its way; its ClOrdID is empty where the gateway itself asked.
+    is_cancel_pending: bool = False
+    cancel_cl_ord_id: str = ""
+    replace: PendingReplace | None = None
+    # What the kernel holds for it now; None once released.
+    held: tuple[int, int] | None = None
+    held_alternative: tuple[int, int] | None = None
+
+    @property
+    def leaves_lots(self) -> int:
+        """LeavesQty(151): what can still be filled; 0 once the order has ended."""
+        return max(0, self.lots - self.cum_lots) if self.status in WORKING else 0
+
+    @property
+    def alternative_lots(self) -> int:
+        """What could still be filled if the venue takes the pending replace; 0 without one."""
+        return max(0, self.replace.lots - self.cum_lots) if self.replace is not None and self.is_working else 0
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the order may still be filled, as far as we know."""
+        return self.status in WORKING
+
+    def happen(self, happening: Happening) -> None:
+        """Move to the next status, or raise IllegalTransitionError."""
+        self.status = next_status(self.status, happening)
+
+    def held_lots(self) -> int:
+        """Return the largest number of lots that is held for it."""
+        return max(self.held[0] if self.held else 0, self.held_alternative[0] if self.held_alternative else 0)
+
+
+class Exposure:
+    """The working orders of one account, mirrored into its rows of the margin kernel."""
+
+    __slots__ = ("_account_index", "_kernel", "buy_lots", "orders", "sell_lots")
+
+    def __init__(self, account_index: int) -> None:
+        self._account_index = account_index
+        self._kernel: MarginKernel | None = None  # none while a journal is replayed, before the first generation
+        self.orders: dict[str, WorkingOrder] = {}  # by OrderID(37)
+        self.buy_lots: dict[int, int] = {}  # by instrument index: lots that working buys could still add
+        self.sell_lots: dict[int, int] = {}
+
+    def hold(self, order: WorkingOrder) -> None:
+        """Hold what the order could still do; an order holds at most once."""
+        if order.held is not None:
+            raise AssertionError(f"order {order.order_id} is held already")
+        leaves, alternative = order.leaves_lots, order.alternative_lots
+        if leaves == 0 and alternative == 0:
+            self.orders.pop(order.order_id, None)
+            return
+        order.held = (leaves, order.ticks)
+        if order.replace is not None and alternative:
+            order.held_alternative = (alternative, order.replace.ticks)
+        self.orders[order.order_id] = order
+        by_instrument = self.buy_lots if order.side is Side.BUY else self.sell_lots
+        index = order.instrument.index
+        by_instrument[index] = by_instrument.get(index, 0) + order.held_lots()
+        if self._kernel is not None:
+            self._kernel.hold(*self._kernel_arguments(order))
+
+    def release(self, order: WorkingOrder) -> None:
+        """Release what was held for the order, exactly once: nothing where nothing is held."""
+        if order.held is None:
+            return
+        if self._kernel is not None:
+            self._kernel.release(*self._kernel_arguments(order))
+        by_instrument = self.buy_lots if order.side is Side.BUY else self.sell_lots
+        by_instrument[order.instrument.index] -= order.held_lots()
+        order.held = None
+        order.held_alternative = None
+        self.orders.pop(order.order_id, None)
+
+    def mirror_into(self, kernel: MarginKernel) -> None:
+        """Hold every working order again in a kernel that was just loaded."""
+        self._kernel = kernel
+        for order in self.orders.values():
+            kernel.hold(*self._kernel_arguments(order))
+
+    def _kernel_arguments(self, order: WorkingOrder) -> tuple[int, int, float, float, float, float]:
+        assert order.held is not None
+        instrument, side = order.instrument, order.side
+        sign = 1 if side is Side.BUY else -1
+        lots, ticks = order.held
+        cash = instrument.fill_cash(side, lots, ticks)
+        if order.held_alternative is None:
+            return self._account_index, instrument.index, sign * lots, cash, 0.0, 0.0
+        alt_lots, alt_ticks = order.held_alternative
+        alt_cash = instrument.fill_cash(side, alt_lots, alt_ticks)
+        return self._account_index, instrument.index, sign * lots, cash, sign * alt_lots, alt_cash

@@ -1,0 +1,43 @@
+"""Limits of one account. What has no limit may not be traded: an absent row refuses."""
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from risk.instrument import Instrument
+
+
+class InstrumentLimits(msgspec.Struct, frozen=True, gc=False):
+    """Largest order and largest position (either way, working orders included), in lots."""
+
+    max_order_lots: int
+    max_position_lots: int
+
+
+class LimitRule(msgspec.Struct, frozen=True, gc=False):
+    """A limit as set up: by symbol pattern, in the instrument's own quantity."""
+
+    symbol: str
+    max_order_quantity: float
+    max_position_quantity: float
+
+
+class Limits(msgspec.Struct):
+    """All limits of one account; `by_instrument` is filled as instruments are listed."""
+
+    max_order_notional: float
+    max_working_orders: int
+    rules: tuple[LimitRule, ...]
+    by_instrument: dict[int, InstrumentLimits] = msgspec.field(default_factory=dict)
+
+    def list_instrument(self, instrument: Instrument) -> None:
+        """Work out the limits of a newly listed instrument: the first rule that matches; none means not permitted."""
+        self.by_instrument.pop(instrument.index, None)  # what was listed in its place before counts no more
+        for rule in self.rules:
+            if fnmatchcase(instrument.symbol, rule.symbol):
+                lot = float(instrument.lot_size)
+                self.by_instrument[instrument.index] = InstrumentLimits(
+                    max_order_lots=int(rule.max_order_quantity / lot + 1e-9),
+                    max_position_lots=int(rule.max_position_quantity / lot + 1e-9),
+                )
+                return

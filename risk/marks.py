@@ -1,0 +1,84 @@
+"""Mark prices with their age. Unknown and stale are first-class: nothing is checked against a price nobody has."""
+
+import msgspec
+
+from risk.instrument import Instrument
+from risk.kernel import MarginKernel
+
+NEVER_NS = -(1 << 62)
+
+
+class Mark(msgspec.Struct):
+    """The last mark of one instrument, with the order path's numbers worked out beside the path.
+
+    The collar is the band of limit prices (in ticks) that an order may have around the mark.
+    """
+
+    price: float
+    index_price: float
+    forward_price: float
+    implied_vol: float
+    time_ns: int
+    collar_low_ticks: int
+    collar_high_ticks: int
+
+
+class Collar(msgspec.Struct, frozen=True, gc=False):
+    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks."""
+
+    fraction: float
+    option_fraction: float
+    option_min_ticks: int
+
+    def band_ticks(self, instrument: Instrument, price: float) -> tuple[int, int]:
+        """Return (lowest, highest) admissible limit price in ticks, both on the tick scheme, the low end at least one.
+
+        A market order is sent at one end of the band, so each end must be a price that the venue takes.
+        """
+        mark = price / float(instrument.tick_size)
+        if instrument.is_option:
+            width = max(mark * self.option_fraction, float(self.option_min_ticks))
+        else:
+            width = mark * self.fraction
+        low = instrument.step_up(max(1, -int(-(mark - width) // 1)))
+        return low, max(1, instrument.step_down(int((mark + width) // 1)))
+
+
+class Market(msgspec.Struct):
+    """What the checks see of the outside world. Lists are by instrument index."""
+
+    kernel: MarginKernel
+    marks: list[Mark | None]
+    mark_max_age_ns: int
+    generation_max_age_ns: int
+    collar: Collar
+    generation_time_ns: int = NEVER_NS
+    base_scenario: int = 0
+    live_venues: set[str] = msgspec.field(default_factory=set)
+
+    def update_mark(
+        self,
+        instrument: Instrument,
+        *,
+        price: float,
+        index_price: float,
+        forward_price: float,
+        implied_vol: float,
+        time_ns: int,
+    ) -> bool:
+        """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have."""
+        if not (0.0 < price < 1e15 and 0.0 < index_price < 1e15 and 0.0 < forward_price < 1e15):
+            return False
+        if not 0.0 <= implied_vol < 1e3:
+            return False
+        last = self.marks[instrument.index]
+        if last is not None and time_ns < last.time_ns:
+            return False
+        low, high = self.collar.band_ticks(instrument, price)
+        self.marks[instrument.index] = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high)
+        return True
+
+    def list_instrument(self, index: int) -> None:
+        """Make room for an instrument; its mark is unknown until one comes."""
+        while len(self.marks) <= index:
+            self.marks.append(None)

@@ -1,0 +1,109 @@
+"""What a client asks for, and the two answers that a check can give."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from risk.instrument import Instrument, Side
+
+if TYPE_CHECKING:
+    from risk.account import Account
+    from risk.exposure import WorkingOrder
+
+
+class OrdType(IntEnum):
+    """FIX OrdType(40), as far as it is traded here."""
+
+    MARKET = 1
+    LIMIT = 2
+
+
+class TimeInForce(IntEnum):
+    """FIX TimeInForce(59), as far as it is traded here."""
+
+    DAY = 0
+    GTC = 1
+    IOC = 3
+    FOK = 4
+
+
+class RejectReason(IntEnum):
+    """Why an order is refused. The number is the wire's RejectCode(20001): never reuse one."""
+
+    UNKNOWN_ACCOUNT = 101
+    ACCOUNT_HALTED = 102
+    ACCOUNT_REDUCING = 103
+    ACCOUNT_NOT_PERMITTED = 104
+    UNKNOWN_INSTRUMENT = 201
+    INSTRUMENT_CLOSED = 202
+    VENUE_NOT_READY = 203
+    INSTRUMENT_NOT_PERMITTED = 204
+    QUANTITY_NOT_IN_LOTS = 301
+    PRICE_NOT_IN_TICKS = 302
+    QUANTITY_ABOVE_LIMIT = 303
+    NOTIONAL_ABOVE_LIMIT = 304
+    DUPLICATE_CL_ORD_ID = 401
+    CL_ORD_IDS_EXHAUSTED = 402
+    RATE_ABOVE_LIMIT = 403
+    WORKING_ORDERS_ABOVE_LIMIT = 404
+    PRICE_OUTSIDE_COLLAR = 501
+    MARK_UNKNOWN = 502
+    MARK_STALE = 503
+    POSITION_ABOVE_LIMIT = 601
+    ORDER_NOT_REDUCING = 602
+    MARGIN_SHORTFALL = 701
+    MARGIN_UNKNOWN = 702
+    UNSUPPORTED_CHARACTERISTIC = 801
+    CHECK_ERROR = 901
+    JOURNAL_UNAVAILABLE = 902
+    VENUE_REJECTED = 951
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One request for an order, in integers; the request of a replace names the order that it `replaces`.
+
+    `instrument` is None where the symbol is unknown. `lots` and `ticks` are 0 where the value that was sent is no
+    positive whole number of them; the texts keep what was sent. A market order carries the collar's price in `ticks`:
+    it is sent as a limit with that protection, so that its worst fill is known. Of a replace, `lots` is the open part
+    of the new quantity, and `replaces` has been released from the exposure while the request is checked.
+    """
+
+    cl_ord_id: str
+    account: str
+    symbol: str
+    instrument: Instrument | None
+    side: Side
+    lots: int
+    ticks: int
+    ord_type: OrdType
+    time_in_force: TimeInForce
+    is_post_only: bool
+    is_reduce_only: bool
+    received_ns: int
+    quantity_text: str = ""
+    price_text: str = ""
+    replaces: WorkingOrder | None = None
+
+
+class Reject(msgspec.Struct, frozen=True, gc=False):
+    """An order refused, with the numbers behind it, in the unit that `text` names. An expected answer, not an error."""
+
+    reason: RejectReason
+    check: str
+    text: str
+    limit: float | None = None
+    observed: float | None = None
+    required: float | None = None
+    mark_age_ns: int | None = None
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """An order that passed every check. Only pre_trade.evaluate makes one, and a router takes nothing else."""
+
+    order: Order
+    instrument: Instrument
+    account: Account
+    checks_run: int

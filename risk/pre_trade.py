@@ -1,0 +1,304 @@
+"""Every check that an order must pass, in order of precedence, and the one place where an order is approved.
+
+A check takes (order, account, market) and returns None or the Reject that the client is told. Order is precedence:
+absolute refusals first, those that need a market next, the dearest last. An exception inside a check refuses the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from risk.account import Account, AccountState
+from risk.instrument import Instrument, Side
+from risk.marks import Market
+from risk.order import Approved, Order, Reject, RejectReason
+
+Check = Callable[[Order, Account, Market], Reject | None]
+
+
+def account_is_trading(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse a halted account; a reducing one goes on to the margin check, which lets only reduction pass."""
+    if account.state is AccountState.HALTED:
+        return Reject(
+            RejectReason.ACCOUNT_HALTED,
+            "account_is_trading",
+            f"account {account.name} is halted: {account.state_reason}",
+        )
+    return None
+
+
+def instrument_is_known(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse what is not listed, not open, not permitted to the account, or at a venue that takes no orders now."""
+    instrument = order.instrument
+    if instrument is None:
+        return _refuse(
+            RejectReason.UNKNOWN_INSTRUMENT, "instrument_is_known", f"Symbol(55) {order.symbol} is not listed"
+        )
+    if not instrument.is_open or (instrument.expiry_ns is not None and order.received_ns >= instrument.expiry_ns):
+        return _refuse(RejectReason.INSTRUMENT_CLOSED, "instrument_is_known", f"{instrument.symbol} is not open")
+    if instrument.index not in account.limits.by_instrument:
+        return _refuse(
+            RejectReason.INSTRUMENT_NOT_PERMITTED,
+            "instrument_is_known",
+            f"account {account.name} has no limit for {instrument.symbol} and may not trade it",
+        )
+    if instrument.venue not in market.live_venues:
+        return _refuse(
+            RejectReason.VENUE_NOT_READY, "instrument_is_known", f"venue {instrument.venue} takes no orders now"
+        )
+    return None
+
+
+def price_and_quantity_are_whole(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse a price off the tick scheme or a quantity off the lot: nothing is rounded for a client."""
+    instrument = _known(order)
+    if order.lots <= 0:
+        return _refuse(
+            RejectReason.QUANTITY_NOT_IN_LOTS,
+            "price_and_quantity_are_whole",
+            f"OrderQty(38) {order.quantity_text} is no positive multiple of {instrument.lot_size}",
+        )
+    if order.ticks <= 0 or (instrument.tick_steps and not instrument.ticks_are_on_step(order.ticks)):
+        return _refuse(
+            RejectReason.PRICE_NOT_IN_TICKS,
+            "price_and_quantity_are_whole",
+            f"Price(44) {order.price_text} is not on the tick scheme of {instrument.symbol}, {instrument.tick_size}",
+        )
+    return None
+
+
+def quantity_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse an order larger than the account's largest for this instrument."""
+    limit = account.limits.by_instrument[_known(order).index].max_order_lots
+    if order.lots > limit:
+        lot = float(_known(order).lot_size)
+        return Reject(
+            RejectReason.QUANTITY_ABOVE_LIMIT,
+            "quantity_is_within_limit",
+            "order quantity above the limit for one order",
+            limit=limit * lot,
+            observed=order.lots * lot,
+        )
+    return None
+
+
+def notional_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse an order of more notional (USD) than the account's largest. With no mark yet, its own price must do."""
+    instrument = _known(order)
+    mark = market.marks[instrument.index]
+    # An option's notional is its underlying's. With no mark there is no index, and mark_is_fresh will refuse the order.
+    index_price = 0.0 if mark is None else mark.index_price
+    notional = instrument.notional(order.lots, order.ticks * instrument.tick, index_price)
+    limit = account.limits.max_order_notional
+    if notional <= limit:  # so written, a limit that is NaN refuses
+        return None
+    return Reject(
+        RejectReason.NOTIONAL_ABOVE_LIMIT,
+        "notional_is_within_limit",
+        "order notional above the limit for one order, in USD",
+        limit=limit,
+        observed=notional,
+    )
+
+
+def cl_ord_id_is_new(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse a ClOrdID that the account used in the last day; refuse all where no more can be remembered."""
+    if account.cl_ord_ids.was_used(order.cl_ord_id, order.received_ns):
+        return _refuse(
+            RejectReason.DUPLICATE_CL_ORD_ID, "cl_ord_id_is_new", f"ClOrdID(11) {order.cl_ord_id} was used already"
+        )
+    if not account.cl_ord_ids.has_room(order.received_ns):
+        return _refuse(RejectReason.CL_ORD_IDS_EXHAUSTED, "cl_ord_id_is_new", "too many ClOrdIDs in one day")
+    return None
+
+
+def rate_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse orders faster than the account's rate, and more working orders than it may have."""
+    if not account.rate.admit(order.received_ns):
+        return Reject(
+            RejectReason.RATE_ABOVE_LIMIT,
+            "rate_is_within_limit",
+            "orders a second above the limit",
+            limit=float(account.rate.per_second),
+        )
+    working = len(account.exposure.orders)
+    if working >= account.limits.max_working_orders and order.replaces is None:
+        return Reject(
+            RejectReason.WORKING_ORDERS_ABOVE_LIMIT,
+            "rate_is_within_limit",
+            "too many working orders",
+            limit=float(account.limits.max_working_orders),
+            observed=float(working),
+        )
+    return None
+
+
+def price_is_within_collar(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse a limit price too far from the mark, on either side: far away is a slip of the finger too."""
+    instrument = _known(order)
+    mark = market.marks[instrument.index]
+    if mark is None or mark.collar_low_ticks <= order.ticks <= mark.collar_high_ticks:
+        return None  # an unknown mark is refused by mark_is_fresh, the next check
+    beyond = mark.collar_low_ticks if order.ticks < mark.collar_low_ticks else mark.collar_high_ticks
+    return Reject(
+        RejectReason.PRICE_OUTSIDE_COLLAR,
+        "price_is_within_collar",
+        f"Price(44) outside the collar around the mark {mark.price:g}",
+        limit=beyond * instrument.tick,
+        observed=order.ticks * instrument.tick,
+        mark_age_ns=order.received_ns - mark.time_ns,
+    )
+
+
+def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse where the mark is unknown or stale: a feed outage must not switch margin off.
+
+    A mark of the future would never grow stale: beyond the greatest age, either way, a time is not believed.
+    """
+    mark = market.marks[_known(order).index]
+    if mark is None:
+        return _refuse(RejectReason.MARK_UNKNOWN, "mark_is_fresh", f"{order.symbol} has no mark price")
+    now_ns = order.received_ns
+    if -market.mark_max_age_ns <= now_ns - mark.time_ns <= market.mark_max_age_ns:
+        if now_ns - market.generation_time_ns <= market.generation_max_age_ns:
+            return None
+        age_ns, limit_ns, what = now_ns - market.generation_time_ns, market.generation_max_age_ns, "risk arrays are"
+    else:
+        age_ns, limit_ns, what = now_ns - mark.time_ns, market.mark_max_age_ns, "mark price is"
+    return Reject(
+        RejectReason.MARK_STALE,
+        "mark_is_fresh",
+        f"{what} too old, in ms" if age_ns > 0 else f"{what} of the future, in ms",
+        limit=limit_ns / 1e6,
+        observed=age_ns / 1e6,
+        mark_age_ns=now_ns - mark.time_ns,
+    )
+
+
+def position_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse what could, with all working orders of its side filled, take the position beyond its limit."""
+    instrument = _known(order)
+    index = instrument.index
+    exposure, replaced = account.exposure, order.replaces
+    lots = order.lots if replaced is None else max(order.lots, replaced.leaves_lots)
+    held = account.position_lots(index)
+    if order.side is Side.BUY:
+        worst = held + exposure.buy_lots.get(index, 0) + lots
+    else:
+        worst = exposure.sell_lots.get(index, 0) + lots - held
+    if order.is_reduce_only and worst > 0:
+        return _refuse(
+            RejectReason.ORDER_NOT_REDUCING,
+            "position_is_within_limit",
+            "a reduce-only order, with working orders of its side, is larger than the position it would reduce",
+        )
+    limit = account.limits.by_instrument[index].max_position_lots
+    if worst > limit:
+        lot = float(instrument.lot_size)
+        return Reject(
+            RejectReason.POSITION_ABOVE_LIMIT,
+            "position_is_within_limit",
+            "position with working orders filled above the limit",
+            limit=limit * lot,
+            observed=worst * lot,
+        )
+    return None
+
+
+def margin_is_covered(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse what could leave the account short in any scenario, whatever fraction of its orders fills.
+
+    An order that reduces risk always passes: filled completely it leaves the worst case better than now, and by the
+    concavity of the bound no partial fill is worse than now either. "Now" has the order that it replaces still working,
+    though the caller has released its hold: a smaller or better priced replacement is not blocked by a shortfall.
+    """
+    instrument, kernel, side = _known(order), market.kernel, order.side
+    lots = order.lots if side is Side.BUY else -order.lots
+    cash = instrument.fill_cash(side, order.lots, order.ticks)
+    replaced = order.replaces
+    if replaced is None:
+        worst = kernel.what_if(account.index, instrument.index, lots, cash)
+    else:
+        if replaced.held is not None:
+            raise AssertionError("a replaced order is released before its replacement is checked")
+        leaves = replaced.leaves_lots
+        old_lots = leaves if side is Side.BUY else -leaves
+        old_cash = instrument.fill_cash(side, leaves, replaced.ticks)
+        # The version that works now comes first: all of it may fill before the rest of the new one does.
+        worst = kernel.what_if(account.index, instrument.index, old_lots, old_cash, lots, cash)
+    if worst >= 0.0 and account.state is AccountState.TRADING:  # NaN is not >= 0: an unknown margin is refused
+        return None
+    if replaced is None:
+        before = kernel.worst(account.index)
+    else:
+        before = kernel.what_if(account.index, instrument.index, old_lots, old_cash)
+    if worst >= before and kernel.if_filled(account.index, instrument.index, lots, cash) > before:
+        return None
+    return _short_of_margin(account, market, worst)
+
+
+def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:
+    if account.state is AccountState.REDUCING:
+        return _refuse(
+            RejectReason.ACCOUNT_REDUCING,
+            "margin_is_covered",
+            f"account {account.name} may only reduce: {account.state_reason}",
+        )
+    if worst != worst:
+        return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", "margin unknown: a held contract has no mark")
+    equity = market.kernel.equity(account.index, market.base_scenario)
+    return Reject(
+        RejectReason.MARGIN_SHORTFALL,
+        "margin_is_covered",
+        "initial margin above equity, in USD",
+        limit=equity,
+        observed=worst,
+        required=equity - worst,
+    )
+
+
+# Order is precedence: absolute refusals first, those that need a market next, the dearest last.
+CHECKS: Final[tuple[Check, ...]] = (
+    account_is_trading,
+    instrument_is_known,
+    price_and_quantity_are_whole,
+    quantity_is_within_limit,
+    notional_is_within_limit,
+    cl_ord_id_is_new,
+    rate_is_within_limit,
+    price_is_within_collar,
+    mark_is_fresh,
+    position_is_within_limit,
+    margin_is_covered,
+)
+
+
+def evaluate(order: Order, account: Account | None, market: Market) -> Approved | Reject:
+    """Run the checks in order and return the approval, or the first refusal. No account is an unknown account."""
+    if account is None:
+        text = f"Account(1) {order.account} is not known to this session"
+        return _refuse(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
+    checks_run = 0
+    check: Check = account_is_trading
+    try:
+        for check in CHECKS:
+            reject = check(order, account, market)
+            if reject is not None:
+                return reject
+            checks_run += 1
+        return Approved(order, _known(order), account, checks_run)
+    except Exception as error:  # an order is never let through by a bug of ours
+        return _refuse(RejectReason.CHECK_ERROR, check.__name__, f"{type(error).__name__} inside a check")
+
+
+def _refuse(reason: RejectReason, check: str, text: str) -> Reject:
+    return Reject(reason, check, text)
+
+
+def _known(order: Order) -> Instrument:
+    """The instrument of an order that has passed instrument_is_known."""
+    instrument = order.instrument
+    if instrument is None:
+        raise AssertionError("instrument_is_known comes first")
+    return instrument

@@ -1,0 +1,277 @@
+"""The grid of market moves, each instrument's risk array, and a whole generation of them.
+
+A risk array is the USD value of one long lot in every scenario. An account's equity in scenario s is the sum of
+lots * array[s] over instruments plus cash * array[s] over currencies, so a position, a deposit and an order are each
+one multiply-add a scenario. Instruments and currencies belong to a risk group, their underlying coin; groups move
+independently, each to its own worst scenario: nothing in one is offset by another.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from risk.instrument import Instrument
+from risk.pricing import MAX_PRICE, MAX_VALUE, USD_LIKE, Floats, InstrumentMark, lot_values
+
+__all__ = [
+    "MAX_SCENARIOS",
+    "USD_GROUP",
+    "Generation",
+    "GenerationBuilder",
+    "Grid",
+    "InstrumentMark",
+    "build_generation",
+    "constant_array",
+    "currency_array",
+    "currency_group",
+    "risk_array",
+]
+
+MAX_SCENARIOS: Final = 1024
+# A coin at eleven times its price, a volatility at eleven times its level: beyond that a grid is a typing error.
+MAX_MOVE: Final = 10.0
+USD_GROUP: Final = "USD"
+
+Ints = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.uint8]
+
+
+class Grid:
+    """Scenarios: every spot move with every volatility move, spot-major, shape (S,) each.
+
+    Moves are relative: 0.16 is +16 %, of the price or of the implied volatility. Both lists ascend and contain 0, so
+    that the base scenario (today) is one of the grid. The arrays are read-only.
+
+    Raises
+    ------
+    ValueError
+        If a move is not finite, not above -1 or above MAX_MOVE, a list does not ascend or lacks 0, or S is too large.
+    """
+
+    __slots__ = ("base", "size", "spot", "spot_moves", "vol", "vol_moves")
+
+    def __init__(self, spot_moves: tuple[float, ...], vol_moves: tuple[float, ...]) -> None:
+        for name, moves in (("spot_moves", spot_moves), ("vol_moves", vol_moves)):
+            if any(not isfinite(move) or not -1 < move <= MAX_MOVE for move in moves):
+                raise ValueError(f"{name}: a move must be above -1 and at most {MAX_MOVE}")
+            if any(low >= high for low, high in pairwise(moves)):
+                raise ValueError(f"{name}: moves must ascend")
+            if 0 not in moves:
+                raise ValueError(f"{name}: 0 (no move) is missing")
+        self.spot_moves = tuple(float(move) for move in spot_moves)
+        self.vol_moves = tuple(float(move) for move in vol_moves)
+        self.size = len(spot_moves) * len(vol_moves)
+        if self.size > MAX_SCENARIOS:
+            raise ValueError(f"{self.size} scenarios are more than {MAX_SCENARIOS}")
+        self.spot: Floats = np.repeat(np.array(self.spot_moves), len(vol_moves))
+        self.vol: Floats = np.tile(np.array(self.vol_moves), len(spot_moves))
+        self.spot.setflags(write=False)
+        self.vol.setflags(write=False)
+        self.base = spot_moves.index(0) * len(vol_moves) + vol_moves.index(0)
+
+    def __repr__(self) -> str:
+        """Return the call that makes this grid."""
+        return f"Grid({self.spot_moves}, {self.vol_moves})"
+
+
+def risk_array(
+    instrument: Instrument, mark: InstrumentMark, grid: Grid, settlement_usd: Floats | None = None
+) -> Floats:
+    """Return the USD value of one long lot in each scenario, shape (S,): `pricing.lot_values`, guarded.
+
+    Spot moves shift the price of perpetuals and futures in proportion, so that the basis keeps its ratio. For options
+    the base scenario gives the venue's mark. Raises ValueError where there is no value within MAX_VALUE.
+    """
+    values = lot_values(instrument, mark, grid, settlement_usd)
+    if not np.all(np.abs(values) <= MAX_VALUE):
+        raise ValueError(f"{instrument.symbol}: a lot is worth more than {MAX_VALUE} USD in some scenario")
+    return values
+
+
+def currency_group(currency: str) -> str:
+    """Return the risk group of a currency: the coin itself, or USD for what is taken as a dollar."""
+    return USD_GROUP if currency in USD_LIKE else currency
+
+
+def constant_array(grid: Grid) -> Floats:
+    """Return the USD value of one unit of a USD-like currency in each scenario: 1.0."""
+    return np.ones(grid.size)
+
+
+def currency_array(index_price: float, grid: Grid) -> Floats:
+    """Return the USD value of one whole coin in each scenario, shape (S,).
+
+    Raises
+    ------
+    ValueError
+        If the index price is no positive, finite number within bounds.
+    """
+    if not 0 < index_price <= MAX_PRICE:
+        raise ValueError(f"index price {index_price} is not a usable price")
+    return index_price * (1.0 + grid.spot)
+
+
+class Generation(msgspec.Struct, frozen=True, eq=False):
+    """All risk arrays of one moment, swapped in at once; a check never sees half of one.
+
+    values (I, S) and currency_values (C, S) are USD; the row of what has no usable mark is NaN, `known` (I,) is 0
+    there, and `refusals` says why, by instrument index (`currency_refusals` by currency). Indices into groups and
+    currencies are int32; the settlement currency of an instrument that is not known may be -1.
+    """
+
+    number: int
+    as_of_ns: int
+    grid: Grid
+    groups: tuple[str, ...]
+    currencies: tuple[str, ...]
+    values: Floats
+    currency_values: Floats
+    group_of_instrument: Ints
+    group_of_currency: Ints
+    currency_of_instrument: Ints
+    known: Flags
+    refusals: dict[int, str]
+    currency_refusals: dict[str, str]
+
+    def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags]:
+        """Return the arguments of MarginKernel.load."""
+        return (
+            self.values,
+            self.currency_values,
+            self.group_of_instrument,
+            self.group_of_currency,
+            self.currency_of_instrument,
+            self.known,
+        )
+
+
+class GenerationBuilder:
+    """Prices a generation in slices: call `price_some` until it returns True, then `generation`.
+
+    `instruments` are in the order of their `index`. `marks` is by instrument index, `index_prices` by currency; what
+    either lacks, or gives an unusable number for, is unknown in this generation, never zero. Neither mapping is
+    copied: give snapshots.
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        as_of_ns: int,
+        grid: Grid,
+        instruments: Sequence[Instrument],
+        marks: Mapping[int, InstrumentMark],
+        currencies: Sequence[str],
+        index_prices: Mapping[str, float],
+    ) -> None:
+        if any(instrument.index != row for row, instrument in enumerate(instruments)):
+            raise ValueError("instruments are not in the order of their index")
+        if len(set(currencies)) != len(currencies):
+            raise ValueError("a currency is listed twice")
+        self._number, self._as_of_ns, self._grid = number, as_of_ns, grid
+        self._instruments, self._marks = instruments, marks
+        self._currencies = {currency: column for column, currency in enumerate(currencies)}
+        names = [currency_group(c) for c in currencies] + [i.underlying for i in instruments]
+        self._groups = {name: column for column, name in enumerate(dict.fromkeys([USD_GROUP, *names]))}
+        self._values: Floats = np.full((len(instruments), grid.size), np.nan)
+        self._known: Flags = np.zeros(len(instruments), dtype=np.uint8)
+        self._refusals: dict[int, str] = {}
+        self._currency_refusals: dict[str, str] = {}
+        self._next = 0
+        self._currency_values: Floats = np.full((len(currencies), grid.size), np.nan)
+        for currency, row in self._currencies.items():
+            try:
+                self._currency_values[row] = self._currency_row(currency, index_prices)
+            except ValueError as refusal:
+                self._currency_refusals[currency] = f"{currency}: {refusal}"
+
+    def price_some(self, count: int) -> bool:
+        """Price up to `count` more instruments; return whether all are done."""
+        stop = min(self._next + count, len(self._instruments))
+        for instrument in self._instruments[self._next : stop]:
+            try:
+                self._values[instrument.index] = self._priced(instrument)
+                self._known[instrument.index] = 1
+            except ValueError as refusal:
+                self._refusals[instrument.index] = str(refusal)
+        self._next = stop
+        return stop == len(self._instruments)
+
+    def generation(self) -> Generation:
+        """Return the generation.
+
+        Raises
+        ------
+        ValueError
+            If instruments are left to price.
+        """
+        if self._next < len(self._instruments):
+            raise ValueError(f"{len(self._instruments) - self._next} instruments are not priced yet")
+        instruments, groups, currencies = self._instruments, self._groups, self._currencies
+        return Generation(
+            number=self._number,
+            as_of_ns=self._as_of_ns,
+            grid=self._grid,
+            groups=tuple(groups),
+            currencies=tuple(currencies),
+            values=self._values,
+            currency_values=self._currency_values,
+            group_of_instrument=_indices([groups[i.underlying] for i in instruments]),
+            group_of_currency=_indices([groups[currency_group(c)] for c in currencies]),
+            currency_of_instrument=_indices([currencies.get(i.settlement_currency, -1) for i in instruments]),
+            known=self._known,
+            refusals=self._refusals,
+            currency_refusals=self._currency_refusals,
+        )
+
+    def _currency_row(self, currency: str, index_prices: Mapping[str, float]) -> Floats:
+        if currency in USD_LIKE:
+            return constant_array(self._grid)
+        if currency not in index_prices:
+            raise ValueError("no index price")
+        return currency_array(index_prices[currency], self._grid)
+
+    def _priced(self, instrument: Instrument) -> Floats:
+        mark = self._marks.get(instrument.index)
+        if mark is None:
+            raise ValueError(f"{instrument.symbol}: no mark")
+        column = self._currencies.get(instrument.settlement_currency)
+        if column is None:
+            raise ValueError(f"{instrument.symbol}: settlement currency {instrument.settlement_currency} is not listed")
+        settlement_usd = self._currency_values[column]
+        if np.isnan(settlement_usd[0]):
+            raise ValueError(f"{instrument.symbol}: no index price of {instrument.settlement_currency}")
+        return risk_array(instrument, mark, self._grid, settlement_usd)
+
+
+def build_generation(
+    *,
+    number: int,
+    as_of_ns: int,
+    grid: Grid,
+    instruments: Sequence[Instrument],
+    marks: Mapping[int, InstrumentMark],
+    currencies: Sequence[str],
+    index_prices: Mapping[str, float],
+) -> Generation:
+    """Return a generation priced in one go; arguments as for GenerationBuilder."""
+    builder = GenerationBuilder(
+        number=number,
+        as_of_ns=as_of_ns,
+        grid=grid,
+        instruments=instruments,
+        marks=marks,
+        currencies=currencies,
+        index_prices=index_prices,
+    )
+    builder.price_some(len(instruments))
+    return builder.generation()
+
+
+def _indices(indices: list[int]) -> Ints:
+    return np.array(indices, dtype=np.int32)

@@ -1,0 +1,274 @@
+"""Plays the golden conversations of fixtures/fix.
+
+    # a comment
+    = name=value ...        the setting, before anything else: next_in, next_out, role=initiator, and any field of
+                            SessionConfig or Limits (times by their name without _ns, in seconds)
+    > 35=D|34=2|11=a        the peer sends this; 8, 9, 49, 56, 52 and 10 are added where they are not given
+    >> 8=FIX.4.4|9=5|...    the peer sends exactly these bytes
+    < 35=8|34=2|11=a        we send this, fields in this order; 8, 9, 49, 56, 52, 10 (right always) are left out, and
+                            122 too unless it is written here
+    ! Name tag=value ...    the next event, with fields of its message, or Name text
+    @ 30                    so many seconds pass, in steps that no deadline is missed by
+    * send 11=a|...         the application sends an ExecutionReport with these body fields
+    * store 11=a|...        the same by send_or_store
+    * logout text, logon 553=x|..., lost, connect
+    = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
+
+`@=` in a value stands for "seconds from now" (52=@-121).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocols.fix import events
+from protocols.fix.codec import Layout, decode, format_timestamp
+from protocols.fix.plain import check_sum
+from protocols.fix.session import (
+    ACCEPTOR,
+    INITIATOR,
+    Limits,
+    Session,
+    SessionConfig,
+    SessionKey,
+    SessionState,
+    send_or_store,
+)
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "fix"
+START_NS = 1_767_225_600_000_000_000  # 2026-01-01
+SECOND = 1_000_000_000
+SOH = b"\x01"
+ADDED = (8, 9, 49, 56, 52, 10)
+
+Split = Callable[[bytes], Iterator[bytes]]
+
+
+def whole(data: bytes) -> Iterator[bytes]:
+    """One chunk."""
+    yield data
+
+
+def conversations() -> list[Path]:
+    """Every golden conversation."""
+    return sorted(FIXTURES.glob("*.fix"))
+
+
+def fields_of(text: str, now_ns: int) -> list[tuple[int, bytes]]:
+    """``35=D|11=a`` -> fields; ``@n`` is a time n seconds from now."""
+    fields = []
+    for part in text.strip().strip("|").split("|"):
+        tag, _, value = part.partition("=")
+        if re.fullmatch(r"@[+-]?\d+", value):
+            fields.append((int(tag), format_timestamp(now_ns + int(value[1:]) * SECOND)))
+        else:
+            fields.append((int(tag), value.encode("latin-1").replace(b"\\x01", SOH)))
+    return fields
+
+
+def peer_message(text: str, now_ns: int, sender: str = "CLIENT", target: str = "GATE") -> bytes:
+    """Write a message as the peer would, every given field as it is given, even a wrong one."""
+    given = fields_of(text, now_ns)
+    tags = [tag for tag, _ in given]
+    first = dict(reversed(given))
+    head = {35: b"", 49: sender.encode(), 56: target.encode(), 34: b"", 52: format_timestamp(now_ns)}
+    # What is given in a place of its own stays there: only 8, 9, 35 and a missing header move to the front.
+    front = [(tag, value) for tag, value in head.items() if value and tag not in tags]
+    leading = [(tag, value) for tag, value in given if tag == 35][:1]
+    body = [field for at, field in enumerate(given) if field[0] not in (8, 9, 10) and field not in leading]
+    absent = {tag for tag, value in given if value == b"-"}  # "49=-" leaves the field out altogether
+    parts = [b"%d=%b\x01" % field for field in (*leading, *front, *body) if field[0] not in absent]
+    inner = b"".join(parts)
+    length = first.get(9, b"%d" % len(inner))
+    message = b"8=%b\x019=%b\x01%b" % (first.get(8, b"FIX.4.4"), length, inner)
+    return message + b"10=%b\x01" % first.get(10, b"%03d" % check_sum(message))
+
+
+class Player:
+    """One run of one conversation."""
+
+    def __init__(self, path: Path, split: Split = whole) -> None:
+        self.path = path
+        self.split = split
+        self.now_ns = START_NS
+        self.key = SessionKey("FIX.4.4", "GATE", "CLIENT")
+        self.state = SessionState(self.key)
+        self.limits = Limits()
+        self.role = "acceptor"
+        self.session: Session | None = None
+        self.sent: list[tuple[bytes, int]] = []
+        self.events: list[events.Event] = []
+        self.line = 0
+        self.pending = b""
+        self.authenticates = True
+
+    def play(self) -> None:
+        """Raise AssertionError, with the line, where the session does anything else."""
+        for self.line, text in enumerate(self.path.read_text().splitlines(), 1):
+            mark, _, rest = text.partition(" ")
+            if mark not in (">", ">>") and self.pending:
+                self.deliver()
+            if text.strip() and not text.startswith("#"):
+                self.STEPS[mark](self, rest.strip())
+        self.deliver()
+        self.check(not self.sent, f"not expected: {self.sent}")
+        self.check(not self.events, f"not expected: {self.events}")
+
+    def check(self, holds: bool, text: str) -> None:
+        assert holds, f"{self.path.name}:{self.line}: {text}"
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    def setting(self, text: str) -> None:
+        values = dict(word.split("=", 1) for word in text.split())
+        if self.session is not None:
+            self.check_values(values)
+            return
+        self.role = values.pop("role", self.role)
+        self.authenticates = values.pop("authenticates", "yes") == "yes"
+        numbers = {name: int(values.pop(name)) for name in ("next_in", "next_out") if name in values}
+        self.limits = _changed(Limits(), values)
+        self.state = SessionState(self.key, _changed(SessionConfig(), values), **numbers)
+        self.check(not values, f"unknown setting {values}")
+
+    def check_values(self, values: dict[str, str]) -> None:
+        session = self.connected()
+        for name, expected in values.items():
+            owner: Any = self.state if name in ("next_in", "next_out") else session
+            actual = getattr(owner, name)
+            shown = {True: "yes", False: "no"}.get(actual, str(actual)) if isinstance(actual, bool) else str(actual)
+            self.check(shown == expected, f"{name} is {shown}")
+
+    def connected(self) -> Session:
+        if self.session is None:
+            self.connect("")
+        assert self.session is not None
+        return self.session
+
+    def connect(self, text: str) -> None:
+        self.session = Session(
+            lambda key: self.state if key == self.key else None,
+            self.now_ns,
+            role=INITIATOR if self.role == "initiator" else ACCEPTOR,
+            limits=self.limits,
+            authenticate=lambda state, message: self.authenticates,
+        )
+
+    def receive(self, text: str) -> None:
+        self.pending += peer_message(text, self.now_ns)
+
+    def receive_raw(self, text: str) -> None:
+        self.pending += text.encode("latin-1").replace(b"|", SOH)
+
+    def deliver(self) -> None:
+        data, self.pending = self.pending, b""
+        session = self.connected()
+        for chunk in self.split(data):
+            session.receive_data(chunk, self.now_ns)
+            self.collect()
+
+    def collect(self) -> None:
+        session = self.connected()
+        while (event := session.next_event()) is not None:
+            self.events.append(event)
+        while data := session.data_to_send():
+            for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
+                decode(part)
+                self.sent.append((part, self.now_ns))
+
+    def expect_sent(self, text: str) -> None:
+        expected = fields_of(text, self.now_ns)
+        named = {tag for tag, _ in expected}
+        self.check(bool(self.sent), f"nothing sent; events {self.events}")
+        raw, sent_ns = self.sent.pop(0)
+        message = decode(raw)
+        left_out = {*ADDED, 122} - named
+        actual = [field for field in message.fields() if field[0] not in left_out]
+        self.check(actual == expected, f"sent {_show(actual)}")
+        self.check(message.get(49) == b"GATE" and message.get(56) == b"CLIENT", f"CompIDs of {message}")
+        self.check(message.get(52) == format_timestamp(sent_ns), f"SendingTime of {message}")
+
+    def expect_event(self, text: str) -> None:
+        self.check(bool(self.events), f"no event; sent {self.sent}")
+        event = self.events.pop(0)
+        name, _, rest = text.partition(" ")
+        self.check(type(event).__name__ == name, f"{event}")
+        if isinstance(event, events.MessageReceived | events.RejectReceived) and rest:
+            for tag, value in fields_of(rest, self.now_ns):
+                self.check(event.message.get(tag) == value, f"{event}")
+        elif rest:
+            shown = event.text if isinstance(event, events.LoggedOut) else event.reason
+            self.check(shown == rest, f"{event}")
+
+    def wait(self, text: str) -> None:
+        end = self.now_ns + round(float(text) * SECOND)
+        session = self.connected()
+        while (deadline := session.deadline_ns) is not None and deadline <= end:
+            self.now_ns = max(self.now_ns, deadline)
+            session.tick(self.now_ns)
+            self.collect()
+        self.now_ns = end
+        session.tick(end)
+        self.collect()
+
+    def act(self, text: str) -> None:
+        verb, _, rest = text.partition(" ")
+        session = self.session
+        if verb in ("send", "store"):
+            fields = sorted(fields_of(rest, self.now_ns))
+            layout = Layout("8", tuple(tag for tag, _ in fields))
+            values = tuple(value for _, value in fields)
+            if verb == "send":
+                self.connected().send(layout, values, self.now_ns)
+            else:
+                send_or_store(self.state, layout, values, self.now_ns)
+        elif verb == "logout":
+            self.connected().logout(rest, self.now_ns)
+        elif verb == "logon":
+            fields = fields_of(rest, self.now_ns) if rest else []
+            self.connected().logon(self.state, self.now_ns, tuple(fields))
+        elif verb == "lost":
+            assert session is not None
+            session.connection_lost(self.now_ns)
+        elif verb == "connect":
+            self.connect(rest)
+        else:
+            self.check(False, f"unknown verb {verb}")
+        if self.session is not None:
+            self.collect()
+
+    STEPS = {
+        "=": setting,
+        ">": receive,
+        ">>": receive_raw,
+        "<": expect_sent,
+        "!": expect_event,
+        "@": wait,
+        "*": act,
+    }
+
+
+def _changed(struct: Any, values: dict[str, str]) -> Any:
+    """Take from `values` what is a field of `struct`."""
+    changes: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        name = field.name.removesuffix("_ns")
+        if name not in values:
+            continue
+        text = values.pop(name)
+        if isinstance(getattr(struct, field.name), bool):
+            changes[field.name] = text == "yes"
+        elif field.name.endswith("_ns"):
+            changes[field.name] = round(float(text) * SECOND)
+        elif isinstance(getattr(struct, field.name), frozenset):
+            changes[field.name] = frozenset(text.split(","))
+        else:
+            changes[field.name] = int(text)
+    return msgspec.structs.replace(struct, **changes)
+
+
+def _show(fields: list[tuple[int, bytes]]) -> str:
+    return "|".join(f"{tag}={value.decode('latin-1')}" for tag, value in fields)

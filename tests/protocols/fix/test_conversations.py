@@ -1,0 +1,53 @@
+"""The golden conversations, with the bytes split at every kind of place."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.protocols.fix.conversation import Player, Split, conversations, whole
+
+
+def one_by_one(data: bytes) -> Iterator[bytes]:
+    for at in range(len(data)):
+        yield data[at : at + 1]
+
+
+def at_separators(data: bytes) -> Iterator[bytes]:
+    parts = data.split(b"\x01")
+    for part in parts[:-1]:
+        yield part + b"\x01"
+    yield parts[-1]
+
+
+def before_separators(data: bytes) -> Iterator[bytes]:
+    parts = data.split(b"\x01")
+    yield parts[0]
+    for part in parts[1:]:
+        yield b"\x01" + part
+
+
+def at_equals(data: bytes) -> Iterator[bytes]:
+    parts = data.split(b"=")
+    for part in parts[:-1]:
+        yield part + b"="
+    yield parts[-1]
+
+
+def at_random(data: bytes) -> Iterator[bytes]:
+    choice = random.Random(len(data))
+    at = 0
+    while at < len(data):
+        size = choice.randint(1, 60)
+        yield data[at : at + size]
+        at += size
+
+
+SPLITS = (whole, one_by_one, at_separators, before_separators, at_equals, at_random)
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.__name__)
+@pytest.mark.parametrize("path", conversations(), ids=lambda path: path.stem)
+def test_conversation(path: Path, split: Split) -> None:
+    Player(path, split).play()

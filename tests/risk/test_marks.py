@@ -1,0 +1,97 @@
+"""Which marks are taken, and the band of limit prices around them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk.instrument import Instrument
+from risk.marks import NEVER_NS, Collar, Market
+from tests.strategies import (
+    COIN_OPTION,
+    INSTRUMENTS,
+    LINEAR,
+    NOW_NS,
+    USD_OPTION,
+    instruments,
+    kernel_of,
+    set_mark,
+    world,
+)
+
+COLLAR = Collar(fraction=0.1, option_fraction=0.5, option_min_ticks=20)
+
+
+@pytest.mark.parametrize(
+    ("index", "price", "band"),
+    [
+        (LINEAR, 100_000.0, (180_000, 220_000)),
+        (LINEAR, 100_000.3, (180_001, 220_000)),  # both ends rounded inwards
+        (LINEAR, 0.5, (1, 1)),
+        (LINEAR, 0.01, (1, 1)),  # never below one tick
+        (COIN_OPTION, 0.0572, (290, 855)),  # half of 572 either way, on steps of 5 above 50
+        (COIN_OPTION, 0.0030, (10, 50)),  # 20 ticks are more than half of 30; 50 is a boundary
+        (COIN_OPTION, 0.0040, (20, 60)),  # the high end lies on the coarser step
+        (COIN_OPTION, 0.0001, (1, 21)),
+        (USD_OPTION, 1_827.0, (184, 540)),  # 182.7..548.1 ticks: steps of 2 up to 200, of 10 above
+    ],
+)
+def test_band(index: int, price: float, band: tuple[int, int]) -> None:
+    assert COLLAR.band_ticks(INSTRUMENTS[index], price) == band
+
+
+@given(instruments, st.floats(0.01, 1e6), st.floats(0, 0.9))
+def test_both_ends_of_a_band_are_prices_and_mirror(instrument: Instrument, price: float, fraction: float) -> None:
+    low, high = Collar(fraction, fraction, 3).band_ticks(instrument, price)
+    assert instrument.ticks_are_on_step(low)
+    assert instrument.ticks_are_on_step(high)
+    mark = Fraction(price) / Fraction(instrument.tick_size)
+    width = max(mark * Fraction(fraction), 3) if instrument.is_option else mark * Fraction(fraction)
+    slack = mark / 10**12
+    # Inwards from the exact band, by less than one step: the same on the buy side as on the sell side.
+    assert low >= mark - width - slack
+    assert high <= max(1, mark + width + slack)
+    assert low == 1 or instrument.step_down(low - 1) < mark - width + slack
+    assert instrument.step_up(high + 1) > mark + width - slack
+
+
+@pytest.mark.parametrize("name", ["price", "index_price", "forward_price"])
+@pytest.mark.parametrize("value", [nan, inf, -inf, 0.0, -0.0, -1.0, 1e15, 1e400])
+def test_a_price_that_is_none_changes_nothing(name: str, value: float) -> None:
+    _assert_not_taken({name: value})
+
+
+@pytest.mark.parametrize("implied_vol", [nan, inf, -0.01, 1e3])
+def test_a_volatility_that_is_none_changes_nothing(implied_vol: float) -> None:
+    _assert_not_taken({"implied_vol": implied_vol})
+
+
+def test_an_older_mark_changes_nothing_and_one_of_the_same_time_is_taken() -> None:
+    _assert_not_taken({"time_ns": NOW_NS - 1})
+    w = world()
+    assert set_mark(w.market, LINEAR, price=100_001.0, time_ns=NOW_NS)
+    mark = w.market.marks[LINEAR]
+    assert mark is not None
+    assert mark.price == 100_001.0
+
+
+def _assert_not_taken(changes: dict[str, Any]) -> None:
+    market = world().market
+    before = market.marks[LINEAR]
+    good = {"price": 1e5, "index_price": 1e5, "forward_price": 1e5, "implied_vol": 0.0, "time_ns": NOW_NS}
+    assert not market.update_mark(INSTRUMENTS[LINEAR], **{**good, **changes})
+    assert market.marks[LINEAR] is before
+
+
+def test_listing_makes_room_and_knows_nothing() -> None:
+    market = Market(kernel_of(), [], 1, 1, COLLAR)
+    market.list_instrument(3)
+    market.list_instrument(1)
+    assert market.marks == [None] * 4
+    assert market.generation_time_ns == NEVER_NS
+    assert market.live_venues == set()

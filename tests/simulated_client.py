@@ -1,0 +1,259 @@
+"""A client of the simulator: a FIX session of its own, orders good and bad, and a memory of what it was told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from protocols.fix.codec import Layout, Message, format_timestamp
+from protocols.fix.session import (
+    INITIATOR,
+    MessageReceived,
+    Session,
+    SessionConfig,
+    SessionKey,
+    SessionState,
+    send_or_store,
+)
+
+if TYPE_CHECKING:
+    from tests.simulator import World
+
+MS = 1_000_000
+FAR_NS = 2**62
+NEW_ORDER = Layout("D", (1, 11, 18, 38, 40, 44, 54, 55, 59, 60))
+CANCEL = Layout("F", (1, 11, 38, 41, 54, 55, 60))
+REPLACE = Layout("G", (1, 11, 38, 40, 41, 44, 54, 55, 60))
+STATUS = Layout("H", (1, 11, 54, 55))
+
+# (symbol, tick in cents, lot, quantities): prices are sent as texts of whole ticks.
+CONTRACTS = (
+    ("BTC-PERPETUAL", 50, (b"10", b"1000", b"20000", b"50000", b"100000")),
+    ("ETH-PERPETUAL", 5, (b"1", b"500", b"10000", b"60000")),
+    ("BTC_USDC-PERPETUAL", 50, (b"0.001", b"0.05", b"0.5", b"1.5")),
+    ("ETH_USDC-PERPETUAL", 5, (b"0.01", b"0.5", b"5", b"20")),
+)
+
+
+class Told:
+    """What the client knows of one order."""
+
+    def __init__(self, symbol: str, side: bytes, quantity: bytes) -> None:
+        self.symbol, self.side, self.quantity = symbol, side, quantity
+        self.status = b""
+        self.cum = "0"
+
+
+class Client:
+    """Trades at random; keeps every report, once by MsgSeqNum."""
+
+    def __init__(self, world: World, comp_id: str, accounts: list[str]) -> None:
+        self.world, self.comp_id, self.accounts = world, comp_id, accounts
+        self.random = Random(f"client:{comp_id}:{world.seed}")
+        key = SessionKey("FIX.4.4", comp_id, "MARGINGATE")
+        self.state = SessionState(
+            key, SessionConfig(application_messages=frozenset("89j"), heart_bt_int=5, resend_timeout_ns=500 * MS)
+        )
+        self.session: Session | None = None
+        self.connection = 0
+        self.is_trading = True
+        self.count = 0
+        self.orders: dict[str, Told] = {}
+        self.reports: list[Message] = []
+        self.rejects: Counter[bytes] = Counter()
+        self.next_action_ns = world.now_ns
+
+    # -- connection --------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        if self.session is None:
+            self.connection += 1
+            self.session = Session(lambda key: None, self.world.now_ns, INITIATOR)
+            self.world.accept_client(self)
+            self.session.logon(self.state, self.world.now_ns)
+            self._pump()
+
+    def lose_connection(self, tell_gateway: bool = True) -> None:
+        """The TCP connection breaks; what was under way is lost."""
+        if self.session is None:
+            return
+        self.session.connection_lost(self.world.now_ns)
+        while self.session.next_event() is not None:
+            pass
+        self.session = None
+        link = self.world.client_links.pop(self.comp_id, None)
+        if tell_gateway and link is not None:
+            rules = {s.target_comp_id: s.cancel_on_disconnect for s in self.world.config.fix.session}
+            link.disconnected(self.world.now_ns, lambda name: rules[name])
+            self.world.flush()
+        self.world.call_in(self.random.randrange(20, 200) * MS, self.connect)
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Logged on, with nothing missing between it and the gateway."""
+        if self.session is None or not self.session.is_logged_on:
+            return False
+        theirs = self.world.core.reports.sessions[self.comp_id]
+        return self.state.next_in == theirs.next_out and self.state.next_out == theirs.next_in
+
+    @property
+    def deadline_ns(self) -> int:
+        deadlines = [self.next_action_ns if self.is_trading else FAR_NS]
+        link = self.world.client_links.get(self.comp_id)
+        for session in (self.session, None if link is None else link.session):
+            deadline = None if session is None else session.deadline_ns
+            if deadline is not None:
+                deadlines.append(deadline)
+        return min(deadlines)
+
+    def tick(self) -> None:
+        now = self.world.now_ns
+        if self.session is not None and (self.session.deadline_ns or FAR_NS) <= now:
+            self.session.tick(now)
+            self._pump()
+        link = self.world.client_links.get(self.comp_id)
+        if link is not None and (link.session.deadline_ns or FAR_NS) <= now:
+            link.tick(now)
+            self.world.flush()
+        if self.is_trading and self.next_action_ns <= now:
+            self.next_action_ns = now + self.random.randrange(5, 60) * MS
+            if self.session is not None and self.session.is_logged_on:
+                self._act()
+                self._pump()
+
+    def _pump(self) -> None:
+        """Send what the session queued, cut anywhere, each piece a little later."""
+        session = self.session
+        if session is None:
+            return
+        while session.next_event() is not None:
+            pass
+        data, connection, delay = session.data_to_send(), self.connection, 0
+        while data:
+            cut = self.random.randrange(1, len(data) + 1) if self.random.random() < 0.3 else len(data)
+            piece, data = data[:cut], data[cut:]
+            delay += self.random.randrange(1, 4) * MS // 10
+            self.world.call_in(delay, partial(self._deliver, connection, piece))
+
+    def _deliver(self, connection: int, piece: bytes) -> None:
+        link = self.world.client_links.get(self.comp_id)
+        if connection == self.connection and link is not None and self.session is not None:
+            link.receive(piece, self.world.now_ns)
+            self.world.flush()
+
+    def fetch(self) -> None:
+        """Take what the gateway has for this client; it arrives a little later, in order."""
+        link = self.world.client_links.get(self.comp_id)
+        if link is None:
+            return
+        connection = self.connection
+        while data := link.session.data_to_send():
+            self.world.call_in(MS // 5, partial(self._arrive, connection, data))
+        if link.session.is_closed:
+            self.world.call_in(MS // 4, self.lose_connection)
+
+    def _arrive(self, connection: int, data: bytes) -> None:
+        session = self.session
+        if session is None or connection != self.connection:
+            return
+        session.receive_data(data, self.world.now_ns)
+        while (event := session.next_event()) is not None:
+            if isinstance(event, MessageReceived):
+                self._read(event.message)
+        self._pump()
+        if session.is_closed:
+            self.lose_connection()
+
+    # -- trading -----------------------------------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        choice = self.random.random()
+        if self.world.has_faults and choice < 0.01:
+            self.lose_connection()
+        elif choice < 0.70 or not self.orders:
+            self._new_order()
+        elif choice < 0.85:
+            self._cancel(self.random.choice(list(self.orders)))
+        elif choice < 0.97:
+            self._replace(self.random.choice(list(self.orders)))
+        else:
+            told = self.random.choice(list(self.orders))
+            self._send(STATUS, (b"", told.encode(), self.orders[told].side, self.orders[told].symbol.encode()))
+
+    def cancel_everything(self) -> None:
+        for cl_ord_id, told in list(self.orders.items()):
+            if told.status in (b"0", b"1", b"A", b"5"):
+                self._cancel(cl_ord_id)
+        self._pump()
+
+    def _next_id(self) -> str:
+        self.count += 1
+        return f"{self.comp_id}-{self.count}"
+
+    def _price(self, symbol: str, tick_cents: int, spread: float) -> bytes:
+        instrument = self.world.core.ledger.by_symbol.get(symbol)
+        mark = None if instrument is None else self.world.core.market.marks[instrument.index]
+        middle = 60_000.0 if mark is None else mark.price
+        cents = int(middle * 100 * (1 + self.random.uniform(-spread, spread)))
+        cents -= cents % tick_cents
+        return b"%d.%02d" % divmod(cents, 100)
+
+    def _new_order(self) -> None:
+        symbol, tick_cents, quantities = self.random.choice(CONTRACTS)
+        side = self.random.choice((b"1", b"2"))
+        quantity = self.random.choice(quantities)
+        price: bytes | None = self._price(symbol, tick_cents, self.random.choice((0.0005, 0.002, 0.02, 0.08)))
+        cl_ord_id, ord_type, tif = self._next_id(), b"2", self.random.choice((b"0", b"1", b"1", b"3", b"4"))
+        account = self.random.choice(self.accounts).encode()
+        defect = self.random.random()
+        if defect < 0.02:
+            quantity = self.random.choice((b"0.0000001", b"7", b"99999999"))
+        elif defect < 0.04:
+            price = b"12345.67891"
+        elif defect < 0.05:
+            symbol = "NO-SUCH-THING"
+        elif defect < 0.06:
+            account = b"nobody"
+        elif defect < 0.07 and self.orders:
+            cl_ord_id = self.random.choice(list(self.orders))
+        elif defect < 0.12:
+            ord_type, price = b"1", None
+        exec_inst = self.random.choice((None, None, None, b"6", b"E"))
+        now = format_timestamp(self.world.now_ns)
+        self.orders.setdefault(cl_ord_id, Told(symbol, side, quantity))
+        self._send(
+            NEW_ORDER,
+            (account, cl_ord_id.encode(), exec_inst, quantity, ord_type, price, side, symbol.encode(), tif, now),
+        )
+
+    def _cancel(self, orig: str) -> None:
+        told, now = self.orders[orig], format_timestamp(self.world.now_ns)
+        values = (None, self._next_id().encode(), told.quantity, orig.encode(), told.side, told.symbol.encode(), now)
+        self._send(CANCEL, values)
+
+    def _replace(self, orig: str) -> None:
+        told = self.orders[orig]
+        tick_cents, quantities = next(((t, q) for s, t, q in CONTRACTS if s == told.symbol), (50, (b"10",)))
+        price = self._price(told.symbol, tick_cents, 0.002)
+        new_id, quantity = self._next_id(), self.random.choice(quantities)
+        self.orders[new_id] = Told(told.symbol, told.side, quantity)
+        now = format_timestamp(self.world.now_ns)
+        values = (None, new_id.encode(), quantity, b"2", orig.encode(), price, told.side, told.symbol.encode(), now)
+        self._send(REPLACE, values)
+
+    def _send(self, layout: Layout, values: tuple[bytes | int | None, ...]) -> None:
+        send_or_store(self.state, layout, tuple(value or None for value in values), self.world.now_ns)
+
+    def _read(self, message: Message) -> None:
+        self.reports.append(message)
+        cl_ord_id, status, cum, code = message.values((11, 39, 14, 20001))
+        if code is not None:
+            self.rejects[code] += 1
+        told = self.orders.get((cl_ord_id or b"").decode())
+        if message.msg_type == "8" and told is not None and status is not None:
+            told.status, told.cum = status, (cum or b"0").decode()
+            orig = message.get(41)
+            if orig is not None and message.get(150) == b"5" and orig.decode() in self.orders:
+                self.orders[orig.decode()].status = b"replaced"

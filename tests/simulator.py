@@ -1,0 +1,336 @@
+"""The whole gateway in one thread and no sockets: clients, venue, clock and faults from one seed.
+
+Real parts only: FIX sessions on both sides, the pipeline, the journal on disk, the Deribit session, the simulated venue
+with its matching engine. What is simulated is the wire (latency, split, loss of a connection) and time. A failing seed
+replays: `python -m tests.simulator SEED`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import orjson
+
+from fixtures.market import Market as MarketData
+from fixtures.venues.deribit import DeribitVenue
+from fixtures.venues.deribit_faults import Fault, Faults
+from fixtures.venues.deribit_limits import GENEROUS
+from gateway import config as configuration
+from gateway import records
+from gateway.client_link import ClientLink
+from gateway.core import Core
+from gateway.journal import Journal, read
+from gateway.venue_link import SessionLink
+from protocols.fix.session import Limits
+from protocols.venues.deribit import Deribit
+from protocols.venues.deribit_tables import RateLimits
+from tests.simulated_client import Client
+
+START_NS = 1_760_000_000_000_000_000
+MS = 1_000_000
+CREDENTIALS = {"margingate": "simulated"}
+SYMBOLS = ("BTC-PERPETUAL", "ETH-PERPETUAL", "BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL")
+
+CONFIG = """
+[gateway]
+name = "simulated"
+journal_directory = "{directory}"
+journal_segment_mib = 1
+[fix]
+listen_port = 9880
+sender_comp_id = "MARGINGATE"
+[[fix.session]]
+target_comp_id = "ALPHA"
+accounts = ["alpha"]
+cancel_on_disconnect = {cancel_on_disconnect}
+[[fix.session]]
+target_comp_id = "BETA"
+accounts = ["beta", "gamma"]
+[[account]]
+name = "alpha"
+deposits = {{ BTC = "2", USDC = "100000" }}
+[account.limits]
+max_order_notional_usd = 200000
+max_orders_per_second = 50
+order_burst = 20
+max_working_orders = 12
+instrument = [{{ pattern = "*", max_order_quantity = 100000, max_position_quantity = 200000 }}]
+[[account]]
+name = "beta"
+deposits = {{ ETH = "30" }}
+[account.limits]
+max_order_notional_usd = 400000
+[[account.limits.instrument]]
+pattern = "BTC*"
+max_order_quantity = 200000
+max_position_quantity = 300000
+[[account.limits.instrument]]
+pattern = "ETH*"
+max_order_quantity = 100000
+max_position_quantity = 200000
+[[account]]
+name = "gamma"
+deposits = {{ USDC = "30000" }}
+[account.limits]
+max_order_notional_usd = 100000
+instrument = [{{ pattern = "*USDC*", max_order_quantity = 2, max_position_quantity = 3 }}]
+[market]
+mark_max_age_ms = 2000
+generation_interval_ms = 250
+[[venue]]
+name = "deribit"
+kind = "deribit"
+url = "ws://127.0.0.1:1/ws/api/v2"
+currencies = ["BTC", "ETH", "USDC"]
+instruments = ["*-PERPETUAL"]
+credentials_env = "SIMULATED"
+"""
+
+
+class World:
+    """One run. `run` to the end, then `check`."""
+
+    def __init__(self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 3_000) -> None:
+        self.seed, self.directory = seed, directory
+        self.random = Random(f"world:{seed}")
+        self.now_ns = START_NS
+        self.wire_delay_ns = self.random.randrange(1, 20) * MS // 10  # constant, since TCP keeps order
+        self.end_ns = START_NS + duration_ms * MS
+        self.calls: list[tuple[int, int, Callable[[], None]]] = []
+        self.call_count = 0
+        text = CONFIG.format(directory=directory, cancel_on_disconnect=self.random.choice(("true", "false")))
+        self.config = configuration.parse(text, Path("simulated.toml"))
+        chances = _fault_chances(self.random) if faults else {}
+        self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
+        self.has_faults = faults
+        market = MarketData(seed, START_NS)
+        self.venue = DeribitVenue(
+            market, seed=seed, start_ns=START_NS, credentials=CREDENTIALS, faults=self.faults, limits=GENEROUS
+        )
+        self.approved: dict[str, records.OrderApproved] = {}
+        self.labels_at_venue: set[str] = set()
+        self.crashes = 0
+        self.venue_conn: int | None = None
+        self.clients = [Client(self, "ALPHA", ["alpha"]), Client(self, "BETA", ["beta", "gamma"])]
+        self.start_gateway()
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def call_in(self, delay_ns: int, call: Callable[[], None]) -> None:
+        self.call_count += 1
+        heapq.heappush(self.calls, (self.now_ns + delay_ns, self.call_count, call))
+
+    def run(self) -> None:
+        """Run the busy part, then switch faults off and let everything come to rest."""
+        for client in self.clients:
+            self.call_in(self.random.randrange(50) * MS, client.connect)
+        self.call_in(0, self.connect_venue)
+        if self.has_faults:
+            self.call_in(self.random.randrange(500, 2_500) * MS, self.crash)
+        self._run_until(self.end_ns)
+        self.faults.probability = {}
+        self.faults.schedule = {}
+        for client in self.clients:
+            client.is_trading = False
+        for _ in range(40):
+            self._run_until(self.now_ns + 500 * MS)
+            if self.is_at_rest():
+                break
+        for client in self.clients:
+            client.cancel_everything()
+        for _ in range(40):
+            self._run_until(self.now_ns + 500 * MS)
+            if self.is_at_rest() and not any(self.core.ledger.working_orders()):
+                return
+        orders = list(self.core.ledger.working_orders())
+        raise AssertionError(f"seed {self.seed}: the world does not come to rest: {orders}")
+
+    def is_at_rest(self) -> bool:
+        orders = list(self.core.ledger.working_orders())
+        asked = any(o.is_cancel_pending or o.replace or o.status in ("A", "U") for o in orders)
+        return not asked and self.link.session.is_live and all(client.is_up_to_date for client in self.clients)
+
+    def _run_until(self, end_ns: int) -> None:
+        while True:
+            due_ns = self.calls[0][0] if self.calls else end_ns
+            for deadline in (self.venue.deadline_ns, self.link.deadline_ns):
+                if deadline is not None:
+                    due_ns = min(due_ns, deadline)
+            for client in self.clients:
+                due_ns = min(due_ns, client.deadline_ns)
+            if due_ns > end_ns:
+                self.now_ns = end_ns
+                return
+            self.now_ns = max(self.now_ns, due_ns)
+            self._step()
+
+    def _step(self) -> None:
+        now = self.now_ns
+        if self.calls and self.calls[0][0] <= now:
+            heapq.heappop(self.calls)[2]()
+        deadline = self.link.deadline_ns
+        if deadline is not None and deadline <= now:
+            self.link.tick(now)
+            self.flush()
+            self._close_venue_if_asked()
+        for client in self.clients:
+            client.tick()
+        if self.venue.deadline_ns <= now:
+            self.venue.tick(now)
+        self._carry_from_venue()
+
+    # -- the gateway's process ---------------------------------------------------------------------------------------
+
+    def start_gateway(self) -> None:
+        """Start a gateway process on the journal that there is."""
+        self.journal = Journal.open(self.directory, segment_bytes=1 << 20)
+        self.core = Core(self.config, self.journal, read(self.directory), self.now_ns, "simulated")
+        pipeline = self.core.pipeline
+        self.commit = pipeline.commit
+        pipeline.commit = self.watched_commit  # type: ignore[method-assign]
+        self.states = {state.key: state for state in self.core.reports.sessions.values()}
+        self.link = SessionLink("deribit", self._venue_session, pipeline, self._flush_to_venue)
+        self.link.recover(self.now_ns)
+        self.client_links: dict[str, ClientLink] = {}
+        generation = self.crashes
+        self.call_in(250 * MS, lambda: self._revalue(generation))
+
+    def crash(self) -> None:
+        """kill -9: no goodbye, no flush; the next process has the journal and nothing else."""
+        self.crashes += 1
+        self.journal.close()
+        if self.venue_conn is not None:
+            self.venue.disconnect(self.venue_conn, self.now_ns)
+            self.venue_conn = None
+        for client in self.clients:
+            client.lose_connection(tell_gateway=False)
+        self.start_gateway()
+        self.call_in(20 * MS, self.connect_venue)
+
+    def watched_commit(self, record: records.Record, now_ns: int) -> None:
+        """Commit, and check what must hold at once: an accepted order never leaves the margin bound short."""
+        if not isinstance(record, records.OrderApproved):
+            self.commit(record, now_ns)
+            return
+        kernel, index = self.core.market.kernel, self.core.ledger.accounts[record.account].index
+        before = kernel.worst(index)
+        self.commit(record, now_ns)
+        after = kernel.worst(index)
+        assert after >= -1e-6 or after >= before - 1e-6, f"order {record.order_id} left {record.account} short: {after}"
+        assert record.checks_run == self.core.checks_configured
+        self.approved[record.order_id] = record
+
+    def accept_client(self, client: Client) -> None:
+        limits = Limits()
+        link = ClientLink(self.states, self.core.pipeline, self.now_ns, limits, lambda name: None)
+        self.client_links[client.comp_id] = link
+
+    def flush(self) -> None:
+        """What the server does at the end of each batch."""
+        self.core.router.flush()
+        self._flush_to_venue()
+        self.core.reports.touched.clear()
+        for client in self.clients:
+            client.fetch()
+
+    def _revalue(self, generation: int) -> None:
+        if generation != self.crashes:
+            return
+        if any(mark is not None for mark in self.core.market.marks):
+            self.core.valuation.run(self.now_ns)
+        self.call_in(250 * MS, lambda: self._revalue(generation))
+
+    # -- the wire to the venue ---------------------------------------------------------------------------------------
+
+    def _venue_session(self) -> Deribit:
+        random = Random(f"entropy:{self.seed}:{self.call_count}")
+        since_ns = self.core.ledger.time_ns
+        return Deribit(
+            client_id="margingate",
+            client_secret="simulated",
+            currencies=("BTC", "ETH", "USDC"),
+            symbols=lambda symbol: symbol in SYMBOLS,
+            entropy=random.randbytes,
+            limits=RateLimits(matching_per_s=10_000, matching_capacity=10_000),
+            request_timeout_ns=500 * MS,
+            cancel_on_disconnect=self.seed % 2 == 0,
+            trades_since_ns=since_ns - 60_000 * MS,
+        )
+
+    def connect_venue(self) -> None:
+        if self.venue_conn is None:
+            self.venue_conn = self.venue.connect(self.now_ns)
+            self.link.connected(self.now_ns)
+            self.flush()
+
+    def lose_venue(self) -> None:
+        self.venue_conn = None
+        self.link.disconnected(self.now_ns)
+        self.flush()
+        self.call_in(100 * MS, self.connect_venue)
+
+    def _flush_to_venue(self) -> None:
+        conn = self.venue_conn
+        for frame in self.link.session.frames_to_send():
+            message = orjson.loads(frame)
+            if message["method"] in ("private/buy", "private/sell"):
+                label = message["params"]["label"]
+                assert label in self.approved or label in self.core.ledger.orders, f"{label} was never approved"
+                assert label not in self.labels_at_venue, f"{label} was sent twice"
+                self.labels_at_venue.add(label)
+            if conn is not None:
+                self.call_in(self.wire_delay_ns, partial(self._arrive, conn, frame))
+
+    def _arrive(self, conn: int, frame: bytes) -> None:
+        if conn == self.venue_conn:
+            self.venue.receive(conn, frame, self.now_ns)
+
+    def _carry_from_venue(self) -> None:
+        for conn, frame in self.venue.outgoing():
+            if conn == self.venue_conn:
+                self.link.receive(frame, self.now_ns)
+        self.flush()
+        self._close_venue_if_asked()
+        if self.venue_conn is not None and self.venue_conn in self.venue.closed():
+            self.lose_venue()
+
+    def _close_venue_if_asked(self) -> None:
+        if self.link.must_close and self.venue_conn is not None:
+            self.link.must_close = False
+            self.venue.disconnect(self.venue_conn, self.now_ns)
+            self.lose_venue()
+
+
+def _fault_chances(random: Random) -> dict[Fault, float]:
+    """Every seed has some faults, rare enough that trading goes on."""
+    chances = {fault: random.choice((0.0, 0.01, 0.05)) for fault in Fault}
+    chances[Fault.SILENCE] = random.choice((0.0, 0.0, 0.002))
+    chances[Fault.BOOK_GAP] = random.choice((0.0, 0.001))
+    return chances
+
+
+def run_seed(seed: int, *, faults: bool = True) -> World:
+    """Run one seed and check it; return the world for a closer look (its journal is gone)."""
+    from tests.simulator_checks import check
+
+    directory = Path(tempfile.mkdtemp(prefix="margingate-simulator-"))
+    try:
+        world = World(seed, directory, faults=faults)
+        world.run()
+        check(world)
+        world.journal.close()
+        return world
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    outcome = run_seed(int(sys.argv[1]))
+    sys.stdout.write(f"{outcome.core.monitor.snapshot()}\n")

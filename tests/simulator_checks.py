@@ -1,0 +1,133 @@
+"""What must hold at the end of every simulated run, whatever happened in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from gateway import records
+from gateway.journal import read
+from gateway.recovery import replay
+from risk.instrument import Side
+from risk.kernel import MarginKernel
+
+if TYPE_CHECKING:
+    from tests.simulator import World
+
+
+def check(world: World) -> None:
+    """Check all invariants; an AssertionError names the seed."""
+    journal = [(entry, records.decode(entry.payload)) for entry in read(world.directory)]
+    history = [record for _, record in journal]
+    for name, invariant in (
+        ("orders", no_order_unchecked),
+        ("fills", fills_are_the_venues),
+        ("profit", profit_is_the_sum_of_fills),
+        ("holds", holds_are_what_works),
+        ("reports", clients_were_told_once),
+        ("replay", replay_gives_the_same_state),
+    ):
+        try:
+            invariant(world, history)
+        except AssertionError as error:
+            raise AssertionError(f"seed {world.seed}, {name}: {error}") from error
+
+
+def no_order_unchecked(world: World, history: list[records.AnyRecord]) -> None:
+    """Every label that ever reached the venue was approved, by every check, in the journal before."""
+    approved = {r.order_id: r for r in history if isinstance(r, records.OrderApproved)}
+    for label in world.labels_at_venue:
+        assert label in approved, f"the venue has {label}, which was never approved"
+        assert approved[label].checks_run == world.core.checks_configured
+
+
+def fills_are_the_venues(world: World, history: list[records.AnyRecord]) -> None:
+    """Each of the venue's trades is in the journal exactly once, and no other; positions agree."""
+    ours = Counter(r.trade_id for r in history if isinstance(r, records.Filled))
+    theirs = [trade.trade_id for trade in world.venue.trades("margingate")]
+    assert all(count == 1 for count in ours.values()), f"applied twice: {[t for t, n in ours.items() if n > 1]}"
+    assert sorted(ours) == sorted(map(str, theirs)), f"ours {sorted(ours)}, the venue's {sorted(map(str, theirs))}"
+    lots = world.core.ledger.venue_lots("deribit")
+    for symbol, quantity in world.venue.positions("margingate").items():
+        instrument = world.core.ledger.by_symbol[symbol]
+        assert instrument.quantity(lots.pop(symbol, 0)) == quantity, f"{symbol}: the venue has {quantity}"
+    assert not any(lots.values()), f"positions that the venue has not: {lots}"
+    assert not any(isinstance(r, records.BreakRaised) for r in history), "a break was raised"
+
+
+def profit_is_the_sum_of_fills(world: World, history: list[records.AnyRecord]) -> None:
+    """Cash and lots of every position, added up again from the journal's fills alone."""
+    ledger = world.core.ledger
+    cash: Counter[tuple[str, str]] = Counter()
+    lots: Counter[tuple[str, str]] = Counter()
+    balances: Counter[tuple[str, str]] = Counter()
+    for record in history:
+        if isinstance(record, records.CashMoved):
+            balances[record.account, record.currency] += record.units
+        if isinstance(record, records.Filled):
+            order = ledger.orders[record.order_id]
+            key = (order.account, order.instrument.symbol)
+            moved = order.instrument.cash_units(order.side, record.lots, record.ticks)
+            cash[key] += moved
+            lots[key] += record.lots if order.side is Side.BUY else -record.lots
+            balances[order.account, order.instrument.settlement_currency] += moved - record.fee_units
+    for account in ledger.accounts.values():
+        for position in account.positions.values():
+            key = (account.name, position.instrument.symbol)
+            assert (position.lots, position.cash_units) == (lots[key], cash[key]), f"{key}: {position}"
+        for currency, units in account.cash_units.items():
+            assert units == balances[account.name, currency], f"{account.name} {currency}: {units}"
+
+
+def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None:
+    """Held lots equal the working orders' open lots, none is negative, and the kernel equals one built anew."""
+    ledger, market = world.core.ledger, world.core.market
+    generation = world.core.valuation.generation
+    assert generation is not None
+    values = generation.values
+    rebuilt = MarginKernel(
+        len(ledger.accounts), len(generation.groups), len(values), len(generation.currencies), generation.grid.size
+    )
+    rebuilt.load(*generation.arrays())
+    live = market.kernel
+    for account in ledger.accounts.values():
+        for side, held in ((Side.BUY, account.exposure.buy_lots), (Side.SELL, account.exposure.sell_lots)):
+            working: Counter[int] = Counter()
+            for order in account.exposure.orders.values():
+                if order.side is side:
+                    working[order.instrument.index] += order.held_lots()
+            assert all(lots >= 0 for lots in held.values()), f"{account.name}: negative hold {held}"
+            assert {i: n for i, n in held.items() if n} == dict(working), f"{account.name}: {held} against {working}"
+        before = live.worst(account.index)
+        currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        account.mirror_into(rebuilt, currency_index)
+        after = rebuilt.worst(account.index)
+        assert before != before or abs(before - after) <= 1e-6 * max(1.0, abs(after)), f"{before} against {after}"
+
+
+def clients_were_told_once(world: World, history: list[records.AnyRecord]) -> None:
+    """Each execution of the journal reached its client in exactly one report, and the last report is the truth."""
+    ledger = world.core.ledger
+    for client in world.clients:
+        executions = Counter(
+            message.get(17) for message in client.reports if message.msg_type == "8" and message.get(150) != b"I"
+        )
+        assert all(count == 1 for count in executions.values()), f"{client.comp_id}: told twice {executions}"
+        fills = sum(1 for m in client.reports if m.get(150) == b"F")
+        filled = [ledger.orders[r.order_id] for r in history if isinstance(r, records.Filled)]
+        mine = sum(1 for order in filled if order.session == client.comp_id)
+        assert fills == mine, f"{client.comp_id} was told of {fills} fills, there were {mine}"
+        for order in ledger.orders.values():
+            if order.session != client.comp_id:
+                continue
+            told = client.orders[order.cl_ord_id]
+            cum = order.instrument.quantity(order.cum_lots)
+            ended = told.status in (order.status.encode(), b"replaced")
+            assert ended, f"{order.cl_ord_id}: told {told.status!r}, it is {order.status}"
+            assert Decimal(told.cum) == cum, f"{order.cl_ord_id}: told {told.cum}, it is {cum}"
+
+
+def replay_gives_the_same_state(world: World, history: list[records.AnyRecord]) -> None:
+    """The journal alone gives the state hash of the process that wrote it."""
+    assert replay(read(world.directory)).state_hash() == world.core.state_hash()
