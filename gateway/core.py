@@ -109,7 +109,7 @@ class Core:
         for session in config.fix.session:
             name = session.target_comp_id
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
-            commit(records.SessionOpened(name, BEGIN_STRING, config.fix.sender_comp_id, name), now_ns)
+            commit(records.SessionOpened(name, BEGIN_STRING, config.fix.sender_comp_id, name, session.accounts), now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits

@@ -207,8 +207,7 @@ class Executions:
         if order is None or order.replace is None:
             return
         if self._has_shape(order, order.replace.lots, order.replace.ticks, event.quantity, event.price):
-            self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
-            self._monitor.replaced += 1
+            self._take_replace(order, now_ns)
         else:
             self._query(order, now_ns)
 
@@ -243,8 +242,7 @@ class Executions:
         elif state.state == "rejected" and order.status in _UNANSWERED:
             self._reject(order, 0, "rejected by the venue", now_ns)
         elif state.state == "filled" and order.is_working:
-            # Its trades came before this answer; where one is missing, ask again: margin stays held.
-            self._query(order, now_ns)
+            self._order_is_filled(order, state, now_ns)
         else:
             self._settle_requests(order, now_ns)
             self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
@@ -255,12 +253,26 @@ class Executions:
         replace = order.replace
         if replace is not None:
             if self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
-                self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
-                self._monitor.replaced += 1
+                self._take_replace(order, now_ns)
             elif self._has_shape(order, order.lots, order.ticks, state.quantity, state.price):
                 self._pipeline.refuse_replace(order, "the venue has not taken it", now_ns)
         if order.is_cancel_pending:
             self._pipeline.router.cancel(order, now_ns)
+
+    def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
+        filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
+        if filled is None or filled > order.cum_lots:
+            # Its trades came before this answer; where one is missing, ask again: margin stays held.
+            self._query(order, now_ns)
+        elif replace and self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
+            self._take_replace(order, now_ns)
+        else:
+            self._settle_requests(order, now_ns)
+            self._cancelled(order, state.filled_quantity, "done at the venue", now_ns)
+
+    def _take_replace(self, order: WorkingOrder, now_ns: int) -> None:
+        self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
+        self._monitor.replaced += 1
 
     def _settle_requests(self, order: WorkingOrder, now_ns: int) -> None:
         if order.replace is not None:

@@ -243,7 +243,7 @@ class Journal:
         """
         if self._offset > self._prepare_at():
             try:
-                self._keeper.prepare(self._segment.index + 1)
+                self._keeper.prepare()
             except JournalFull:
                 return False
         return self.has_room
@@ -315,7 +315,7 @@ class Journal:
             raise RecordTooLong(f"a record of {size} bytes does not fit; the largest has {capacity}")
         if self._offset + size <= self._room_end:
             if self._keeper.prepared is None:
-                self._keeper.request(self._segment.index + 1)
+                self._keeper.request()
             self._attend_from(self._room_end)
             return self._offset
         shortage = self._roll()
@@ -336,9 +336,9 @@ class Journal:
                 return keeper.shortage
             self.inline_preparations += 1
             try:
-                following = keeper.prepare(self._segment.index + 1)
+                following = keeper.prepare()
             except JournalFull as error:
-                keeper.request(self._segment.index + 1)
+                keeper.request()
                 return str(error)
         following.begin(self.next_sequence)
         full = self._segment

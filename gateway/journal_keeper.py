@@ -55,7 +55,7 @@ class Keeper:
         self._on_failure = on_failure
         self._active: Segment | None = None
         self._retired: deque[Segment] = deque()
-        self._wanted: int | None = None
+        self._is_wanted = False
         self._commit_is_asked = False
         self._is_stopping = False
         self._wake = threading.Condition()
@@ -68,35 +68,43 @@ class Keeper:
         self.durable = durable
         self._thread.start()
 
-    def request(self, index: int) -> None:
-        """Ask for segment `index` to be prepared in the thread, again and again until there is room for it."""
+    def request(self) -> None:
+        """Ask for the next segment to be prepared in the thread, again and again until there is room for it."""
         with self._wake:
-            self._wanted = index
+            self._is_wanted = True
             self._wake.notify()
 
-    def prepare(self, index: int) -> Segment:
-        """Prepare segment `index` in the caller's thread, or wait for it; raises JournalFull."""
+    def prepare(self) -> Segment:
+        """Prepare the next segment in the caller's thread, or wait for it; raises JournalFull."""
         with self._preparing:
-            if self.prepared is None:
-                try:
-                    synced = self._sync_interval_s is not None
-                    self.prepared = Segment.prepare(
-                        self._directory, index, self._segment_bytes, self._files, synced=synced
-                    )
-                except OSError as error:
-                    self._retry_at_ns = now_ns() + int(self._retry_interval_s * 1e9)
-                    self.shortage = f"segment {index} cannot be prepared: {error.strerror}"
-                    raise JournalFull(self.shortage) from error
-            self.shortage = None
-            self._wanted = None
-            return self.prepared
+            return self._prepare_next()
+
+    def _prepare_next(self) -> Segment:
+        # Which one is next is decided with the lock held: the other thread may have made it, and gone on in it,
+        # while this one waited.
+        assert self._active is not None
+        index = self._active.index + 1
+        if self.prepared is None:
+            synced = self._sync_interval_s is not None
+            try:
+                self.prepared = Segment.prepare(self._directory, index, self._segment_bytes, self._files, synced=synced)
+            except OSError as error:
+                self._retry_at_ns = now_ns() + int(self._retry_interval_s * 1e9)
+                self.shortage = f"segment {index} cannot be prepared: {error.strerror}"
+                raise JournalFull(self.shortage) from error
+        self.shortage = None
+        self._is_wanted = False
+        return self.prepared
 
     def activate(self, full: Segment, following: Segment) -> None:
         """Hand over a full segment, to be synced and closed; `following` is the one now written to."""
-        # _sync reads these two in the opposite order, so that it never misses the full segment.
-        self._retired.append(full)
-        self._active = following
-        self.prepared = None
+        # Does not wait: while there is a prepared segment, nobody holds this lock to prepare another.
+        with self._preparing:
+            # _put_away reads these two in the opposite order, so that it never misses the full segment.
+            self._retired.append(full)
+            self._active = following
+            self.prepared = None
+            self._is_wanted = False
         if self._sync_interval_s is None and len(self._retired) > MAX_WAITING_TO_CLOSE:
             self._close_retired(len(self._retired))
         with self._wake:
@@ -156,21 +164,22 @@ class Keeper:
 
     def _has_new_work(self) -> bool:
         # After a failed preparation there is work too, but not before the interval has passed.
-        return (self._wanted is not None and self.shortage is None) or bool(self._retired and not self.failure)
+        return (self._is_wanted and self.shortage is None) or bool(self._retired and not self.failure)
 
     def _idle_s(self) -> float | None:
-        intervals = [] if self._wanted is None else [self._retry_interval_s]
+        intervals = [self._retry_interval_s] if self._is_wanted else []
         if self._sync_interval_s is not None and self.failure is None:
             intervals.append(self._sync_interval_s)
         return min(intervals, default=None)
 
     def _prepare_wanted(self) -> None:
-        wanted = self._wanted
-        if wanted is None or (self.shortage is not None and now_ns() < self._retry_at_ns):
+        if not self._is_wanted or (self.shortage is not None and now_ns() < self._retry_at_ns):
             return
         # A failure is kept in `shortage`.
-        with suppress(JournalFull):
-            self.prepare(wanted)
+        with self._preparing, suppress(JournalFull):
+            # Asked again, as the wish may have been granted while this thread waited for the lock.
+            if self._is_wanted:
+                self._prepare_next()
 
     def _put_away(self) -> None:
         """Sync, then close the segments that are full; after a failure nothing is reported or closed any more."""

@@ -82,7 +82,7 @@ class Ledger:
             ]
             held = sorted(account.exposure.orders)
             cash = sorted(account.cash_units.items())
-            parts.append((name, account.state, account.state_reason, cash, positions, held, len(account.cl_ord_ids)))
+            parts.append((name, account.state, account.state_reason, cash, positions, held))
         for order_id in sorted(self.orders):
             o = self.orders[order_id]
             replace = o.replace and (o.replace.cl_ord_id, o.replace.lots, o.replace.ticks)
@@ -117,6 +117,17 @@ class Ledger:
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)
+
+    def _session_opened(self, record: records.SessionOpened) -> None:
+        """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
+        shared = self.accounts[record.accounts[0]].cl_ord_ids if record.accounts else None
+        for name in record.accounts:
+            own = self.accounts[name].cl_ord_ids
+            if shared is not None and own is not shared:
+                shared.absorb(own)
+                for account in self.accounts.values():
+                    if account.cl_ord_ids is own:
+                        account.cl_ord_ids = shared
 
     def _account_state_moved(self, record: records.AccountStateMoved) -> None:
         account = self.accounts[record.account]
@@ -182,10 +193,25 @@ class Ledger:
             order.cancel_cl_ord_id = ""
             order.is_cancel_pending = False
             return
+        self._settle_replace(order)
+
+    def _settle_replace(self, order: WorkingOrder) -> None:
+        """A replace is decided: hold what the order is now, or end it where it was filled up to that already."""
         exposure = self.accounts[order.account].exposure
         exposure.release(order)
         order.replace = None
-        exposure.hold(order)
+        if order.is_working and order.cum_lots >= order.lots:
+            order.happen(Happening.FILLED)
+            self._end(order)
+            self._check_overfill(order)
+        else:
+            exposure.hold(order)
+
+    def _check_overfill(self, order: WorkingOrder) -> None:
+        if order.cum_lots > order.largest_lots:
+            account = self.accounts[order.account]
+            account.state = AccountState.REDUCING
+            account.state_reason = f"order {order.order_id} was filled beyond its quantity"
 
     def _venue_accepted(self, record: records.VenueAccepted) -> None:
         order = self.orders[record.order_id]
@@ -209,15 +235,9 @@ class Ledger:
         order = self.orders[record.order_id]
         replace = order.replace
         assert replace is not None
-        exposure = self.accounts[order.account].exposure
-        exposure.release(order)
+        self.accounts[order.account].exposure.release(order)
         order.cl_ord_id, order.lots, order.ticks = replace.cl_ord_id, replace.lots, replace.ticks
-        order.replace = None
-        if order.is_working and order.cum_lots >= order.lots:  # filled up to its new size before the answer came
-            order.happen(Happening.FILLED)
-            self._end(order)
-        else:
-            exposure.hold(order)
+        self._settle_replace(order)
 
     def _filled(self, record: records.Filled) -> None:
         order = self.orders[record.order_id]
@@ -231,9 +251,7 @@ class Ledger:
             account.state = AccountState.REDUCING
             account.state_reason = f"order {order.order_id} was filled after it had ended"
             return
-        if order.cum_lots > order.lots:
-            account.state = AccountState.REDUCING
-            account.state_reason = f"order {order.order_id} was filled beyond its quantity"
+        self._check_overfill(order)
         if not order.is_working:
             self._end(order)
 
@@ -282,6 +300,7 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.AccountOpened: Ledger._account_opened,
     records.CashMoved: Ledger._cash_moved,
     records.InstrumentListed: Ledger._instrument_listed,
+    records.SessionOpened: Ledger._session_opened,
     records.AccountStateMoved: Ledger._account_state_moved,
     records.BreakRaised: Ledger._break_raised,
     records.OrderApproved: Ledger._order_approved,

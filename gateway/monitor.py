@@ -61,6 +61,7 @@ class Monitor:
         self.cancelled = 0
         self.replaces_in = 0
         self.replaces_accepted = 0
+        self.replaces_refused = 0
         self.replaced = 0
         self.unknown = 0
         self.checks_run = 0
@@ -77,15 +78,10 @@ class Monitor:
         self._accepted_at: dict[str, int] = {}
         self._acknowledged: list[int] = []
 
-    def count_reject(self, reason: RejectReason) -> None:
-        """Count one refusal by its reason."""
-        self.rejected += 1
-        name = reason.name
-        self.rejects_by_code[name] += 1
-
     def order_refused(self, reason: RejectReason, received_ns: int) -> None:
-        """Count a refusal; its latency ends when the batch is written."""
-        self.count_reject(reason)
+        """Count a refusal by its reason; its latency ends when the batch is written."""
+        self.rejected += 1
+        self.rejects_by_code[reason.name] += 1
         self._pending_rejects.append(received_ns)
 
     def order_accepted(self, order_id: str, checks_run: int, received_ns: int) -> None:
@@ -130,8 +126,8 @@ class Monitor:
         """Return the counters as plain values."""
         names = (
             "orders_in", "accepted", "rejected", "venue_rejects", "fills", "cancels_in", "cancels_refused",
-            "cancelled", "replaces_in", "replaces_accepted", "replaced", "unknown", "checks_run",
-            "replace_checks_run", "breaks", "marks_refused", "venue_errors",
+            "cancelled", "replaces_in", "replaces_accepted", "replaces_refused", "replaced", "unknown",
+            "checks_run", "replace_checks_run", "breaks", "marks_refused", "venue_errors",
         )  # fmt: skip
         counters: dict[str, Any] = {name: getattr(self, name) for name in names}
         counters["rejects_by_code"] = dict(sorted(self.rejects_by_code.items()))

@@ -183,7 +183,7 @@ class Pipeline:
         finally:
             account.exposure.hold(order)
         if isinstance(decision, Reject):
-            self.monitor.count_reject(decision.reason)
+            self.monitor.replaces_refused += 1
             return (BROKER_OPTION, f"{decision.reason.name} {decision.text}"), None
         return None, decision
 
@@ -223,10 +223,11 @@ class Pipeline:
         return accounts.get(name)
 
     def _by_cl_ord_id(self, session: str, cl_ord_id: str) -> WorkingOrder | None:
-        for account in self.accounts_of.get(session, {}).values():
+        accounts = self.accounts_of.get(session, {})
+        for account in accounts.values():  # they share one memory of ClOrdIDs: the first answers for all
             order_id = account.cl_ord_ids.order_id(cl_ord_id)
-            if order_id is not None:
-                return self.ledger.orders.get(order_id)
+            order = None if order_id is None else self.ledger.orders.get(order_id)
+            return order if order is not None and order.account in accounts else None
         return None
 
     def _find(self, session: str, fields: OrderFields) -> WorkingOrder | None:

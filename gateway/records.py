@@ -87,12 +87,13 @@ class BreakRaised(Record, frozen=True, tag=7):
 
 
 class SessionOpened(Record, frozen=True, tag=8):
-    """A FIX session appeared in the configuration; CompIDs as we see them."""
+    """A FIX session of the configuration, at each start; CompIDs as we see them, and the accounts it may use."""
 
     session: str
     begin_string: str
     sender_comp_id: str
     target_comp_id: str
+    accounts: tuple[str, ...] = ()
 
 
 class OrderApproved(Record, frozen=True, tag=10):

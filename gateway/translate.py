@@ -144,7 +144,8 @@ def listed(event: events.InstrumentListed, venue: str, index: int) -> records.In
         symbol=event.symbol,
         venue=venue,
         kind=_KINDS[event.kind],
-        is_inverse=event.is_inverse,
+        # Deribit calls its coin-settled options reversed too; they are priced in coin, so their value is linear in it.
+        is_inverse=event.is_inverse and event.kind != "option",
         underlying=event.base_currency,  # the risk group: all contracts on one coin move together
         base_currency=event.base_currency,
         quote_currency=event.quote_currency,

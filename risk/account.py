@@ -69,6 +69,10 @@ class RecentIds:
         self._ids[cl_ord_id] = (now_ns, order_id)
         self._ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
 
+    def absorb(self, other: RecentIds) -> None:
+        """Take over what another memory holds, oldest first."""
+        self._ids = OrderedDict(sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1]))
+
 
 class Account:
     """State of one account. Money in units of 1e-8; `index` is its row in the margin kernel."""

@@ -62,6 +62,11 @@ class WorkingOrder(msgspec.Struct):
         return max(0, self.replace.lots - self.cum_lots) if self.replace is not None and self.is_working else 0
 
     @property
+    def largest_lots(self) -> int:
+        """OrderQty(38) at the most: a pending replace may have been taken, and its lots filled, before we are told."""
+        return self.lots if self.replace is None else max(self.lots, self.replace.lots)
+
+    @property
     def is_working(self) -> bool:
         """Whether the order may still be filled, as far as we know."""
         return self.status in WORKING

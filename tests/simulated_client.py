@@ -174,13 +174,18 @@ class Client:
             self.lose_connection()
         elif choice < 0.70 or not self.orders:
             self._new_order()
-        elif choice < 0.85:
-            self._cancel(self.random.choice(list(self.orders)))
+        elif choice < 0.82:
+            self._cancel(self._some_order())
         elif choice < 0.97:
-            self._replace(self.random.choice(list(self.orders)))
+            self._replace(self._some_order())
         else:
             told = self.random.choice(list(self.orders))
             self._send(STATUS, (b"", told.encode(), self.orders[told].side, self.orders[told].symbol.encode()))
+
+    def _some_order(self) -> str:
+        """An order that may still work, mostly; now and then any, to be refused."""
+        live = [name for name, told in self.orders.items() if told.status in (b"0", b"1")]
+        return self.random.choice(live if live and self.random.random() < 0.9 else list(self.orders))
 
     def cancel_everything(self) -> None:
         for cl_ord_id, told in list(self.orders.items()):
@@ -251,9 +256,12 @@ class Client:
         cl_ord_id, status, cum, code = message.values((11, 39, 14, 20001))
         if code is not None:
             self.rejects[code] += 1
-        told = self.orders.get((cl_ord_id or b"").decode())
-        if message.msg_type == "8" and told is not None and status is not None:
-            told.status, told.cum = status, (cum or b"0").decode()
-            orig = message.get(41)
-            if orig is not None and message.get(150) == b"5" and orig.decode() in self.orders:
+        exec_type, orig = message.get(150), message.get(41)
+        name = orig if exec_type == b"4" and orig is not None else cl_ord_id
+        told = self.orders.get((name or b"").decode())
+        if message.msg_type == "8" and told is not None and status is not None and exec_type != b"I":
+            # A ClOrdID used again is refused under the name of the order that has it: that order is as it was.
+            if message.get(37) != b"NONE" or not told.status:
+                told.status, told.cum = status, (cum or b"0").decode()
+            if orig is not None and exec_type == b"5" and orig.decode() in self.orders:
                 self.orders[orig.decode()].status = b"replaced"

@@ -42,6 +42,7 @@ COMPILED = False
 if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
     try:
         from protocols.fix._codec import (
+            Framer,
             Header,
             Layout,
             Message,

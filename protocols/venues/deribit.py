@@ -14,11 +14,11 @@ from protocols.venues.deribit_channels import Channels
 from protocols.venues.deribit_decode import (
     DECODE_ERRORS,
     ENVELOPE,
-    ERROR_DETAIL,
     ID_ONLY,
     ErrorBody,
     FieldError,
     Params,
+    error_text,
 )
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
@@ -382,7 +382,8 @@ class Deribit:
         kind = request.kind
         if kind == Kind.AUTHENTICATE or kind == Kind.REFRESH:
             self._identity.accept(result, now_ns)
-            if kind == Kind.AUTHENTICATE:
+            # An answer after its timeout finds the session halted.
+            if kind == Kind.AUTHENTICATE and self._state is State.AUTHENTICATING:
                 self._transition(Input.AUTHENTICATED)
                 self._run.begin(SETUP)
                 self._advance(now_ns)
@@ -402,7 +403,7 @@ class Deribit:
 
     def _on_error(self, request: Request, error: ErrorBody) -> None:
         """A request was refused."""
-        message = self._describe(error)
+        message = self._identity.redact(error_text(error))
         if request.kind in ORDER_KINDS:
             self._orders.on_error(request, error.code, message)
         else:
@@ -495,11 +496,3 @@ class Deribit:
         self.errors_reported += 1
         redact = self._identity.redact
         self._events.append(VenueErrorReported(code, redact(message), redact(context)))
-
-    def _describe(self, error: ErrorBody) -> str:
-        try:
-            detail = ERROR_DETAIL.decode(error.data) if error.data else None
-        except DECODE_ERRORS:
-            detail = None
-        parts = [error.message, *((detail.reason, detail.param) if detail is not None else ())]
-        return self._identity.redact(": ".join(part for part in parts if part))

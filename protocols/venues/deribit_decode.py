@@ -262,6 +262,15 @@ INDEX: Final = msgspec.json.Decoder(IndexWire)
 # -- conversion
 
 
+def error_text(error: ErrorBody) -> str:
+    """Return what the venue says of an error, with its reason and the parameter where it names them."""
+    try:
+        detail = ERROR_DETAIL.decode(error.data) if error.data else ErrorDetail()
+    except DECODE_ERRORS:
+        detail = ErrorDetail()
+    return ": ".join(part for part in (error.message, detail.reason, detail.param) if part)
+
+
 def order_price(price: WirePrice) -> Decimal | None:
     """Return the limit price, None for an order that has none."""
     if type(price) is float:

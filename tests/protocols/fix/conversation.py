@@ -59,32 +59,36 @@ def conversations() -> list[Path]:
 
 def fields_of(text: str, now_ns: int) -> list[tuple[int, bytes]]:
     """``35=D|11=a`` -> fields; ``@n`` is a time n seconds from now."""
+    return [(int(tag), value) for tag, value in texts_of(text, now_ns)]
+
+
+def texts_of(text: str, now_ns: int) -> list[tuple[str, bytes]]:
+    """As `fields_of`, with tags as they are written."""
     fields = []
-    for part in text.strip().strip("|").split("|"):
+    for part in text.strip("|").split("|"):
         tag, _, value = part.partition("=")
         if re.fullmatch(r"@[+-]?\d+", value):
-            fields.append((int(tag), format_timestamp(now_ns + int(value[1:]) * SECOND)))
+            fields.append((tag, format_timestamp(now_ns + int(value[1:]) * SECOND)))
         else:
-            fields.append((int(tag), value.encode("latin-1").replace(b"\\x01", SOH)))
+            fields.append((tag, value.encode("utf-8").replace(b"\\x01", SOH)))
     return fields
 
 
 def peer_message(text: str, now_ns: int, sender: str = "CLIENT", target: str = "GATE") -> bytes:
     """Write a message as the peer would, every given field as it is given, even a wrong one."""
-    given = fields_of(text, now_ns)
-    tags = [tag for tag, _ in given]
+    given = texts_of(text, now_ns)
     first = dict(reversed(given))
-    head = {35: b"", 49: sender.encode(), 56: target.encode(), 34: b"", 52: format_timestamp(now_ns)}
-    # What is given in a place of its own stays there: only 8, 9, 35 and a missing header move to the front.
-    front = [(tag, value) for tag, value in head.items() if value and tag not in tags]
-    leading = [(tag, value) for tag, value in given if tag == 35][:1]
-    body = [field for at, field in enumerate(given) if field[0] not in (8, 9, 10) and field not in leading]
-    absent = {tag for tag, value in given if value == b"-"}  # "49=-" leaves the field out altogether
-    parts = [b"%d=%b\x01" % field for field in (*leading, *front, *body) if field[0] not in absent]
-    inner = b"".join(parts)
-    length = first.get(9, b"%d" % len(inner))
-    message = b"8=%b\x019=%b\x01%b" % (first.get(8, b"FIX.4.4"), length, inner)
-    return message + b"10=%b\x01" % first.get(10, b"%03d" % check_sum(message))
+    header = {"49": sender.encode(), "56": target.encode(), "52": format_timestamp(now_ns)}
+    # What is given stands where it is given: only 35 and the header fields that are not move to the front.
+    front = [(tag, value) for tag, value in header.items() if tag not in first]
+    leading = [field for field in given if field[0] == "35"][:1]
+    body = [field for field in given if field[0] not in ("8", "9", "10") and field not in leading]
+    # "49=-" leaves the field out altogether.
+    fields = [field for field in (*leading, *front, *body) if field[1] != b"-"]
+    inner = b"".join([b"%b=%b\x01" % (tag.encode(), value) for tag, value in fields])
+    length = first.get("9", b"%d" % len(inner))
+    message = b"8=%b\x019=%b\x01%b" % (first.get("8", b"FIX.4.4"), length, inner)
+    return message + b"10=%b\x01" % first.get("10", b"%03d" % check_sum(message))
 
 
 class Player:
@@ -130,9 +134,10 @@ class Player:
         self.role = values.pop("role", self.role)
         self.authenticates = values.pop("authenticates", "yes") == "yes"
         numbers = {name: int(values.pop(name)) for name in ("next_in", "next_out") if name in values}
-        self.limits = _changed(Limits(), values)
-        self.state = SessionState(self.key, _changed(SessionConfig(), values), **numbers)
-        self.check(not values, f"unknown setting {values}")
+        known: set[str] = set()
+        self.limits = _changed(Limits(), values, known)
+        self.state = SessionState(self.key, _changed(SessionConfig(), values, known), **numbers)
+        self.check(known == values.keys(), f"unknown setting among {values}")
 
     def check_values(self, values: dict[str, str]) -> None:
         session = self.connected()
@@ -251,14 +256,15 @@ class Player:
     }
 
 
-def _changed(struct: Any, values: dict[str, str]) -> Any:
-    """Take from `values` what is a field of `struct`."""
+def _changed(struct: Any, values: dict[str, str], known: set[str]) -> Any:
+    """Set what is a field of `struct`, and note it in `known`."""
     changes: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         name = field.name.removesuffix("_ns")
         if name not in values:
             continue
-        text = values.pop(name)
+        known.add(name)
+        text = values[name]
         if isinstance(getattr(struct, field.name), bool):
             changes[field.name] = text == "yes"
         elif field.name.endswith("_ns"):

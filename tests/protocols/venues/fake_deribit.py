@@ -115,9 +115,7 @@ def wire_trade(**changes: Any) -> dict[str, Any]:
 
 
 def notification(channel: str, data: Any) -> bytes:
-    return orjson.dumps(
-        {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data}}
-    )
+    return orjson.dumps({"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data}})
 
 
 def changes(
@@ -139,9 +137,7 @@ def reply(request_id: int, result: Any) -> bytes:
 
 
 def refusal(request_id: int, code: int, message: str = "refused", data: Any = None) -> bytes:
-    return orjson.dumps(
-        {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message, "data": data}}
-    )
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message, "data": data}})
 
 
 Answer = Callable[[dict[str, Any]], Any]

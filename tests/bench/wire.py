@@ -1,0 +1,250 @@
+"""Figures on the wire: the real gateway in a process of its own on one core, the peer program on another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from tests.bench.client import SENDER, TARGET, Client
+from tests.bench.venue import SYMBOL, Venue
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent.parent
+PEER: Final = HERE / "_peer"
+RUN_TIMEOUT_S: Final = 120
+STOP_TIMEOUT_S: Final = 15
+PRICE: Final = "59990.5"
+# A buy of so many USD at a sixth of margin: far above what POOR has, and nothing to RICH.
+POOR, RICH, LARGE, SMALL = "POOR", "RICH", "100000", "10"
+
+CONFIG: Final = """
+[gateway]
+name = "bench"
+journal_directory = "journal"
+
+[fix]
+listen_port = {fix_port}
+sender_comp_id = "{target}"
+heart_bt_int_s = 3600
+
+[[fix.session]]
+target_comp_id = "{sender}"
+accounts = ["POOR", "RICH"]
+cancel_on_disconnect = false
+
+[[account]]
+name = "POOR"
+deposits = {{ USDC = "1" }}
+{limits}
+
+[[account]]
+name = "RICH"
+deposits = {{ BTC = "1000000" }}
+{limits}
+
+[market]
+mark_max_age_ms = 60000
+generation_max_age_ms = 600000
+
+[[venue]]
+name = "deribit-bench"
+kind = "deribit"
+url = "ws://127.0.0.1:{venue_port}/ws/api/v2"
+credentials_env = "MARGINGATE_BENCH"
+currencies = ["BTC", "ETH"]
+instruments = ["BTC-PERPETUAL", "ETH-PERPETUAL"]
+heartbeat_s = 600
+requests_per_second = {most}
+request_burst = {most}
+"""
+LIMITS: Final = """
+[account.limits]
+max_order_notional_usd = "2000000"
+max_orders_per_second = {most}
+order_burst = {most}
+max_working_orders = 100000
+[[account.limits.instrument]]
+pattern = "*"
+max_order_quantity = "1000000"
+max_position_quantity = "1000000000"
+"""
+
+
+def cores() -> tuple[int, int]:
+    """Return the gateway's core and the peer's; the same where there is but one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[-1], allowed[0]
+
+
+def pinned(core: int) -> Callable[[], None]:
+    """Return what a child process does first: keep to one core."""
+    return lambda: os.sched_setaffinity(0, {core})
+
+
+def peer_command() -> tuple[list[str], str]:
+    """Compile the peer, or fall back to the one in Python; return its command and what to say of it."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is not None:
+        command = [compiler, "-O2", "-o", str(PEER), str(HERE / "peer.c")]
+        if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+            return [str(PEER)], "C, spinning"
+    return [sys.executable, "-m", "tests.bench.peer"], "Python, spinning (no C compiler: its own time is in the figures)"
+
+
+class Echo:
+    """The floor's server, on the gateway's core."""
+
+    def __init__(self, core: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.echo"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            preexec_fn=pinned(core),
+        )
+        assert self._process.stdout is not None
+        self.connection = socket.create_connection(("127.0.0.1", int(self._process.stdout.readline())))
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Echo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+        self._process.communicate(timeout=STOP_TIMEOUT_S)
+
+
+class Gateway:
+    """A gateway with one client and one venue, past every handshake."""
+
+    def __init__(self, core: int, is_plain: bool) -> None:
+        self.is_plain = is_plain
+        self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
+        self._venue = Venue()
+        self._core = core
+        self._client: Client | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._status = Path(self._directory.name) / "status"
+
+    def __enter__(self) -> Gateway:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        if self._client is not None:
+            self._client.connection.close()
+        self._venue.close()
+        self._directory.cleanup()
+
+    def _start(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            fix_port = probe.getsockname()[1]
+        most = 1_000_000
+        config = Path(self._directory.name) / "bench.toml"
+        config.write_text(
+            CONFIG.format(
+                fix_port=fix_port,
+                venue_port=self._venue.port,
+                sender=SENDER,
+                target=TARGET,
+                most=most,
+                limits=LIMITS.format(most=most),
+            )
+        )
+        environment = os.environ | {
+            "MARGINGATE_BENCH_CLIENT_ID": "bench",
+            "MARGINGATE_BENCH_CLIENT_SECRET": "bench",
+            "MARGINGATE_PURE": "1" if self.is_plain else "0",
+        }
+        with self._status.open("wb") as status:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli", "run", str(config), "--status-json"],
+                stdout=status,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                preexec_fn=pinned(self._core),
+            )
+        try:
+            self._venue.accept()
+            self._venue.send_mark()
+            self._client = Client(fix_port)
+            order = [(1, POOR), (38, LARGE), (40, "2"), (44, PRICE), (54, "1"), (55, SYMBOL), (59, "1")]
+            self._client.wait_for_margin(order, b"701")
+        except (OSError, RuntimeError) as error:
+            raise RuntimeError(f"{error}; the gateway said: {self._status.read_text()[-2000:]}") from error
+
+    def run(self, peer: list[str], core: int, mode: str, count: int, window: int) -> dict[str, Any]:
+        """Let the peer send `count` orders of one kind; return its figures, after checking that all went as meant."""
+        client, venue = self._client, self._venue.connection
+        assert client is not None and venue is not None
+        self._venue.send_mark()
+        account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
+        sockets = (client.connection.fileno(), venue.fileno())
+        words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
+        figures = run_peer(peer, core, sockets, [mode, count, window, client.next_seq, 0], [*words, "-"])
+        client.next_seq += count
+        if figures[f"{mode}ed"] != count or figures["unexpected"]:
+            raise RuntimeError(f"not all orders were {mode}ed: {figures}; {self._status.read_text()[-2000:]}")
+        if mode == "accept":
+            label, _, last = figures["last_label"].rpartition("-")
+            arguments = ["clear", count, 1, 0, int(last) - count + 1]
+            cleared = run_peer(peer, core, sockets, arguments, [*words, f"{label}-"])
+            if cleared["cancelled"] != count:
+                raise RuntimeError(f"not all orders were cancelled: {cleared}")
+        return figures
+
+    def stop(self) -> dict[str, Any]:
+        """Stop it as an operator would; return its last snapshot."""
+        assert self._client is not None and self._process is not None
+        self._client.connection.close()
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(STOP_TIMEOUT_S)
+        snapshot: dict[str, Any] = json.loads(self._status.read_text().strip().splitlines()[-1])
+        return snapshot
+
+
+def run_peer(
+    peer: list[str], core: int, sockets: tuple[int, int], numbers: list[Any], words: list[str]
+) -> dict[str, Any]:
+    """Run the peer program on its core over sockets that are set up; return what it prints."""
+    arguments = [str(part) for part in [*numbers, *sockets, *words]]
+    done = subprocess.run(
+        [*peer, *arguments],
+        check=False,
+        capture_output=True,
+        pass_fds=[fd for fd in sockets if fd >= 0],
+        preexec_fn=pinned(core),
+        cwd=ROOT,
+        timeout=RUN_TIMEOUT_S,
+    )
+    if done.returncode:
+        raise RuntimeError(f"peer: {done.stderr.decode(errors='replace')}")
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def run_echo(peer: list[str], core: int, echo: Echo, count: int, window: int) -> dict[str, Any]:
+    """Measure the floor."""
+    sockets = (echo.connection.fileno(), -1)
+    return run_peer(peer, core, sockets, ["echo", count, window, 1, 0], ["-"] * 7)

@@ -1,0 +1,601 @@
+"""The session's life: states, authentication, setup, heartbeats, timers, rate limits, secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import orjson
+import pytest
+
+from protocols.errors import LocalProtocolError
+from protocols.venues.deribit import Deribit, RateLimits
+from protocols.venues.deribit_tables import TRANSITIONS, Input, State
+from protocols.venues.events import (
+    BookGapped,
+    InstrumentListed,
+    OpenOrdersReported,
+    OrderOutcomeUnknown,
+    OrderQueryFailed,
+    PortfolioReported,
+    PositionsReported,
+    ReconcileFailed,
+    ReconcileFinished,
+    VenueErrorReported,
+    VenueStateChanged,
+)
+from protocols.venues.rate_limit import RateLimitError
+from tests.protocols.venues.fake_deribit import (
+    ACCESS,
+    OPTION,
+    PERPETUAL,
+    REFRESH,
+    SECRET,
+    T0_NS,
+    FakeDeribit,
+    changes,
+    live,
+    notification,
+    refusal,
+    reply,
+    session,
+    wire_order,
+)
+
+S = 1_000_000_000
+
+
+def refuse(code: int) -> Any:
+    def answer(_: object) -> None:
+        raise KeyError(code)
+
+    return answer
+
+
+def in_state(state: State) -> FakeDeribit:
+    """Return a venue whose session is in the state."""
+    venue = FakeDeribit(session())
+    if state is State.AUTHENTICATING:
+        venue.answers["public/auth"] = None
+    elif state is State.RECONCILING:
+        venue.answers["private/get_positions"] = None
+    elif state is State.HALTED:
+        venue.answers["public/auth"] = refuse(13004)
+    if state is not State.CONNECTING:
+        venue.connect()
+    assert venue.session.state is state
+    return venue
+
+
+def place(venue: FakeDeribit, label: str = "a1") -> None:
+    venue.session.place(
+        label, "BTC-PERPETUAL", True, "100", "50000", "limit", "good_til_cancelled", False, False, venue.now_ns
+    )
+
+
+def states(events: list[Any]) -> list[str]:
+    return [event.state for event in events if isinstance(event, VenueStateChanged)]
+
+
+# -- the table
+
+
+@pytest.mark.parametrize(("state", "happened"), [(s, i) for s in State for i in Input])
+def test_every_pair_of_the_state_table(state: State, happened: Input) -> None:
+    """A legal row changes the state and says so; an absent one is a local error and changes nothing."""
+    venue = in_state(state)
+    venue.events()
+    expected = TRANSITIONS.get((state, happened))
+    if expected is None:
+        with pytest.raises(LocalProtocolError, match="can not happen when"):
+            venue.session._transition(happened)
+        assert venue.session.state is state
+        assert venue.events() == []
+    else:
+        venue.session._transition(happened, "why")
+        assert venue.session.state is expected
+        assert venue.session.is_live is (expected is State.LIVE)
+        assert venue.events() == ([] if expected is state else [VenueStateChanged(expected.value, "why")])
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.CONNECTING])
+def test_a_second_connection_is_the_callers_mistake(state: State) -> None:
+    venue = in_state(state)
+    with pytest.raises(LocalProtocolError, match="CONNECTED can not happen"):
+        venue.session.connected(venue.now_ns)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.LIVE])
+def test_orders_are_taken_when_live_only(state: State) -> None:
+    session = in_state(state).session
+    assert not session.can_send_order(T0_NS)
+    session.frames_to_send()
+    with pytest.raises(LocalProtocolError, match=f"not when {state.value}"):
+        session.place("a", "BTC-PERPETUAL", True, "10", "1", "limit", "good_til_day", False, False, T0_NS)
+    with pytest.raises(LocalProtocolError, match=f"not when {state.value}"):
+        session.replace("a", "1", "10", "1", T0_NS)
+    assert session.frames_to_send() == []
+
+
+@pytest.mark.parametrize("state", [State.CONNECTING, State.AUTHENTICATING, State.HALTED])
+def test_no_private_frame_leaves_before_authentication(state: State) -> None:
+    """Of users' complaints: sends during re-authentication."""
+    session = in_state(state).session
+    session.frames_to_send()
+    calls = [
+        lambda: session.cancel("a", "1", T0_NS),
+        lambda: session.cancel_all(T0_NS),
+        lambda: session.query_order("a", "BTC-PERPETUAL", T0_NS),
+        lambda: session.reconcile(T0_NS),
+        lambda: session.list_instruments(T0_NS),
+    ]
+    for call in calls:
+        with pytest.raises(LocalProtocolError, match="no private request"):
+            call()
+    # Nor does anything that the venue says make it send one.
+    for frame in (changes([wire_order(amount=-1.0)]), b'{"user.changes.any.any.raw'):
+        session.receive(frame, T0_NS)
+    session.tick(T0_NS + S)
+    assert session.frames_to_send() == []
+
+
+def test_only_authentication_is_sent_first() -> None:
+    venue = FakeDeribit(session())
+    venue.session.connected(T0_NS)
+    (frame,) = venue.session.frames_to_send()
+    assert orjson.loads(frame) == {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "public/auth",
+        "params": {"grant_type": "client_credentials", "client_id": "key-id", "client_secret": SECRET},
+    }
+    assert venue.events() == [VenueStateChanged("authenticating")]
+
+
+# -- setup
+
+
+def test_the_way_to_live() -> None:
+    venue = FakeDeribit(session(currencies=("BTC", "ETH"), trades_since_ns=T0_NS - S))
+    venue.answers["public/get_instruments"] = lambda params: [PERPETUAL, OPTION] if params["currency"] == "BTC" else []
+    events = venue.connect()
+    assert [(request["method"], request["params"]) for request in venue.sent][1:] == [
+        ("public/set_heartbeat", {"interval": 10}),
+        ("private/enable_cancel_on_disconnect", {"scope": "connection"}),
+        ("private/subscribe", {"channels": ["user.changes.any.any.raw", "user.portfolio.any"]}),
+        ("public/get_instruments", {"currency": "BTC", "expired": False}),
+        ("public/get_instruments", {"currency": "ETH", "expired": False}),
+        (
+            "public/subscribe",
+            {
+                "channels": [
+                    "deribit_price_index.btc_usd",
+                    "ticker.BTC-PERPETUAL.100ms",
+                    "book.BTC-PERPETUAL.raw",
+                    "ticker.BTC-31DEC27-100000-C.100ms",
+                    "book.BTC-31DEC27-100000-C.raw",
+                ]
+            },
+        ),
+        *[
+            (
+                "private/get_user_trades_by_currency",
+                {
+                    "currency": currency,
+                    "start_timestamp": T0_NS // 1_000_000 - 1000,
+                    "count": 1000,
+                    "sorting": "asc",
+                    "historical": False,
+                },
+            )
+            for currency in ("BTC", "ETH")
+        ],
+        ("private/get_open_orders", {}),
+        ("private/get_positions", {"currency": "BTC"}),
+        ("private/get_positions", {"currency": "ETH"}),
+        ("private/get_account_summaries", {}),
+    ]
+    kinds = [type(event) for event in events]
+    assert states(events) == ["authenticating", "reconciling", "live"]
+    assert kinds.count(InstrumentListed) == 2
+    assert kinds.index(OpenOrdersReported) < kinds.index(ReconcileFinished) == len(kinds) - 2
+    assert kinds.count(PositionsReported) == 2
+    assert kinds.count(PortfolioReported) == 1
+
+
+def test_a_step_waits_for_all_answers_of_the_one_before() -> None:
+    venue = FakeDeribit(session())
+    venue.answers["private/subscribe"] = None
+    venue.connect()
+    assert venue.sent[-1]["method"] == "private/subscribe"
+    venue.answers["private/subscribe"] = lambda params: params["channels"]
+    venue.receive(reply(venue.sent[-1]["id"], ["user.changes.any.any.raw", "user.portfolio.any"]))
+    assert venue.session.is_live
+
+
+def test_what_is_not_wanted_is_not_asked_for() -> None:
+    venue = live(
+        symbols=lambda symbol: symbol == "BTC-PERPETUAL",
+        cancel_on_disconnect=False,
+        book_interval=None,
+        ticker_interval=None,
+    )
+    assert list(venue.session._market.instruments) == ["BTC-PERPETUAL"]
+    assert set(venue.session._routes) == {
+        "user.changes.any.any.raw",
+        "user.portfolio.any",
+        "deribit_price_index.btc_usd",
+    }
+
+
+def test_many_channels_are_subscribed_in_batches_within_the_rate_limit() -> None:
+    many = [
+        OPTION | {"instrument_name": f"BTC-31DEC27-{strike}-C", "strike": float(strike)} for strike in range(1, 1301)
+    ]
+    venue = FakeDeribit(session())
+    venue.answers["public/get_instruments"] = lambda _: many
+    venue.connect()
+    batches = [request["params"]["channels"] for request in venue.sent if request["method"] == "public/subscribe"]
+    # 2 601 channels make 14 batches; the pool holds ten subscriptions, and one went to the private channels.
+    assert [len(batch) for batch in batches] == [200] * 9
+    assert venue.session.state is State.RECONCILING
+    while not venue.session.is_live:
+        deadline_ns = venue.session.deadline_ns
+        assert deadline_ns is not None
+        venue.pass_time(deadline_ns - venue.now_ns)
+    assert venue.now_ns - T0_NS == 5 * 300_000_000
+    batches = [request["params"]["channels"] for request in venue.sent if request["method"] == "public/subscribe"]
+    assert sum(map(len, batches)) == 2601
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "public/set_heartbeat",
+        "private/enable_cancel_on_disconnect",
+        "private/subscribe",
+        "public/get_instruments",
+        "public/subscribe",
+        "private/get_user_trades_by_currency",
+        "private/get_open_orders",
+        "private/get_positions",
+        "private/get_account_summaries",
+    ],
+)
+@pytest.mark.parametrize("answer", [refuse(11051), lambda _: {"unexpected": None}, None])
+def test_setup_fails_closed(method: str, answer: Any) -> None:
+    """Refused, unreadable or unanswered: halted with the reason, never live."""
+    ok_is_any_result = ("public/set_heartbeat", "private/enable_cancel_on_disconnect")
+    if answer is not None and method in ok_is_any_result and "refuse" not in answer.__qualname__:
+        pytest.skip("any result is an acknowledgement")
+    venue = FakeDeribit(session(trades_since_ns=T0_NS), {method: answer})
+    venue.connect()
+    venue.pass_time(5 * S)
+    assert venue.session.state is State.HALTED
+    assert states(venue.seen) == ["authenticating", "reconciling", "halted"]
+    reasons = [event.reason for event in venue.seen if isinstance(event, (ReconcileFailed, VenueStateChanged))]
+    assert reasons[-1] == reasons[-2] != ""
+    venue.session.disconnected(venue.now_ns)
+    venue.answers = FakeDeribit(venue.session).answers
+    venue.connect()
+    assert venue.session.is_live
+
+
+def test_private_channels_that_are_not_subscribed_halt_the_session() -> None:
+    venue = FakeDeribit(session(), {"private/subscribe": lambda params: params["channels"][:1]})
+    venue.connect()
+    assert venue.session.state is State.HALTED
+    assert VenueErrorReported(0, "1 channels not subscribed: user.portfolio.any", "subscribe") in venue.seen
+
+
+def test_public_channels_that_are_not_subscribed_are_reported() -> None:
+    venue = FakeDeribit(session(), {"public/subscribe": lambda params: params["channels"][1:]})
+    venue.connect()
+    assert venue.session.is_live
+    assert VenueErrorReported(0, "1 channels not subscribed: deribit_price_index.btc_usd", "subscribe") in venue.seen
+
+
+# -- authentication
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refuse(13004),
+        lambda _: {"access_token": ACCESS, "refresh_token": REFRESH},
+        lambda _: {"access_token": ACCESS, "refresh_token": REFRESH, "expires_in": 0},
+        lambda _: {"access_token": None, "refresh_token": REFRESH, "expires_in": 900},
+    ],
+)
+def test_a_failed_authentication_halts(answer: Any) -> None:
+    venue = FakeDeribit(session(), {"public/auth": answer})
+    venue.connect()
+    assert venue.session.state is State.HALTED
+    assert [request["method"] for request in venue.sent] == ["public/auth"]
+
+
+def test_an_authentication_without_answer_halts_and_its_late_answer_changes_nothing() -> None:
+    venue = FakeDeribit(session(), {"public/auth": None})
+    venue.connect()
+    assert venue.session.deadline_ns == T0_NS + 5 * S
+    assert states(venue.pass_time(5 * S)) == ["halted"]
+    late = reply(1, {"access_token": ACCESS, "refresh_token": REFRESH, "expires_in": 900})
+    assert venue.receive(late) == []
+    assert venue.session.state is State.HALTED
+    assert venue.session.frames_to_send() == []
+
+
+def test_a_signed_authentication_keeps_the_secret_off_the_wire() -> None:
+    venue = FakeDeribit(session(is_signed=True, entropy=lambda size: b"\x01" * size))
+    venue.connect()
+    params = venue.sent[0]["params"]
+    nonce = "01" * 8
+    text = f"{T0_NS // 1_000_000}\n{nonce}\n"
+    assert params == {
+        "grant_type": "client_signature",
+        "client_id": "key-id",
+        "timestamp": T0_NS // 1_000_000,
+        "nonce": nonce,
+        "data": "",
+        "signature": hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest(),
+    }
+    assert SECRET not in str(venue.sent)
+    assert venue.session.is_live
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"is_signed": True}, {"heartbeat_s": 9}, {"client_secret": ""}, {"client_id": ""}],
+)
+def test_settings_that_can_not_work_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        session(**settings)
+
+
+def heartbeat(kind: str = "heartbeat") -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "method": "heartbeat", "params": {"type": kind}})
+
+
+def stay_alive(venue: FakeDeribit, seconds: int) -> None:
+    for _ in range(seconds // 10):
+        venue.pass_time(10 * S)
+        venue.receive(heartbeat())
+
+
+def test_the_token_is_refreshed_before_it_expires() -> None:
+    venue = live()
+    stay_alive(venue, 670)
+    assert venue.sent == []
+    venue.pass_time(5 * S)  # three quarters of 900 s
+    assert [request["params"] for request in venue.sent] == [{"grant_type": "refresh_token", "refresh_token": REFRESH}]
+    assert venue.session.is_live
+    assert venue.session._identity.refresh_at_ns == venue.now_ns + 675 * S
+
+
+def test_a_refused_refresh_is_tried_once_more_with_the_key() -> None:
+    venue = live()
+    grants = []
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        grants.append(params["grant_type"])
+        if params["grant_type"] == "refresh_token":
+            raise KeyError(13009)
+        return {"access_token": "a2", "refresh_token": "r2", "expires_in": 900}
+
+    venue.answers["public/auth"] = answer
+    stay_alive(venue, 680)
+    assert grants == ["refresh_token", "client_credentials"]
+    assert venue.session.is_live
+    venue.answers["public/auth"] = refuse(13009)
+    stay_alive(venue, 680)
+    assert venue.session.state is State.HALTED
+    assert states(venue.seen)[-1] == "halted"
+
+
+# -- heartbeats and silence
+
+
+def test_each_test_request_is_answered_at_once() -> None:
+    venue = live()
+    for _ in range(3):
+        venue.receive(heartbeat("test_request"))
+    venue.receive(heartbeat())
+    assert [request["method"] for request in venue.sent] == ["public/test"] * 3
+
+
+def test_a_test_request_is_answered_when_the_rate_limit_is_used_up() -> None:
+    limits = RateLimits(requests_capacity=6_000, requests_per_s=1, requests_reserve=2_000)
+    venue = live(limits=limits)
+    for i in range(10):
+        venue.session.query_order(f"a{i}", "BTC-PERPETUAL", venue.now_ns)
+    waiting = len(venue.session._paced)
+    assert waiting >= 8
+    venue.receive(heartbeat("test_request"))
+    assert venue.sent[-1]["method"] == "public/test"
+    assert len(venue.session._paced) == waiting
+    assert repr(venue.session._paced) == f"PacedRequests({waiting} queued)"
+
+
+def test_a_silent_socket_halts_the_session() -> None:
+    """Fault 28."""
+    venue = live()
+    place(venue)
+    venue.pump()
+    venue.receive(reply(venue.sent[-1]["id"], {"order": wire_order(), "trades": []}))
+    assert venue.session.deadline_ns == venue.now_ns + 25 * S
+    assert venue.pass_time(25 * S - 1) == []
+    assert venue.pass_time(1) == [VenueStateChanged("halted", "silent for 25 s")]
+    assert venue.session.deadline_ns is None
+
+
+# -- losing the connection
+
+
+def test_everything_in_flight_is_unknown_when_the_connection_is_lost() -> None:
+    venue = live()
+    venue.answers |= {"private/buy": None}
+    place(venue, "new")
+    venue.session.replace("old", "BTC-7", "20", "5", venue.now_ns)
+    venue.session.cancel("older", "BTC-8", venue.now_ns)
+    venue.session.query_order("asked", "BTC-PERPETUAL", venue.now_ns)
+    book = notification(
+        "book.BTC-PERPETUAL.raw",
+        {
+            "type": "snapshot",
+            "timestamp": T0_NS // 1_000_000,
+            "instrument_name": "BTC-PERPETUAL",
+            "change_id": 1,
+            "bids": [["new", 1.0, 1.0]],
+            "asks": [],
+        },
+    )
+    venue.receive(book)
+    assert venue.session.book("BTC-PERPETUAL").is_usable
+    venue.session.disconnected(venue.now_ns)
+    assert venue.events() == [
+        VenueStateChanged("connecting", "connection lost"),
+        OrderOutcomeUnknown("new", "place", "connection lost"),
+        OrderOutcomeUnknown("old", "replace", "connection lost"),
+        OrderOutcomeUnknown("older", "cancel", "connection lost"),
+        OrderQueryFailed("asked", "connection lost"),
+        BookGapped("BTC-PERPETUAL", "disconnected"),
+    ]
+    assert not venue.session.book("BTC-PERPETUAL").is_usable
+    assert venue.session.deadline_ns is None
+    assert venue.session.frames_to_send() == []
+    venue.session.receive(heartbeat("test_request"), venue.now_ns)
+    assert venue.session.frames_to_send() == []
+    assert venue.session.malformed_frames == 1
+    venue.session.disconnected(venue.now_ns)
+    assert venue.events() == []
+
+
+def test_ids_go_on_over_reconnections() -> None:
+    venue = live()
+    venue.answers["private/buy"] = None
+    place(venue)
+    old_id = venue.pump()[-1]["id"]
+    venue.session.disconnected(venue.now_ns)
+    venue.connect()
+    assert venue.session.is_live
+    assert min(request["id"] for request in venue.sent[1:]) > old_id
+    venue.events()
+    (event,) = venue.receive(reply(old_id, {"order": wire_order(), "trades": []}))
+    assert event == VenueErrorReported(0, "id: no request waits for this reply", str(old_id))
+
+
+def test_a_request_without_answer_has_an_unknown_outcome_and_a_late_answer_still_counts() -> None:
+    venue = live()
+    venue.answers["private/buy"] = None
+    place(venue)
+    request = venue.pump()[-1]
+    assert venue.session.deadline_ns == venue.now_ns + 5 * S
+    assert venue.pass_time(5 * S) == [OrderOutcomeUnknown("a1", "place", "no answer in time")]
+    (event,) = venue.receive(refusal(request["id"], 10009, "not_enough_funds"))
+    assert (event.code, event.is_definite) == (10009, True)  # type: ignore[union-attr]
+
+
+# -- rate limits
+
+
+def test_too_many_requests_halts_and_nothing_more_is_sent() -> None:
+    venue = live()
+    venue.answers["private/buy"] = refuse(10028)
+    place(venue)
+    venue.session.query_order("q", "BTC-PERPETUAL", venue.now_ns)
+    venue.answers["private/get_order_state_by_label"] = None
+    venue.pump()
+    events = venue.events()
+    assert (events[0].code, events[0].is_definite) == (10028, False)  # type: ignore[union-attr]
+    assert states(events) == ["halted"]
+    venue.receive(heartbeat("test_request"))
+    assert venue.session.frames_to_send() == []
+
+
+def test_orders_over_the_rate_limit_are_refused_and_cancels_keep_a_reserve() -> None:
+    venue = live()
+    venue.answers |= dict.fromkeys(["private/buy", "private/edit", "private/cancel", "private/cancel_all"])
+    for i in range(15):
+        assert venue.session.can_send_order(venue.now_ns)
+        place(venue, f"a{i}")
+    assert not venue.session.can_send_order(venue.now_ns)
+    with pytest.raises(RateLimitError):
+        place(venue, "over")
+    with pytest.raises(RateLimitError):
+        venue.session.replace("a0", "BTC-1", "10", "5", venue.now_ns)
+    for i in range(7):
+        venue.session.cancel(f"a{i}", f"BTC-{i}", venue.now_ns)
+    assert not venue.session.cancel_all(venue.now_ns)
+    assert [request["method"] for request in venue.pump()] == ["private/buy"] * 15 + ["private/cancel"] * 5
+    # Two cancels wait for their credit, 200 ms each.
+    for _ in range(2):
+        assert venue.session.deadline_ns == venue.now_ns + S // 5
+        venue.pass_time(S // 5)
+        assert venue.sent[-1]["method"] == "private/cancel"
+    assert venue.session.cancel_all(venue.now_ns + S // 5)
+
+
+def test_requests_in_flight_are_bounded() -> None:
+    venue = live(max_in_flight=3)
+    venue.answers |= dict.fromkeys(["private/buy", "private/get_order_state_by_label"])
+    for i in range(3):
+        place(venue, f"a{i}")
+    assert not venue.session.can_send_order(venue.now_ns)
+    with pytest.raises(RateLimitError, match="in flight"):
+        place(venue, "a3")
+    venue.session.query_order("q", "BTC-PERPETUAL", venue.now_ns)
+    assert not venue.session.cancel_all(venue.now_ns)
+    assert len(venue.pump()) == 3
+    assert venue.session.deadline_ns == venue.now_ns + 5 * S
+
+
+def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.venues.deribit_requests.MAX_QUEUED", 2)
+    venue = live(limits=RateLimits(requests_capacity=5_000, requests_per_s=1))
+    for i in range(6):
+        venue.session.query_order(f"q{i}", "BTC-PERPETUAL", venue.now_ns)
+    failed = [event for event in venue.session.events() if isinstance(event, OrderQueryFailed)]
+    assert {event.reason for event in failed} == {"the request queue is full"}
+    venue.session.disconnected(venue.now_ns)
+    failed += [event for event in venue.session.events() if isinstance(event, OrderQueryFailed)]
+    assert [event.label for event in failed].__len__() == 6
+
+
+# -- secrets
+
+
+def test_no_secret_in_any_repr_event_or_error() -> None:
+    """Fault 50: not even where the venue echoes one."""
+    venue = live()
+    echo = f"bad {SECRET} {ACCESS} {REFRESH}"
+    venue.answers |= {"private/buy": None, "private/get_order_state_by_label": None}
+    place(venue)
+    venue.session.query_order("q", "BTC-PERPETUAL", venue.now_ns)
+    place_id, query_id = (request["id"] for request in venue.pump())
+    venue.receive(refusal(place_id, 10001, echo, {"reason": echo, "param": echo}))
+    venue.receive(refusal(query_id, 10001, echo, echo))
+    venue.receive(notification(echo, {}))
+    venue.receive(orjson.dumps({"jsonrpc": "2.0", "method": echo, "params": {}}))
+    venue.receive(changes([wire_order(order_id="X", label="a9", order_state="cancelled", cancel_reason=echo)]))
+    venue.receive(changes([wire_order(price=echo)]))
+    venue.session.disconnected(venue.now_ns)
+    shown = repr(venue.events()) + repr(venue.seen) + repr(venue.session) + repr(vars(venue.session))
+    assert "[redacted]" in shown
+    for secret in (SECRET, ACCESS, REFRESH):
+        assert secret not in shown
+
+
+def test_texts_of_the_venue_are_bounded() -> None:
+    venue = live()
+    venue.answers["private/buy"] = None
+    place(venue)
+    (request,) = venue.pump()
+    (event,) = venue.receive(refusal(request["id"], 11030, "x" * 100_000))
+    assert len(event.message) == 300  # type: ignore[union-attr]
+
+
+def test_a_session_is_made_of_keyword_arguments_with_sound_defaults() -> None:
+    plain = Deribit(client_id="id", client_secret="secret", currencies=("BTC",), symbols=lambda _: True)
+    assert repr(plain) == "Deribit(connecting, 0 in flight, 0 queued)"
+    assert repr(plain._identity) == "Identity(id)"
