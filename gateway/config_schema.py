@@ -183,10 +183,10 @@ class Limits(_Table, frozen=True, kw_only=True):
     instrument: Annotated[
         tuple[InstrumentLimits, ...], NOT_EMPTY, "What may be traded; an instrument that no entry fits is refused."
     ]
-    max_orders_per_second: Annotated[int, between(1, 100_000), "New and replaced orders, sustained."] = (
+    max_orders_per_second: Annotated[int, between(1, 1_000_000), "New and replaced orders, sustained."] = (
         DEFAULT_MAX_ORDERS_PER_SECOND
     )
-    order_burst: Annotated[int, between(1, 100_000), "Orders at once after a pause."] = DEFAULT_ORDER_BURST
+    order_burst: Annotated[int, between(1, 1_000_000), "Orders at once after a pause."] = DEFAULT_ORDER_BURST
     max_working_orders: Annotated[int, between(1, 100_000), "Orders that may work at one time."] = (
         DEFAULT_MAX_WORKING_ORDERS
     )
@@ -274,10 +274,10 @@ class Venue(_Table, frozen=True, kw_only=True):
         DEFAULT_RECONNECT_MIN_MS
     )
     reconnect_max_ms: Annotated[int, between(50, 600_000), "The longest pause."] = DEFAULT_RECONNECT_MAX_MS
-    requests_per_second: Annotated[int, between(1, 10_000), "Requests that we send, sustained."] = (
+    requests_per_second: Annotated[int, between(1, 1_000_000), "Requests that we send, sustained."] = (
         DEFAULT_REQUESTS_PER_SECOND
     )
-    request_burst: Annotated[int, between(1, 10_000), "Requests at once after a pause."] = DEFAULT_REQUEST_BURST
+    request_burst: Annotated[int, between(1, 1_000_000), "Requests at once after a pause."] = DEFAULT_REQUEST_BURST
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
 
 

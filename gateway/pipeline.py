@@ -137,8 +137,10 @@ class Pipeline:
         if order is None or refusal is not None:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
             return
-        self.commit(records.CancelRequested(session, message.msg_seq_num, order.order_id, fields.cl_ord_id), now_ns)
-        self.router.cancel(order, now_ns)
+        try:
+            self.commit(records.CancelRequested(session, message.msg_seq_num, order.order_id, fields.cl_ord_id), now_ns)
+        finally:
+            self.router.cancel(order, now_ns)  # it only takes risk away: it goes even where the journal does not
 
     def _replace(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.replaces_in += 1
@@ -212,7 +214,10 @@ class Pipeline:
         """Cancel every working order of a session (its client is gone); return how many."""
         orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
         for order in orders:
-            self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
+            try:
+                self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
+            except JournalError as error:
+                self.monitor.journal_failed(str(error))
             self.router.cancel(order, now_ns)
         return len(orders)
 

@@ -71,7 +71,10 @@ class RecentIds:
 
     def absorb(self, other: RecentIds) -> None:
         """Take over what another memory holds, oldest first."""
-        self._ids = OrderedDict(sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1]))
+        both = sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1])
+        self._ids.clear()
+        for cl_ord_id, (used_ns, order_id) in both:
+            self.remember(cl_ord_id, order_id, used_ns)
 
 
 class Account:
@@ -132,7 +135,7 @@ class Account:
         if lots <= 0 or ticks <= 0:
             raise ValueError(f"a fill of {lots} lots at {ticks} ticks of order {order.order_id} can not be")
         # The venue may have taken a pending replace to more without telling yet: then the order lives on.
-        is_last = order.cum_lots + lots >= max(order.lots, order.replace.lots if order.replace else 0)
+        is_last = order.cum_lots + lots >= order.largest_lots
         order.happen(Happening.FILLED if is_last else Happening.PARTLY_FILLED)
         self.exposure.release(order)
         order.cum_lots += lots

@@ -284,17 +284,8 @@ def make_instrument(
         If a step is not positive, a fee not finite, an option lacks strike, type or expiry, tick steps do not ascend or
         meet, or one tick on one lot is worth no whole number of money units (its profit could not be exact).
     """
-    for name, step in (("tick_size", tick_size), ("lot_size", lot_size), ("contract_size", contract_size)):
-        if not step.is_finite() or step <= 0 or not -MAX_MAGNITUDE < step.adjusted() < MAX_MAGNITUDE:
-            raise ValueError(f"{symbol}: {name} {step} is not a positive number within bounds")
-    if not (maker_fee.is_finite() and taker_fee.is_finite()):
-        raise ValueError(f"{symbol}: a fee of {maker_fee} or {taker_fee} is not finite")
-    if kind is Kind.OPTION and (strike is None or not strike.is_finite() or strike <= 0 or is_call is None):
-        raise ValueError(f"{symbol}: an option needs a positive strike and a type")
-    if kind in (Kind.OPTION, Kind.FUTURE) and expiry_ns is None:
-        raise ValueError(f"{symbol}: a contract with a term needs its expiry")
-    if is_inverse and kind is Kind.OPTION:
-        raise ValueError(f"{symbol}: an option is priced in its settlement currency and is never inverse")
+    _check_numbers(symbol, tick_size, lot_size, contract_size, maker_fee, taker_fee)
+    _check_kind(symbol, kind, is_inverse, strike, is_call, expiry_ns)
     numerator, denominator = _value_scale(symbol, is_inverse, tick_size, lot_size * contract_size)
     tick_mantissa, tick_exponent = _mantissa(tick_size)
     lot_mantissa, lot_exponent = _mantissa(lot_size)
@@ -332,6 +323,27 @@ def make_instrument(
         fee_rate=float(OPTION_FEE_CAP if kind is Kind.OPTION else fee),
         option_fee_per_lot=float(fee * lot_size * contract_size) if is_coin_option else 0.0,
     )
+
+
+def _check_numbers(
+    symbol: str, tick_size: Decimal, lot_size: Decimal, contract_size: Decimal, maker_fee: Decimal, taker_fee: Decimal
+) -> None:
+    for name, step in (("tick_size", tick_size), ("lot_size", lot_size), ("contract_size", contract_size)):
+        if not step.is_finite() or step <= 0 or not -MAX_MAGNITUDE < step.adjusted() < MAX_MAGNITUDE:
+            raise ValueError(f"{symbol}: {name} {step} is not a positive number within bounds")
+    if not (maker_fee.is_finite() and taker_fee.is_finite()):
+        raise ValueError(f"{symbol}: a fee of {maker_fee} or {taker_fee} is not finite")
+
+
+def _check_kind(
+    symbol: str, kind: Kind, is_inverse: bool, strike: Decimal | None, is_call: bool | None, expiry_ns: int | None
+) -> None:
+    if kind is Kind.OPTION and (strike is None or not strike.is_finite() or strike <= 0 or is_call is None):
+        raise ValueError(f"{symbol}: an option needs a positive strike and a type")
+    if kind in (Kind.OPTION, Kind.FUTURE) and expiry_ns is None:
+        raise ValueError(f"{symbol}: a contract with a term needs its expiry")
+    if is_inverse and kind is Kind.OPTION:
+        raise ValueError(f"{symbol}: an option is priced in its settlement currency and is never inverse")
 
 
 def _value_scale(symbol: str, is_inverse: bool, tick_size: Decimal, lot_value: Decimal) -> tuple[int, int]:

@@ -257,6 +257,10 @@ class Client:
         if code is not None:
             self.rejects[code] += 1
         exec_type, orig = message.get(150), message.get(41)
+        if message.msg_type == "9" and orig is not None and orig.decode() in self.orders and message.get(37) != b"NONE":
+            # What can not be replaced any more may have been filled: the reject says how the order stands.
+            known = self.orders[orig.decode()]
+            known.status = known.status if known.status == b"replaced" else status or known.status
         name = orig if exec_type == b"4" and orig is not None else cl_ord_id
         told = self.orders.get((name or b"").decode())
         if message.msg_type == "8" and told is not None and status is not None and exec_type != b"I":

@@ -94,6 +94,31 @@ credentials_env = "SIMULATED"
 """
 
 
+class Killed(BaseException):
+    """kill -9 in the middle of a statement: nothing of the gateway's catches it."""
+
+
+class KillableJournal:
+    """The real journal, and a process that dies right before or right after one of its appends."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.appends_left: int | None = None
+        self.is_after = False
+
+    def append(self, record_type: int, payload: bytes, time_ns: int, essential: bool = False) -> int:
+        dies = False
+        if self.appends_left is not None:
+            self.appends_left -= 1
+            dies = self.appends_left == 0
+        if dies and not self.is_after:
+            raise Killed
+        sequence = self._journal.append(record_type, payload, time_ns, essential)
+        if dies:
+            raise Killed
+        return sequence
+
+
 class World:
     """One run. `run` to the end, then `check`."""
 
@@ -133,7 +158,8 @@ class World:
             self.call_in(self.random.randrange(50) * MS, client.connect)
         self.call_in(0, self.connect_venue)
         if self.has_faults:
-            self.call_in(self.random.randrange(500, 2_500) * MS, self.crash)
+            for _ in range(2):
+                self.call_in(self.random.randrange(500, 2_500) * MS, self.doom)
         self._run_until(self.end_ns)
         self.faults.probability = {}
         self.faults.schedule = {}
@@ -169,7 +195,10 @@ class World:
                 self.now_ns = end_ns
                 return
             self.now_ns = max(self.now_ns, due_ns)
-            self._step()
+            try:
+                self._step()
+            except Killed:
+                self.crash()
 
     def _step(self) -> None:
         now = self.now_ns
@@ -193,6 +222,8 @@ class World:
         self.journal = Journal.open(self.directory, segment_bytes=1 << 20)
         self.core = Core(self.config, self.journal, read(self.directory), self.now_ns, "simulated")
         pipeline = self.core.pipeline
+        self.killable = KillableJournal(self.journal)
+        pipeline.journal = self.killable  # type: ignore[assignment]
         self.commit = pipeline.commit
         pipeline.commit = self.watched_commit  # type: ignore[method-assign]
         self.states = {state.key: state for state in self.core.reports.sessions.values()}
@@ -201,6 +232,14 @@ class World:
         self.client_links: dict[str, ClientLink] = {}
         generation = self.crashes
         self.call_in(250 * MS, lambda: self._revalue(generation))
+
+    def doom(self) -> None:
+        """Let the process die: now, between two events, or inside one of the next appends."""
+        if self.random.random() < 0.3:
+            self.crash()
+        else:
+            self.killable.is_after = self.random.random() < 0.5
+            self.killable.appends_left = self.random.randrange(1, 12)
 
     def crash(self) -> None:
         """kill -9: no goodbye, no flush; the next process has the journal and nothing else."""

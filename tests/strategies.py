@@ -155,6 +155,12 @@ class World(msgspec.Struct):
         """Move cash so that the account has `amount` whole units of a currency."""
         self.account.move_cash(currency, amount * 10**8 - self.account.cash_units.get(currency, 0))
 
+    def lose_mark(self, index: int) -> None:
+        """Let the account hold a position that the next generation has no mark for."""
+        self.give_position(index, 5)
+        self.kernel = self.market.kernel = kernel_of(generation(unknown=frozenset({index})))
+        self.account.mirror_into(self.kernel, CURRENCY_INDEX)
+
     def working(self, order: Order, order_id: str = "w1") -> WorkingOrder:
         """Hold an order as the ledger does, and return it."""
         working = working_order(order, order_id)

@@ -45,9 +45,11 @@ class SessionCore:
         "_lookup",
         "_now_ns",
         "_out",
+        "_next_message",
         "_phase_ends_ns",
         "_recovery",
         "_resend",
+        "_transmits",
         "_waiting_bytes",
         "admin_moved",
         "limits",
@@ -73,6 +75,7 @@ class SessionCore:
         self._lookup = lookup
         self._authenticate = authenticate
         self._framer = Framer(limits.max_message_bytes, limits.max_fields, limits.max_buffered_bytes)
+        self._next_message = self._framer.next_message
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
         self._recovery = Recovery(limits.max_held_messages, limits.max_held_bytes)
@@ -85,6 +88,8 @@ class SessionCore:
         self._phase_ends_ns = now_ns + limits.logon_timeout_ns
         # Active, with no gap: a regular application message needs no more than the screen.
         self._is_regular = False
+        # Between the Logons and the end: what the application sends goes out now.
+        self._transmits = False
 
     @property
     def _known_state(self) -> SessionState:
@@ -97,10 +102,14 @@ class SessionCore:
         self._out.append(raw)
         self._heartbeats.last_sent_ns = now_ns
         if self._resend is not None:
-            self._waiting_bytes += len(raw)
-            if self._waiting_bytes > self.limits.max_queued_bytes:
-                self._out.clear()  # they are stored, and will be asked for
-                self._close("peer is too slow")
+            self._watch_backlog(len(raw))
+
+    def _watch_backlog(self, size: int) -> None:
+        """Give up a peer that does not take its resend while `size` more bytes pile up behind it."""
+        self._waiting_bytes += size
+        if self._waiting_bytes > self.limits.max_queued_bytes:
+            self._out.clear()  # they are stored, and will be asked for
+            self._close("peer is too slow")
 
     def _send_admin(self, layout: Layout, values: Values, header: Header | None = None) -> None:
         state = self._known_state
@@ -120,14 +129,17 @@ class SessionCore:
 
         Without a logon it is stored only, and delivered when the peer asks for what it missed.
         """
-        state = self._known_state
+        state = self.state
+        assert state is not None, "no Logon yet: the session is nobody's"
         msg_seq_num = state.next_out
         raw = encode(layout, header or state.header, msg_seq_num, now_ns, values)
         state.next_out = msg_seq_num + 1
         state.sent.put(msg_seq_num, raw)
-        phase = self.phase
-        if phase is Phase.ACTIVE or phase is Phase.LOGOUT_SENT:
-            self._queue(raw, now_ns)
+        if self._transmits:
+            self._out.append(raw)
+            self._heartbeats.last_sent_ns = now_ns
+            if self._resend is not None:
+                self._watch_backlog(len(raw))
         return raw
 
     def send_encoded(self, raw: bytes, now_ns: int) -> None:
@@ -135,7 +147,7 @@ class SessionCore:
         state = self._known_state
         state.sent.put(state.next_out, raw)
         state.next_out += 1
-        if self.phase is Phase.ACTIVE or self.phase is Phase.LOGOUT_SENT:
+        if self._transmits:
             self._queue(raw, now_ns)
 
     # --- rejects ----------------------------------------------------------------------------------------------
@@ -215,6 +227,7 @@ class SessionCore:
     def _close(self, reason: str) -> None:
         self.phase = Phase.CLOSED
         self._is_regular = False
+        self._transmits = False
         if self._resend is not None:
             # A resend dies with its connection; the messages behind it are stored.
             self._out = self._before_resend

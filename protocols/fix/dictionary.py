@@ -4,7 +4,7 @@ Versions are data (`fix44.toml`); a user extends one by `Dictionary.overlay` wit
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from protocols.fix.codec import Message
-from protocols.fix.formats import FORMAT_OF_TYPE, Format
+from protocols.fix.formats import CHECKS, FORMAT_OF_TYPE, Format
 from protocols.fix.reject import SessionReject
 from protocols.fix.validation import find_fault
 
@@ -20,11 +20,15 @@ __all__ = ["FIX44", "Dictionary", "FieldRule", "GroupRule", "MessageRule", "Sess
 
 
 class FieldRule(msgspec.Struct, frozen=True):
-    """One tag of the standard. `values` is empty when any value of the format will do."""
+    """One tag of the standard. `values` is empty when any value of the format will do.
+
+    `check` tells by a truthy answer whether a value has the format.
+    """
 
     tag: int
     name: str
     format: Format
+    check: Callable[[bytes], object]
     values: frozenset[bytes] = frozenset()
 
 
@@ -144,7 +148,8 @@ class Dictionary:
 
 def _field_rule(tag: int, text: str) -> FieldRule:
     name, type_name, *values = text.split()
-    return FieldRule(tag, name, FORMAT_OF_TYPE[type_name], frozenset(value.encode() for value in values))
+    its_format = FORMAT_OF_TYPE[type_name]
+    return FieldRule(tag, name, its_format, CHECKS[its_format], frozenset(value.encode() for value in values))
 
 
 def _added(old: Any, new: Any) -> Any:

@@ -116,6 +116,7 @@ class LogonHandlers(SessionCore):
     def _log_on(self, message: Message, state: SessionState, interval: int) -> None:
         state.connection = cast("Session", self)
         self.phase = Phase.ACTIVE
+        self._transmits = True
         self._heartbeats.start(interval)
         self._events.append(LoggedOn(state.key, message))
 

@@ -52,9 +52,10 @@ _HEAD = re.compile(rb"8=FIX[^\x01]{1,11}\x019=([0-9]{1,9})\x01")
 # What could still become a head when more bytes come.
 _HEAD_BEGINNING = re.compile(rb"8=FIX(?:[^\x01]{0,11}|[^\x01]{1,11}\x01(?:9?|9=[0-9]{0,9}))")
 _TRAILER = re.compile(rb"\x0110=([0-9]{3})\x01")
-_find_fields = re.compile(rb"([^=\x01]*)=([^\x01]*)\x01").findall
+# A message is cut at once when its "=" and SOH alternate, which is what is left of it without all other bytes.
+_OTHER_BYTES = bytes(byte for byte in range(256) if byte not in b"=\x01")
+_ALTERNATING = b"=\x01" * 4096
 _STRICT_TAG = re.compile(rb"[1-9][0-9]{0,8}")
-_SEQ_NUM = re.compile(rb"[0-9]{1,18}")
 _TAG_TEXT = tuple(b"%d" % tag for tag in range(2048))
 _KNOWN_TAG_TEXTS = frozenset(_TAG_TEXT[1:])
 _LENGTH_TEXTS = frozenset(b"%d" % tag for tag in DATA_OF_LENGTH)
@@ -76,32 +77,33 @@ class Message:
     or no number. `has_duplicates` tells whether any tag came twice, in groups too.
     """
 
-    __slots__ = ("_first", "_pairs", "has_duplicates", "msg_seq_num", "msg_type", "raw")
+    __slots__ = ("first", "has_duplicates", "msg_seq_num", "msg_type", "raw", "texts", "wire_values")
 
-    def __init__(self, raw: bytes, pairs: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, raw: bytes, texts: list[bytes], wire_values: list[bytes], first: dict[bytes, bytes]
+    ) -> None:
+        """`texts`: tags as they are written; `first`: the first value of each."""
         self.raw = raw
-        self._pairs = pairs
-        first = dict(pairs)
-        self.has_duplicates = len(first) != len(pairs)
-        if self.has_duplicates:
-            first = dict(reversed(pairs))
-        self._first = first
+        self.texts = texts
+        self.wire_values = wire_values
+        self.first = first
+        self.has_duplicates = len(first) != len(texts)
         self.msg_type = first[b"35"].decode("latin-1")
         seq_num = first.get(b"34", b"")
-        self.msg_seq_num = int(seq_num) if _SEQ_NUM.fullmatch(seq_num) else -1
+        self.msg_seq_num = int(seq_num) if seq_num.isdigit() and len(seq_num) < 19 else -1
 
     def get(self, tag: int) -> bytes | None:
         """Return the value of the first field with this tag, or None."""
-        return self._first.get(_tag_text(tag))
+        return self.first.get(_tag_text(tag))
 
     def values(self, tags: tuple[int, ...]) -> tuple[bytes | None, ...]:
         """Return the first value of each tag, None where absent."""
-        first = self._first.get
+        first = self.first.get
         return tuple([first(_TAG_TEXT[tag] if 0 <= tag < 2048 else b"%d" % tag) for tag in tags])
 
     def fields(self) -> list[tuple[int, bytes]]:
         """Return (tag, value) in wire order, 8 to 10."""
-        return [(_tag_number(text), value) for text, value in self._pairs]
+        return [(_tag_number(text), value) for text, value in zip(self.texts, self.wire_values, strict=True)]
 
     def groups(self, count_tag: int, tags: tuple[int, ...]) -> list[tuple[bytes | None, ...]]:
         """Return one tuple of values (in order of `tags`) for each entry of a repeating group."""
@@ -172,19 +174,30 @@ def frame(
     raw = buffer[start : start + total]
     if check_sum(raw[:-TRAILER_BYTES]) != int(trailer[1]):
         return -total
-    pairs: list[tuple[bytes, bytes]] | None = _find_fields(raw)
-    assert pairs is not None
-    tag_texts = {text for text, _ in pairs}
-    if len(pairs) != raw.count(SOH) or not _LENGTH_TEXTS.isdisjoint(tag_texts):
-        pairs = _cut_fields(raw)
-        if pairs is None:
+    fields = _split_fields(raw)
+    if fields is None:
+        fields = _cut_fields(raw)
+        if fields is None:
             return -total
-        tag_texts = {text for text, _ in pairs}
-    if len(pairs) > max_fields:
-        raise RemoteProtocolError(f"{len(pairs)} fields are over the limit of {max_fields}")
-    if not tag_texts <= _KNOWN_TAG_TEXTS and any(_is_no_number(text) for text in tag_texts):
+    texts, values = fields
+    if len(texts) > max_fields:
+        raise RemoteProtocolError(f"{len(texts)} fields are over the limit of {max_fields}")
+    first = dict(zip(texts, values))
+    if len(first) != len(texts):
+        first = dict(zip(reversed(texts), reversed(values)))
+    if not first.keys() <= _KNOWN_TAG_TEXTS and any(_is_no_number(text) for text in first):
         return -total
-    return Message(raw, pairs)
+    return Message(raw, texts, values, first)
+
+
+def _split_fields(raw: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """Return tags and values, None when a value holds "=" or may be data, which must be cut one by one."""
+    marks = raw.translate(None, _OTHER_BYTES)
+    if marks != _ALTERNATING[: len(marks)]:
+        return None
+    parts = raw.replace(b"=", SOH).split(SOH)
+    texts = parts[:-1:2]
+    return None if not _LENGTH_TEXTS.isdisjoint(texts) else (texts, parts[1::2])
 
 
 def _is_no_number(text: bytes) -> bool:
@@ -192,9 +205,10 @@ def _is_no_number(text: bytes) -> bool:
     return text.isascii() and not any(48 <= byte <= 57 for byte in text)
 
 
-def _cut_fields(raw: bytes) -> list[tuple[bytes, bytes]] | None:
+def _cut_fields(raw: bytes) -> tuple[list[bytes], list[bytes]] | None:
     """Cut with data fields taken by their length; None when some field has no '='."""
-    pairs: list[tuple[bytes, bytes]] = []
+    texts: list[bytes] = []
+    values: list[bytes] = []
     at = 0
     data_tag, data_length = 0, 0
     while at < len(raw):
@@ -208,12 +222,13 @@ def _cut_fields(raw: bytes) -> list[tuple[bytes, bytes]] | None:
         if data_tag and tag == data_tag and raw[value_end : value_end + 1] == SOH:
             end = value_end
         value = raw[equals + 1 : end]
-        pairs.append((text, value))
+        texts.append(text)
+        values.append(value)
         data_tag = DATA_OF_LENGTH.get(tag, 0)
         if data_tag:
             data_length = int(value) if value.isdigit() and len(value) < 6 else len(raw)
         at = end + 1
-    return pairs
+    return texts, values
 
 
 def decode(raw: bytes) -> Message:

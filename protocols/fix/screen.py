@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from protocols.fix.formats import CHECKS, Format
+from protocols.fix.formats import Format
 from protocols.fix.plain import Message
 from protocols.fix.values import parse_timestamp
 
@@ -51,6 +51,8 @@ class Screen:
         self._header[b"49"] = {sender_comp_id.encode()}.__contains__
         self._header[b"56"] = {target_comp_id.encode()}.__contains__
         self._header[b"43"] = {b"N"}.__contains__
+        # Known to be right by framing, by `msg_seq_num`, by the latency check.
+        self._header[b"9"] = self._header[b"34"] = self._header[b"52"] = len
 
     def passes(self, message: Message, msg_seq_num: int, now_ns: int) -> bool:
         """Tell whether `message` is an application message, wholly valid, numbered so and sent just now."""
@@ -63,13 +65,13 @@ class Screen:
         ):
             return False
         body, required = table
-        if not required <= message._first.keys():
+        if not required <= message.first.keys():
             return False
-        sent_ns = parse_timestamp(message._first[b"52"])
+        sent_ns = parse_timestamp(message.first[b"52"])
         if sent_ns is None or abs(now_ns - sent_ns) > self._max_latency_ns:
             return False
         checks = self._header
-        for text, value in message._pairs:
+        for text, value in zip(message.texts, message.wire_values):
             check = checks.get(text)
             if check is None:
                 # The header is over once a body field came; `body` knows no header field.
@@ -88,7 +90,9 @@ def _table(dictionary: "Dictionary", msg_type: str) -> tuple[dict[bytes, Check],
     rule = dictionary.messages[msg_type]
     # 10 stands last whatever else: framing saw to it, and a second one would be a duplicate.
     tags = rule.body | {10}
-    return _checks(dictionary, tags), frozenset(b"%d" % tag for tag in rule.required)
+    checks = _checks(dictionary, tags)
+    checks[b"10"] = len
+    return checks, frozenset(b"%d" % tag for tag in rule.required)
 
 
 def _checks(dictionary: "Dictionary", tags: frozenset[int]) -> dict[bytes, Check]:
@@ -104,7 +108,7 @@ def _check(field: "FieldRule") -> Check:
         return _short_decimal
     if field.format in (Format.GROUP, Format.DATA):
         return _never
-    return CHECKS[field.format]
+    return field.check
 
 
 def _never(value: bytes) -> bool:

@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+# Enum members are dear to look up on their class.
+_CLOSED = Phase.CLOSED
+
+
 class Session(LogonHandlers, MessageHandlers):
     """One FIX connection.
 
@@ -79,7 +83,7 @@ class Session(LogonHandlers, MessageHandlers):
     def receive_data(self, data: bytes, now_ns: int) -> None:
         """Take bytes from the peer; nothing is looked at until `next_event`."""
         self._now_ns = now_ns
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         heartbeats = self._heartbeats
         heartbeats.last_received_ns = now_ns
@@ -91,15 +95,15 @@ class Session(LogonHandlers, MessageHandlers):
 
     def next_event(self) -> Event | None:
         """Process messages up to the next event and return it; None when more bytes are needed."""
-        while True:
-            if self._events:
-                return self._events.popleft()
-            if self.phase is Phase.CLOSED:
-                return None
-            if not self._is_regular and self._take_held():
-                continue
+        events = self._events
+        while not events:
+            if not self._is_regular:
+                if self.phase is _CLOSED:
+                    return None
+                if self._take_held():
+                    continue
             try:
-                message = self._framer.next_message()
+                message = self._next_message()
             except RemoteProtocolError as error:
                 self._close(str(error))
                 continue
@@ -112,6 +116,7 @@ class Session(LogonHandlers, MessageHandlers):
                     state.next_in += 1
                     return MessageReceived(message)
             self._process(message)
+        return events.popleft()
 
     def data_to_send(self) -> bytes:
         """Return what is queued, joined, and clear it; a large resend comes in several calls."""

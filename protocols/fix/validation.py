@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from protocols.fix.codec import DATA_OF_LENGTH, Message
-from protocols.fix.formats import CHECKS, Format
+from protocols.fix.formats import Format
 from protocols.fix.reject import (
     GROUP_COUNT,
     GROUP_OUT_OF_ORDER,
@@ -87,7 +87,7 @@ class _Walk:
         field = self.dictionary.fields[tag]
         if not value:
             return SessionReject(tag, TAG_WITHOUT_VALUE)
-        if not CHECKS[field.format](value):
+        if not field.check(value):
             return SessionReject(tag, INCORRECT_FORMAT)
         if field.values and not is_in_range(field, value):
             return SessionReject(tag, VALUE_OUT_OF_RANGE)

@@ -77,10 +77,12 @@ def parse_timestamp(text: bytes) -> int | None:
     A leap second (:60) is the first moment of the next minute.
     """
     global _parsed
-    if _TIMESTAMP.fullmatch(text) is None:
-        return None
     prefix = text[:17]
     cached, seconds = _parsed
+    if prefix == cached and len(text) == 21 and text[17] == 46 and text[18:].isdigit():
+        return seconds * NS_PER_SECOND + int(text[18:]) * 1_000_000
+    if _TIMESTAMP.fullmatch(text) is None:
+        return None
     if prefix != cached:
         year, month, day = int(prefix[:4]), int(prefix[4:6]), int(prefix[6:8])
         hour, minute, second = int(prefix[9:11]), int(prefix[12:14]), int(prefix[15:17])

@@ -62,6 +62,17 @@ class TestRecentIds:
         assert ids.has_room(later_ns)
         assert [name in ids for name in "abc"] == [True, False, False]
 
+    def test_two_memories_become_one_in_order_of_time(self) -> None:
+        ids, other = RecentIds(capacity=10), RecentIds()
+        ids.remember("a", "o1", NOW_NS)
+        ids.remember("c", "o3", NOW_NS + 3 * NS)
+        other.remember("b", "o2", NOW_NS + 2 * NS)
+        other.remember("a", "o4", NOW_NS + 4 * NS)  # the later use of the two counts
+        ids.absorb(other)
+        assert [(name, ids.order_id(name)) for name in "abc"] == [("a", "o4"), ("b", "o2"), ("c", "o3")]
+        assert ids.has_room(NOW_NS + DAY_NS + 2 * NS + 1)
+        assert [name in ids for name in "abc"] == [True, False, True]
+
     def test_yesterday_is_forgotten_a_little_at_a_time(self) -> None:
         ids = RecentIds()
         for number in range(2 * FORGOTTEN_AT_ONCE + 1):

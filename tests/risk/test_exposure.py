@@ -268,4 +268,4 @@ class WorkingOrders(RuleBasedStateMachine):
 
 
 TestWorkingOrders = WorkingOrders.TestCase
-TestWorkingOrders.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestWorkingOrders.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
