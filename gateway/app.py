@@ -86,6 +86,7 @@ class App:
             self._listener.close()
         self.server.close()
         await self._drained()
+        self.server.abort()
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -137,6 +138,7 @@ class App:
                 entropy=os.urandom,
                 heartbeat_s=config.heartbeat_s,
                 limits=RateLimits(matching_per_s=config.requests_per_second, matching_capacity=config.request_burst),
+                cancel_on_disconnect=config.cancel_on_disconnect,
                 trades_since_ns=since_ns - BACKFILL_MARGIN_NS if since_ns else None,
             )
 

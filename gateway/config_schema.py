@@ -62,6 +62,8 @@ DEFAULT_SPOT_MOVES = (-0.18, -0.135, -0.09, -0.045, 0.0, 0.045, 0.09, 0.135, 0.1
 DEFAULT_VOL_MOVES = (-0.25, 0.0, 0.5)
 # The shortest that Deribit's public/set_heartbeat takes.
 DEFAULT_VENUE_HEARTBEAT_S = 10
+# While we can not cancel, nobody can: what works unwatched at a venue is a risk that grows by itself.
+DEFAULT_VENUE_CANCEL_ON_DISCONNECT = True
 # Doubled, with jitter, from the shortest to the longest: quick after a blink, inside the venue's limits in a storm.
 DEFAULT_RECONNECT_MIN_MS = 250
 DEFAULT_RECONNECT_MAX_MS = 30_000
@@ -278,6 +280,10 @@ class Venue(_Table, frozen=True, kw_only=True):
         DEFAULT_REQUESTS_PER_SECOND
     )
     request_burst: Annotated[int, between(1, 1_000_000), "Requests at once after a pause."] = DEFAULT_REQUEST_BURST
+    cancel_on_disconnect: Annotated[
+        bool,
+        "Have the venue cancel our working orders when its connection to us is lost, whatever clients want.",
+    ] = DEFAULT_VENUE_CANCEL_ON_DISCONNECT
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
 
 

@@ -86,6 +86,9 @@ class Executions:
         )
         if not taken:
             self._monitor.marks_refused += 1
+        if event.is_open is not instrument.is_open:
+            listing = msgspec.structs.replace(self._ledger.listings[instrument.index], is_open=event.is_open)
+            self._pipeline.commit(listing, now_ns)
 
     # -- orders ------------------------------------------------------------------------------------------------------
 

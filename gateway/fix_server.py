@@ -49,10 +49,19 @@ class FixServer:
         pipeline.monitor.batch_written(now_ns())
 
     def close(self) -> None:
-        """Log every client out."""
+        """Log every client out, and cancel for those that want it: who is gone can not."""
         now = now_ns()
         for connection in list(self.connections):
             connection.log_out("gateway is stopping", now)
+        for name in self.pipeline.reports.sessions:
+            if self.cancels_on_disconnect(name):
+                self.pipeline.cancel_all(name, now)
+        self.flush()
+
+    def abort(self) -> None:
+        """Cut whoever has not answered the Logout(5)."""
+        for connection in list(self.connections):
+            connection.abort()
 
 
 class FixConnection(asyncio.Protocol):
@@ -108,6 +117,8 @@ class FixConnection(asyncio.Protocol):
         self.write()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self not in self._server.connections:
+            return  # refused, or aborted before
         server, name = self._server, self._link.name
         if self._timer is not None:
             self._timer.cancel()
@@ -121,6 +132,12 @@ class FixConnection(asyncio.Protocol):
         """Say goodbye; the connection closes when the client has answered, or in its logout time."""
         self._link.log_out(text, now)
         self.write()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(None)
 
     def _logged_on(self, name: str) -> None:
         self._server.logged_on[name] = self

@@ -209,9 +209,7 @@ class Ledger:
 
     def _check_overfill(self, order: WorkingOrder) -> None:
         if order.cum_lots > order.largest_lots:
-            account = self.accounts[order.account]
-            account.state = AccountState.REDUCING
-            account.state_reason = f"order {order.order_id} was filled beyond its quantity"
+            _restrict(self.accounts[order.account], f"order {order.order_id} was filled beyond its quantity")
 
     def _venue_accepted(self, record: records.VenueAccepted) -> None:
         order = self.orders[record.order_id]
@@ -248,8 +246,7 @@ class Ledger:
         except IllegalTransitionError:
             # What traded, traded: the position must be right, and a person must look.
             account.book_fill(order.instrument, order.side, record.lots, record.ticks, record.fee_units)
-            account.state = AccountState.REDUCING
-            account.state_reason = f"order {order.order_id} was filled after it had ended"
+            _restrict(account, f"order {order.order_id} was filled after it had ended")
             return
         self._check_overfill(order)
         if not order.is_working:
@@ -267,6 +264,12 @@ class Ledger:
         self._ended.append(order.order_id)
         if len(self._ended) > ENDED_ORDERS_KEPT:
             self.orders.pop(self._ended.popleft(), None)
+
+
+def _restrict(account: Account, reason: str) -> None:
+    """Let an account only reduce from here on; one that is halted stays so: nothing loosens by itself."""
+    if account.state is AccountState.TRADING:
+        account.state, account.state_reason = AccountState.REDUCING, reason
 
 
 def instrument_of(record: records.InstrumentListed) -> Instrument:

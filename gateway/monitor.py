@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from risk.order import RejectReason
+from risk.order import Reject, RejectReason
 
 # Latency buckets: 16 a power of two, so a percentile is within 6 % of the truth, in one list of integers.
 SUB_BUCKETS: Final = 16
@@ -78,11 +78,13 @@ class Monitor:
         self._accepted_at: dict[str, int] = {}
         self._acknowledged: list[int] = []
 
-    def order_refused(self, reason: RejectReason, received_ns: int) -> None:
+    def order_refused(self, reject: Reject, received_ns: int) -> None:
         """Count a refusal by its reason; its latency ends when the batch is written."""
         self.rejected += 1
-        self.rejects_by_code[reason.name] += 1
+        self.rejects_by_code[reject.reason.name] += 1
         self._pending_rejects.append(received_ns)
+        if reject.reason is RejectReason.CHECK_ERROR:
+            self.alert(f"{reject.check}: {reject.text}")
 
     def order_accepted(self, order_id: str, checks_run: int, received_ns: int) -> None:
         """Count an approval; its latency ends when the venue's acknowledgement has been written to the client."""

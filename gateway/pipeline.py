@@ -120,7 +120,7 @@ class Pipeline:
         decision: Approved | Reject = order if isinstance(order, Reject) else evaluate(order, account, self.market)
         if isinstance(decision, Reject):
             self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
-            monitor.order_refused(decision.reason, now_ns)
+            monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()
         self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
@@ -133,7 +133,7 @@ class Pipeline:
         self.monitor.cancels_in += 1
         fields = OrderFields(message)
         order = self._find(session, fields)
-        refusal = self._why_not(session, order, fields)
+        refusal = self._why_not(order, fields, now_ns)
         if order is None or refusal is not None:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
             return
@@ -146,7 +146,7 @@ class Pipeline:
         self.monitor.replaces_in += 1
         fields = OrderFields(message)
         order = self._find(session, fields)
-        refusal = self._why_not(session, order, fields)
+        refusal = self._why_not(order, fields, now_ns)
         if refusal is None and order is not None:
             refusal, decision = self._evaluate_replace(fields, order, now_ns)
         if order is None or refusal is not None:
@@ -238,7 +238,7 @@ class Pipeline:
     def _find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
         return self._by_cl_ord_id(session, fields.orig_cl_ord_id)
 
-    def _why_not(self, session: str, order: WorkingOrder | None, fields: OrderFields) -> tuple[int, str] | None:
+    def _why_not(self, order: WorkingOrder | None, fields: OrderFields, now_ns: int) -> tuple[int, str] | None:
         """Why an order can not be cancelled or replaced now, as (CxlRejReason, text); None where it can."""
         if order is None:
             return UNKNOWN_ORDER, f"OrigClOrdID(41) {fields.orig_cl_ord_id} is not known"
@@ -246,7 +246,7 @@ class Pipeline:
             return TOO_LATE_TO_CANCEL, f"the order is {order.status.name}"
         if order.is_cancel_pending or order.replace is not None:
             return ALREADY_PENDING, "a cancel or replace of this order is on its way"
-        if fields.cl_ord_id in self.ledger.accounts[order.account].cl_ord_ids:
+        if self.ledger.accounts[order.account].cl_ord_ids.was_used(fields.cl_ord_id, now_ns):
             return DUPLICATE_CL_ORD_ID, f"ClOrdID(11) {fields.cl_ord_id} was used already"
         return None
 

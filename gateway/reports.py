@@ -26,6 +26,7 @@ EXECUTION_REPORT: Final = Layout("8", (
 ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
 BUSINESS_MESSAGE_REJECT: Final = Layout("j", (45, 58, 372, 379, 380))
 
+_REASONS: Final = {int(reason): reason.name for reason in RejectReason}
 _NO_REFUSAL: Final = (None,) * 6
 _SIDES: Final = {1: b"1", 2: b"2"}
 _ORD_TYPES: Final = {1: b"1", 2: b"2"}
@@ -110,7 +111,7 @@ class Reports:
         values = (
             _text(record.account), b"0", _text(record.cl_ord_id), b"0", sequence, None, None, b"NONE",
             _text(record.quantity), b"8", _text(record.ord_type), None, _text(record.price), _text(record.side),
-            _text(record.symbol), f"{RejectReason(record.reason).name} {record.text}".encode(), None,
+            _text(record.symbol), _refusal_text(record), None,
             format_timestamp(time_ns), ORD_REJ_REASON[record.reason], b"8", b"0",
             int(record.reason), record.check.encode(), _number(record.limit), _number(record.observed),
             _number(record.required), record.mark_age_ns,
@@ -253,6 +254,18 @@ def _average_price(order: WorkingOrder) -> bytes:
         return format_decimal(ticks * instrument.tick_mantissa, instrument.tick_exponent)
     millionths = order.cum_lot_ticks * 1_000_000 // order.cum_lots
     return format_decimal(millionths * instrument.tick_mantissa, instrument.tick_exponent - 6)
+
+
+def _refusal_text(record: records.OrderRefused) -> bytes:
+    """Text(58): code, check, what is wrong, and the numbers behind it."""
+    text = f"{_REASONS[record.reason]} {record.check}: {record.text}"
+    if record.limit is not None:
+        text = f"{text}, limit {record.limit:.10g}"
+    if record.observed is not None:
+        text = f"{text}, observed {record.observed:.10g}"
+    if record.required is not None:
+        text = f"{text}, required {record.required:.10g}"
+    return text.encode()
 
 
 def _text(value: str) -> bytes | None:

@@ -67,7 +67,8 @@ class Market(msgspec.Struct):
         time_ns: int,
     ) -> bool:
         """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have."""
-        if not (0.0 < price < 1e15 and 0.0 < index_price < 1e15 and 0.0 < forward_price < 1e15):
+        lowest = 0.0 if instrument.is_option else instrument.tick / 2  # an option may be worth nothing
+        if not (lowest <= price < 1e15 and 0.0 < index_price < 1e15 and 0.0 < forward_price < 1e15):
             return False
         if not 0.0 <= implied_vol < 1e3:
             return False

@@ -84,12 +84,15 @@ def quantity_is_within_limit(order: Order, account: Account, market: Market) -> 
 
 
 def notional_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
-    """Refuse an order of more notional (USD) than the account's largest. With no mark yet, its own price must do."""
+    """Refuse an order of more notional (USD) than the account's largest; a sell counts at no less than the mark."""
     instrument = _known(order)
     mark = market.marks[instrument.index]
-    # An option's notional is its underlying's. With no mark there is no index, and mark_is_fresh will refuse the order.
-    index_price = 0.0 if mark is None else mark.index_price
-    notional = instrument.notional(order.lots, order.ticks * instrument.tick, index_price)
+    price, index_price = order.ticks * instrument.tick, 0.0
+    if mark is not None:  # without one mark_is_fresh, a later check, refuses the order
+        index_price = mark.index_price  # an option's notional is its underlying's
+        if order.side is Side.SELL and mark.price > price:
+            price = mark.price
+    notional = instrument.notional(order.lots, price, index_price)
     limit = account.limits.max_order_notional
     if notional <= limit:  # so written, a limit that is NaN refuses
         return None
@@ -233,9 +236,24 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
         before = kernel.worst(account.index)
     else:
         before = kernel.what_if(account.index, instrument.index, old_lots, old_cash)
-    if worst >= before and kernel.if_filled(account.index, instrument.index, lots, cash) > before:
+    if worst >= before and _filled_at_worse_price(order, account, market, lots) > before:
         return None
     return _short_of_margin(account, market, worst)
+
+
+def _filled_at_worse_price(order: Order, account: Account, market: Market, lots: int) -> float:
+    """The worst case once the order is filled, at its limit or at the mark, whichever is worse for the client.
+
+    A limit far from the mark looks like a gain in every scenario of the grid, and is no reduction of risk for that.
+    """
+    instrument, ticks = _known(order), order.ticks
+    mark = market.marks[instrument.index]
+    if mark is None:
+        return float("nan")
+    mark_ticks = max(1, round(mark.price / instrument.tick))
+    ticks = max(ticks, mark_ticks) if order.side is Side.BUY else min(ticks, mark_ticks)
+    cash = instrument.fill_cash(order.side, order.lots, ticks)
+    return market.kernel.if_filled(account.index, instrument.index, lots, cash)
 
 
 def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:

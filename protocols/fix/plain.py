@@ -56,7 +56,8 @@ _TRAILER = re.compile(rb"\x0110=([0-9]{3})\x01")
 _OTHER_BYTES = bytes(byte for byte in range(256) if byte not in b"=\x01")
 _ALTERNATING = b"=\x01" * 4096
 _STRICT_TAG = re.compile(rb"[1-9][0-9]{0,8}")
-_TAG_TEXT = tuple(b"%d" % tag for tag in range(2048))
+# No field has an empty tag, so nothing is ever found under 0.
+_TAG_TEXT = (b"", *[b"%d" % tag for tag in range(1, 2048)])
 _KNOWN_TAG_TEXTS = frozenset(_TAG_TEXT[1:])
 _LENGTH_TEXTS = frozenset(b"%d" % tag for tag in DATA_OF_LENGTH)
 
@@ -140,10 +141,10 @@ def group_values(
 
 def check_sum(data: bytes) -> int:
     """Return the sum of all bytes modulo 256."""
-    # adler32's low half is the plain sum while that stays below 65521: 256 bytes at a time.
-    if len(data) <= 256:
+    # adler32's low half is the plain sum while that stays below 65521: 515 ASCII bytes, or 256 of any.
+    if len(data) <= 515 and data.isascii():
         return zlib.adler32(data, 0) & 255
-    return sum(zlib.adler32(data[at : at + 256], 0) for at in range(0, len(data), 256)) & 255
+    return sum([zlib.adler32(data[at : at + 256], 0) for at in range(0, len(data), 256)]) & 255
 
 
 def frame(
@@ -157,7 +158,8 @@ def frame(
     head = _HEAD.match(buffer, start)
     if head is None:
         rest = buffer[start : start + 32]
-        return len(rest) + 1 if _HEAD_BEGINNING.fullmatch(rest) else -1
+        may_begin = b"8=FIX".startswith(rest) or _HEAD_BEGINNING.fullmatch(rest)
+        return len(rest) + 1 if may_begin else -1
     body_start = head.end()
     total = body_start - start + int(head[1]) + TRAILER_BYTES
     if total > max_message_bytes:

@@ -351,8 +351,11 @@ def portfolio_reported(portfolio: PortfolioWire) -> PortfolioReported:
 def instrument_listed(wire: InstrumentWire) -> InstrumentListed:
     tick, lot, size = decimal(wire.tick_size), decimal(wire.min_trade_amount), decimal(wire.contract_size)
     steps = tuple((decimal(step.above_price), decimal(step.tick_size)) for step in wire.tick_size_steps)
-    if tick <= 0 or lot <= 0 or size <= 0 or any(step <= 0 for _, step in steps):
-        raise FieldError(f"tick_size {tick}, min_trade_amount {lot}, contract_size {size}: not positive")
+    for field, value in (("tick_size", tick), ("min_trade_amount", lot), ("contract_size", size)):
+        if value <= 0:
+            raise FieldError(f"{field}: {value}")
+    if any(step <= 0 for _, step in steps):
+        raise FieldError(f"tick_size_steps: {steps}")
     is_option = wire.kind == "option"
     if is_option and (wire.strike is None or wire.strike <= 0 or wire.option_type is None):
         raise FieldError("strike, option_type: an option needs both")

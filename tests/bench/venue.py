@@ -13,6 +13,8 @@ import orjson
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 
+from tests.bench.setting import PRICE, SMALL
+
 SYMBOL: Final = "BTC-PERPETUAL"
 MARK: Final = 60_000.0
 _CHUNK: Final = 1 << 16
@@ -58,6 +60,52 @@ def result_of(method: str, params: dict[str, Any]) -> Any:
     return answers[method]
 
 
+def ticker() -> bytes:
+    """Return a ticker with the mark of now."""
+    data = {
+        "instrument_name": SYMBOL,
+        "mark_price": MARK,
+        "index_price": MARK,
+        "timestamp": time.time_ns() // 1_000_000,
+        "state": "open",
+        "best_bid_price": MARK - 0.5,
+        "best_ask_price": MARK + 0.5,
+    }
+    params = {"channel": f"ticker.{SYMBOL}.100ms", "data": data}
+    return orjson.dumps({"jsonrpc": "2.0", "method": "subscription", "params": params})
+
+
+def order_json(label: str, state: str) -> dict[str, Any]:
+    """Return an order as the venue shows it, with the fields of its recorded frames (as peer.c writes them)."""
+    now_ms = time.time_ns() // 1_000_000
+    return {
+        "web": False,
+        "time_in_force": "good_til_cancelled",
+        "risk_reducing": False,
+        "replaced": False,
+        "reject_post_only": False,
+        "reduce_only": False,
+        "price": float(PRICE),
+        "post_only": False,
+        "order_type": "limit",
+        "order_state": state,
+        "order_id": f"B-{label}",
+        "mmp": False,
+        "max_show": float(SMALL),
+        "last_update_timestamp": now_ms,
+        "label": label,
+        "is_liquidation": False,
+        "instrument_name": SYMBOL,
+        "filled_amount": 0.0,
+        "direction": "buy",
+        "creation_timestamp": now_ms,
+        "contracts": 1.0,
+        "average_price": 0.0,
+        "api": True,
+        "amount": float(SMALL),
+    }
+
+
 class Venue:
     """Listens for the gateway's connection, and brings its session up."""
 
@@ -97,18 +145,8 @@ class Venue:
 
     def send_mark(self) -> None:
         """Send a ticker, so that the mark is fresh for the run that follows."""
-        data = {
-            "instrument_name": SYMBOL,
-            "mark_price": MARK,
-            "index_price": MARK,
-            "timestamp": time.time_ns() // 1_000_000,
-            "state": "open",
-            "best_bid_price": MARK - 0.5,
-            "best_ask_price": MARK + 0.5,
-        }
-        params = {"channel": f"ticker.{SYMBOL}.100ms", "data": data}
         assert self.connection is not None
-        self._protocol.send_text(orjson.dumps({"jsonrpc": "2.0", "method": "subscription", "params": params}))
+        self._protocol.send_text(ticker())
         for piece in self._protocol.data_to_send():
             self.connection.sendall(piece)
 

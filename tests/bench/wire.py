@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from tests.bench.client import SENDER, TARGET, Client
+from tests.bench.setting import LARGE, POOR, PRICE, RICH, SMALL, config_text
 from tests.bench.venue import SYMBOL, Venue
 
 HERE: Final = Path(__file__).parent
@@ -23,61 +24,6 @@ ROOT: Final = HERE.parent.parent
 PEER: Final = HERE / "_peer"
 RUN_TIMEOUT_S: Final = 120
 STOP_TIMEOUT_S: Final = 15
-PRICE: Final = "59990.5"
-# A buy of so many USD at a sixth of margin: far above what POOR has, and nothing to RICH.
-POOR, RICH, LARGE, SMALL = "POOR", "RICH", "100000", "10"
-
-CONFIG: Final = """
-[gateway]
-name = "bench"
-journal_directory = "journal"
-
-[fix]
-listen_port = {fix_port}
-sender_comp_id = "{target}"
-heart_bt_int_s = 3600
-
-[[fix.session]]
-target_comp_id = "{sender}"
-accounts = ["POOR", "RICH"]
-cancel_on_disconnect = false
-
-[[account]]
-name = "POOR"
-deposits = {{ USDC = "1" }}
-{limits}
-
-[[account]]
-name = "RICH"
-deposits = {{ BTC = "1000000" }}
-{limits}
-
-[market]
-mark_max_age_ms = 60000
-generation_max_age_ms = 600000
-
-[[venue]]
-name = "deribit-bench"
-kind = "deribit"
-url = "ws://127.0.0.1:{venue_port}/ws/api/v2"
-credentials_env = "MARGINGATE_BENCH"
-currencies = ["BTC", "ETH"]
-instruments = ["BTC-PERPETUAL", "ETH-PERPETUAL"]
-heartbeat_s = 600
-requests_per_second = {most}
-request_burst = {most}
-"""
-LIMITS: Final = """
-[account.limits]
-max_order_notional_usd = "2000000"
-max_orders_per_second = {most}
-order_burst = {most}
-max_working_orders = 100000
-[[account.limits.instrument]]
-pattern = "*"
-max_order_quantity = "1000000"
-max_position_quantity = "1000000000"
-"""
 
 
 def cores() -> tuple[int, int]:
@@ -159,18 +105,8 @@ class Gateway:
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             fix_port = probe.getsockname()[1]
-        most = 1_000_000
         config = Path(self._directory.name) / "bench.toml"
-        config.write_text(
-            CONFIG.format(
-                fix_port=fix_port,
-                venue_port=self._venue.port,
-                sender=SENDER,
-                target=TARGET,
-                most=most,
-                limits=LIMITS.format(most=most),
-            )
-        )
+        config.write_text(config_text(fix_port, self._venue.port))
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",

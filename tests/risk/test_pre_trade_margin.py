@@ -205,17 +205,18 @@ class TestReplace:
         reject = evaluate(order_of(0, Side.BUY, 600, replaces=working), w.account, w.market)
         assert isinstance(reject, Reject)
 
-    @pytest.mark.parametrize(("old", "new", "reason"), [
-        (10, 5, None), (5, 10, None), (11, 5, RejectReason.POSITION_ABOVE_LIMIT), (5, 11, RejectReason.POSITION_ABOVE_LIMIT),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("old", "new", "is_approved"), [(10, 5, True), (5, 10, True), (11, 5, False), (5, 11, False)]
+    )
     @pytest.mark.parametrize("side", Side)
     def test_the_larger_version_counts_for_the_position(
-        self, side: Side, old: int, new: int, reason: RejectReason | None
+        self, side: Side, old: int, new: int, is_approved: bool
     ) -> None:
         w = world()
         w.account.limits.by_instrument[0] = InstrumentLimits(100, 10)
         answer, _, _ = check_replace(w, order_of(0, side, old), order_of(0, side, new))
-        assert (answer.reason if isinstance(answer, Reject) else None) is reason
+        reason = None if isinstance(answer, Approved) else answer.reason
+        assert reason is (None if is_approved else RejectReason.POSITION_ABOVE_LIMIT)
 
     def test_a_replace_is_no_further_working_order(self) -> None:
         w = world(max_working_orders=1)
