@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any, Final
 
+from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, Venue
 from gateway.config_credentials import load_credentials
@@ -21,6 +22,7 @@ from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
+from risk.account import AccountState
 
 # Venues stamp trades with their own clock; asking again for the last minute costs one request.
 BACKFILL_MARGIN_NS: Final = 60_000_000_000
@@ -65,6 +67,7 @@ class App:
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue()))
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_bug)
         context = _server_tls(self.config)
         self._listener = await loop.create_server(self.server.protocol, fix.listen_host, fix.listen_port, ssl=context)
         port: int = self._listener.sockets[0].getsockname()[1]
@@ -107,6 +110,17 @@ class App:
         counters["accounts"] = core.account_rows()
         return counters
 
+    def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught: state may be wrong, so no more orders; a restart replays the journal."""
+        error = context.get("exception")
+        what = type(error).__name__ if error is not None else context["message"]
+        self.core.monitor.alert(f"internal error, gateway halted: {what}")
+        for account in self.core.ledger.accounts.values():
+            if account.state is not AccountState.HALTED:
+                record = records.AccountStateMoved(account.name, AccountState.HALTED, "internal error of the gateway")
+                self.core.pipeline.commit(record, now_ns())
+        loop.default_exception_handler(context)
+
     async def _drained(self) -> None:
         """Wait, within a limit, until the cancels of a stop have been answered."""
         deadline = now_ns() + int(STOP_GRACE_S * 1e9)
@@ -137,7 +151,12 @@ class App:
                 symbols=lambda symbol: any(fnmatchcase(symbol, pattern) for pattern in config.instruments),
                 entropy=os.urandom,
                 heartbeat_s=config.heartbeat_s,
-                limits=RateLimits(matching_per_s=config.requests_per_second, matching_capacity=config.request_burst),
+                limits=RateLimits(
+                    matching_per_s=config.requests_per_second,
+                    matching_capacity=config.request_burst,
+                    # A tenth of the burst is kept back for cancels, as far as there is a tenth.
+                    cancel_reserve=min(max(1, config.request_burst // 10), config.request_burst - 1),
+                ),
                 cancel_on_disconnect=config.cancel_on_disconnect,
                 trades_since_ns=since_ns - BACKFILL_MARGIN_NS if since_ns else None,
             )

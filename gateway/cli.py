@@ -76,6 +76,20 @@ def replay_journal(
 
 
 @app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to trade.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="What the market and the clients do depends on it.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, max=16, help="Trading clients, each with two accounts.")] = 3,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")] = False,
+) -> None:
+    """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
+    from gateway.demo import Options, run_demo  # late: the other commands start no processes
+
+    raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))
+
+
+@app.command()
 def kernels() -> None:
     """Say whether the compiled kernels are in use."""
     for name, compiled in (("FIX codec", codec.COMPILED), ("margin kernel", kernel.COMPILED)):
@@ -100,10 +114,17 @@ async def _run(config: Config, status_json: bool) -> None:
         _fail(f"can not listen on {config.fix.listen_host}:{config.fix.listen_port}: {error.strerror}")
     name = f"margingate {version('margingate')} {config.gateway.name}"
     Console(stderr=True).print(f"{name}: FIX on {config.fix.listen_host}:{port}, stop with Ctrl-C")
-    await gateway.run(stop, _print_json if status_json else None)
+
+    def publish(snapshot: dict[str, Any]) -> None:
+        try:
+            _print_json(snapshot)
+        except BrokenPipeError:
+            stop.set()  # whoever started us to read this is gone: end as for a signal, in order
+
+    await gateway.run(stop, publish if status_json else None)
     await gateway.stop()
     if status_json:
-        _print_json(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+        publish(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
 
 
 def _print_json(snapshot: dict[str, Any]) -> None:

@@ -22,10 +22,13 @@ class ClientLink:
         now_ns: int,
         limits: Limits,
         on_logged_on: Callable[[str], None],
+        cancels_on_disconnect: Callable[[str], bool] = lambda name: True,
     ) -> None:
         self.session = Session(states.get, now_ns, limits=limits)
         self._pipeline = pipeline
         self._on_logged_on = on_logged_on
+        self._cancels_on_disconnect = cancels_on_disconnect
+        self._is_logged_on = False
 
     @property
     def name(self) -> str:
@@ -48,32 +51,41 @@ class ClientLink:
         self.session.logout(text, now_ns)
         self._handle_events(now_ns)
 
-    def disconnected(self, now_ns: int, cancels: Callable[[str], bool]) -> None:
-        """The transport is gone; where the client wants that, its working orders are cancelled."""
-        was_on = self.session.state is not None and self.session.state.connection is self.session
-        name = self.name
+    def disconnected(self, now_ns: int) -> None:
+        """The transport is gone."""
         self.session.connection_lost(now_ns)
         self._handle_events(now_ns)
-        if was_on and cancels(name):
-            self._pipeline.cancel_all(name, now_ns)
+
+    def _session_ended(self, now_ns: int) -> None:
+        """Cancel the client's working orders, where it wants that, as soon as it is gone.
+
+        Not when the transport closes: a transport whose peer has vanished may take minutes to notice, and by then the
+        client may have logged on again, with new orders.
+        """
+        was_logged_on, self._is_logged_on = self._is_logged_on, False
+        if was_logged_on and self._cancels_on_disconnect(self.name):
+            self._pipeline.cancel_all(self.name, now_ns)
 
     def _handle_events(self, now_ns: int) -> None:
-        session, pipeline = self.session, self._pipeline
+        session, pipeline, name = self.session, self._pipeline, self.name
         while True:
             event = session.next_event()
-            is_message = type(event) is MessageReceived
             if session.admin_moved:
                 session.admin_moved = False
                 state = session.state
                 assert state is not None
                 # The message in hand is not acted on yet: the record of its decision will count it.
                 next_in = event.message.msg_seq_num if isinstance(event, MessageReceived) else state.next_in
-                pipeline.session_moved(self.name, next_in, state.next_out, now_ns)
-            if event is None:
+                name = state.key.target_comp_id
+                pipeline.session_moved(name, next_in, state.next_out, now_ns)
+            if type(event) is MessageReceived:
+                pipeline.receive(name, event.message, now_ns)
+            elif event is None:
                 return
-            if is_message:
-                pipeline.receive(self.name, event.message, now_ns)  # type: ignore[union-attr]
             elif isinstance(event, LoggedOn):
-                self._on_logged_on(self.name)
+                name = self.name
+                self._is_logged_on = True
+                self._on_logged_on(name)
             elif isinstance(event, Disconnected):
-                pipeline.monitor.session_closed(self.name, event.reason)
+                pipeline.monitor.session_closed(name, event.reason)
+                self._session_ended(now_ns)

@@ -31,6 +31,7 @@ from risk.scenarios import Grid
 
 BEGIN_STRING: Final = "FIX.4.4"
 NS_PER_MS: Final = 1_000_000
+_SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
 
 class Core:
@@ -125,7 +126,7 @@ class Core:
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
-        if wanted is not AccountState.TRADING and account.state is not wanted:
+        if _SEVERITY.index(wanted) > _SEVERITY.index(account.state):
             self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
 
 

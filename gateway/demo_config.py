@@ -23,11 +23,11 @@ class Desk(msgspec.Struct, frozen=True):
 
 # Means differ: in coin (which falls with the market that it covers), in dollars, and in both.
 _PROFILES: Final = (
-    ("FUND", '{ BTC = "1.5", USDC = "60000" }'),
-    ("QUANT", '{ USDC = "80000" }'),
-    ("MAKER", '{ BTC = "0.5", ETH = "12", USDC = "25000" }'),
+    ("FUND", '{ BTC = "0.5", USDC = "20000" }'),
+    ("QUANT", '{ USDC = "30000" }'),
+    ("MAKER", '{ BTC = "0.1", ETH = "5", USDC = "15000" }'),
 )
-_SMALL_DEPOSITS: Final = '{ USDC = "6000" }'
+_SMALL_DEPOSITS: Final = '{ USDC = "1500" }'
 
 _HEAD: Final = """\
 [gateway]
@@ -118,7 +118,7 @@ def write_config(directory: Path, *, port: int, venue_url: str, clients: list[De
         )
         parts.append(
             _ACCOUNT.format(
-                name=desk.small_account, deposits=_SMALL_DEPOSITS, notional=100_000, rate=max(10, pace // 4), burst=12
+                name=desk.small_account, deposits=_SMALL_DEPOSITS, notional=100_000, rate=max(10, pace // 4), burst=8
             )
         )
     path = directory / "demo.toml"

@@ -13,14 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from gateway import records, translate
+from gateway.ledger import instrument_of
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import WorkingOrder
-from risk.instrument import fee_units_from_decimal
+from risk.instrument import Side, fee_units_from_decimal
 from risk.lifecycle import TABLE, Happening, OrdStatus
 
+_ACCEPTED: Final = Happening.ACCEPTED
 _UNANSWERED: Final = frozenset({OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN})
+# Trades of others on our account that were told of once; a foreigner who trades on it all day is told of again.
+STRANGE_TRADES_KEPT: Final = 10_000
 
 
 class Executions:
@@ -32,7 +36,7 @@ class Executions:
         self._ledger = pipeline.ledger
         self._monitor = pipeline.monitor
         self._query = query
-        self._positions: dict[str, Decimal] = {}
+        self._positions: dict[str, dict[str, Decimal]] = {}  # currency -> symbol -> quantity
         self._strange_trades: set[str] = set()
 
     def handle(self, event: events.Event, now_ns: int) -> None:
@@ -66,10 +70,11 @@ class Executions:
                 if record == listing:
                     return
         try:
-            self._pipeline.commit(record, now_ns)
+            instrument_of(record)  # before it is journalled: what can not be applied could not be replayed
         except ValueError as error:
             self._monitor.alert(f"{self.venue}: {event.symbol} not listed: {error}")
             return
+        self._pipeline.commit(record, now_ns)
         self._pipeline.market.list_instrument(index)
 
     def _mark_updated(self, event: events.MarkPriceUpdated, now_ns: int) -> None:
@@ -99,7 +104,7 @@ class Executions:
         self._accept(order, event.venue_order_id, now_ns)
 
     def _accept(self, order: WorkingOrder, venue_order_id: str, now_ns: int) -> None:
-        if not self._may(order, Happening.ACCEPTED, now_ns):
+        if not self._may(order, _ACCEPTED, now_ns):
             return
         self._pipeline.commit(records.VenueAccepted(order.order_id, venue_order_id), now_ns)
         self._monitor.order_answered(order.order_id)
@@ -113,8 +118,11 @@ class Executions:
         instrument = None if order is None else order.instrument
         lots = None if instrument is None else instrument.lots_from_decimal(event.quantity)
         ticks = None if instrument is None else instrument.ticks_from_decimal(event.price)
-        if order is None or instrument is None or not lots or not ticks:
+        is_ours = instrument is not None and event.symbol == instrument.symbol and bool(lots and ticks)
+        if order is None or instrument is None or not is_ours or (event.side == "buy") is not (order.side is Side.BUY):
             if event.trade_id not in self._strange_trades:
+                if len(self._strange_trades) >= STRANGE_TRADES_KEPT:
+                    self._strange_trades.clear()
                 self._strange_trades.add(event.trade_id)
                 self._raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
@@ -122,13 +130,15 @@ class Executions:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
         fee_units = fee_units_from_decimal(event.fee)
-        account = self._ledger.accounts[order.account]
-        self._pipeline.commit(
-            records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker), now_ns
-        )
+        assert lots and ticks
+        was_working, most_lots = order.is_working, order.largest_lots
+        filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
+        self._commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
-        if account.state is AccountState.REDUCING and account.state_reason.startswith(f"order {order.order_id}"):
-            self._raise_break(event.symbol, account.state_reason, now_ns)
+        if not was_working:
+            self._raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
+        elif order.cum_lots > most_lots:
+            self._raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
         if event.fee_currency != instrument.settlement_currency and event.fee:
             self._raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
 
@@ -145,7 +155,9 @@ class Executions:
             # Fills are still on their way: what they need stays held until they are here.
             self._query(order, now_ns)
             return
-        if self._may(order, Happening.CANCELLED, now_ns):
+        self._settle_requests(order, now_ns)
+        # Where it had been filled up to the quantity before a replace, that was its end.
+        if order.is_working and self._may(order, Happening.CANCELLED, now_ns):
             if not order.venue_order_id:
                 self._monitor.order_answered(order.order_id)
             self._pipeline.commit(records.Cancelled(order.order_id, reason), now_ns)
@@ -164,7 +176,8 @@ class Executions:
     def _reject(self, order: WorkingOrder, code: int, text: str, now_ns: int) -> None:
         if self._may(order, Happening.REJECTED, now_ns):
             self._monitor.order_answered(order.order_id)
-            self._pipeline.commit(records.VenueRejected(order.order_id, code, text), now_ns)
+            record = records.VenueRejected(order.order_id, code, text)
+            self._commit_end(order, record, "the venue rejected the order", now_ns)
             self._monitor.venue_rejects += 1
 
     def _lose(self, order: WorkingOrder, now_ns: int) -> None:
@@ -187,12 +200,17 @@ class Executions:
         if order is None:
             return
         if event.is_definite and order.is_cancel_pending:
-            self._refuse_cancel(order, f"{event.code} {event.message}", now_ns)
+            if order.cancel_cl_ord_id:
+                self._refuse_cancel(order, f"{event.code} {event.message}", now_ns)
+            else:
+                # Nobody else watches the order: it is cancelled again for as long as the venue says that it is open.
+                self._monitor.alert(f"{self.venue}: {order.order_id} not cancelled: {event.code} {event.message}")
         self._query(order, now_ns)  # the venue refused because the order is not what we think
 
-    def _refuse_cancel(self, order: WorkingOrder, text: str, now_ns: int) -> None:
+    def _refuse_cancel(self, order: WorkingOrder, text: str, now_ns: int, cancel_id: str = "") -> None:
+        cancel_id = cancel_id or order.cancel_cl_ord_id
         record = records.CancelRefused(
-            order.session, 0, order.order_id, order.cancel_cl_ord_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
+            order.session, 0, order.order_id, cancel_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
         )
         self._pipeline.commit(record, now_ns)
         self._monitor.cancels_refused += 1
@@ -202,7 +220,7 @@ class Executions:
         if order is None:
             return
         if event.is_definite and order.replace is not None:
-            self._pipeline.refuse_replace(order, f"{event.code} {event.message}", now_ns)
+            self._refuse_replace(order, f"{event.code} {event.message}", now_ns)
         self._query(order, now_ns)
 
     def _order_replaced(self, event: events.OrderReplaced, now_ns: int) -> None:
@@ -232,7 +250,8 @@ class Executions:
                 name = state.label or state.venue_order_id
                 self._raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
         for order in list(self._orders()):
-            if order.order_id not in told:
+            # Of one that was sent a moment ago the answer is on its way, and the list may be older than the order.
+            if order.order_id not in told and order.status is not OrdStatus.PENDING_NEW:
                 self._query(order, now_ns)
 
     def _order_state(self, event: events.OrderStateReported, now_ns: int) -> None:
@@ -247,19 +266,19 @@ class Executions:
         elif state.state == "filled" and order.is_working:
             self._order_is_filled(order, state, now_ns)
         else:
-            self._settle_requests(order, now_ns)
             self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
 
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
-        if not order.venue_order_id:
+        was_named = bool(order.venue_order_id)
+        if not was_named:
             self._accept(order, state.venue_order_id, now_ns)
         replace = order.replace
         if replace is not None:
             if self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
                 self._take_replace(order, now_ns)
             elif self._has_shape(order, order.lots, order.ticks, state.quantity, state.price):
-                self._pipeline.refuse_replace(order, "the venue has not taken it", now_ns)
-        if order.is_cancel_pending:
+                self._refuse_replace(order, "the venue has not taken it", now_ns)
+        if was_named and order.is_working and order.is_cancel_pending:
             self._pipeline.router.cancel(order, now_ns)
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
@@ -270,16 +289,37 @@ class Executions:
         elif replace and self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
             self._take_replace(order, now_ns)
         else:
-            self._settle_requests(order, now_ns)
             self._cancelled(order, state.filled_quantity, "done at the venue", now_ns)
 
     def _take_replace(self, order: WorkingOrder, now_ns: int) -> None:
-        self._pipeline.commit(records.Replaced(order.order_id, order.cl_ord_id), now_ns)
+        record = records.Replaced(order.order_id, order.cl_ord_id)
+        self._commit_end(order, record, "the order was filled before", now_ns)
         self._monitor.replaced += 1
 
     def _settle_requests(self, order: WorkingOrder, now_ns: int) -> None:
         if order.replace is not None:
-            self._pipeline.refuse_replace(order, "the order had ended", now_ns)
+            self._refuse_replace(order, "the order had ended", now_ns)
+
+    def _refuse_replace(self, order: WorkingOrder, text: str, now_ns: int) -> None:
+        cancel_id = _cancel_id(order)
+        self._pipeline.refuse_replace(order, text, now_ns)
+        if cancel_id and not order.is_working:
+            self._refuse_cancel(order, "the order was filled before", now_ns, cancel_id)
+
+    def _commit_end(self, order: WorkingOrder, record: records.Record, text: str, now_ns: int) -> None:
+        """Commit what may end an order; then whatever the client had asked of it meanwhile is answered too."""
+        cancel_id, replace = _cancel_id(order), order.replace
+        self._pipeline.commit(record, now_ns)
+        if order.is_working:
+            return
+        if replace is not None and not isinstance(record, records.Replaced):
+            refusal = records.CancelRefused(
+                order.session, 0, order.order_id, replace.cl_ord_id, order.cl_ord_id, True, TOO_LATE_TO_CANCEL, text
+            )
+            self._pipeline.commit(refusal, now_ns)
+            self._monitor.replaces_refused += 1
+        if cancel_id:
+            self._refuse_cancel(order, text, now_ns, cancel_id)
 
     def _order_not_found(self, event: events.OrderNotFound, now_ns: int) -> None:
         order = self._ledger.orders.get(event.label)
@@ -288,21 +328,21 @@ class Executions:
         if order.status in _UNANSWERED:
             self._reject(order, 0, "the venue does not know the order", now_ns)
         else:
-            self._settle_requests(order, now_ns)
             self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
         if not event.is_complete:
             return
-        for position in event.positions:
-            self._positions[position.symbol] = position.quantity
+        # The whole of a currency at once: what an interrupted reconciliation has left is not to be compared with.
+        self._positions[event.currency] = {position.symbol: position.quantity for position in event.positions}
 
     def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
         """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing."""
         ours = self._ledger.venue_lots(self.venue)
-        for symbol in sorted(ours.keys() | self._positions.keys()):
+        told = {symbol: quantity for positions in self._positions.values() for symbol, quantity in positions.items()}
+        for symbol in sorted(ours.keys() | told.keys()):
             instrument = self._ledger.by_symbol.get(symbol)
-            theirs = self._positions.get(symbol, Decimal(0))
+            theirs = told.get(symbol, Decimal(0))
             mine = Decimal(0) if instrument is None else instrument.quantity(ours.get(symbol, 0))
             if mine != theirs:
                 self._restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
@@ -340,6 +380,11 @@ class Executions:
         self._pipeline.commit(records.BreakRaised(self.venue, symbol, text), now_ns)
         self._monitor.breaks += 1
         self._monitor.alert(f"{self.venue} {symbol}: {text}")
+
+
+def _cancel_id(order: WorkingOrder) -> str:
+    """ClOrdID of the client's cancel that waits for its answer; empty where none does."""
+    return order.cancel_cl_ord_id if order.is_cancel_pending else ""
 
 
 _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from gateway.client_link import ClientLink
 from gateway.clock import now_ns
 from gateway.pipeline import Pipeline
 from protocols.fix.session import Limits
+
+# A connection that is over is cut if its last bytes have not left in this time.
+CLOSE_TIMEOUT_S: Final = 2.0
+MAX_SLEEP_S: Final = 1.0
 
 
 class FixServer:
@@ -29,7 +33,9 @@ class FixServer:
         self.max_write_buffer_bytes = max_write_buffer_bytes
         self.limits = limits
         self.cancels_on_disconnect = cancels_on_disconnect
-        self.states = {state.key: state for state in pipeline.reports.sessions.values()}
+        # The journal also knows sessions that the configuration has dropped: they log on no more.
+        sessions = pipeline.reports.sessions
+        self.states = {sessions[name].key: sessions[name] for name in pipeline.accounts_of}
         self.connections: set[FixConnection] = set()
         self.logged_on: dict[str, FixConnection] = {}
 
@@ -69,7 +75,9 @@ class FixConnection(asyncio.Protocol):
 
     def __init__(self, server: FixServer) -> None:
         self._server = server
-        self._link = ClientLink(server.states, server.pipeline, now_ns(), server.limits, self._logged_on)
+        self._link = ClientLink(
+            server.states, server.pipeline, now_ns(), server.limits, self._logged_on, server.cancels_on_disconnect
+        )
         self._session = self._link.session
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -95,8 +103,9 @@ class FixConnection(asyncio.Protocol):
         transport, session = self._transport, self._session
         if transport is None or transport.is_closing():
             return
-        # A large resend comes in chunks, as fast as the client reads.
-        while not self._is_paused:
+        # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
+        # goes to the transport at once, and the size of its buffer tells who does not read.
+        while not (self._is_paused and session.is_resending):
             data = session.data_to_send()
             if not data:
                 break
@@ -105,11 +114,12 @@ class FixConnection(asyncio.Protocol):
                 self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
                 transport.abort()
                 return
-        if session.is_closed and not session.has_data_to_send:
+        if session.is_closed:
             transport.close()
+            # It waits for a client that may be gone to take what is left.
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def pause_writing(self) -> None:
-        # Reports go on queueing in the session, which bounds them; the transport's own buffer is full.
         self._is_paused = True
 
     def resume_writing(self) -> None:
@@ -125,7 +135,7 @@ class FixConnection(asyncio.Protocol):
         server.connections.discard(self)
         if server.logged_on.get(name) is self:
             del server.logged_on[name]
-        self._link.disconnected(now_ns(), server.cancels_on_disconnect)
+        self._link.disconnected(now_ns())
         server.flush()
 
     def log_out(self, text: str, now: int) -> None:
@@ -141,6 +151,7 @@ class FixConnection(asyncio.Protocol):
 
     def _logged_on(self, name: str) -> None:
         self._server.logged_on[name] = self
+        self._set_timer(now_ns())  # HeartBtInt(108) may be shorter than what is left of the time to Logon
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -155,8 +166,11 @@ class FixConnection(asyncio.Protocol):
     def _set_timer(self, now: int) -> None:
         """Sleep until the session's deadline; traffic moves it later, so a timer that fires early sleeps again."""
         deadline = self._session.deadline_ns
+        if self._timer is not None:
+            self._timer.cancel()
         if deadline is None or self._transport is None or self._transport.is_closing():
             return
-        # A resend that waits for the client to read is due at once, for ever: look again in a moment instead.
-        delay_s = max(0.001, (deadline - now) / 1e9)
+        # A resend that waits for the client to read is due at once, for ever: look again in a moment instead. And look
+        # now and then in any case: a logout, or a gap that opens, brings the deadline nearer.
+        delay_s = min(MAX_SLEEP_S, max(0.001, (deadline - now) / 1e9))
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)

@@ -29,6 +29,12 @@ ENDED_ORDERS_KEPT: Final = 200_000
 TRADE_IDS_KEPT: Final = 1_000_000
 BREAKS_KEPT: Final = 1_000
 
+# A table costs a tenth of an enum's call.
+_SIDES: Final = {int(side): side for side in Side}
+_ORD_TYPES: Final = {int(ord_type): ord_type for ord_type in OrdType}
+_TIMES_IN_FORCE: Final = {int(time_in_force): time_in_force for time_in_force in TimeInForce}
+_ACCEPTED: Final = Happening.ACCEPTED
+
 
 class Ledger:
     """All state that survives a restart, except FIX session numbers (see gateway.reports)."""
@@ -156,11 +162,11 @@ class Ledger:
             record.session,
             record.account,
             self.instruments[record.instrument],
-            Side.BUY if record.side == 1 else Side.SELL,
+            _SIDES[record.side],
             record.lots,
             record.ticks,
-            OrdType(record.ord_type),
-            TimeInForce(record.time_in_force),
+            _ORD_TYPES[record.ord_type],
+            _TIMES_IN_FORCE[record.time_in_force],
             record.is_post_only,
             record.is_reduce_only,
             self.time_ns,
@@ -214,7 +220,7 @@ class Ledger:
     def _venue_accepted(self, record: records.VenueAccepted) -> None:
         order = self.orders[record.order_id]
         order.venue_order_id = record.venue_order_id
-        order.happen(Happening.ACCEPTED)
+        order.happen(_ACCEPTED)
 
     def _venue_rejected(self, record: records.VenueRejected) -> None:
         order = self.orders[record.order_id]

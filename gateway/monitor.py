@@ -13,6 +13,9 @@ BUCKETS: Final = 64 * SUB_BUCKETS
 # Accepted orders whose acknowledgement is timed; more in flight than this are not timed.
 TIMED_ORDERS_MAX: Final = 65_536
 
+_REASONS: Final = {reason: reason.name for reason in RejectReason}
+_CHECK_ERROR: Final = RejectReason.CHECK_ERROR
+
 
 class Histogram:
     """Durations in ns, in buckets of relative width 1/16."""
@@ -81,9 +84,9 @@ class Monitor:
     def order_refused(self, reject: Reject, received_ns: int) -> None:
         """Count a refusal by its reason; its latency ends when the batch is written."""
         self.rejected += 1
-        self.rejects_by_code[reject.reason.name] += 1
+        self.rejects_by_code[_REASONS[reject.reason]] += 1
         self._pending_rejects.append(received_ns)
-        if reject.reason is RejectReason.CHECK_ERROR:
+        if reject.reason is _CHECK_ERROR:
             self.alert(f"{reject.check}: {reject.text}")
 
     def order_accepted(self, order_id: str, checks_run: int, received_ns: int) -> None:

@@ -15,7 +15,7 @@ from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.translate import OrderFields, new_order, refused
+from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
@@ -27,8 +27,12 @@ from risk.pre_trade import evaluate
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
 UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
-# What a full journal refuses; all else (cancels, fills, numbers) may use its reserve.
-NEW_RISK: Final = frozenset({records.OrderApproved, records.OrderRefused, records.ReplaceRequested})
+# What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
+NEW_RISK: Final = frozenset(
+    {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
+)
+
+_NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
 
 
 class Pipeline:
@@ -63,12 +67,11 @@ class Pipeline:
         JournalError
             If it can not be written; nothing was applied then.
         """
-        if self._unwritten:
-            self._write_numbers(now_ns)
         record_type = type(record)
-        sequence = self.journal.append(
-            records.TAGS[record_type], records.encode(record), now_ns, record_type not in NEW_RISK
-        )
+        is_essential = record_type not in NEW_RISK
+        if self._unwritten:
+            self._write_numbers(is_essential, now_ns)
+        sequence = self.journal.append(records.TAGS[record_type], records.encode(record), now_ns, is_essential)
         self.ledger.apply(record, now_ns)
         self.reports.report(record, sequence, now_ns)
 
@@ -80,11 +83,12 @@ class Pipeline:
             self.monitor.journal_failed(str(error))
             self._unwritten.add(session)
 
-    def _write_numbers(self, now_ns: int) -> None:
+    def _write_numbers(self, is_essential: bool, now_ns: int) -> None:
+        """Make good what could not be written; orders that are refused may not use up the reserve with it."""
         for session in sorted(self._unwritten):
             state = self.reports.sessions[session]
             moved = records.SessionMoved(session, state.next_in, state.next_out)
-            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, True)
+            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, is_essential)
             self._unwritten.discard(session)
 
     def receive(self, session: str, message: Message, now_ns: int) -> None:
@@ -117,8 +121,8 @@ class Pipeline:
         fields = OrderFields(message)
         order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
         account = self._account(session, fields.account)
-        decision: Approved | Reject = order if isinstance(order, Reject) else evaluate(order, account, self.market)
-        if isinstance(decision, Reject):
+        decision = order if type(order) is Reject else evaluate(order, account, self.market)
+        if type(decision) is Reject:
             self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
@@ -127,7 +131,17 @@ class Pipeline:
         monitor.order_accepted(order_id, decision.checks_run, now_ns)
         failure = self.router.send(decision, order_id, now_ns)
         if failure is not None:
-            self.commit(records.VenueRejected(order_id, 0, failure), now_ns)
+            self._end_unsent(order_id, failure, now_ns)
+
+    def _end_unsent(self, order_id: str, why: str, now_ns: int) -> None:
+        """End an approved order that the venue's session did not take."""
+        self.monitor.order_answered(order_id)
+        self.monitor.venue_rejects += 1
+        try:
+            self.commit(records.VenueRejected(order_id, 0, why), now_ns)
+        except JournalError as error:
+            # It is approved in the journal and stays held; the venue is asked about it when it is connected again.
+            self.monitor.journal_failed(str(error))
 
     def _cancel(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.cancels_in += 1
@@ -147,6 +161,8 @@ class Pipeline:
         fields = OrderFields(message)
         order = self._find(session, fields)
         refusal = self._why_not(order, fields, now_ns)
+        if refusal is None and order is not None and order.replace is not None:
+            refusal = (ALREADY_PENDING, "a replace of this order is on its way")
         if refusal is None and order is not None:
             refusal, decision = self._evaluate_replace(fields, order, now_ns)
         if order is None or refusal is not None:
@@ -185,7 +201,6 @@ class Pipeline:
         finally:
             account.exposure.hold(order)
         if isinstance(decision, Reject):
-            self.monitor.replaces_refused += 1
             return (BROKER_OPTION, f"{decision.reason.name} {decision.text}"), None
         return None, decision
 
@@ -222,7 +237,7 @@ class Pipeline:
         return len(orders)
 
     def _account(self, session: str, name: str) -> Account | None:
-        accounts = self.accounts_of.get(session, {})
+        accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
             return next(iter(accounts.values()))  # Account(1) is optional where there is no choice
         return accounts.get(name)
@@ -244,8 +259,10 @@ class Pipeline:
             return UNKNOWN_ORDER, f"OrigClOrdID(41) {fields.orig_cl_ord_id} is not known"
         if not order.is_working:
             return TOO_LATE_TO_CANCEL, f"the order is {order.status.name}"
-        if order.is_cancel_pending or order.replace is not None:
-            return ALREADY_PENDING, "a cancel or replace of this order is on its way"
+        if order.is_cancel_pending:
+            return ALREADY_PENDING, "a cancel of this order is on its way"
+        if len(fields.cl_ord_id) > MAX_ID_BYTES:
+            return BROKER_OPTION, f"ClOrdID(11) longer than {MAX_ID_BYTES} bytes"
         if self.ledger.accounts[order.account].cl_ord_ids.was_used(fields.cl_ord_id, now_ns):
             return DUPLICATE_CL_ORD_ID, f"ClOrdID(11) {fields.cl_ord_id} was used already"
         return None
@@ -259,7 +276,11 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
-        self.monitor.cancels_refused += 1
+        is_replace = message.msg_type == "G"
+        if is_replace:
+            self.monitor.replaces_refused += 1
+        else:
+            self.monitor.cancels_refused += 1
         self.commit(
             records.CancelRefused(
                 session,
@@ -267,7 +288,7 @@ class Pipeline:
                 "" if order is None else order.order_id,
                 fields.cl_ord_id,
                 fields.orig_cl_ord_id,
-                message.msg_type == "G",
+                is_replace,
                 refusal[0],
                 refusal[1],
             ),

@@ -26,7 +26,6 @@ EXECUTION_REPORT: Final = Layout("8", (
 ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
 BUSINESS_MESSAGE_REJECT: Final = Layout("j", (45, 58, 372, 379, 380))
 
-_REASONS: Final = {int(reason): reason.name for reason in RejectReason}
 _NO_REFUSAL: Final = (None,) * 6
 _SIDES: Final = {1: b"1", 2: b"2"}
 _ORD_TYPES: Final = {1: b"1", 2: b"2"}
@@ -65,6 +64,11 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.JOURNAL_UNAVAILABLE: b"0",
     RejectReason.VENUE_REJECTED: b"99",
 }
+# RejectReason -> RejectCode(20001), its name, OrdRejReason(103)
+_REASONS: Final[dict[int, tuple[int, str, bytes]]] = {
+    reason: (int(reason), reason.name, ORD_REJ_REASON[reason]) for reason in RejectReason
+}
+_NEW: Final = OrdStatus.NEW
 
 
 class Reports:
@@ -104,17 +108,30 @@ class Reports:
         """Count the message as received: live this is so already, in a replay it is how the number comes back."""
         if record.seq_in:
             state = self.sessions[record.session]
-            state.next_in = max(state.next_in, record.seq_in + 1)
+            if state.next_in <= record.seq_in:
+                state.next_in = record.seq_in + 1
 
     def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
         self._received(record)
+        code, name, ord_rej_reason = _REASONS[record.reason]
+        text = f"{name} {record.check}: {record.text}"
+        limit = observed = required = None
+        if record.limit is not None:
+            limit = _number(record.limit)
+            text = f"{text}, limit {limit}"
+        if record.observed is not None:
+            observed = _number(record.observed)
+            text = f"{text}, observed {observed}"
+        if record.required is not None:
+            required = _number(record.required)
+            text = f"{text}, required {required}"
         values = (
-            _text(record.account), b"0", _text(record.cl_ord_id), b"0", sequence, None, None, b"NONE",
-            _text(record.quantity), b"8", _text(record.ord_type), None, _text(record.price), _text(record.side),
-            _text(record.symbol), _refusal_text(record), None,
-            format_timestamp(time_ns), ORD_REJ_REASON[record.reason], b"8", b"0",
-            int(record.reason), record.check.encode(), _number(record.limit), _number(record.observed),
-            _number(record.required), record.mark_age_ns,
+            record.account.encode() or None, b"0", record.cl_ord_id.encode() or None, b"0", sequence, None, None,
+            b"NONE", record.quantity.encode() or None, b"8", record.ord_type.encode() or None, None,
+            record.price.encode() or None, record.side.encode() or None, record.symbol.encode() or None,
+            text.encode(), None, format_timestamp(time_ns), ord_rej_reason, b"8", b"0", code, record.check.encode(),
+            None if limit is None else limit.encode(), None if observed is None else observed.encode(),
+            None if required is None else required.encode(), record.mark_age_ns,
         )  # fmt: skip
         self._send(record.session, EXECUTION_REPORT, values, time_ns)
 
@@ -159,7 +176,7 @@ class Reports:
 
     def _venue_accepted(self, record: records.VenueAccepted, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        if order.status is OrdStatus.NEW:  # where a fill came first, its report has told already
+        if order.status is _NEW:  # where a fill came first, its report has told already
             self._send_order(order, sequence, time_ns, exec_type=b"0")
 
     def _venue_rejected(self, record: records.VenueRejected, sequence: int, time_ns: int) -> None:
@@ -213,16 +230,18 @@ class Reports:
         if last is not None:
             last_quantity = format_decimal(last[0] * lot, lot_exponent)
             last_price = format_decimal(last[1] * tick, tick_exponent)
+        lots, cum_lots, leaves_lots = order.lots, order.cum_lots, order.leaves_lots
+        quantity = format_decimal(lots * lot, lot_exponent)
         values = (
             order.account.encode(),
-            _average_price(order),
+            _average_price(order) if cum_lots else b"0",
             (cl_ord_id or order.cl_ord_id).encode(),
-            format_decimal(order.cum_lots * lot, lot_exponent),
+            format_decimal(cum_lots * lot, lot_exponent),
             exec_id,
             last_price,
             last_quantity,
             order.order_id.encode(),
-            format_decimal(order.lots * lot, lot_exponent),
+            quantity,
             _STATUSES[order.status],
             _ORD_TYPES[order.ord_type],
             None if orig_cl_ord_id is None else orig_cl_ord_id.encode(),
@@ -234,7 +253,7 @@ class Reports:
             format_timestamp(time_ns),
             ord_rej_reason,
             exec_type,
-            format_decimal(order.leaves_lots * lot, lot_exponent),
+            quantity if leaves_lots == lots else format_decimal(leaves_lots * lot, lot_exponent),
             *refusal,
         )
         self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
@@ -245,9 +264,7 @@ class Reports:
 
 
 def _average_price(order: WorkingOrder) -> bytes:
-    """AvgPx(6), to a millionth of a tick where it is no whole tick."""
-    if order.cum_lots == 0:
-        return b"0"
+    """AvgPx(6) of an order with fills, to a millionth of a tick where it is no whole tick."""
     instrument = order.instrument
     ticks, rest = divmod(order.cum_lot_ticks, order.cum_lots)
     if rest == 0:
@@ -256,24 +273,12 @@ def _average_price(order: WorkingOrder) -> bytes:
     return format_decimal(millionths * instrument.tick_mantissa, instrument.tick_exponent - 6)
 
 
-def _refusal_text(record: records.OrderRefused) -> bytes:
-    """Text(58): code, check, what is wrong, and the numbers behind it."""
-    text = f"{_REASONS[record.reason]} {record.check}: {record.text}"
-    if record.limit is not None:
-        text = f"{text}, limit {record.limit:.10g}"
-    if record.observed is not None:
-        text = f"{text}, observed {record.observed:.10g}"
-    if record.required is not None:
-        text = f"{text}, required {record.required:.10g}"
-    return text.encode()
-
-
 def _text(value: str) -> bytes | None:
     return value.encode() or None
 
 
-def _number(value: float | None) -> bytes | None:
-    return None if value is None else b"%.8g" % value if abs(value) < 1 else b"%.2f" % value
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value >= 1.0 or value <= -1.0 else f"{value:.8g}"
 
 
 # record type -> the method that reports it; a type that is not here owes nothing to anybody.

@@ -44,12 +44,15 @@ class Router:
     def cancel(self, order: WorkingOrder, now_ns: int) -> None:
         """Send a cancel."""
         venue = order.instrument.venue
-        self._touched.add(venue)
-        self._links[venue].cancel(order, now_ns)
+        if venue in self._links:  # an order may be left from a venue that the configuration has dropped
+            self._touched.add(venue)
+            self._links[venue].cancel(order, now_ns)
 
     def replace(self, order: WorkingOrder, now_ns: int) -> str | None:
         """Send the order's pending replace; return why not, where it never left."""
         venue = order.instrument.venue
+        if venue not in self._links:
+            return f"venue {venue} is not configured"
         self._touched.add(venue)
         return self._links[venue].replace(order, now_ns)
 

@@ -21,8 +21,8 @@ ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
 MAX_ID_BYTES: Final = 64
 MAX_SYMBOL_BYTES: Final = 64
 
-_SIDES: Final = {b"1": Side.BUY, b"2": Side.SELL}
-_ORD_TYPES: Final = {b"1": OrdType.MARKET, b"2": OrdType.LIMIT}
+_SIDES: Final[dict[bytes | None, Side]] = {b"1": Side.BUY, b"2": Side.SELL}
+_ORD_TYPES: Final[dict[bytes | None, OrdType]] = {b"1": OrdType.MARKET, b"2": OrdType.LIMIT}
 _TIMES_IN_FORCE: Final = {
     None: TimeInForce.DAY,  # FIX 4.4: absent means day
     b"0": TimeInForce.DAY,
@@ -30,6 +30,7 @@ _TIMES_IN_FORCE: Final = {
     b"3": TimeInForce.IOC,
     b"4": TimeInForce.FOK,
 }
+_LIMIT, _IOC, _FOK = OrdType.LIMIT, TimeInForce.IOC, TimeInForce.FOK
 POST_ONLY, REDUCE_ONLY = b"6", b"E"
 _EXEC_INSTS: Final = {
     None: (False, False),
@@ -78,7 +79,7 @@ def new_order(
     A replace's OrderQty(38) is the whole quantity; its open part is what is checked.
     """
     _, _, exec_inst, quantity, ord_type_text, price, side_text, _, tif_text, _, _ = fields.values
-    side, ord_type = _SIDES.get(side_text or b""), _ORD_TYPES.get(ord_type_text or b"")
+    side, ord_type = _SIDES.get(side_text), _ORD_TYPES.get(ord_type_text)
     time_in_force, flags = _TIMES_IN_FORCE.get(tif_text), _EXEC_INSTS.get(exec_inst)
     if side is None or ord_type is None or time_in_force is None or flags is None:
         return _unsupported(side, ord_type, time_in_force, fields)
@@ -90,12 +91,12 @@ def new_order(
         lots = _whole(quantity, instrument.lots_from_scaled)
         if replaces is not None and lots:
             lots -= replaces.cum_lots
-        if ord_type is OrdType.LIMIT:
+        if ord_type is _LIMIT:
             ticks = _whole(price, instrument.ticks_from_scaled)
         else:
             ticks = _protection_ticks(instrument, side, market)
-            if time_in_force is not TimeInForce.FOK:
-                time_in_force = TimeInForce.IOC  # a market order never rests
+            if time_in_force is not _FOK:
+                time_in_force = _IOC  # a market order never rests
     return Order(
         fields.cl_ord_id,
         fields.account,

@@ -15,6 +15,7 @@ from protocols.venues.events import (
     OrderNotFound,
     OrderQueryFailed,
     OrderStateReported,
+    ReconcileFailed,
     ReconcileFinished,
     VenueStateChanged,
 )
@@ -87,7 +88,10 @@ class SessionLink:
         quantity = decimal_text(instrument.lot_size, replace.lots)
         price = decimal_text(instrument.tick_size, replace.ticks)
         try:
-            self.session.replace(order.order_id, order.venue_order_id, quantity, price, now_ns)
+            # The venue takes an edit's flags as the order's new ones: what is not said again is gone.
+            self.session.replace(
+                order.order_id, order.venue_order_id, quantity, price, now_ns, post_only=order.is_post_only
+            )
         except LocalProtocolError as error:
             return str(error)
         return None
@@ -153,6 +157,12 @@ class SessionLink:
                 self._questions.pop(event.order.label, None)  # type: ignore[union-attr]
             elif kind is OrderNotFound:
                 self._questions.pop(event.label, None)  # type: ignore[union-attr]
+            elif kind is ReconcileFailed:
+                # Nothing vouches for orders and positions now: connect again, and ask everything again.
+                self._pipeline.market.live_venues.discard(self.venue)
+                self._pipeline.monitor.alert(f"{self.venue}: not reconciled: {event.reason}")  # type: ignore[union-attr]
+                self.must_close = True
+                continue
             elif kind is OrderQueryFailed:
                 self._pipeline.monitor.alert(f"{self.venue}: {event.label}: {event.reason}")  # type: ignore[union-attr]
                 continue

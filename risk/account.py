@@ -19,6 +19,7 @@ CL_ORD_ID_MEMORY_NS: Final = 24 * 3600 * 1_000_000_000
 CL_ORD_ID_MEMORY_COUNT: Final = 2_000_000
 # Ids forgotten at most in one call, so that the first order after a quiet day does not pay for all of yesterday.
 FORGOTTEN_AT_ONCE: Final = 64
+_BUY: Final = Side.BUY
 
 
 class AccountState(StrEnum):
@@ -32,10 +33,11 @@ class AccountState(StrEnum):
 class RecentIds:
     """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old."""
 
-    __slots__ = ("_ids", "capacity")
+    __slots__ = ("_ids", "_oldest_ns", "capacity")
 
     def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
         self._ids: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        self._oldest_ns = 0  # when the oldest was used, at the earliest
         self.capacity = capacity
 
     def __contains__(self, cl_ord_id: str) -> bool:
@@ -57,22 +59,29 @@ class RecentIds:
     def has_room(self, now_ns: int) -> bool:
         """Whether one more id can be remembered; drops some of what is older than a day."""
         ids = self._ids
-        for _ in range(FORGOTTEN_AT_ONCE):
-            oldest = next(iter(ids), None)
-            if oldest is None or now_ns - ids[oldest][0] <= CL_ORD_ID_MEMORY_NS:
-                break
-            del ids[oldest]
+        if now_ns - self._oldest_ns > CL_ORD_ID_MEMORY_NS:
+            for _ in range(FORGOTTEN_AT_ONCE):
+                oldest = next(iter(ids), None)
+                if oldest is None:
+                    break
+                self._oldest_ns = ids[oldest][0]
+                if now_ns - self._oldest_ns <= CL_ORD_ID_MEMORY_NS:
+                    break
+                del ids[oldest]
         return len(ids) < self.capacity
 
     def remember(self, cl_ord_id: str, order_id: str, now_ns: int) -> None:
         """Remember an id that was used at `now_ns`."""
-        self._ids[cl_ord_id] = (now_ns, order_id)
-        self._ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
+        ids = self._ids
+        if cl_ord_id in ids:
+            ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
+        ids[cl_ord_id] = (now_ns, order_id)
 
     def absorb(self, other: RecentIds) -> None:
         """Take over what another memory holds, oldest first."""
         both = sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1])
         self._ids.clear()
+        self._oldest_ns = 0
         for cl_ord_id, (used_ns, order_id) in both:
             self.remember(cl_ord_id, order_id, used_ns)
 
@@ -151,7 +160,7 @@ class Account:
             position = self.positions[instrument.index] = Position(instrument)
         self.move_cash(instrument.settlement_currency, position.apply_fill(side, lots, ticks, fee_units))
         if self._kernel is not None:
-            self._kernel.add_position(self.index, instrument.index, lots if side is Side.BUY else -lots)
+            self._kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
 
     def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.

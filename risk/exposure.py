@@ -6,12 +6,16 @@ its way the order holds both shapes, of which only one can be filled, so the ker
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
 from risk.order import OrdType, TimeInForce
+
+_BUY: Final = Side.BUY
 
 
 class PendingReplace(msgspec.Struct, frozen=True, gc=False):
@@ -22,7 +26,7 @@ class PendingReplace(msgspec.Struct, frozen=True, gc=False):
     ticks: int
 
 
-class WorkingOrder(msgspec.Struct):
+class WorkingOrder(msgspec.Struct, gc=False):
     """One order from its approval to its end, in integers. `lots` is OrderQty(38), `cum_lots` CumQty(14)."""
 
     order_id: str
@@ -54,7 +58,8 @@ class WorkingOrder(msgspec.Struct):
     @property
     def leaves_lots(self) -> int:
         """LeavesQty(151): what can still be filled; 0 once the order has ended."""
-        return max(0, self.lots - self.cum_lots) if self.status in WORKING else 0
+        lots = self.lots - self.cum_lots
+        return lots if lots > 0 and self.status in WORKING else 0
 
     @property
     def alternative_lots(self) -> int:
@@ -77,7 +82,8 @@ class WorkingOrder(msgspec.Struct):
 
     def held_lots(self) -> int:
         """Return the largest number of lots that is held for it."""
-        return max(self.held[0] if self.held else 0, self.held_alternative[0] if self.held_alternative else 0)
+        lots = self.held[0] if self.held else 0
+        return lots if self.held_alternative is None else max(lots, self.held_alternative[0])
 
 
 class Exposure:
@@ -96,17 +102,20 @@ class Exposure:
         """Hold what the order could still do; an order holds at most once."""
         if order.held is not None:
             raise AssertionError(f"order {order.order_id} is held already")
-        leaves, alternative = order.leaves_lots, order.alternative_lots
+        leaves = most = order.leaves_lots
+        replace = order.replace
+        alternative = 0 if replace is None else order.alternative_lots
         if leaves == 0 and alternative == 0:
             self.orders.pop(order.order_id, None)
             return
         order.held = (leaves, order.ticks)
-        if order.replace is not None and alternative:
-            order.held_alternative = (alternative, order.replace.ticks)
+        if replace is not None and alternative:
+            order.held_alternative = (alternative, replace.ticks)
+            most = max(leaves, alternative)
         self.orders[order.order_id] = order
-        by_instrument = self.buy_lots if order.side is Side.BUY else self.sell_lots
+        by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         index = order.instrument.index
-        by_instrument[index] = by_instrument.get(index, 0) + order.held_lots()
+        by_instrument[index] = by_instrument.get(index, 0) + most
         if self._kernel is not None:
             self._kernel.hold(*self._kernel_arguments(order))
 
@@ -116,7 +125,7 @@ class Exposure:
             return
         if self._kernel is not None:
             self._kernel.release(*self._kernel_arguments(order))
-        by_instrument = self.buy_lots if order.side is Side.BUY else self.sell_lots
+        by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         by_instrument[order.instrument.index] -= order.held_lots()
         order.held = None
         order.held_alternative = None
@@ -131,7 +140,7 @@ class Exposure:
     def _kernel_arguments(self, order: WorkingOrder) -> tuple[int, int, float, float, float, float]:
         assert order.held is not None
         instrument, side = order.instrument, order.side
-        sign = 1 if side is Side.BUY else -1
+        sign = 1 if side is _BUY else -1
         lots, ticks = order.held
         cash = instrument.fill_cash(side, lots, ticks)
         if order.held_alternative is None:

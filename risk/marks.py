@@ -8,7 +8,7 @@ from risk.kernel import MarginKernel
 NEVER_NS = -(1 << 62)
 
 
-class Mark(msgspec.Struct):
+class Mark(msgspec.Struct, gc=False):
     """The last mark of one instrument, with the order path's numbers worked out beside the path.
 
     The collar is the band of limit prices (in ticks) that an order may have around the mark.

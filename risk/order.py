@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import msgspec
 
@@ -62,7 +62,7 @@ class RejectReason(IntEnum):
     VENUE_REJECTED = 951
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """One request for an order, in integers; the request of a replace names the order that it `replaces`.
 
     `instrument` is None where the symbol is unknown. `lots` and `ticks` are 0 where the value that was sent is no
@@ -88,6 +88,7 @@ class Order(msgspec.Struct, frozen=True):
     replaces: WorkingOrder | None = None
 
 
+@final
 class Reject(msgspec.Struct, frozen=True, gc=False):
     """An order refused, with the numbers behind it, in the unit that `text` names. An expected answer, not an error."""
 
@@ -100,7 +101,7 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
     mark_age_ns: int | None = None
 
 
-class Approved(msgspec.Struct, frozen=True):
+class Approved(msgspec.Struct, frozen=True, gc=False):
     """An order that passed every check. Only pre_trade.evaluate makes one, and a router takes nothing else."""
 
     order: Order

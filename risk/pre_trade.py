@@ -10,16 +10,22 @@ from collections.abc import Callable
 from typing import Final
 
 from risk.account import Account, AccountState
-from risk.instrument import Instrument, Side
+from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Approved, Order, Reject, RejectReason
 
 Check = Callable[[Order, Account, Market], Reject | None]
 
+# Named once: in Python 3.11 an enum's member costs as much as two calls each time it is looked up.
+_BUY: Final = Side.BUY
+_TRADING, _REDUCING, _HALTED = AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED
+
+_KNOWN: Final = "instrument_is_known comes first"
+
 
 def account_is_trading(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse a halted account; a reducing one goes on to the margin check, which lets only reduction pass."""
-    if account.state is AccountState.HALTED:
+    if account.state is _HALTED:
         return Reject(
             RejectReason.ACCOUNT_HALTED,
             "account_is_trading",
@@ -52,7 +58,8 @@ def instrument_is_known(order: Order, account: Account, market: Market) -> Rejec
 
 def price_and_quantity_are_whole(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse a price off the tick scheme or a quantity off the lot: nothing is rounded for a client."""
-    instrument = _known(order)
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
     if order.lots <= 0:
         return _refuse(
             RejectReason.QUANTITY_NOT_IN_LOTS,
@@ -70,9 +77,11 @@ def price_and_quantity_are_whole(order: Order, account: Account, market: Market)
 
 def quantity_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse an order larger than the account's largest for this instrument."""
-    limit = account.limits.by_instrument[_known(order).index].max_order_lots
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
+    limit = account.limits.by_instrument[instrument.index].max_order_lots
     if order.lots > limit:
-        lot = float(_known(order).lot_size)
+        lot = float(instrument.lot_size)
         return Reject(
             RejectReason.QUANTITY_ABOVE_LIMIT,
             "quantity_is_within_limit",
@@ -85,7 +94,8 @@ def quantity_is_within_limit(order: Order, account: Account, market: Market) -> 
 
 def notional_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse an order of more notional (USD) than the account's largest; a sell counts at no less than the mark."""
-    instrument = _known(order)
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
     mark = market.marks[instrument.index]
     price, index_price = order.ticks * instrument.tick, 0.0
     if mark is not None:  # without one mark_is_fresh, a later check, refuses the order
@@ -139,7 +149,8 @@ def rate_is_within_limit(order: Order, account: Account, market: Market) -> Reje
 
 def price_is_within_collar(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse a limit price too far from the mark, on either side: far away is a slip of the finger too."""
-    instrument = _known(order)
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
     mark = market.marks[instrument.index]
     if mark is None or mark.collar_low_ticks <= order.ticks <= mark.collar_high_ticks:
         return None  # an unknown mark is refused by mark_is_fresh, the next check
@@ -159,7 +170,9 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
 
     A mark of the future would never grow stale: beyond the greatest age, either way, a time is not believed.
     """
-    mark = market.marks[_known(order).index]
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
+    mark = market.marks[instrument.index]
     if mark is None:
         return _refuse(RejectReason.MARK_UNKNOWN, "mark_is_fresh", f"{order.symbol} has no mark price")
     now_ns = order.received_ns
@@ -181,12 +194,13 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
 
 def position_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse what could, with all working orders of its side filled, take the position beyond its limit."""
-    instrument = _known(order)
+    instrument = order.instrument
+    assert instrument is not None, _KNOWN
     index = instrument.index
     exposure, replaced = account.exposure, order.replaces
     lots = order.lots if replaced is None else max(order.lots, replaced.leaves_lots)
     held = account.position_lots(index)
-    if order.side is Side.BUY:
+    if order.side is _BUY:
         worst = held + exposure.buy_lots.get(index, 0) + lots
     else:
         worst = exposure.sell_lots.get(index, 0) + lots - held
@@ -216,8 +230,9 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     concavity of the bound no partial fill is worse than now either. "Now" has the order that it replaces still working,
     though the caller has released its hold: a smaller or better priced replacement is not blocked by a shortfall.
     """
-    instrument, kernel, side = _known(order), market.kernel, order.side
-    lots = order.lots if side is Side.BUY else -order.lots
+    instrument, kernel, side = order.instrument, market.kernel, order.side
+    assert instrument is not None, _KNOWN
+    lots = order.lots if side is _BUY else -order.lots
     cash = instrument.fill_cash(side, order.lots, order.ticks)
     replaced = order.replaces
     if replaced is None:
@@ -226,11 +241,11 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
         if replaced.held is not None:
             raise AssertionError("a replaced order is released before its replacement is checked")
         leaves = replaced.leaves_lots
-        old_lots = leaves if side is Side.BUY else -leaves
+        old_lots = leaves if side is _BUY else -leaves
         old_cash = instrument.fill_cash(side, leaves, replaced.ticks)
         # The version that works now comes first: all of it may fill before the rest of the new one does.
         worst = kernel.what_if(account.index, instrument.index, old_lots, old_cash, lots, cash)
-    if worst >= 0.0 and account.state is AccountState.TRADING:  # NaN is not >= 0: an unknown margin is refused
+    if worst >= 0.0 and account.state is _TRADING:  # NaN is not >= 0: an unknown margin is refused
         return None
     if replaced is None:
         before = kernel.worst(account.index)
@@ -246,18 +261,19 @@ def _filled_at_worse_price(order: Order, account: Account, market: Market, lots:
 
     A limit far from the mark looks like a gain in every scenario of the grid, and is no reduction of risk for that.
     """
-    instrument, ticks = _known(order), order.ticks
+    instrument, ticks = order.instrument, order.ticks
+    assert instrument is not None, _KNOWN
     mark = market.marks[instrument.index]
     if mark is None:
         return float("nan")
     mark_ticks = max(1, round(mark.price / instrument.tick))
-    ticks = max(ticks, mark_ticks) if order.side is Side.BUY else min(ticks, mark_ticks)
+    ticks = max(ticks, mark_ticks) if order.side is _BUY else min(ticks, mark_ticks)
     cash = instrument.fill_cash(order.side, order.lots, ticks)
     return market.kernel.if_filled(account.index, instrument.index, lots, cash)
 
 
 def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:
-    if account.state is AccountState.REDUCING:
+    if account.state is _REDUCING:
         return _refuse(
             RejectReason.ACCOUNT_REDUCING,
             "margin_is_covered",
@@ -305,18 +321,11 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
             if reject is not None:
                 return reject
             checks_run += 1
-        return Approved(order, _known(order), account, checks_run)
+        assert order.instrument is not None, _KNOWN
+        return Approved(order, order.instrument, account, checks_run)
     except Exception as error:  # an order is never let through by a bug of ours
         return _refuse(RejectReason.CHECK_ERROR, check.__name__, f"{type(error).__name__} inside a check")
 
 
 def _refuse(reason: RejectReason, check: str, text: str) -> Reject:
     return Reject(reason, check, text)
-
-
-def _known(order: Order) -> Instrument:
-    """The instrument of an order that has passed instrument_is_known."""
-    instrument = order.instrument
-    if instrument is None:
-        raise AssertionError("instrument_is_known comes first")
-    return instrument

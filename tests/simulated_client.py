@@ -85,8 +85,7 @@ class Client:
         self.session = None
         link = self.world.client_links.pop(self.comp_id, None)
         if tell_gateway and link is not None:
-            rules = {s.target_comp_id: s.cancel_on_disconnect for s in self.world.config.fix.session}
-            link.disconnected(self.world.now_ns, lambda name: rules[name])
+            link.disconnected(self.world.now_ns)
             self.world.flush()
         self.world.call_in(self.random.randrange(20, 200) * MS, self.connect)
 

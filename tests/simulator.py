@@ -268,7 +268,9 @@ class World:
 
     def accept_client(self, client: Client) -> None:
         limits = Limits()
-        link = ClientLink(self.states, self.core.pipeline, self.now_ns, limits, lambda name: None)
+        rules = {s.target_comp_id: s.cancel_on_disconnect for s in self.config.fix.session}
+        pipeline = self.core.pipeline
+        link = ClientLink(self.states, pipeline, self.now_ns, limits, lambda name: None, rules.__getitem__)
         self.client_links[client.comp_id] = link
 
     def flush(self) -> None:

@@ -4,53 +4,108 @@ cdef enum:
     HEADER_SECTION = 1
     BODY_SECTION = 2
     TRAILER_SECTION = 3
+    MAX_TAGS = 65536
+    MAX_GROUPS = 48
+    GROUP_FORMAT = 13
 
 cdef struct Rule:
-    byte section  # 0: the tag has no place in the message
-    byte format
+    byte section  # 0: the tag has no place at the level of the message
+    byte format  # 0: never sure, left to the slow path
     byte required  # bit number + 1
     byte choice  # index of `choices`, 0: any value of the format
+    byte slot  # bit that notes the tag as seen
+    byte group  # index of `groups` that this tag counts, 0: none
+
+cdef struct Group:
+    int first
+    mask_t required  # by place
+    byte *places  # by tag: 1, 2, ... in order; 0: no member
+
+def _all_tags(groups, tags):
+    """Return `tags` with all that groups add, however deep."""
+    found = set(tags)
+    for group in groups.values():
+        found |= _all_tags(group.groups, group.tags)
+    return found
+
 
 cdef class Table:
     """What one MsgType may carry, as arrays by tag."""
 
     cdef Rule *rules
-    cdef int tags
+    cdef int tags, choice_count, group_count
     cdef mask_t required
     cdef mask_t choices[256][2]
+    cdef Group groups[MAX_GROUPS]
 
     def __dealloc__(self):
+        cdef int i
         PyMem_Free(self.rules)
+        for i in range(MAX_GROUPS):
+            PyMem_Free(self.groups[i].places)
 
     def __init__(self, dictionary, str msg_type):
         rule = dictionary.messages[msg_type]
         sections = (
             (HEADER_SECTION, dictionary.header), (BODY_SECTION, rule.body), (TRAILER_SECTION, dictionary.trailer)
         )
-        cdef int tag, section, choice = 0, bit = 0
-        self.tags = max([max(tags) for _, tags in sections]) + 1
+        cdef int tag, section, slot = 0, bit = 0
+        if len(rule.required) > 64:
+            return  # too many for the mask: no message of this type passes
+        self.tags = min(max(_all_tags(rule.groups, dictionary.header | rule.body | dictionary.trailer)) + 1, MAX_TAGS)
         self.rules = <Rule *>PyMem_Malloc(self.tags * sizeof(Rule))
         if self.rules == NULL:
             raise MemoryError
         memset(self.rules, 0, self.tags * sizeof(Rule))
         memset(self.choices, 0, sizeof(self.choices))
+        memset(self.groups, 0, sizeof(self.groups))
         for section, tags in sections:
             for tag in tags:
-                field = dictionary.fields[tag]
-                if field.values:
-                    choice += 1
-                    # A field whose values do not fit a mask is left to the slow path, like an unknown one.
-                    if choice > 255 or not self.choose(choice, field.values, field.format == INT):
-                        continue
-                self.rules[tag].section = section
-                self.rules[tag].format = field.format
-                self.rules[tag].choice = choice if field.values else 0
+                if tag < self.tags and slot < 255:
+                    slot += 1
+                    self.rules[tag].section = section
+                    self.rules[tag].slot = slot
+                    self.add_field(dictionary.fields[tag])
+        for group in rule.groups.values():
+            self.add_group(dictionary, group)
         for tag in rule.required:
-            if bit == 64:
-                raise ValueError(f"{msg_type} has more than 64 required tags")
             self.required |= <mask_t>1 << bit
             bit += 1
-            self.rules[tag].required = bit
+            if tag < self.tags:  # a required tag without a rule leaves the message to the slow path
+                self.rules[tag].required = bit
+
+    cdef add_field(self, field):
+        """Note format and values of a tag, unless they do not fit: then it is left to the slow path."""
+        cdef Rule *rule = &self.rules[<int>field.tag]
+        if field.values:
+            if self.choice_count == 255 or not self.choose(self.choice_count + 1, field.values, field.format == INT):
+                return
+            self.choice_count += 1
+            rule.choice = self.choice_count
+        rule.format = field.format
+
+    cdef add_group(self, dictionary, group):
+        """Note a repeating group with those inside it; one too large stays with the slow path."""
+        cdef int tag, place, index = self.group_count + 1
+        cdef Group *added
+        if index == MAX_GROUPS or len(group.tags) > 63 or max(group.tags) >= self.tags:
+            return
+        added = &self.groups[index]
+        added.places = <byte *>PyMem_Malloc(self.tags)
+        if added.places == NULL:
+            raise MemoryError
+        memset(added.places, 0, self.tags)
+        self.group_count = index
+        self.rules[<int>group.count_tag].group = index
+        added.first = group.tags[0]
+        for place, tag in enumerate(group.tags, 1):
+            added.places[tag] = place
+            if tag in group.required:
+                added.required |= <mask_t>1 << place
+            if self.rules[tag].format == 0:
+                self.add_field(dictionary.fields[tag])
+        for nested in group.groups.values():
+            self.add_group(dictionary, nested)
 
     cdef bint choose(self, int choice, values, bint by_number):
         cdef int code
@@ -60,8 +115,9 @@ cdef class Table:
             elif len(value) == 1:
                 code = value[0]
             else:
-                return False
+                code = -1
             if not 0 <= code < 128:
+                memset(self.choices[choice], 0, sizeof(self.choices[choice]))
                 return False
             self.choices[choice][code >> 6] |= <mask_t>1 << (code & 63)
         return True
@@ -94,6 +150,8 @@ cdef class Table:
             return n == 1 and (s[0] == c"Y" or s[0] == c"N")
         if rule.format == DATE:
             return n == 8 and is_date(s)
+        if rule.format == GROUP_FORMAT:
+            return rule.group and number(s, n) >= 0
         if rule.format == WORDS and rule.choice and n % 2 == 1:
             for i in range(n):
                 if i % 2 == 1:
@@ -103,6 +161,47 @@ cdef class Table:
                     return False
             return True
         return False
+
+    cdef int pass_group(self, Message message, int at, int index, long long count) noexcept:
+        """Return the field behind a group whose entries begin at field `at`; -1 when in doubt."""
+        cdef Group *group = &self.groups[index]
+        cdef const byte *raw = <const byte *>PyBytes_AS_STRING(message.raw)
+        cdef Field *field
+        cdef Rule *rule
+        cdef mask_t seen
+        cdef int place, last
+        cdef long long entries = 0
+        while at < message.count:
+            field = &message.cut[at]
+            if field.tag >= self.tags:
+                return -1
+            if group.places[field.tag] == 0:
+                break
+            entries += 1
+            if field.tag != group.first or entries > count:
+                return -1
+            seen = 0
+            last = 0
+            while at < message.count:
+                field = &message.cut[at]
+                if field.tag >= self.tags:
+                    return -1
+                place = group.places[field.tag]
+                if place == 0 or (field.tag == group.first and seen):
+                    break
+                rule = &self.rules[field.tag]
+                if place <= last or not self.fits(rule, raw + field.start, field.end - field.start):
+                    return -1
+                last = place
+                seen |= <mask_t>1 << place
+                at += 1
+                if rule.group:
+                    at = self.pass_group(message, at, rule.group, number(raw + field.start, field.end - field.start))
+                    if at < 0:
+                        return -1
+            if seen & group.required != group.required:
+                return -1
+        return at if entries == count else -1
 
 
 # Dictionary -> MsgType -> Table; shared by all sessions.
@@ -139,16 +238,18 @@ cdef class Screen:
         cdef Field *field
         cdef const byte *raw = <const byte *>PyBytes_AS_STRING(message.raw)
         cdef const byte *s
-        cdef mask_t seen = 0
-        cdef int i, n, section = HEADER_SECTION
+        cdef mask_t required = 0
+        cdef mask_t seen[4]
+        cdef int i = 0, n, section = HEADER_SECTION
         cdef long long age
-        if message.msg_seq_num != msg_seq_num or message.has_duplicates:
+        if message.msg_seq_num != msg_seq_num:
             return False
         found = self.tables.get(message.msg_type)
         if found is None:
             return False
         table = <Table>found
-        for i in range(message.count):
+        memset(seen, 0, sizeof(seen))
+        while i < message.count:
             field = &message.cut[i]
             if field.tag >= table.tags:
                 return False
@@ -156,27 +257,34 @@ cdef class Screen:
             if rule.section < section:  # out of order, or no place here at all
                 return False
             section = rule.section
+            if seen[rule.slot >> 6] >> (rule.slot & 63) & 1:
+                return False
+            seen[rule.slot >> 6] |= <mask_t>1 << (rule.slot & 63)
             s = raw + field.start
             n = field.end - field.start
             if not table.fits(rule, s, n):
                 return False
             if rule.required:
-                seen |= <mask_t>1 << (rule.required - 1)
-            if section != HEADER_SECTION:
-                continue
-            if field.tag == 52:
-                age = now_ns - parse_time(s, n)
-                if age > self.max_latency_ns or age < -self.max_latency_ns:
+                required |= <mask_t>1 << (rule.required - 1)
+            i += 1
+            if section == HEADER_SECTION:
+                if field.tag == 52:
+                    age = now_ns - parse_time(s, n)
+                    if age > self.max_latency_ns or age < -self.max_latency_ns:
+                        return False
+                elif field.tag == 49:
+                    if not same(s, n, self.sender):
+                        return False
+                elif field.tag == 56:
+                    if not same(s, n, self.target):
+                        return False
+                elif field.tag == 8:
+                    if not same(s, n, self.begin_string):
+                        return False
+                elif field.tag == 43 and s[0] != c"N":
                     return False
-            elif field.tag == 49:
-                if not same(s, n, self.sender):
+            if rule.group:
+                i = table.pass_group(message, i, rule.group, number(s, n))
+                if i < 0:
                     return False
-            elif field.tag == 56:
-                if not same(s, n, self.target):
-                    return False
-            elif field.tag == 8:
-                if not same(s, n, self.begin_string):
-                    return False
-            elif field.tag == 43 and s[0] != c"N":
-                return False
-        return seen == table.required
+        return required == table.required

@@ -43,9 +43,9 @@ class SessionCore:
         "_heartbeats",
         "_is_regular",
         "_lookup",
+        "_next_message",
         "_now_ns",
         "_out",
-        "_next_message",
         "_phase_ends_ns",
         "_recovery",
         "_resend",
@@ -229,8 +229,8 @@ class SessionCore:
         self._is_regular = False
         self._transmits = False
         if self._resend is not None:
-            # A resend dies with its connection; the messages behind it are stored.
-            self._out = self._before_resend
+            # The resend dies with its connection; what was to follow it, a Logout mostly, still goes.
+            self._out = self._before_resend + self._out
             self._before_resend = []
             self._resend = None
         if self.state is not None and self.state.connection is self:

@@ -18,11 +18,6 @@ class Heartbeats:
         """Begin with HeartBtInt(108) as agreed, in seconds."""
         self._interval_ns = heart_bt_int * NS_PER_SECOND
 
-    def received(self, now_ns: int) -> None:
-        """Note that the peer lives."""
-        self.last_received_ns = now_ns
-        self.is_tested = False
-
     @property
     def heartbeat_at_ns(self) -> int | None:
         """When our own silence ends."""

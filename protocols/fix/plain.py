@@ -80,9 +80,7 @@ class Message:
 
     __slots__ = ("first", "has_duplicates", "msg_seq_num", "msg_type", "raw", "texts", "wire_values")
 
-    def __init__(
-        self, raw: bytes, texts: list[bytes], wire_values: list[bytes], first: dict[bytes, bytes]
-    ) -> None:
+    def __init__(self, raw: bytes, texts: list[bytes], wire_values: list[bytes], first: dict[bytes, bytes]) -> None:
         """`texts`: tags as they are written; `first`: the first value of each."""
         self.raw = raw
         self.texts = texts
@@ -111,7 +109,8 @@ class Message:
         return group_values(self.fields(), count_tag, tags)
 
     def __repr__(self) -> str:
-        return f"Message({self.raw!r})"
+        # Not the fields: a Logon holds secrets, and reprs end up in logs.
+        return f"Message({self.msg_type!r}, {self.msg_seq_num})"
 
 
 def group_values(
@@ -165,7 +164,9 @@ def frame(
     if total > max_message_bytes:
         raise RemoteProtocolError(f"message of {total} bytes is over the limit of {max_message_bytes}")
     body_end = start + total - TRAILER_BYTES
-    if body_start < len(buffer) and not b"35=".startswith(buffer[body_start : body_start + 3]):
+    if len(buffer) < body_start + 3:
+        return body_start + 3 - start
+    if not buffer.startswith(b"35=", body_start):
         return -1
     if len(buffer) - start < total:
         return total

@@ -1,8 +1,9 @@
 """Outbound resends: stored messages with PossDupFlag(43), runs of others as one GapFill."""
 
 from protocols.fix import tags
-from protocols.fix.codec import Header, assemble, decode, encode, format_timestamp
+from protocols.fix.codec import Header, assemble, encode, format_timestamp
 from protocols.fix.messages import SEQUENCE_RESET
+from protocols.fix.plain import TRAILER_BYTES
 from protocols.fix.store import MessageStore
 
 # Header fields of a message of ours, in the order written: body begins at the first other one.
@@ -16,24 +17,30 @@ _MAX_STEPS = 4096
 
 def possible_duplicate(raw: bytes, header: Header, now_ns: int) -> bytes:
     """Return a sent message as it is sent again: 43=Y, 122 = its SendingTime, a new 52, the same body."""
-    message = decode(raw)
-    routing = []
+    fields: dict[int, bytes] = {}
     at = 0
-    for tag, value in message.fields():
+    while True:
+        equals, end = raw.index(b"=", at), raw.index(b"\x01", at)
+        tag = int(raw[at:equals])
         if tag not in _HEADER_TAGS:
             break
-        at += len(b"%d" % tag) + len(value) + 2
-        if tag not in _REPLACED:
-            routing.append((tag, value))
-    own = Header(header.begin_string, header.sender_comp_id, header.target_comp_id, routing, header.timestamp_digits)
+        fields[tag] = raw[equals + 1 : end]
+        at = end + 1
+    own = Header(
+        header.begin_string,
+        header.sender_comp_id,
+        header.target_comp_id,
+        [(tag, value) for tag, value in fields.items() if tag not in _REPLACED],
+        header.timestamp_digits,
+    )
     return assemble(
-        b"35=%b\x0134=" % message.msg_type.encode("latin-1"),
+        b"35=%b\x0134=" % fields[tags.MSG_TYPE],
         own,
-        message.msg_seq_num,
+        int(fields[tags.MSG_SEQ_NUM]),
         format_timestamp(now_ns, header.timestamp_digits),
-        raw[at:-7],
+        raw[at:-TRAILER_BYTES],
         True,
-        message.get(tags.ORIG_SENDING_TIME) or message.get(tags.SENDING_TIME),
+        fields.get(tags.ORIG_SENDING_TIME) or fields[tags.SENDING_TIME],
     )
 
 

@@ -100,6 +100,8 @@ def _checks(dictionary: "Dictionary", tags: frozenset[int]) -> dict[bytes, Check
 
 
 def _check(field: "FieldRule") -> Check:
+    if field.format is Format.WORDS and field.values:
+        return lambda value: field.values.issuperset(value.split(b" "))
     if field.values:
         return field.values.__contains__
     if field.format is Format.TEXT:

@@ -49,6 +49,8 @@ __all__ = [
 
 # Enum members are dear to look up on their class.
 _CLOSED = Phase.CLOSED
+# Between the pieces of a resend, for a transport that writes only when something happens: 64 KiB each millisecond.
+_RESEND_PAUSE_NS = 1_000_000
 
 
 class Session(LogonHandlers, MessageHandlers):
@@ -134,15 +136,20 @@ class Session(LogonHandlers, MessageHandlers):
         """Bytes wait, those of a resend on its way included."""
         return bool(self._out) or self._resend is not None
 
+    @property
+    def is_resending(self) -> bool:
+        """A resend is on its way: `data_to_send` gives it in chunks, and what is sent now waits behind it, bounded."""
+        return self._resend is not None
+
     # --- time -------------------------------------------------------------------------------------------------
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `tick` must be called at the latest; None when closed. At once while a resend is on its way."""
+        """When `tick` must be called at the latest; None when closed. Soon, while a resend is on its way."""
         if self.phase is Phase.CLOSED:
             return None
         if self._resend is not None:
-            return self._now_ns
+            return self._now_ns + _RESEND_PAUSE_NS
         times = [self._heartbeats.deadline_ns]
         if self.phase is not Phase.ACTIVE:
             times.append(self._phase_ends_ns)

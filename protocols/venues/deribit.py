@@ -118,11 +118,7 @@ class Deribit:
         )
         self._accounts = Accounts(self._events, self._orders, self._market, self._ask, self._report, trades_since_ns)
         self._channels = Channels(
-            self._market,
-            self._accounts,
-            self._ask,
-            book_interval=book_interval,
-            ticker_interval=ticker_interval,
+            self._market, self._accounts, self._ask, book_interval=book_interval, ticker_interval=ticker_interval
         )
         self._routes = self._channels.routes
         self._questions = Questions(
@@ -191,7 +187,7 @@ class Deribit:
     def disconnected(self, now_ns: int) -> None:
         """The transport is gone: whatever was in flight has an unknown outcome."""
         self._now_ns = now_ns
-        self._accounts.on_disconnected(self.is_live)
+        self._accounts.on_disconnected(self.is_live, now_ns)
         self._transition(Input.DISCONNECTED, "connection lost")
         self._run.end()
         self._must_reconcile = False
@@ -247,23 +243,23 @@ class Deribit:
         if not self.is_live:
             raise LocalProtocolError(f"orders are taken when live, not when {self._state.value}")
         self._orders.place(
-            label,
-            symbol,
-            is_buy,
-            quantity,
-            price,
-            order_type,
-            time_in_force,
-            post_only,
-            reduce_only,
-            now_ns,
+            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns
         )
 
-    def replace(self, label: str, venue_order_id: str, quantity: str | bytes, price: str | bytes, now_ns: int) -> None:
-        """Queue one edit; `quantity` is the whole quantity wanted. Raises as `place` does."""
+    def replace(
+        self,
+        label: str,
+        venue_order_id: str,
+        quantity: str | bytes,
+        price: str | bytes,
+        now_ns: int,
+        post_only: bool = False,
+        reduce_only: bool = False,
+    ) -> None:
+        """Queue one edit; `quantity` is the whole quantity wanted, and flags not stated are lost. Raises as `place`."""
         if not self.is_live:
             raise LocalProtocolError(f"orders are taken when live, not when {self._state.value}")
-        self._orders.replace(label, venue_order_id, quantity, price, now_ns)
+        self._orders.replace(label, venue_order_id, quantity, price, now_ns, post_only, reduce_only)
 
     def cancel(self, label: str, venue_order_id: str, now_ns: int) -> None:
         """Queue one cancel, sent when the rate limit has room. Cancels pass while reconciling too."""

@@ -74,11 +74,12 @@ class Accounts:
         if self._since_ms is None:
             self._since_ms = now_ns // NS_PER_MS - CLOCK_MARGIN_MS
 
-    def on_disconnected(self, was_live: bool) -> None:
+    def on_disconnected(self, was_live: bool, now_ns: int) -> None:
         self._must_backfill = True
-        # Only a session that was live had seen all trades up to its last one.
+        # Only a session that was live had seen all trades up to its last one; and none is of the future.
         if was_live and self._since_ms is not None:
-            self._since_ms = max(self._since_ms, self._orders.last_trade_ms - OVERLAP_MS)
+            last_ms = min(self._orders.last_trade_ms, now_ns // NS_PER_MS)
+            self._since_ms = max(self._since_ms, last_ms - OVERLAP_MS)
         self._queried.clear()
 
     # -- notifications

@@ -25,11 +25,11 @@ from protocols.venues.events import (
 NS_PER_MS: Final = 1_000_000
 # What decoding may raise; RecursionError for JSON that is nested too deeply.
 DECODE_ERRORS: Final = (ValueError, RecursionError)
-# Perpetuals "expire" in the year 3000.
-NEVER_MS: Final = 32_503_708_800_000
 # A double holds 15 significant digits exactly; larger numbers are no price or amount of any market.
 MAX_NUMBER: Final = 1e15
 MAX_CACHED_NUMBERS: Final = 65_536
+# Years after 2200 are a mistake, and would not fit into 64 bits of nanoseconds much longer.
+MAX_TIMESTAMP_MS: Final = 7_258_118_400_000
 
 _decimals: dict[float, Decimal] = {}
 
@@ -52,6 +52,13 @@ def decimal(number: float) -> Decimal:
             _decimals.clear()
         value = _decimals[number] = Decimal(repr(number))
         return value
+
+
+def since_epoch_ns(timestamp: int) -> int:
+    """Return the venue's milliseconds as nanoseconds."""
+    if not 0 < timestamp < MAX_TIMESTAMP_MS:
+        raise FieldError(f"timestamp: {timestamp} ms")
+    return timestamp * NS_PER_MS
 
 
 # -- envelope
@@ -294,7 +301,7 @@ def order_state(order: OrderWire) -> OrderState:
         filled,
         order_price(order.price),
         order.reduce_only,
-        order.last_update_timestamp * NS_PER_MS,
+        since_epoch_ns(order.last_update_timestamp),
     )
 
 
@@ -313,7 +320,7 @@ def order_filled(trade: TradeWire, label: str, is_backfill: bool) -> OrderFilled
         decimal(trade.fee),
         trade.fee_currency,
         trade.liquidity == "M",
-        trade.timestamp * NS_PER_MS,
+        since_epoch_ns(trade.timestamp),
         is_backfill,
     )
 
@@ -361,7 +368,7 @@ def instrument_listed(wire: InstrumentWire) -> InstrumentListed:
         raise FieldError("strike, option_type: an option needs both")
     expiration_ms = wire.expiration_timestamp
     has_end = wire.kind != "spot" and wire.settlement_period != "perpetual"
-    if has_end and (expiration_ms is None or not 0 < expiration_ms < NEVER_MS):
+    if has_end and (expiration_ms is None or not 0 < expiration_ms < MAX_TIMESTAMP_MS):
         raise FieldError(f"expiration_timestamp: {expiration_ms}")
     kind: InstrumentKind = "perpetual" if wire.kind == "future" and not has_end else wire.kind
     return InstrumentListed(

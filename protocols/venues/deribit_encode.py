@@ -14,6 +14,10 @@ from protocols.venues.deribit_tables import ORDER_TYPES, TIMES_IN_FORCE
 MAX_LABEL: Final = 64
 MAX_CACHED_NUMBERS: Final = 65_536
 
+# Without the second flag the venue moves the price instead of refusing, and we would not know it.
+POST_ONLY: Final = ',"post_only":true,"reject_post_only":true'
+REDUCE_ONLY: Final = ',"reduce_only":true'
+
 # A JSON number without sign or exponent, and not zero.
 _NUMBER = re.compile(r"(?=[0-9.]*[1-9])(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
 _ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -61,10 +65,9 @@ def place_body(
         raise LocalProtocolError(f"a {order_type} order with price {price!r}")
     terms = "" if price is None else f',"price":{number(price)}'
     if post_only:
-        # Without the second flag the venue moves the price instead of refusing, and we would not know it.
-        terms += ',"post_only":true,"reject_post_only":true'
+        terms += POST_ONLY
     if reduce_only:
-        terms += ',"reduce_only":true'
+        terms += REDUCE_ONLY
     return (
         f'"method":"private/{"buy" if is_buy else "sell"}","params":{{"instrument_name":"{symbol}",'
         f'"amount":{number(quantity)},"type":"{order_type}","time_in_force":"{time_in_force}",'
@@ -72,8 +75,15 @@ def place_body(
     )
 
 
-def edit_body(order_id: str, quantity: str | bytes, price: str | bytes) -> str:
+def edit_body(
+    order_id: str, quantity: str | bytes, price: str | bytes, post_only: bool = False, reduce_only: bool = False
+) -> str:
+    """Return what follows the id; an edit does not keep the order's flags, so they are stated again."""
     terms = f'"amount":{number(quantity)},"price":{number(price)}'
+    if post_only:
+        terms += POST_ONLY
+    if reduce_only:
+        terms += REDUCE_ONLY
     return f'"method":"private/edit","params":{{"order_id":"{checked_order_id(order_id)}",{terms}}}}}'
 
 

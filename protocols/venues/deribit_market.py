@@ -20,6 +20,7 @@ from protocols.venues.deribit_decode import (
     TickerWire,
     instrument_listed,
     levels,
+    since_epoch_ns,
 )
 from protocols.venues.events import (
     BookGapped,
@@ -110,7 +111,7 @@ class MarketData:
         ticker = TICKER.decode(data)
         if ticker.instrument_name != symbol:
             raise FieldError(f"instrument_name: {ticker.instrument_name} on the channel of {symbol}")
-        time_ns = ticker.timestamp * NS_PER_MS
+        time_ns = since_epoch_ns(ticker.timestamp)
         self._check_time(time_ns, now_ns)
         self._check_ticker(ticker)
         mark_iv = ticker.mark_iv
@@ -152,7 +153,7 @@ class MarketData:
             raise FieldError(f"index_name: {index.index_name} on the channel of {name}")
         if index.price <= 0.0:
             raise FieldError(f"price: {index.price}")
-        time_ns = index.timestamp * NS_PER_MS
+        time_ns = since_epoch_ns(index.timestamp)
         self._check_time(time_ns, now_ns)
         self._events.append(IndexPriceUpdated(name, index.price, time_ns))
 
@@ -175,7 +176,7 @@ class MarketData:
             wire = BOOK.decode(data)
             if wire.instrument_name != symbol:
                 raise FieldError(f"instrument_name: {wire.instrument_name} on the channel of {symbol}")
-            time_ns = wire.timestamp * NS_PER_MS
+            time_ns = since_epoch_ns(wire.timestamp)
             self._check_time(time_ns, now_ns)
             bids, asks = levels(wire.bids), levels(wire.asks)
             if wire.type == "change" and wire.prev_change_id is None:

@@ -15,7 +15,6 @@ import msgspec
 
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit_decode import (
-    NS_PER_MS,
     ORDER,
     ORDER_AND_TRADES,
     FieldError,
@@ -25,6 +24,7 @@ from protocols.venues.deribit_decode import (
     fill_id,
     order_filled,
     order_price,
+    since_epoch_ns,
 )
 from protocols.venues.deribit_encode import cancel_body, checked_order_id, edit_body, place_body
 from protocols.venues.deribit_tables import Kind, RateLimits, verdict
@@ -101,6 +101,8 @@ class OrderFlow:
         self._events = events
         self._timeout_ns = request_timeout_ns
         self._redact = redact
+        if not 0 <= limits.cancel_reserve < limits.matching_capacity:
+            raise ValueError("cancel_reserve must leave room for orders in matching_capacity")
         self._credits = Credits(limits.matching_capacity, limits.matching_per_s)
         self._cancel_reserve = limits.cancel_reserve
         self._orders: dict[str, Tracked] = {}
@@ -136,9 +138,18 @@ class OrderFlow:
         self._take_order_credit(now_ns)
         self._send(Request(_PLACE, now_ns + self._timeout_ns, label, symbol), body)
 
-    def replace(self, label: str, order_id: str, quantity: str | bytes, price: str | bytes, now_ns: int) -> None:
+    def replace(
+        self,
+        label: str,
+        order_id: str,
+        quantity: str | bytes,
+        price: str | bytes,
+        now_ns: int,
+        post_only: bool,
+        reduce_only: bool,
+    ) -> None:
         """`quantity` is the whole quantity wanted, what is filled already included."""
-        body = edit_body(order_id, quantity, price)
+        body = edit_body(order_id, quantity, price, post_only, reduce_only)
         self._take_order_credit(now_ns)
         self._send(Request(_REPLACE, now_ns + self._timeout_ns, label, order_id=order_id), body)
         tracked = self._orders.get(order_id)
@@ -258,7 +269,7 @@ class OrderFlow:
                     order.direction,
                     quantity,
                     price,
-                    order.last_update_timestamp * NS_PER_MS,
+                    since_epoch_ns(order.last_update_timestamp),
                 )
             )
         if is_first:
@@ -341,10 +352,12 @@ class OrderFlow:
     def close_done(self, order: OrderWire, now_ns: int) -> None:
         """After an order's trades: end it if it is over, and note fills that are still missing."""
         order_id = order.order_id
+        state = order.order_state
+        if state == "open" and not order.filled_amount:
+            return
         tracked = self._orders.get(order_id)
         if tracked is None:
             return
-        state = order.order_state
         if tracked.is_counted and tracked.filled < tracked.reported:
             self._shortfalls.setdefault(order_id, now_ns + SHORTFALL_GRACE_NS)
         if state in RESTING_STATES:

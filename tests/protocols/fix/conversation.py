@@ -20,7 +20,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -111,7 +111,8 @@ class Player:
 
     def play(self) -> None:
         """Raise AssertionError, with the line, where the session does anything else."""
-        for self.line, text in enumerate(self.path.read_text().splitlines(), 1):
+        for line, text in enumerate(self.path.read_text().splitlines(), 1):
+            self.line = line
             mark, _, rest = text.partition(" ")
             if mark not in (">", ">>") and self.pending:
                 self.deliver()
@@ -245,7 +246,7 @@ class Player:
         if self.session is not None:
             self.collect()
 
-    STEPS = {
+    STEPS: ClassVar[dict[str, Callable[..., None]]] = {
         "=": setting,
         ">": receive,
         ">>": receive_raw,

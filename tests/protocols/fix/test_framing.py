@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -35,7 +36,7 @@ def read(framer: object, chunks: list[bytes]) -> list[bytes]:
 
 def split(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in pairwise(edges)]
 
 
 @settings(deadline=None, max_examples=150)

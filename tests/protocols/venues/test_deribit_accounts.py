@@ -161,6 +161,7 @@ def test_fills_missed_while_away_are_found_once() -> None:
     venue = live()
     seen, missed = wire_trade(), wire_trade(trade_id="t2", timestamp=T0_MS + 60_000)
     venue.receive(changes([wire_order()], [seen]))
+    venue.pass_time(S)
     venue.session.disconnected(venue.now_ns)
     venue.answers[TRADES] = lambda _: {"trades": [seen, missed], "has_more": False}
     events = venue.connect()
@@ -187,6 +188,15 @@ def test_the_backfill_begins_at_the_last_time_when_all_was_seen() -> None:
     venue.connect()
     (request,) = [request for request in venue.sent if request["method"] == TRADES]
     assert request["params"]["start_timestamp"] == since_ms
+
+
+def test_a_trade_of_the_future_does_not_move_the_backfill_there() -> None:
+    venue = live()
+    venue.receive(changes(trades=[wire_trade(timestamp=T0_MS + HOUR_MS)]))
+    venue.session.disconnected(venue.now_ns)
+    venue.connect()
+    (request,) = [request for request in venue.sent if request["method"] == TRADES]
+    assert request["params"]["start_timestamp"] == T0_MS - 5_000
 
 
 def test_no_trades_are_asked_for_at_a_first_connection_without_a_time_to_start_from() -> None:

@@ -120,7 +120,7 @@ def warped(draw: st.DrawFn, message: dict[str, Any]) -> bytes:
             holder = holder[step]
         action = draw(st.sampled_from(["set", "drop", "repeat"]))
         if action == "set":
-            holder[last] = draw(odd_values)
+            holder[last] = copy.deepcopy(draw(odd_values))  # they are shared, and may be changed next
         elif action == "drop":
             del holder[last]
         elif isinstance(holder, list):

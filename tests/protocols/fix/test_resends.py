@@ -1,0 +1,147 @@
+"""Outbound resends: bounded, in order, byte for byte, and never ahead of a first sending."""
+
+from protocols.fix.codec import decode, encode_fields
+from protocols.fix.session import Disconnected, Limits, LoggedOut, SessionConfig
+from tests.protocols.fix.conversation import SECOND, START_NS
+from tests.protocols.fix.test_session import REPORT, events_of, logged_on, peer, sent_by
+
+
+def test_a_resend_is_bounded_in_memory_and_keeps_every_body() -> None:
+    session, _ = logged_on(limits=Limits(resend_chunk_bytes=2000))
+    bodies = {}
+    for number in range(2, 502):
+        raw = session.send(REPORT, (b"E%d" % number, b"x" * 100, b"0"), START_NS)
+        bodies[number] = raw[raw.index(b"\x0117=") : -7]
+    session.data_to_send()
+    later = START_NS + 7 * SECOND
+    session.receive_data(peer("35=2|34=2|7=1|16=0", later), later)
+    assert session.next_event() is None
+    assert session.deadline_ns == later + 1_000_000
+    chunks = []
+    live = b""
+    while chunk := session.data_to_send():
+        assert len(chunk) < 2000 + 1000
+        chunks.append(chunk)
+        if len(chunks) == 3:
+            live = session.send(REPORT, (b"live", None, None), later)
+    data = b"".join(chunks)
+    assert data.endswith(live)
+    numbers = []
+    while data:
+        end = data.index(b"\x0110=") + 8
+        message = decode(data[:end])
+        numbers.append(message.msg_seq_num)
+        if message.msg_type == "8" and message.raw != live:
+            assert message.values((43, 52, 122)) == (b"Y", b"20260101-00:00:07.000", b"20260101-00:00:00.000")
+            assert message.raw[message.raw.index(b"\x0117=") : -7] == bodies[message.msg_seq_num]
+        data = data[end:]
+    assert numbers == list(range(1, 503))
+    assert session.deadline_ns is not None
+    assert session.deadline_ns > later
+
+
+def test_what_waits_behind_a_resend_is_never_sent_twice() -> None:
+    """A second request during a resend must not reach into messages that still wait for their first sending."""
+    session, _ = logged_on(limits=Limits(resend_chunk_bytes=1))
+    for number in range(2, 6):
+        session.send(REPORT, (b"E%d" % number, b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0"), START_NS)
+    session.next_event()
+    session.data_to_send()
+    session.send(REPORT, (b"E6", b"G", b"0"), START_NS)
+    session.receive_data(peer("35=2|34=3|7=3|16=0"), START_NS)
+    session.next_event()
+    messages = sent_by(session)
+    assert [(message.msg_seq_num, message.get(43)) for message in messages] == [
+        (3, b"Y"),
+        (4, b"Y"),
+        (5, b"Y"),
+        (6, None),
+    ]
+
+
+def test_a_request_for_what_only_waits_is_answered_by_sending_it() -> None:
+    session, _ = logged_on(limits=Limits(resend_chunk_bytes=1))
+    for number in range(2, 6):
+        session.send(REPORT, (b"E%d" % number, b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0"), START_NS)
+    session.next_event()
+    session.send(REPORT, (b"E6", b"G", b"0"), START_NS)
+    session.receive_data(peer("35=2|34=3|7=6|16=0"), START_NS)
+    session.next_event()
+    assert [(m.msg_seq_num, m.get(43)) for m in sent_by(session)] == [(6, None)]
+
+
+def test_what_is_queued_before_a_resend_goes_before_it() -> None:
+    session, _ = logged_on()
+    session.send(REPORT, (b"E2", b"G", b"0"), START_NS)
+    session.receive_data(peer("35=2|34=2|7=2|16=0"), START_NS)
+    session.next_event()
+    assert [(m.msg_seq_num, m.get(43)) for m in sent_by(session)] == [(2, None), (2, b"Y")]
+
+
+def test_a_peer_that_does_not_take_its_resend_is_given_up() -> None:
+    session, state = logged_on(limits=Limits(resend_chunk_bytes=1, max_queued_bytes=1000))
+    for number in range(2, 30):
+        session.send(REPORT, (b"E%d" % number, b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0"), START_NS)
+    session.next_event()
+    while not session.is_closed:
+        session.send(REPORT, (b"E", b"G", b"0"), START_NS)
+        assert state.next_out < 60
+    assert events_of(session) == [Disconnected("peer is too slow")]
+    assert session.data_to_send() == b""
+    assert state.sent.get(state.next_out - 1) is not None
+
+
+def test_a_slow_peer_is_given_up_by_admin_messages_too() -> None:
+    session, _ = logged_on(limits=Limits(resend_chunk_bytes=1, max_queued_bytes=10))
+    session.send(REPORT, (b"E", b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0"), START_NS)
+    session.next_event()
+    session.receive_data(peer("35=1|34=3|112=x"), START_NS)
+    assert events_of(session) == [Disconnected("peer is too slow")]
+
+
+def test_a_close_in_the_middle_of_a_resend_drops_it() -> None:
+    session, _ = logged_on(limits=Limits(resend_chunk_bytes=1))
+    session.send(REPORT, (b"E2", b"G", b"0"), START_NS)
+    session.receive_data(peer("35=2|34=2|7=1|16=0") + peer("35=5|34=3"), START_NS)
+    assert [type(event) for event in events_of(session)] == [LoggedOut, Disconnected]
+    assert [(m.msg_type, m.get(43)) for m in sent_by(session)] == [("8", None), ("5", None)]
+
+
+def test_a_reset_in_the_middle_of_a_resend_drops_it() -> None:
+    session, state = logged_on(limits=Limits(resend_chunk_bytes=1))
+    session.send(REPORT, (b"E2", b"G", b"0"), START_NS)
+    session.receive_data(peer("35=2|34=2|7=1|16=0") + peer("35=A|34=1|98=0|108=30|141=Y"), START_NS)
+    events_of(session)
+    assert [(m.msg_type, m.msg_seq_num, m.get(43)) for m in sent_by(session)][-1] == ("A", 1, None)
+    assert (state.next_in, state.next_out) == (2, 2)
+
+
+def test_a_message_longer_than_we_would_read_is_resent_all_the_same() -> None:
+    session, state = logged_on()
+    fields = [(58, b"x") for _ in range(9000)]
+    session.send_encoded(encode_fields("8", state.header, 2, START_NS, fields), START_NS)
+    raw = session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=2|16=0"), START_NS)
+    session.next_event()
+    again = session.data_to_send()
+    assert again.count(b"\x0158=x") == 9000
+    assert again[again.index(b"\x0158=x") : -7] == raw[raw.index(b"\x0158=x") : -7]
+
+
+def test_routing_fields_survive_a_resend() -> None:
+    config = SessionConfig(routing=((50, b"DESK"), (142, b"PARIS")))
+    session, _ = logged_on(config)
+    session.send(REPORT, (b"E2", b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=2|16=0"), START_NS)
+    session.next_event()
+    (message,) = sent_by(session)
+    assert [tag for tag, _ in message.fields()] == [8, 9, 35, 34, 43, 49, 50, 52, 56, 122, 142, 17, 37, 150, 10]

@@ -1,0 +1,404 @@
+"""The session beyond its conversations: the whole table, bounds, what the owner of the state relies on."""
+
+import random
+from itertools import product
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocols.errors import LocalProtocolError
+from protocols.fix.codec import Header, Layout, Message, decode, encode, encode_fields
+from protocols.fix.handlers import MessageHandlers
+from protocols.fix.phases import ADMIN_TYPES, APPLICATION
+from protocols.fix.reject import SessionReject
+from protocols.fix.session import (
+    HANDLERS,
+    INITIATOR,
+    Disconnected,
+    Event,
+    Limits,
+    LoggedOn,
+    LoggedOut,
+    MessageReceived,
+    Phase,
+    Session,
+    SessionConfig,
+    SessionKey,
+    SessionState,
+    send_or_store,
+)
+from tests.protocols.fix.conversation import SECOND, START_NS, peer_message
+
+KEY = SessionKey("FIX.4.4", "GATE", "CLIENT")
+REPORT = Layout("8", (17, 37, 150))
+ORDER = "11=a|55=X|54=1|60=@0|40=1|38=1"
+# A well-formed body of each type, for the table.
+BODIES = {
+    "0": "",
+    "1": "112=x",
+    "2": "7=1|16=0",
+    "3": "45=1",
+    "4": "123=Y|36=9",
+    "5": "58=bye",
+    "A": "98=0|108=30",
+    APPLICATION: ORDER,
+}
+
+
+def peer(text: str, now_ns: int = START_NS) -> bytes:
+    return peer_message(text, now_ns)
+
+
+def events_of(session: Session) -> list[Event]:
+    events = []
+    while (event := session.next_event()) is not None:
+        events.append(event)
+    return events
+
+
+def sent_by(session: Session) -> list[Message]:
+    messages = []
+    while data := session.data_to_send():
+        while data:
+            end = data.index(b"\x0110=") + 8
+            messages.append(decode(data[:end]))
+            data = data[end:]
+    return messages
+
+
+def logged_on(config: SessionConfig | None = None, limits: Limits | None = None) -> tuple[Session, SessionState]:
+    state = SessionState(KEY, config)
+    session = Session({KEY: state}.get, START_NS, limits=limits)
+    session.receive_data(peer("35=A|34=1|98=0|108=30"), START_NS)
+    assert [type(event) for event in events_of(session)] == [LoggedOn]
+    assert [message.msg_type for message in sent_by(session)] == ["A"]
+    session.admin_moved = False
+    return session, state
+
+
+def in_phase(phase: Phase) -> Session:
+    if phase is Phase.AWAITING_LOGON:
+        return Session({KEY: SessionState(KEY)}.get, START_NS)
+    if phase is Phase.LOGON_SENT:
+        session = Session(lambda key: None, START_NS, role=INITIATOR)
+        session.logon(SessionState(KEY), START_NS)
+        sent_by(session)
+        return session
+    session, _ = logged_on()
+    if phase is not Phase.ACTIVE:
+        session.logout("", START_NS)
+    if phase is Phase.CLOSED:
+        session.connection_lost(START_NS)
+    assert session.phase is phase
+    events_of(session)
+    sent_by(session)
+    return session
+
+
+@pytest.mark.parametrize(("phase", "kind"), list(product(Phase, [*sorted(ADMIN_TYPES), APPLICATION])))
+def test_every_pair_of_the_table(phase: Phase, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A legal pair reaches its handler, with a number in sequence; any other closes, and nothing is counted."""
+    session = in_phase(phase)
+    called = []
+    for name in set(HANDLERS.values()):
+        original = getattr(Session, name)
+
+        def spied(self: Session, message: Message, name: str = name, original: Any = original) -> None:
+            called.append(name)
+            original(self, message)
+
+        monkeypatch.setattr(Session, name, spied)
+    expected = 1 if session.state is None or phase is Phase.LOGON_SENT else session.state.next_in
+    before = session.state.next_in if session.state else None
+    msg_type = "D" if kind == APPLICATION else kind
+    session._is_regular = False  # the fast path knows no handlers
+    session.receive_data(peer(f"35={msg_type}|34={expected}|{BODIES[kind]}"), START_NS)
+    events = events_of(session)
+    handler = HANDLERS.get((phase, kind))
+    if handler is not None:
+        assert called == [handler]
+        return
+    assert called == []
+    assert session.is_closed
+    assert sent_by(session) == []
+    assert [type(event) for event in events] == ([] if phase is Phase.CLOSED else [Disconnected])
+    assert (session.state.next_in if session.state else None) == before
+
+
+def test_the_table_names_methods_only() -> None:
+    assert all(callable(getattr(Session, name)) for name in HANDLERS.values())
+    assert {phase for phase, _ in HANDLERS} == set(Phase) - {Phase.CLOSED}
+    assert isinstance(in_phase(Phase.ACTIVE), MessageHandlers)
+
+
+# --- what the owner relies on ---------------------------------------------------------------------------------------
+
+
+def test_one_message_at_a_time() -> None:
+    """next_in is past the returned message, and nothing behind it has been looked at."""
+    session, state = logged_on()
+    stream = b"".join(
+        [
+            peer(f"35=D|34=2|{ORDER}"),
+            peer("35=1|34=3|112=x"),
+            peer(f"35=D|34=4|453=1|448=p|{ORDER}"),  # a group: not of the fast path
+            peer(f"35=D|34=5|{ORDER}"),
+        ]
+    )
+    session.receive_data(stream, START_NS)
+    seen = []
+    while isinstance(event := session.next_event(), MessageReceived):
+        seen.append((event.message.msg_seq_num, state.next_in, session.admin_moved))
+        session.admin_moved = False
+    assert seen == [(2, 3, False), (4, 5, True), (5, 6, False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "moves"),
+    [
+        ("35=0|34=2", True),
+        ("35=1|34=2|112=x", True),
+        ("35=2|34=2|7=1|16=0", True),
+        ("35=3|34=2|45=1", True),
+        ("35=4|34=2|123=Y|36=9", True),
+        ("35=4|34=2|36=9", True),
+        ("35=5|34=2", True),
+        ("35=A|34=1|98=0|108=30|141=Y", True),
+        ("35=V|34=2|262=x", True),
+        ("35=ZZ|34=2", True),
+        ("35=D|34=2|11=a", True),
+        ("35=D|34=9|" + ORDER, True),
+        ("35=D|34=1|" + ORDER, True),
+        ("35=0|34=2|49=X", True),
+        ("35=D|34=2|" + ORDER, False),
+        ("35=D|34=2|453=1|448=x|" + ORDER, False),
+        ("35=D|34=2|43=Y|122=@0|" + ORDER, False),
+        ("35=D|34=1|43=Y|122=@0|" + ORDER, False),
+        ("35=4|34=2|36=2", False),
+    ],
+)
+def test_admin_moved(text: str, moves: bool) -> None:
+    session, state = logged_on()
+    before = (state.next_in, state.next_out)
+    session.receive_data(peer(text), START_NS)
+    events_of(session)
+    assert session.admin_moved is moves
+    if moves and "141=Y" not in text:
+        assert (state.next_in, state.next_out) != before
+
+
+def test_heartbeats_move_too() -> None:
+    session, state = logged_on()
+    session.tick(START_NS + 30 * SECOND)
+    assert session.admin_moved
+    assert state.next_out == 3
+
+
+def test_send() -> None:
+    session, state = logged_on()
+    raw = session.send(REPORT, (b"E1", b"G1", b"0"), START_NS + 5)
+    assert decode(raw).msg_seq_num == 2
+    assert state.next_out == 3
+    assert state.sent.get(2) == raw
+    assert not session.admin_moved
+    assert session.has_data_to_send
+    assert session.data_to_send() == raw
+    assert session.data_to_send() == b""
+    assert not session.has_data_to_send
+    header = Header("FIX.4.4", "GATE", "CLIENT", [(128, b"DESK")])
+    assert b"\x01128=DESK\x01" in session.send(REPORT, (b"E2", b"G1", b"0"), START_NS, header)
+    ready = encode_fields("8", state.header, state.next_out, START_NS, [(37, b"G1")])
+    session.send_encoded(ready, START_NS)
+    assert state.sent.get(4) == ready
+    assert [message.msg_seq_num for message in sent_by(session)] == [3, 4]
+
+
+def test_send_or_store() -> None:
+    state = SessionState(KEY)
+    first = send_or_store(state, REPORT, (b"E1", b"G1", b"0"), START_NS)
+    assert (state.next_out, state.sent.get(1)) == (2, first)
+    session, state = logged_on()
+    second = send_or_store(state, REPORT, (b"E2", b"G1", b"0"), START_NS)
+    assert session.data_to_send() == second
+    session.connection_lost(START_NS)
+    assert session.data_to_send() == b""
+    assert state.connection is None
+    third = send_or_store(state, REPORT, (b"E3", b"G1", b"0"), START_NS)
+    assert state.sent.get(3) == third
+    # A connection that is over stores too.
+    fourth = session.send(REPORT, (b"E4", b"G1", b"0"), START_NS)
+    session.send_encoded(encode(REPORT, state.header, 5, START_NS, (b"E5", None, None)), START_NS)
+    assert state.sent.get(4) == fourth
+    assert state.next_out == 6
+    assert session.data_to_send() == b""
+
+
+def test_the_bytes_of_the_last_words_survive_the_close() -> None:
+    session, _ = logged_on()
+    session.send(REPORT, (b"E1", b"G1", b"0"), START_NS)
+    session.receive_data(peer(f"35=D|34=1|{ORDER}"), START_NS)
+    kinds = [type(event) for event in events_of(session)]
+    assert kinds == [LoggedOut, Disconnected]
+    assert session.is_closed
+    assert [message.msg_type for message in sent_by(session)] == ["8", "5"]
+    session.receive_data(peer("35=0|34=2"), START_NS)
+    session.tick(START_NS + 10**12)
+    session.logout("again", START_NS)
+    assert session.next_event() is None
+    assert session.deadline_ns is None
+    assert session.data_to_send() == b""
+
+
+def test_a_second_logon_leaves_the_first_connection_alone() -> None:
+    first, state = logged_on()
+    second = Session({KEY: state}.get, START_NS)
+    second.receive_data(peer("35=A|34=2|98=0|108=30"), START_NS)
+    assert events_of(second) == [Disconnected("the session is connected already")]
+    assert second.data_to_send() == b""
+    assert state.connection is first
+    assert first.is_logged_on
+    assert (state.next_in, state.next_out) == (2, 2)
+
+
+def test_rejects_of_the_application() -> None:
+    session, state = logged_on()
+    session.receive_data(peer(f"35=D|34=2|116=ANN|{ORDER}"), START_NS)
+    event = session.next_event()
+    assert isinstance(event, MessageReceived)
+    session.reject_message(event.message, SessionReject(38, 5), START_NS)
+    assert session.admin_moved
+    session.business_reject(event.message, 4, "Application not available", START_NS, b"a")
+    rejected, refused = sent_by(session)
+    assert rejected.values((35, 45, 129, 371, 372, 373, 58)) == (
+        b"3",
+        b"2",
+        b"ANN",
+        b"38",
+        b"D",
+        b"5",
+        b"Value is incorrect (out of range) for this tag",
+    )
+    assert refused.values((35, 45, 372, 379, 380)) == (b"j", b"2", b"D", b"a", b"4")
+    assert state.sent.get(2) is None
+    assert state.sent.get(3) == refused.raw
+
+
+def test_only_an_initiator_logs_on_and_only_once() -> None:
+    state = SessionState(KEY)
+    with pytest.raises(LocalProtocolError):
+        Session(lambda key: None, START_NS).logon(state, START_NS)
+    session = Session(lambda key: None, START_NS, role=INITIATOR)
+    session.logon(state, START_NS)
+    with pytest.raises(LocalProtocolError):
+        session.logon(state, START_NS)
+    with pytest.raises(LocalProtocolError):
+        Session(lambda key: None, START_NS, role=INITIATOR).logon(state, START_NS)
+
+
+def test_states_show_themselves() -> None:
+    assert "next_in=1" in repr(SessionState(KEY))
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def test_held_bytes_are_bounded() -> None:
+    session, state = logged_on(limits=Limits(max_held_bytes=500))
+    data = b"".join([peer(f"35=D|34={number}|{ORDER}") for number in range(3, 30)])
+    session.receive_data(data, START_NS)
+    assert events_of(session) == []
+    session.receive_data(peer("35=4|34=2|43=Y|123=Y|36=3"), START_NS)
+    assert 0 < len(events_of(session)) < 5
+    assert state.next_in < 8
+
+
+def test_a_stream_without_messages_closes() -> None:
+    session, _ = logged_on()
+    with_error = 0
+    for _ in range(100):
+        session.receive_data(b"x" * 1000, START_NS)
+        with_error += sum(isinstance(event, Disconnected) for event in events_of(session))
+    assert with_error == 1
+
+
+def test_what_nobody_reads_closes() -> None:
+    session, _ = logged_on()
+    while not session.is_closed:
+        session.receive_data(peer("35=0|34=2") * 10, START_NS)
+    assert [type(event) for event in events_of(session)] == [Disconnected]
+
+
+def test_the_deadline_is_the_first_of_all() -> None:
+    session, state = logged_on()
+    assert session.deadline_ns == START_NS + 30 * SECOND
+    later = START_NS + 5 * SECOND
+    session.receive_data(peer(f"35=D|34=9|{ORDER}", later), later)
+    assert session.next_event() is None
+    session.data_to_send()
+    assert session.deadline_ns == later + min(30 * SECOND, state.config.resend_timeout_ns)
+    waiting = Session(lambda key: None, START_NS)
+    assert waiting.deadline_ns == START_NS + 10 * SECOND
+    waiting.tick(START_NS + 9 * SECOND)
+    assert not waiting.is_closed
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_sessions_lose_nothing_over_a_bad_line(seed: int) -> None:
+    """An initiator and an acceptor exchange orders and reports over connections that die at random."""
+    choice = random.Random(seed)
+    config = SessionConfig(application_messages=frozenset("8D"))
+    theirs = SessionState(SessionKey("FIX.4.4", "CLIENT", "GATE"), config)
+    ours = SessionState(KEY, config)
+    order = Layout("D", (11, 38, 40, 54, 55, 60))
+    report = Layout("8", (6, 14, 17, 37, 39, 54, 55, 150, 151))
+    now_ns = START_NS
+    sent: dict[str, list[bytes]] = {"8": [], "D": []}
+    received: dict[str, list[bytes]] = {"8": [], "D": []}
+
+    def write(state: SessionState) -> None:
+        ident = b"%d" % (len(sent["8"]) + len(sent["D"]))
+        if state is theirs:
+            values = (ident, 1, b"1", b"1", b"X", b"20260101-00:00:00")
+            send_or_store(state, order, values, now_ns)
+            sent["D"].append(ident)
+        else:
+            send_or_store(state, report, (0, 0, ident, b"G", b"0", b"1", b"X", b"0", 1), now_ns)
+            sent["8"].append(ident)
+
+    def read(session: Session) -> None:
+        for event in events_of(session):
+            if isinstance(event, MessageReceived):
+                kind = event.message.msg_type
+                received[kind].append(event.message.get(11 if kind == "D" else 17) or b"")
+
+    for connection in range(12):
+        client = Session(lambda key: None, now_ns, role=INITIATOR)
+        server = Session({KEY: ours}.get, now_ns)
+        client.logon(theirs, now_ns)
+        for _ in range(choice.randint(1, 12) if connection < 11 else 40):
+            now_ns += choice.randint(0, 2 * SECOND)
+            if connection < 11:
+                for state in (theirs, ours):
+                    for _ in range(choice.randint(0, 2)):
+                        write(state)
+            for source, target in ((client, server), (server, client)):
+                source.tick(now_ns)
+                data = source.data_to_send()
+                cut = len(data) if connection == 11 else choice.randint(0, 2 * len(data) + 1)
+                target.receive_data(data[:cut], now_ns)
+                read(target)
+                if cut < len(data):
+                    source.connection_lost(now_ns)
+                    target.connection_lost(now_ns)
+                    read(source)
+                    read(target)
+        for session in (client, server):
+            session.connection_lost(now_ns)
+            read(session)
+    assert received == sent
+
+
+def test_configs_are_values() -> None:
+    assert msgspec.structs.replace(SessionConfig(), heart_bt_int=5).heart_bt_int == 5
+    assert SessionKey("FIX.4.4", "GATE", "CLIENT") == KEY
