@@ -69,7 +69,13 @@ class App:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         context = _server_tls(self.config)
-        self._listener = await loop.create_server(self.server.protocol, fix.listen_host, fix.listen_port, ssl=context)
+        self._listener = await loop.create_server(
+            self.server.protocol,
+            fix.listen_host,
+            fix.listen_port,
+            ssl=context,
+            ssl_handshake_timeout=fix.logon_timeout_s if context else None,
+        )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 

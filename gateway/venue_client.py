@@ -16,6 +16,12 @@ from protocols.websocket import WebSocketClient
 
 # The venue's word that the handshake is done must come within this, or the attempt is given up.
 HANDSHAKE_TIMEOUT_S: Final = 10.0
+# A venue that hangs up sooner than this, each time, is dialled ever more slowly: setting up costs it, and our limits.
+SETTLED_S: Final = 10.0
+# A connection that is over is cut if the venue has not closed its side in this time.
+CLOSE_TIMEOUT_S: Final = 2.0
+# What orders and cancels queue brings the deadline nearer without a word to the timer, so it looks as often as this.
+MAX_SLEEP_S: Final = 0.1
 
 
 class VenueClient:
@@ -47,7 +53,7 @@ class VenueClient:
         """Stay connected until `stop`."""
         while not self._is_stopping:
             lived = await self._connect_once()
-            # A session that went live earns a fresh start; anything else waits longer each time.
+            # A session that was live for a while earns a fresh start; anything else waits longer each time.
             self.attempts = 0 if lived else self.attempts + 1
             if not self._is_stopping:
                 await asyncio.sleep(self.pause_s())
@@ -97,7 +103,7 @@ class VenueConnection(asyncio.Protocol):
         self._socket = WebSocketClient(client.url, entropy=os.urandom)
         self._transport: asyncio.Transport | None = None
         self._is_up = False
-        self._went_live = False
+        self._live_since_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -129,7 +135,8 @@ class VenueConnection(asyncio.Protocol):
 
     def _after(self, now: int) -> None:
         """What every batch ends with: write, close where the session or the socket says so, set the timer."""
-        self._went_live = self._went_live or self._link.session.is_live
+        if not self._live_since_s and self._link.session.is_live:
+            self._live_since_s = asyncio.get_running_loop().time()
         self.flush()
         if self._link.must_close or self._socket.must_close_transport or self._socket.is_closed:
             self.close()
@@ -141,8 +148,9 @@ class VenueConnection(asyncio.Protocol):
         if self._socket.is_open:
             self._socket.close()
             self._write()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -151,7 +159,8 @@ class VenueConnection(asyncio.Protocol):
             self._link.disconnected(now_ns())
             self._client.flush_all()
         if not self.closed.done():
-            self.closed.set_result(self._went_live)
+            lived_s = asyncio.get_running_loop().time() - self._live_since_s if self._live_since_s else 0.0
+            self.closed.set_result(lived_s >= SETTLED_S)
 
     def eof_received(self) -> bool:
         self._socket.receive_eof()
@@ -167,6 +176,8 @@ class VenueConnection(asyncio.Protocol):
         if not self._is_up:
             self._link.report_transport("no WebSocket handshake in time")
             self.close()
+        else:
+            self._set_timer(now_ns())
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -185,7 +196,7 @@ class VenueConnection(asyncio.Protocol):
         if deadline is None:
             return
         loop = asyncio.get_running_loop()
-        delay_s = max(0.0, (deadline - now) / 1e9)
+        delay_s = min(MAX_SLEEP_S, max(0.0, (deadline - now) / 1e9))
         if self._timer is not None:
             if self._timer.when() <= loop.time() + delay_s:
                 return

@@ -24,6 +24,7 @@ from risk.order import Approved
 
 # An order is asked about at once, and again at this interval until the venue has said how it stands.
 QUERY_INTERVAL_NS: Final = 1_000_000_000
+ANSWERS_KEPT: Final = 10_000
 
 
 class SessionLink:
@@ -45,6 +46,7 @@ class SessionLink:
         self._executions = Executions(venue, pipeline, self._ask)
         # Orders that the venue must tell us about -> when to ask (again).
         self._questions: dict[str, int] = {}
+        self._not_before: dict[str, int] = {}
         self.state_name = "connecting"
         pipeline.router.connect(venue, self)
 
@@ -110,6 +112,10 @@ class SessionLink:
             self.session = self._make_session()
             self._is_spoiled = False
         self.session.connected(now_ns)
+        try:
+            self._executions.lost_orders(now_ns)  # nothing can be in flight
+        except JournalError as error:
+            self._spoil(error)
         self._drain(now_ns)
 
     def disconnected(self, now_ns: int) -> None:
@@ -154,9 +160,9 @@ class SessionLink:
                 self._state_changed(event, now_ns)  # type: ignore[arg-type]
                 continue
             if kind is OrderStateReported:
-                self._questions.pop(event.order.label, None)  # type: ignore[union-attr]
+                self._answered(event.order.label, now_ns)  # type: ignore[union-attr]
             elif kind is OrderNotFound:
-                self._questions.pop(event.label, None)  # type: ignore[union-attr]
+                self._answered(event.label, now_ns)  # type: ignore[union-attr]
             elif kind is ReconcileFailed:
                 # Nothing vouches for orders and positions now: connect again, and ask everything again.
                 self._pipeline.market.live_venues.discard(self.venue)
@@ -169,14 +175,19 @@ class SessionLink:
             try:
                 self._executions.handle(event, now_ns)
             except JournalError as error:
-                # An execution that can not be written may not be applied. The connection goes down; once the journal
-                # works again, reconciliation brings the execution back.
-                self._pipeline.monitor.journal_failed(str(error))
-                self._pipeline.market.live_venues.discard(self.venue)
-                self.must_close = self._is_spoiled = True
+                self._spoil(error)
                 return
             if kind is ReconcileFinished and self._questions:
                 self._ask_what_is_due(now_ns)
+
+    def _spoil(self, error: JournalError) -> None:
+        """Hang up: an execution that can not be written may not be applied.
+
+        Once the journal works again, reconciliation brings the execution back.
+        """
+        self._pipeline.monitor.journal_failed(str(error))
+        self._pipeline.market.live_venues.discard(self.venue)
+        self.must_close = self._is_spoiled = True
 
     def _state_changed(self, event: VenueStateChanged, now_ns: int) -> None:
         self.state_name = event.state
@@ -189,10 +200,17 @@ class SessionLink:
             self.must_close = True
             self._pipeline.monitor.alert(f"{self.venue}: halted: {event.reason}")
 
+    def _answered(self, order_id: str, now_ns: int) -> None:
+        if self._questions.pop(order_id, None) is not None:
+            if len(self._not_before) >= ANSWERS_KEPT:
+                self._not_before.clear()
+            self._not_before[order_id] = now_ns + QUERY_INTERVAL_NS
+
     def _ask(self, order: WorkingOrder, now_ns: int) -> None:
         """Ask about an order now where that is possible, and again until it is answered."""
         if order.order_id not in self._questions:
-            self._questions[order.order_id] = now_ns
+            # Where an answer was followed by the same question at once, the venue is given time.
+            self._questions[order.order_id] = max(now_ns, self._not_before.pop(order.order_id, 0))
             if self.session.is_live:
                 self._ask_what_is_due(now_ns)
 
