@@ -58,6 +58,9 @@ class App:
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._began_ns = now_ns()
+        self._journal_trouble: str | None = None
+        if self.journal.recovery.torn is not None:
+            self.core.monitor.alert(f"journal: a torn record at the end was removed: {self.journal.recovery.torn}")
 
     async def start(self) -> int:
         """Dial the venues, listen for clients; return the port that is listened on."""
@@ -86,6 +89,7 @@ class App:
             try:
                 await asyncio.wait_for(stop.wait(), interval_s)
             except TimeoutError:
+                self._watch_journal()
                 if publish is not None:
                     publish(self.snapshot())
 
@@ -116,6 +120,13 @@ class App:
         counters["accounts"] = core.account_rows()
         return counters
 
+    def _watch_journal(self) -> None:
+        """Tell of a disk that fills while half a segment is left, and of a sync that failed."""
+        trouble = self.journal.failed or self.journal.shortage
+        if trouble is not None and trouble != self._journal_trouble:
+            self.core.monitor.journal_failed(trouble)
+        self._journal_trouble = trouble
+
     def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught: state may be wrong, so no more orders; a restart replays the journal."""
         error = context.get("exception")
@@ -125,6 +136,9 @@ class App:
             if account.state is not AccountState.HALTED:
                 record = records.AccountStateMoved(account.name, AccountState.HALTED, "internal error of the gateway")
                 self.core.pipeline.commit(record, now_ns())
+        for session in self.core.reports.sessions:
+            self.core.pipeline.cancel_all(session, now_ns())
+        self.server.flush()
         loop.default_exception_handler(context)
 
     async def _drained(self) -> None:
@@ -138,10 +152,13 @@ class App:
         valuation, market = self.core.valuation, self.core.market
         interval_s = self.config.market.generation_interval_ms / 1000
         while True:
-            if any(mark is not None for mark in market.marks):
-                valuation.begin(now_ns())
-                while not valuation.step():
-                    await asyncio.sleep(0)
+            try:
+                if any(mark is not None for mark in market.marks):
+                    valuation.begin(now_ns())
+                    while not valuation.step():
+                        await asyncio.sleep(0)
+            except Exception as error:  # the generation before ages, and refuses new risk when it is too old
+                self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
             await asyncio.sleep(interval_s)
 
     def _venue_client(self, config: Venue) -> VenueClient:

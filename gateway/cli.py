@@ -14,12 +14,15 @@ import typer
 import uvloop
 from rich.console import Console
 
+from gateway import records
+from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config_credentials import CredentialsError
-from gateway.journal import JournalError, read
+from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
 from protocols.fix import codec
 from risk import kernel
+from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -59,19 +62,28 @@ def replay_journal(
     except (JournalError, UnreadableRecordError) as error:
         _fail(str(error))
     ledger = recovered.ledger
-    summary = {
+    summary: dict[str, Any] = {
         "records": recovered.records,
         "accounts": len(ledger.accounts),
         "instruments": len(ledger.instruments),
         "orders": ledger.order_count,
         "working_orders": sum(1 for _ in ledger.working_orders()),
-        "breaks": len(ledger.breaks),
+        "breaks": [f"{b.venue} {b.symbol}: {b.text}" for b in ledger.breaks],
+        "restricted": {
+            name: f"{account.state.value}: {account.state_reason}"
+            for name, account in ledger.accounts.items()
+            if account.state is not AccountState.TRADING
+        },
         "state_hash": recovered.state_hash(),
     }
     if as_json:
         print(orjson.dumps(summary).decode())
     else:
         for name, value in summary.items():
+            if isinstance(value, list):
+                value = "\n".join([str(len(value)), *(f"    {line}" for line in value)])
+            elif isinstance(value, dict):
+                value = "\n".join([str(len(value)), *(f"    {key} is {text}" for key, text in value.items())])
             print(f"{name:15} {value}")
 
 
@@ -81,12 +93,35 @@ def demo(
     seed: Annotated[int, typer.Option(help="What the market and the clients do depends on it.")] = 1,
     clients: Annotated[int, typer.Option(min=1, max=16, help="Trading clients, each with two accounts.")] = 3,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
 ) -> None:
     """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
     from gateway.demo import Options, run_demo  # late: the other commands start no processes
 
     raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))
+
+
+@app.command("set-state")
+def set_state(
+    journal: Annotated[Path, typer.Argument(help="The journal's directory; its gateway must be stopped.")],
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    state: Annotated[AccountState, typer.Argument(help="What it may do from the next start on.")],
+    reason: Annotated[str, typer.Option(help="Who decided this, and why: it is kept for ever.")],
+) -> None:
+    """Let an account trade again after a break, or restrict it: a person's decision, journalled."""
+    try:
+        log = Journal.open(journal)
+        try:
+            known = replay(read(journal)).ledger.accounts
+            if account not in known:
+                _fail(f"{journal}: no account {account}; there are {', '.join(sorted(known)) or 'none'}")
+            record = records.AccountStateMoved(account, state, reason)
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+    print(f"{account}: {known[account].state.value} -> {state.value}: {reason}")
 
 
 @app.command()

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from gateway.config_credentials import private_file_problem
 from gateway.config_rules import KeyPath, Problem, TableCheck
-from gateway.config_schema import Fix, InstrumentLimits, Limits, Market, Venue, is_loopback
+from gateway.config_schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
+from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -59,6 +60,15 @@ def _check_market(values: Mapping[str, Any]) -> Found:
         )
 
 
+def _check_margin(values: Mapping[str, Any]) -> Found:
+    spot_moves, vol_moves = values.get("spot_moves"), values.get("vol_moves")
+    if spot_moves and vol_moves:
+        try:
+            Grid(spot_moves, vol_moves)
+        except ValueError as error:
+            yield ("spot_moves",), str(error)
+
+
 def _check_venue(values: Mapping[str, Any]) -> Found:
     if "credentials_file" in values and "credentials_env" in values:
         file, prefix = values["credentials_file"], values["credentials_env"]
@@ -95,6 +105,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Fix: _check_fix,
     InstrumentLimits: _check_instrument,
     Limits: _check_limits,
+    Margin: _check_margin,
     Market: _check_market,
     Venue: _check_venue,
 }

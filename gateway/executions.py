@@ -38,6 +38,7 @@ class Executions:
         self._query = query
         self._positions: dict[str, dict[str, Decimal]] = {}  # currency -> symbol -> quantity
         self._strange_trades: set[str] = set()
+        self._paused: set[str] = set()
 
     def handle(self, event: events.Event, now_ns: int) -> None:
         """Act on one event of the venue."""
@@ -91,7 +92,9 @@ class Executions:
         )
         if not taken:
             self._monitor.marks_refused += 1
-        if event.is_open is not instrument.is_open:
+        # What its ticker closed, its ticker opens again; what was closed for other terms stays closed.
+        if event.is_open is not instrument.is_open and (instrument.is_open or event.symbol in self._paused):
+            self._paused ^= {event.symbol}
             listing = msgspec.structs.replace(self._ledger.listings[instrument.index], is_open=event.is_open)
             self._pipeline.commit(listing, now_ns)
 

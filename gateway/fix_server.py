@@ -96,7 +96,8 @@ class FixConnection(asyncio.Protocol):
         now = now_ns()
         self._link.receive(data, now)
         self._server.flush()
-        self.write()
+        if self._session.has_data_to_send or self._session.is_closed:  # administrative: no report touched the session
+            self.write()
 
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""

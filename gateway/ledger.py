@@ -109,7 +109,8 @@ class Ledger:
             handler(self, record)
 
     def _started(self, record: records.GatewayStarted) -> None:
-        self.run = self.run or record.run
+        # A prefix of its own for each start: a journal that lost its tail must not use an OrderID again.
+        self.run = record.run
 
     def _account_opened(self, record: records.AccountOpened) -> None:
         # Limits and rate come from the configuration, after the replay; until then the account may trade nothing.

@@ -146,7 +146,7 @@ class CancelRequested(Record, frozen=True, tag=12):
 
 
 class ReplaceRequested(Record, frozen=True, tag=13):
-    """A replace passed every check; from here on the worse of both shapes is held."""
+    """A replace passed every check; from here on the worst of both shapes is held (see risk.exposure)."""
 
     session: str
     seq_in: int

@@ -39,7 +39,6 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.UNKNOWN_ACCOUNT: b"15",
     RejectReason.ACCOUNT_HALTED: b"0",
     RejectReason.ACCOUNT_REDUCING: b"0",
-    RejectReason.ACCOUNT_NOT_PERMITTED: b"0",
     RejectReason.UNKNOWN_INSTRUMENT: b"1",
     RejectReason.INSTRUMENT_CLOSED: b"2",
     RejectReason.VENUE_NOT_READY: b"0",
@@ -61,7 +60,6 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.MARGIN_UNKNOWN: b"0",
     RejectReason.UNSUPPORTED_CHARACTERISTIC: b"11",
     RejectReason.CHECK_ERROR: b"0",
-    RejectReason.JOURNAL_UNAVAILABLE: b"0",
     RejectReason.VENUE_REJECTED: b"99",
 }
 # RejectReason -> RejectCode(20001), its name, OrdRejReason(103)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final
 
 from gateway import records
-from protocols.fix.codec import Message, parse_decimal
+from protocols.fix.codec import Message, format_decimal, parse_decimal
 from protocols.venues import events
 from risk.exposure import WorkingOrder
 from risk.instrument import Instrument, Kind, Side
@@ -83,6 +82,13 @@ def new_order(
     time_in_force, flags = _TIMES_IN_FORCE.get(tif_text), _EXEC_INSTS.get(exec_inst)
     if side is None or ord_type is None or time_in_force is None or flags is None:
         return _unsupported(side, ord_type, time_in_force, fields)
+    if replaces is not None:
+        own = (replaces.is_post_only, replaces.is_reduce_only)
+        keeps = tif_text is None or time_in_force is replaces.time_in_force
+        if ord_type is not _LIMIT or not keeps or (exec_inst is not None and flags != own):
+            text = "only OrderQty(38) and Price(44) of a limit order can be replaced"
+            return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
+        time_in_force, flags = replaces.time_in_force, own
     if len(fields.cl_ord_id) > MAX_ID_BYTES or len(fields.symbol) > MAX_SYMBOL_BYTES:
         text = f"ClOrdID(11) or Symbol(55) longer than {MAX_ID_BYTES} bytes"
         return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
@@ -164,9 +170,14 @@ def listed(event: events.InstrumentListed, venue: str, index: int) -> records.In
     )
 
 
-def decimal_text(step: Decimal, count: int) -> str:
-    """Return count * step as plain decimal text, as venues take it."""
-    return format(step * count, "f")
+def quantity_text(instrument: Instrument, lots: int) -> bytes:
+    """Return a quantity in lots as plain decimal text, as clients and venues take it."""
+    return format_decimal(lots * instrument.lot_mantissa, instrument.lot_exponent)
+
+
+def price_text(instrument: Instrument, ticks: int) -> bytes:
+    """Return a price in ticks as plain decimal text."""
+    return format_decimal(ticks * instrument.tick_mantissa, instrument.tick_exponent)
 
 
 def _whole(text: bytes | None, convert: Callable[[int, int], int | None]) -> int:

@@ -122,8 +122,8 @@ class VenueConnection(asyncio.Protocol):
             link.connected(now)
         for message in socket.messages():
             link.receive(message, now)
+        self._client.flush_all()  # clients first: they wait, and what the venue is told now is no answer to anybody
         self._after(now)
-        self._client.flush_all()
 
     def flush(self) -> None:
         """Frame and write what the session queued, in one write."""

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.executions import Executions
 from gateway.journal import JournalError
 from gateway.pipeline import Pipeline
-from gateway.translate import VENUE_TIMES_IN_FORCE, decimal_text
+from gateway.translate import VENUE_TIMES_IN_FORCE, price_text, quantity_text
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit import Deribit
 from protocols.venues.events import (
@@ -62,8 +62,8 @@ class SessionLink:
                 order_id,
                 instrument.symbol,
                 order.side == 1,
-                decimal_text(instrument.lot_size, order.lots),
-                decimal_text(instrument.tick_size, order.ticks),
+                quantity_text(instrument, order.lots),
+                price_text(instrument, order.ticks),
                 "limit",
                 VENUE_TIMES_IN_FORCE[order.time_in_force],
                 order.is_post_only,
@@ -87,8 +87,7 @@ class SessionLink:
         """Queue the order's pending replace; return why not, where nothing left."""
         replace, instrument = order.replace, order.instrument
         assert replace is not None
-        quantity = decimal_text(instrument.lot_size, replace.lots)
-        price = decimal_text(instrument.tick_size, replace.ticks)
+        quantity, price = quantity_text(instrument, replace.lots), price_text(instrument, replace.ticks)
         try:
             # The venue takes an edit's flags as the order's new ones: what is not said again is gone.
             self.session.replace(

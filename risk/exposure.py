@@ -1,7 +1,8 @@
 """Working orders of one account: hold before the send, release exactly once.
 
 What is held is what an adversary could still fill: the order's open lots at its own limit price. While a replace is on
-its way the order holds both shapes, of which only one can be filled, so the kernel counts the worse in each scenario.
+its way the order holds both shapes: the venue may fill the old one, then the rest of the new one, so the kernel counts
+the worst of the old, the new, and the old with the rest of the new, in each scenario.
 """
 
 from __future__ import annotations

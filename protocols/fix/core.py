@@ -118,6 +118,8 @@ class SessionCore:
 
     def _queue_admin(self, raw: bytes) -> None:
         """Count and queue an administrative message: not stored, for a GapFill stands in for it."""
+        if self.phase is Phase.CLOSED:
+            return
         state = self._known_state
         state.sent.put(state.next_out, None)
         state.next_out += 1
@@ -221,10 +223,16 @@ class SessionCore:
     def _refuse(self, text: str) -> None:
         """Send Logout(5) and close: the peer broke a rule that ends the session."""
         self._send_admin(LOGOUT, (text.encode("ascii", "replace"),))
-        self._events.append(LoggedOut(text))
-        self._close(text)
+        self._end_with_logout(text, text)
+
+    def _end_with_logout(self, text: str, reason: str) -> None:
+        if self.phase is not Phase.CLOSED:
+            self._events.append(LoggedOut(text))
+            self._close(reason)
 
     def _close(self, reason: str) -> None:
+        if self.phase is Phase.CLOSED:
+            return
         self.phase = Phase.CLOSED
         self._is_regular = False
         self._transmits = False

@@ -3,7 +3,7 @@
 from protocols.fix import reject, tags
 from protocols.fix.codec import Message, parse_timestamp
 from protocols.fix.core import SessionCore
-from protocols.fix.events import LoggedOut, MessageReceived, RejectReceived
+from protocols.fix.events import MessageReceived, RejectReceived
 from protocols.fix.messages import HEARTBEAT, LOGOUT
 from protocols.fix.phases import ADMIN_TYPES, APPLICATION, HANDLERS, Phase
 from protocols.fix.reject import SessionReject
@@ -219,5 +219,4 @@ class MessageHandlers(SessionCore):
             self._count()
         if self.phase is Phase.ACTIVE:
             self._send_admin(LOGOUT, (None,))
-        self._events.append(LoggedOut((message.get(tags.TEXT) or b"").decode("latin-1")))
-        self._close("logged out")
+        self._end_with_logout((message.get(tags.TEXT) or b"").decode("latin-1"), "logged out")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 from protocols.fix import tags
 from protocols.fix.codec import Message, encode_fields, parse_timestamp
 from protocols.fix.core import SessionCore
-from protocols.fix.events import LoggedOn, LoggedOut, SequenceNumbersReset, SessionKey
+from protocols.fix.events import LoggedOn, SequenceNumbersReset, SessionKey
 from protocols.fix.phases import Phase
 from protocols.fix.reject import TEXTS
 from protocols.fix.state import SessionState
@@ -81,9 +81,7 @@ class LogonHandlers(SessionCore):
         """Initiator: Logout(5) or Reject(3) came instead of a Logon."""
         if message.msg_seq_num == self._known_state.next_in:
             self._count()
-        text = (message.get(tags.TEXT) or b"").decode("latin-1")
-        self._events.append(LoggedOut(text))
-        self._close("Logon refused")
+        self._end_with_logout((message.get(tags.TEXT) or b"").decode("latin-1"), "Logon refused")
 
     def _on_logon_again(self, message: Message) -> None:
         """Logon within a session: a reset with 141=Y, else a violation (but for one that a resend dragged in)."""

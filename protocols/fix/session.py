@@ -227,8 +227,7 @@ class Session(LogonHandlers, MessageHandlers):
     def connection_lost(self, now_ns: int) -> None:
         """Take note that the transport is gone."""
         self._now_ns = now_ns
-        if self.phase is not Phase.CLOSED:
-            self._close("connection lost")
+        self._close("connection lost")
         self._out.clear()
 
 

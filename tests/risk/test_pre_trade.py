@@ -244,7 +244,7 @@ class TestPrecedence:
         named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
-            R.ACCOUNT_NOT_PERMITTED, R.UNSUPPORTED_CHARACTERISTIC, R.JOURNAL_UNAVAILABLE, R.VENUE_REJECTED,
+            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED,
         }  # fmt: skip
         assert named == reached == set(RejectReason) - elsewhere
 

@@ -379,3 +379,14 @@ def test_the_switch() -> None:
     assert messages.EXECUTION_REPORT.msg_type == "8"
     ready = assemble(b"35=0\x0134=", codec.Header("FIX.4.4", "G", "C"), 1, b"20260101-00:00:00", b"")
     assert codec.decode(ready).msg_type == "0"
+
+
+def test_simplefix_reads_what_we_write_and_we_read_what_it_writes() -> None:
+    parser = simplefix.FixParser()
+    parser.append_buffer(ORDER)
+    theirs = parser.get_message()
+    assert theirs is not None
+    pairs = [(int(tag), value) for tag, value in theirs.pairs]
+    for twin in TWINS:
+        assert twin.decode(ORDER).fields() == pairs
+        assert twin.decode(theirs.encode()).fields() == pairs

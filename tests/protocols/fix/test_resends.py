@@ -1,5 +1,7 @@
 """Outbound resends: bounded, in order, byte for byte, and never ahead of a first sending."""
 
+import pytest
+
 from protocols.fix.codec import decode, encode_fields
 from protocols.fix.session import Disconnected, Limits, LoggedOut, SessionConfig
 from tests.protocols.fix.conversation import SECOND, START_NS
@@ -105,6 +107,19 @@ def test_a_slow_peer_is_given_up_by_admin_messages_too() -> None:
     session.next_event()
     session.receive_data(peer("35=1|34=3|112=x"), START_NS)
     assert events_of(session) == [Disconnected("peer is too slow")]
+
+
+@pytest.mark.parametrize("last", ["35=D|34=1|11=a", "35=5|34=3", "35=0|34=3|49=X", "35=1|34=3|112=x"])
+def test_a_slow_peer_hears_no_last_words(last: str) -> None:
+    session, state = logged_on(limits=Limits(resend_chunk_bytes=1, max_queued_bytes=10))
+    session.send(REPORT, (b"E", b"G", b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0") + peer(last), START_NS)
+    assert events_of(session) == [Disconnected("peer is too slow")]
+    assert state.connection is None
+    number = state.next_out
+    session.tick(START_NS + 10**12)
+    assert (session.data_to_send(), state.next_out) == (b"", number)
 
 
 def test_a_close_in_the_middle_of_a_resend_drops_it() -> None:
