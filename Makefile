@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYX := protocols/fix/_codec.pyx risk/_kernel.pyx
+PYX := $(wildcard protocols/fix/*.pyx protocols/fix/*.pxi risk/*.pyx)
 
 .PHONY: install demo test check bench lock clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from gateway.config import Config, Venue
 from gateway.config_credentials import load_credentials
 from gateway.core import Core
 from gateway.fix_server import FixServer
-from gateway.journal import Journal, read
+from gateway.journal import Journal, JournalError, read
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
@@ -130,12 +131,17 @@ class App:
     def _on_bug(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught: state may be wrong, so no more orders; a restart replays the journal."""
         error = context.get("exception")
+        if isinstance(error, OSError):
+            # The world's fault, not ours: no descriptors left for one more connection, say. Strangers can cause that.
+            self.core.monitor.alert(f"{context['message']}: {error}")
+            return
         what = type(error).__name__ if error is not None else context["message"]
         self.core.monitor.alert(f"internal error, gateway halted: {what}")
         for account in self.core.ledger.accounts.values():
             if account.state is not AccountState.HALTED:
                 record = records.AccountStateMoved(account.name, AccountState.HALTED, "internal error of the gateway")
-                self.core.pipeline.commit(record, now_ns())
+                with contextlib.suppress(JournalError):  # what can not be written takes no new risk either
+                    self.core.pipeline.commit(record, now_ns())
         for session in self.core.reports.sessions:
             self.core.pipeline.cancel_all(session, now_ns())
         self.server.flush()

@@ -109,6 +109,8 @@ def set_state(
     reason: Annotated[str, typer.Option(help="Who decided this, and why: it is kept for ever.")],
 ) -> None:
     """Let an account trade again after a break, or restrict it: a person's decision, journalled."""
+    if not journal.is_dir():
+        _fail(f"{journal}: there is no such directory")  # to open a journal is to make one
     try:
         log = Journal.open(journal)
         try:

@@ -54,10 +54,12 @@ class Options(msgspec.Struct, frozen=True):
 
 def run_demo(options: Options) -> int:
     """Run the demo and show it; return the exit code."""
-    return asyncio.run(_Demo(options).run())
+    return asyncio.run(Demo(options).run())
 
 
-class _Demo:
+class Demo:
+    """One run: its children, and the scene that they move."""
+
     def __init__(self, options: Options) -> None:
         self.options = options
         self.console = Console(highlight=False)
@@ -67,7 +69,6 @@ class _Demo:
         self.stop = asyncio.Event()
         self.moved = asyncio.Event()
         self.venue_url = ""
-        self.priced = False
         self.logged_on: set[str] = set()
         self.total = Total()
         self._show: Callable[[], None] = lambda: None
@@ -89,7 +90,7 @@ class _Demo:
         if outcome is None:
             self.errors.print("interrupted before anything was traded")
             return EXIT_INTERRUPTED
-        self._report(outcome)
+        self.show_outcome(outcome)
         if outcome.faults():
             return EXIT_FAILED
         return EXIT_INTERRUPTED if self.stop.is_set() else EXIT_OK
@@ -108,7 +109,8 @@ class _Demo:
             self._show = lambda: live.update(picture(self.scene, *console.size), refresh=True)
             return await self._orchestrated(directory)
 
-    def _report(self, outcome: Outcome) -> None:
+    def show_outcome(self, outcome: Outcome) -> None:
+        """Print the summary, or one JSON object; faults go to stderr then."""
         if self.options.as_json:
             sys.stdout.write(orjson.dumps(outcome.as_json()).decode() + "\n")
             for fault in outcome.faults():
@@ -159,6 +161,7 @@ class _Demo:
             replay_hash=recovered.state_hash(),
             is_compiled=codec.COMPILED and kernel.COMPILED,
             duration_s=round(duration_s, 3),
+            ran_its_time=not self.stop.is_set(),
         )
 
     async def _start_venue(self) -> None:
@@ -166,7 +169,7 @@ class _Demo:
         arguments = ["fixtures.venues.server", "--seed", str(options.seed), "--generous-limits"]
         life_s = options.seconds + START_TIMEOUT_S + OVERTIME_S
         await self._start("the simulated venue", [*arguments, "--seconds", f"{life_s:g}"], self._take_venue)
-        await self._ready(lambda: bool(self.venue_url))
+        await self.ready(lambda: bool(self.venue_url))
 
     async def _start_gateway(self, directory: Path, clients: list[Desk]) -> int:
         port = _free_port()
@@ -175,7 +178,7 @@ class _Demo:
         await self._start(
             "the gateway", ["gateway.cli", "run", str(path), "--status-json"], self._take_snapshot, credentials
         )
-        await self._ready(self._is_gateway_ready)
+        await self.ready(self._is_gateway_ready)
         return port
 
     def _is_gateway_ready(self) -> bool:
@@ -192,7 +195,7 @@ class _Demo:
         for desk in clients:
             arguments += ["--desk", f"{desk.comp_id}={desk.account},{desk.small_account}"]
         await self._start("the clients", arguments, self._take_event)
-        await self._ready(lambda: len(self.logged_on) == len(clients))
+        await self.ready(lambda: len(self.logged_on) == len(clients))
 
     async def _start(
         self,
@@ -204,7 +207,8 @@ class _Demo:
         if not self.stop.is_set():
             self.children.append(await Child.start(name, arguments, take, environment))
 
-    async def _ready(self, condition: Callable[[], bool]) -> None:
+    async def ready(self, condition: Callable[[], bool]) -> None:
+        """Wait until the child started last has made a condition true; ChildDiedError where it does not."""
         if not self.stop.is_set() and not await self._until(condition, START_TIMEOUT_S) and not self.stop.is_set():
             raise ChildDiedError(self.children[-1].last_words())
 

@@ -109,7 +109,10 @@ class Child:
     async def _read(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            self._take(orjson.loads(line))
+            try:
+                self._take(orjson.loads(line))
+            except orjson.JSONDecodeError:  # not meant for us, and perhaps the reason of what comes next
+                self._errors.append(line.decode(errors="replace").rstrip())
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None

@@ -20,7 +20,7 @@ _EVENT_STYLES: Final = {"filled": "green", "rejected": "red"}
 _DIM: Final = "bright_black"
 # Told apart by shape too, for a terminal without colour.
 _FILLED, _EMPTY = "━", "┈"
-_HEAD_LINES, _FRAME_LINES, _COUNT_LINES, _EVENT_LINES = 3, 2, 6, 2
+_HEAD_LINES, _FRAME_LINES, _COUNT_LINES, _EVENT_LINES, _SPARE_LINES = 3, 2, 6, 2, 4
 _ORDERS_WIDTH, _NAMED_SESSIONS = 36, 4
 
 
@@ -42,19 +42,21 @@ class Scene(msgspec.Struct):
 def picture(scene: Scene, width: int, height: int) -> RenderableType:
     """Return the screen for a terminal of this size; what does not fit is left out from the bottom."""
     accounts = scene.snapshot.get("accounts", [])
-    # A low screen shows the most used accounts only; events take what is left.
-    rest = height - _HEAD_LINES - (_COUNT_LINES + _FRAME_LINES) - (_EVENT_LINES + _FRAME_LINES) - _FRAME_LINES
-    account_lines = max(2, min(len(accounts) + 1, rest))
+    reasons = scene.snapshot.get("rejects_by_code", {})
+    # A high screen names every reason; a low one shows the most used accounts only. Events take what is left.
+    rest = height - _HEAD_LINES - 3 * _FRAME_LINES - _EVENT_LINES
+    count_lines = max(_COUNT_LINES, min(len(reasons), rest - len(accounts) - 1 - _SPARE_LINES))
+    account_lines = max(2, min(len(accounts) + 1, rest - count_lines))
     screen = Layout()
     screen.split_column(
         Layout(_head(scene, width), size=_HEAD_LINES),
-        Layout(name="counts", size=_COUNT_LINES + _FRAME_LINES),
+        Layout(name="counts", size=count_lines + _FRAME_LINES),
         Layout(_frame(_accounts(accounts, width, account_lines), "Margin"), size=account_lines + _FRAME_LINES),
         Layout(_frame(_events(scene), "Last events")),
     )
     screen["counts"].split_row(
         Layout(_frame(_orders(scene), "Orders"), size=_ORDERS_WIDTH),
-        Layout(_frame(_refusals(scene, width - _ORDERS_WIDTH - 4), "Rejected, by reason")),
+        Layout(_frame(_refusals(reasons, width - _ORDERS_WIDTH - 4, count_lines), "Rejected, by reason")),
     )
     return screen
 
@@ -150,15 +152,15 @@ def reason_text(name: str) -> str:
     return name.replace("_", " ").lower().replace("cl ord id", "ClOrdID")
 
 
-def _refusals(scene: Scene, width: int) -> RenderableType:
-    reasons = ranked(scene.snapshot.get("rejects_by_code", {}))
+def _refusals(rejects: dict[str, int], width: int, lines: int) -> RenderableType:
+    reasons = ranked(rejects)
     if not reasons:
         return Text("none yet", _DIM)
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, width=22)
     table.add_column(justify="right", no_wrap=True, width=5)
     table.add_column(no_wrap=True)
-    shown = reasons if len(reasons) <= _COUNT_LINES else reasons[: _COUNT_LINES - 1]
+    shown = reasons if len(reasons) <= lines else reasons[: lines - 1]
     for name, number in shown:
         table.add_row(reason_text(name), f"{number:,}", bar(number / reasons[0][1], max(4, width - 30), "red"))
     if others := reasons[len(shown) :]:

@@ -20,7 +20,7 @@ from risk.order import RejectReason
 # fmt: off
 EXECUTION_REPORT: Final = Layout("8", (
     1, 6, 11, 14, 17, 31, 32, 37, 38, 39, 40, 41, 44, 54, 55, 58, 59, 60, 103, 150, 151,
-    20001, 20002, 20003, 20004, 20005, 20006,
+    20001, 20002, 20003, 20004, 20005, 20007,  # RejectCode, Check, Limit, Observed, Required, MarkAgeMs
 ))
 # fmt: on
 ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
@@ -129,7 +129,8 @@ class Reports:
             record.price.encode() or None, record.side.encode() or None, record.symbol.encode() or None,
             text.encode(), None, format_timestamp(time_ns), ord_rej_reason, b"8", b"0", code, record.check.encode(),
             None if limit is None else limit.encode(), None if observed is None else observed.encode(),
-            None if required is None else required.encode(), record.mark_age_ns,
+            None if required is None else required.encode(),
+            None if record.mark_age_ns is None else record.mark_age_ns // 1_000_000,
         )  # fmt: skip
         self._send(record.session, EXECUTION_REPORT, values, time_ns)
 

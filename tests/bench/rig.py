@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from websockets.server import ServerProtocol
 
 from gateway.client_link import ClientLink
 from gateway.clock import now_ns
@@ -18,8 +19,10 @@ from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
-from protocols.websocket import masked_frame
-from tests.bench.client import SENDER, message
+from protocols.websocket import WebSocketClient
+from risk.exposure import WorkingOrder
+from risk.order import Approved
+from tests.bench.client import message
 from tests.bench.setting import LARGE, MOST, POOR, PRICE, RICH, SMALL, config_text
 from tests.bench.venue import SYMBOL, order_json, result_of, ticker
 
@@ -39,6 +42,7 @@ class Rig:
         self.pipeline = self.core.pipeline
         self.venue = SessionLink(config.venue[0].name, self._deribit, self.pipeline, self._flush_venue)
         self.requests: list[bytes] = []
+        self._template = venue_answer(12345678, order_json("LABEL", "open"))
         self._set_up_venue()
         states = {state.key: state for state in self.core.reports.sessions.values()}
         self.client = ClientLink(states, self.pipeline, now_ns(), Limits(), lambda name: None)
@@ -104,6 +108,24 @@ class Rig:
             self.venue.receive(frame, now)
         return self.client.session.data_to_send()
 
+    def answer_next(self) -> bytes:
+        """Answer the oldest request that waits: reply and notification by template, so that little of it is ours."""
+        frame = self.requests.pop(0)
+        label = frame[frame.index(b'"label":"') + 9 :].partition(b'"')[0]
+        request_id = frame[frame.index(b'"id":') + 5 :].partition(b",")[0]
+        reply, note = (text.replace(b"LABEL", label) for text in self._template)
+        return self.answer((reply.replace(b"12345678", request_id, 1), note))
+
+    def catch_up(self) -> None:
+        """Forget what was sent and what waits, on both sides."""
+        self.requests.clear()
+        self.client.session.data_to_send()
+
+    def requests_for(self, order: bytes) -> bytes:
+        """Send one order and return its request to the venue, which goes on waiting."""
+        self.send(order)
+        return self.requests[-1]
+
     def take_answers(self) -> list[tuple[bytes, bytes]]:
         """Return, for each request that waits, the venue's reply and its notification."""
         answers = []
@@ -135,11 +157,38 @@ def notification(order: dict[str, Any]) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "method": "subscription", "params": params})
 
 
+class DroppingLink:
+    """A venue's link that takes everything and sends nothing."""
+
+    def place(self, approved: Approved, order_id: str, now_ns: int) -> str | None:
+        """Take an order."""
+        return None
+
+    def cancel(self, order: WorkingOrder, now_ns: int) -> None:
+        """Take a cancel."""
+
+    def replace(self, order: WorkingOrder, now_ns: int) -> str | None:
+        """Take a replace."""
+        return None
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+def open_websocket(client: WebSocketClient) -> WebSocketClient:
+    """Bring a client past its opening handshake, in memory."""
+    server = ServerProtocol()
+    client.connect()
+    server.receive_data(client.data_to_send())
+    request = server.events_received()[0]
+    server.send_response(server.accept(request))  # type: ignore[arg-type]
+    client.receive_data(b"".join(server.data_to_send()))
+    assert client.is_open
+    return client
+
+
 def server_frame(payload: bytes) -> bytes:
     """Return an unmasked text frame, as a server sends it."""
     size = len(payload)
     header = bytes((TEXT, size)) if size < 126 else bytes((TEXT, 126, size >> 8, size & 255))
     return header + payload
-
-
-__all__ = ["SENDER", "Rig", "masked_frame", "notification", "server_frame", "venue_answer"]

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -32,9 +33,15 @@ def cores() -> tuple[int, int]:
     return allowed[-1], allowed[0]
 
 
-def pinned(core: int) -> Callable[[], None]:
-    """Return what a child process does first: keep to one core."""
-    return lambda: os.sched_setaffinity(0, {core})
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Keep to one core, so that a process that is started meanwhile does."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def peer_command() -> tuple[list[str], str]:
@@ -44,20 +51,21 @@ def peer_command() -> tuple[list[str], str]:
         command = [compiler, "-O2", "-o", str(PEER), str(HERE / "peer.c")]
         if subprocess.run(command, check=False, capture_output=True).returncode == 0:
             return [str(PEER)], "C, spinning"
-    return [sys.executable, "-m", "tests.bench.peer"], "Python, spinning (no C compiler: its own time is in the figures)"
+    return [
+        sys.executable,
+        "-m",
+        "tests.bench.peer",
+    ], "Python, spinning (no C compiler: its time counts too)"
 
 
 class Echo:
     """The floor's server, on the gateway's core."""
 
     def __init__(self, core: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.echo"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            preexec_fn=pinned(core),
-        )
+        with pinned(core):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.echo"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+            )
         assert self._process.stdout is not None
         self.connection = socket.create_connection(("127.0.0.1", int(self._process.stdout.readline())))
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -112,14 +120,13 @@ class Gateway:
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",
             "MARGINGATE_PURE": "1" if self.is_plain else "0",
         }
-        with self._status.open("wb") as status:
+        with self._status.open("wb") as status, pinned(self._core):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "run", str(config), "--status-json"],
                 stdout=status,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env=environment,
-                preexec_fn=pinned(self._core),
             )
         try:
             self._venue.accept()
@@ -165,15 +172,15 @@ def run_peer(
 ) -> dict[str, Any]:
     """Run the peer program on its core over sockets that are set up; return what it prints."""
     arguments = [str(part) for part in [*numbers, *sockets, *words]]
-    done = subprocess.run(
-        [*peer, *arguments],
-        check=False,
-        capture_output=True,
-        pass_fds=[fd for fd in sockets if fd >= 0],
-        preexec_fn=pinned(core),
-        cwd=ROOT,
-        timeout=RUN_TIMEOUT_S,
-    )
+    with pinned(core):
+        done = subprocess.run(
+            [*peer, *arguments],
+            check=False,
+            capture_output=True,
+            pass_fds=[fd for fd in sockets if fd >= 0],
+            cwd=ROOT,
+            timeout=RUN_TIMEOUT_S,
+        )
     if done.returncode:
         raise RuntimeError(f"peer: {done.stderr.decode(errors='replace')}")
     figures: dict[str, Any] = json.loads(done.stdout)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
+import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -18,9 +23,10 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
+from gateway import demo as demo_module
 from gateway import demo_children
 from gateway.config import load
-from gateway.demo import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Options, run_demo
+from gateway.demo import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
 from gateway.demo_children import ROOT, Child, ChildDiedError
 from gateway.demo_config import desks, write_config
 from gateway.demo_summary import Outcome, Total, summary
@@ -42,7 +48,9 @@ SNAPSHOT: dict[str, Any] = {
     "cancels_refused": 4, "cancelled": 480, "replaces_in": 60, "replaces_accepted": 55, "replaced": 54, "unknown": 0,
     "checks_run": 11_000, "checks_configured": 11, "journal_records": 4321, "duration_s": 9.5, "alerts": [],
     "rejects_by_code": {"MARGIN_SHORTFALL": 120, "DUPLICATE_CL_ORD_ID": 14, "RATE_ABOVE_LIMIT": 100},
-    "latency_us": {"reject": {"p50": 31.2, "p99": 80.0, "count": 234}, "accept": {"p50": 900.0, "p99": 2100.0, "count": 9}},
+    "latency_us": {
+        "reject": {"p50": 31.2, "p99": 80.0, "count": 234}, "accept": {"p50": 900.0, "p99": 2100.0, "count": 9},
+    },
     "venues": {"sim-deribit": "live"}, "sessions": ["DESK-1", "DESK-2"],
     "accounts": [account("FUND-1", 1000.0, 950.0), account("SMALL-1"), account("LOST-1", None, None, state="halted")],
     "state_hash": "ab" * 32, "is_final": True,
@@ -73,10 +81,10 @@ def test_a_picture_fits_its_screen(width: int, height: int, accounts: int) -> No
 
 
 def test_a_picture_tells_what_matters() -> None:
-    text = rendered(picture(scene(), 80, 24))
+    text = re.sub(" +", " ", rendered(picture(scene(), 80, 24)))
     for words in (
-        "● sim-deribit live", "● DESK-1", "10 of 20 s  trading", "1,234", "per s        120", "FUND-1", "95%", "halted",
-        "unknown", "reject p50     31  p99     80", "accept p50    900  p99  2,100", "11,000", "4,321",
+        "● sim-deribit live", "● DESK-1", "10 of 20 s trading", "1,234", "per s 120", "FUND-1", "95%",
+        "halted", "unknown", "reject p50 31 p99 80", "accept p50 900 p99 2,100", "11,000", "4,321",
     ):  # fmt: skip
         assert words in text, words
 
@@ -94,6 +102,13 @@ def test_what_does_not_fit_is_counted() -> None:
     assert "4 other reasons" in text
     assert f" {10 + 11 + 12 + 13} " in text
     assert "16 sessions" in rendered(picture(scene(sessions=[f"DESK-{n}" for n in range(16)]), 80, 24))
+
+
+def test_a_high_screen_names_every_reason() -> None:
+    many = {f"REASON_{number}": 10 + number for number in range(12)}
+    text = rendered(picture(scene(rejects_by_code=many), 100, 36), 100, 36)
+    assert all(f"reason {number} " in text for number in range(12))
+    assert "other reasons" not in text
 
 
 def test_a_low_screen_shows_the_accounts_in_danger() -> None:
@@ -158,7 +173,7 @@ def outcome(**changes: Any) -> Outcome:
     told = Total()
     counts = {"orders": 1234, "accepted": 1000, "fills": 300, "cancelled": 480, "replaced": 54, "venue_rejects": 7}
     told.add(counts | {"rejects": {"701": 120, "401": 14, "403": 100}}, 0)
-    return Outcome(SNAPSHOT | changes, told, 4321, "ab" * 32, True, 9.6)
+    return Outcome(SNAPSHOT | changes, told, 4321, "ab" * 32, True, 9.6, True)
 
 
 def test_a_good_run_has_no_faults() -> None:
@@ -190,6 +205,14 @@ def test_whatever_does_not_hold_is_shown(changes: dict[str, Any], words: str) ->
     assert "✗" in rendered(summary(broken), 120, 60)
 
 
+def test_a_run_cut_short_need_not_have_filled_anything() -> None:
+    told = Total()
+    none = {"accepted": 1000, "orders": 1234, "fills": 0, "rejects_by_code": {}, "cancelled": 0, "replaced": 0}
+    told.add({"orders": 1234, "accepted": 1000, "rejects": {}}, 0)
+    cut_short = Outcome(SNAPSHOT | none | {"venue_rejects": 0}, told, 4321, "ab" * 32, True, 0.1, False)
+    assert cut_short.faults() == []
+
+
 def test_plain_kernels_are_named() -> None:
     plain = msgspec.structs.replace(outcome(), is_compiled=False)
     assert "plain Python" in rendered(summary(plain), 80, 60)
@@ -211,6 +234,14 @@ def test_the_gateway_takes_the_configuration(tmp_path: Path, count: int, rate: f
 
 # -- children ---------------------------------------------------------------------------------------------------------
 
+TALKER = """
+import sys
+print('{"a": 1}')
+print('hm')
+print('{"a": 2}')
+sys.stderr.write('oh\\nno\\n')
+sys.exit(3)
+"""
 STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -221,9 +252,7 @@ while True:
 
 
 def test_a_childs_lines_and_last_words(tmp_path: Path) -> None:
-    (tmp_path / "talker.py").write_text(
-        "import sys\nprint('{\"a\": 1}')\nprint('{\"a\": 2}')\nsys.stderr.write('oh\\nno\\n')\nsys.exit(3)\n"
-    )
+    (tmp_path / "talker.py").write_text(TALKER)
 
     async def run() -> tuple[list[dict[str, Any]], str]:
         lines: list[dict[str, Any]] = []
@@ -236,7 +265,9 @@ def test_a_childs_lines_and_last_words(tmp_path: Path) -> None:
 
     lines, words = asyncio.run(run())
     assert lines == [{"a": 1}, {"a": 2}]
-    assert words.splitlines() == ["the talker ended with code 3", "    oh", "    no"]
+    first, *others = words.splitlines()
+    assert first == "the talker ended with code 3"
+    assert sorted(others) == ["    hm", "    no", "    oh"]
 
 
 def test_a_child_that_will_not_go_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,17 +323,79 @@ def test_without_a_screen_it_prints_lines(capsys: pytest.CaptureFixture[str]) ->
     assert any("state hash equal" in line for line in lines)
 
 
-class Running:
-    """A demo in a process of its own, up to its first progress line."""
+def _own_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "--seconds", "300"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+
+QUIET = Options(seconds=1, seed=1, clients=1, rate=10, as_json=True)
+
+
+def test_interrupted_before_it_began(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> int:
+        demo = Demo(QUIET)
+        demo.stop.set()
+        return await demo.run()
+
+    assert asyncio.run(run()) == EXIT_INTERRUPTED
+    assert capsys.readouterr() == ("", "interrupted before anything was traded\n")
+
+
+def test_json_with_faults_is_json_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> None:
+        Demo(QUIET).show_outcome(outcome(unknown=2))
+
+    asyncio.run(run())
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["unknown"] == 2
+    assert captured.err == "2 orders of unknown outcome\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("sys.exit(4)", "ended with code 4"), ("sys.stdin.read()", "is not ready")]
+)
+def test_a_child_that_does_not_get_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    monkeypatch.setattr(demo_module, "START_TIMEOUT_S", 0.5)
+    (tmp_path / "unready.py").write_text(f"import sys\n{line}\n")
+
+    async def run() -> None:
+        demo = Demo(QUIET)
+        demo.children.append(
+            await Child.start("the unready", ["unready"], lambda line: None, {"PYTHONPATH": str(tmp_path)})
         )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if " s  orders " in line:
-                break
+        try:
+            await demo.ready(lambda: False)
+        finally:
+            await demo.children[0].end()
+
+    with pytest.raises(ChildDiedError, match=f"the unready {words}"):
+        asyncio.run(run())
+
+
+class Running:
+    """A demo in a process of its own that has begun to trade; on a terminal of 80 by 24, or on a pipe."""
+
+    def __init__(self, *, is_on_terminal: bool) -> None:
+        self.output = b""
+        if is_on_terminal:
+            self.screen, terminal = pty.openpty()
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        else:
+            self.screen, terminal = os.pipe()
+        self.process = subprocess.Popen(
+            [*COMMAND, "--seconds", "300"],
+            stdin=terminal if is_on_terminal else subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=os.environ | {"TERM": "xterm-256color"},
+            start_new_session=True,
+            # The terminal's Ctrl-C goes to whoever it belongs to.
+            preexec_fn=_own_terminal if is_on_terminal else None,  # noqa: PLW1509
+        )
+        os.close(terminal)
+        self.read_until(b" s  trading" if is_on_terminal else b"trading")
         pid = self.process.pid
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         self.children = {self._module(int(child)): os.pidfd_open(int(child)) for child in text.split()}
@@ -310,6 +403,17 @@ class Running:
     @staticmethod
     def _module(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2].decode()
+
+    def read_until(self, word: bytes | None) -> None:
+        """Take what it shows until a word appears; with None, or where there is no such word, until its end."""
+        while word is None or word not in self.output:
+            try:
+                data = os.read(self.screen, 65_536)
+            except OSError:  # a terminal that nobody has open any more
+                return
+            if not data:
+                return
+            self.output += data
 
     def all_children_are_gone(self) -> bool:
         """Wait for the end of each child, whosever child it is by then."""
@@ -320,15 +424,18 @@ class Running:
                 return False
         return True
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        for descriptor in (self.screen, *self.children.values()):
+            os.close(descriptor)
+
 
 @pytest.fixture
-def running() -> Iterator[Running]:
-    demo = Running()
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    demo = Running(is_on_terminal=getattr(request, "param", False))
     yield demo
-    demo.process.kill()
-    demo.process.communicate()
-    for pidfd in demo.children.values():
-        os.close(pidfd)
+    demo.close()
 
 
 def test_a_childs_death_ends_it_and_is_explained(running: Running) -> None:
@@ -336,15 +443,18 @@ def test_a_childs_death_ends_it_and_is_explained(running: Running) -> None:
     signal.pidfd_send_signal(running.children["gateway.cli"], signal.SIGKILL)
     _, errors = running.process.communicate(timeout=PATIENCE_S)
     assert running.process.returncode == EXIT_FAILED
-    assert errors.startswith("the gateway died of signal 9")
+    assert errors.startswith(b"the gateway died of signal 9")
     assert running.all_children_are_gone()
 
 
-def test_an_interruption_still_gives_a_summary(running: Running) -> None:
-    running.process.send_signal(signal.SIGINT)
-    out, errors = running.process.communicate(timeout=PATIENCE_S)
-    assert running.process.returncode == EXIT_INTERRUPTED, errors
-    assert "state hash equal" in out
+@pytest.mark.parametrize("running", [True], indirect=True)
+def test_ctrl_c_ends_the_screen_and_still_gives_a_summary(running: Running) -> None:
+    os.write(running.screen, b"\x03")
+    running.read_until(None)
+    assert running.process.wait(PATIENCE_S) == EXIT_INTERRUPTED, running.output
+    enters, leaves = b"\x1b[?1049h", b"\x1b[?1049l"
+    assert running.output.index(enters) < running.output.index(leaves)
+    assert "state hash equal" in running.output.partition(leaves)[2].decode()
     assert running.all_children_are_gone()
 
 

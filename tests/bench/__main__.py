@@ -1,0 +1,121 @@
+"""`make bench`, or `python -m tests.bench [--json] [--quick]`: every figure beside its budget and its floor.
+
+Parts in process first, compiled and plain; then the gateway as a process of its own on the wire, rounds of it and of
+an echo taken in turns, so that a busy machine slows both. Nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+import orjson
+from rich.console import Console
+
+from protocols.fix import codec
+from risk import kernel
+from tests.bench.conditions import conditions
+from tests.bench.report import print_all
+from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
+
+_PARTS_TIMEOUT_S: Final = 300
+_NOTES: Final = (
+    "Loopback. Accepts: orders rest at the venue, whose answer is reply (650 bytes) and notification in one write; "
+    "after each run, untimed, the venue cancels them all. Risk arrays are made anew every 250 ms, 27 scenarios."
+)
+
+
+class Plan(NamedTuple):
+    """How much is measured: rounds, orders a round one at a time, orders a round in flight; the same for parts."""
+
+    rounds: int
+    single: int
+    flight: int
+    batches: int
+
+
+FULL: Final = Plan(rounds=11, single=2_000, flight=8_000, batches=200)
+QUICK: Final = Plan(rounds=3, single=1_000, flight=4_000, batches=40)
+WINDOWS: Final = (64, 256)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object of all figures")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of a minute a table")
+    arguments = parser.parse_args()
+    figures = measure(QUICK if arguments.quick else FULL)
+    if arguments.json:
+        print(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_all(figures, Console())
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """Take all figures."""
+    gateway_core, peer_core = cores()
+    peer, peer_name = peer_command()
+    kinds = {"compiled": False, "plain": True} if codec.COMPILED or kernel.COMPILED else {"plain": True}
+    about = conditions() | {
+        "gateway_core": gateway_core,
+        "peer_core": peer_core,
+        "peer": peer_name,
+        "compiled": {"codec": codec.COMPILED, "kernel": kernel.COMPILED},
+        "notes": _NOTES,
+    }
+    parts = {kind: _parts(is_plain, plan.batches) for kind, is_plain in kinds.items()}
+    wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    about["load_average_after"] = conditions()["load_average"]
+    return {"conditions": about, "parts": parts, "wire": wire}
+
+
+def _parts(is_plain: bool, batches: int) -> dict[str, float]:
+    """Measure in a process of its own: which twin is used is decided at import."""
+    environment = os.environ | {"MARGINGATE_PURE": "1" if is_plain else "0"}
+    command = [sys.executable, "-m", "tests.bench.parts", "50", str(batches)]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, cwd=ROOT, env=environment, timeout=_PARTS_TIMEOUT_S
+    )
+    parts: dict[str, float] = orjson.loads(done.stdout)["parts"]
+    return parts
+
+
+def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
+    gateway_core, peer_core = cores()
+    runs: dict[str, list[dict[str, Any]]] = {}
+
+    def note(name: str, figures: dict[str, Any]) -> None:
+        runs.setdefault(name, []).append(figures)
+
+    with Echo(gateway_core) as echo, Gateway(gateway_core, is_plain) as gateway:
+        for mode in ("reject", "accept"):  # everything once before anything is timed
+            gateway.run(peer, peer_core, mode, plan.single, 8)
+        for _ in range(plan.rounds):
+            note("echo", run_echo(peer, peer_core, echo, plan.single, 1))
+            for mode in ("reject", "accept"):
+                note(mode, gateway.run(peer, peer_core, mode, plan.single, 1))
+            note("echo_64", run_echo(peer, peer_core, echo, plan.flight, 64))
+            for mode in ("reject", "accept"):
+                for window in WINDOWS:
+                    note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
+        snapshot = gateway.stop()
+    result: dict[str, Any] = {name: _summary(several) for name, several in runs.items()}
+    for mode in ("reject", "accept"):
+        pairs = zip(runs[mode], runs["echo"], strict=True)
+        result[mode]["ratio"] = median(run["p50_ns"] / floor["p50_ns"] for run, floor in pairs)
+    result["gateway"] = {name: snapshot[name] for name in ("rejects_by_code", "accepted", "cancelled", "alerts")}
+    return result
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, float]:
+    rates = [run["count"] / run["elapsed_ns"] * 1e9 for run in runs]
+    latencies = {f"{name}_us": median(run[f"{name}_ns"] for run in runs) / 1000 for name in ("p50", "p99", "p999")}
+    return latencies | {"per_s": median(rates), "best": max(rates)}
+
+
+if __name__ == "__main__":
+    main()

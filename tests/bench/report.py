@@ -1,0 +1,112 @@
+"""The figures as tables, each beside its budget and the floor of the same run."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+# part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
+PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
+    "decode": ("FIX decode, NewOrderSingle", "floor_checksum", 400, 6_000),
+    "session_step": ("FIX session step, by dictionary", "floor_checksum", None, None),
+    "encode": ("FIX encode, ExecutionReport", "floor_join", 350, 2_500),
+    "what_if_16": ("what-if, 16 scenarios", None, None, None),
+    "what_if_49": ("what-if, 49 scenarios", "floor_numpy_49", 150, 3_000),
+    "what_if_256": ("what-if, 256 scenarios", None, None, None),
+    "hold_release": ("hold and release of an order", None, None, None),
+    "journal_append": ("journal append, 150 bytes", "floor_store", 1_000, 4_000),
+    "evaluate_reject": ("all checks, margin shortfall", None, None, None),
+    "evaluate_accept": ("all checks, approved", None, None, None),
+    "pipeline_reject": ("pipeline, message to report: reject", None, None, None),
+    "pipeline_accept": ("pipeline, message to venue's link: accept", None, None, None),
+    "path_reject": ("bytes to bytes: reject", None, None, None),
+    "path_accept": ("bytes to bytes, with the venue's answer: accept", None, None, None),
+    "venue_reply": ("Deribit reply to an order", "floor_json", None, None),
+    "websocket_in": ("WebSocket frame in", None, None, None),
+    "websocket_out": ("WebSocket frame out", None, None, None),
+}
+
+
+class Budget(NamedTuple):
+    """A bound on a figure on the wire: a ratio to the echo (at most), or orders a second (at least)."""
+
+    name: str
+    key: str
+    compiled: float | None
+    plain: float | None
+
+
+RATIOS: Final = (Budget("reject", "reject", 1.9, 3.7), Budget("accept", "accept", 4.1, 6.8))
+RATES: Final = (
+    Budget("rejects/s, 64 in flight", "reject_64", 150_000, 50_000),
+    Budget("rejects/s, 256 in flight", "reject_256", None, None),
+    Budget("accepts/s, 64 in flight", "accept_64", 60_000, None),
+    Budget("accepts/s, 256 in flight", "accept_256", None, None),
+)
+
+
+def print_all(figures: dict[str, Any], console: Console) -> None:
+    """Print the conditions and every table."""
+    conditions = figures["conditions"]
+    packages = ", ".join(f"{name} {version}" for name, version in conditions["packages"].items())
+    load = ", ".join(map(str, conditions["load_average"]))
+    console.print(f"{conditions['cpu']}, {conditions['cores']} cores, Linux {conditions['kernel']}, load {load}")
+    console.print(f"Python {conditions['python']}, {packages}")
+    console.print(
+        f"gateway on core {conditions['gateway_core']}, peer ({conditions['peer']}) on {conditions['peer_core']}"
+    )
+    console.print(f"{conditions['notes']}\n")
+    _print_parts(figures["parts"], console)
+    for kind, wire in figures["wire"].items():
+        _print_wire(kind, wire, console)
+
+
+def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:
+    table = Table(title="Parts in process, ns a call (hot; the best of many short batches)", title_justify="left")
+    for heading in ("part", *(text for kind in parts for text in (kind, "budget")), "floor"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    first = next(iter(parts.values()))
+    for key, (name, floor, compiled, plain) in PARTS.items():
+        cells = [name]
+        for kind, figures in parts.items():
+            budget = compiled if kind == "compiled" else plain
+            cells += [f"{figures[key]:,.0f}", _bound(figures[key], budget, is_least=False)]
+        table.add_row(*cells, "" if floor is None else f"{first[floor]:,.0f}")
+    console.print(table)
+
+
+def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
+    table = Table(title=f"On the wire, {kind}: one order at a time, microseconds (medians)", title_justify="left")
+    for heading in ("", "p50", "p99", "p99.9", "p50 / echo p50", "budget"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row("echo (floor)", *_latency(wire["echo"]), "1.00", "")
+    for budget in RATIOS:
+        ratio = wire[budget.key]["ratio"]
+        bound = budget.compiled if kind == "compiled" else budget.plain
+        table.add_row(budget.name, *_latency(wire[budget.key]), f"{ratio:.2f}", _bound(ratio, bound, is_least=False))
+    console.print(table)
+    table = Table(title=f"On the wire, {kind}: orders a second (medians)", title_justify="left")
+    for heading in ("", "orders/s", "best round", "budget"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row(
+        "echo, 64 in flight (floor)", f"{wire['echo_64']['per_s']:,.0f}", f"{wire['echo_64']['best']:,.0f}", ""
+    )
+    for budget in RATES:
+        rate = wire[budget.key]
+        bound = budget.compiled if kind == "compiled" else budget.plain
+        cells = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}", _bound(rate["per_s"], bound, is_least=True))
+        table.add_row(budget.name, *cells)
+    console.print(table)
+
+
+def _latency(figures: dict[str, float]) -> tuple[str, str, str]:
+    return tuple(f"{figures[key]:,.1f}" for key in ("p50_us", "p99_us", "p999_us"))  # type: ignore[return-value]
+
+
+def _bound(value: float, budget: float | None, *, is_least: bool) -> str:
+    if budget is None:
+        return ""
+    is_met = value >= budget if is_least else value <= budget
+    return f"{'>=' if is_least else '<='} {budget:,g} {'met' if is_met else 'MISSED'}"

@@ -1,0 +1,28 @@
+"""The benchmark's own machinery: that it runs, never how fast."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.bench.parts import measure
+from tests.bench.report import PARTS
+
+HERE = Path(__file__).parent
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+def test_every_part_is_measured() -> None:
+    figures = measure(calls=2, batches=1)
+    floors = {floor for _, floor, _, _ in PARTS.values() if floor is not None}
+    assert PARTS.keys() | floors <= figures.keys()
+    assert all(figure >= 0.0 for figure in figures.values())
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler, so the peer in Python is used")
+def test_the_peer_compiles_without_a_warning(tmp_path: Path) -> None:
+    assert COMPILER is not None
+    command = [COMPILER, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(tmp_path / "peer"), str(HERE / "peer.c")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

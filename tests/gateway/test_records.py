@@ -1,0 +1,95 @@
+"""The journal's records: what a past release wrote must be read by every later one, byte for byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import records
+
+# Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
+# at a record's end, with a default, needs a second line for the record, and the first must still be read.
+GOLDEN: list[tuple[records.Record, str]] = [
+    (records.GatewayStarted("0.1.0", "199a1f3c000"), "9301a5302e312e30ab3139396131663363303030"),
+    (records.AccountOpened("alpha", "USD"), "9302a5616c706861a3555344"),
+    (records.CashMoved("alpha", "BTC", 200_000_000, "initial deposit"),
+     "9503a5616c706861a3425443ce0bebc200af696e697469616c206465706f736974"),
+    (records.InstrumentListed(
+        0, "BTC-PERPETUAL", "deribit", 1, True, "BTC", "BTC", "USD", "BTC", "0.5", "10", "1", (("100", "5"),),
+        "0", "0.0005", None, None, None, True),
+     "dc00140400ad4254432d50455250455455414ca764657269626974"
+     "01c3a3425443a3425443a3555344a3425443a3302e35a23130a1319192a3313030a135a130a6302e30303035c0c0c0c3"),
+    (records.SessionMoved("ALPHA", 7, 9), "9405a5414c5048410709"),
+    (records.AccountStateMoved("alpha", "reducing", "why"), "9406a5616c706861a87265647563696e67a3776879"),
+    (records.BreakRaised("deribit", "BTC-PERPETUAL", "text"),
+     "9407a764657269626974ad4254432d50455250455455414ca474657874"),
+    (records.SessionOpened("ALPHA", "FIX.4.4", "MARGINGATE", "ALPHA", ("alpha", "beta")),
+     "9608a5414c504841a74649582e342e34aa4d415247494e47415445a5414c50484192a5616c706861a462657461"),
+    (records.OrderApproved("ALPHA", 2, "r-1", "o", "alpha", 0, 1, 10, 118_000, 2, 1, False, True, 11),
+     "9f0aa5414c50484102a3722d31a16fa5616c70686100010ace0001ccf00201c2c30b"),
+    (records.OrderRefused(
+        "ALPHA", 3, "o", "alpha", "DOGE", "1", "2", "100", "59000", 201, "check", "text", 1.5, None, -2.0, 7),
+     "dc00110ba5414c50484103a16fa5616c706861a4444f4745a131a132a3313030a53539303030ccc9a5636865636ba474657874"
+     "cb3ff8000000000000c0cbc00000000000000007"),
+    (records.CancelRequested("ALPHA", 4, "r-1", "c"), "950ca5414c50484104a3722d31a163"),
+    (records.ReplaceRequested("ALPHA", 5, "r-1", "r", 20, 117_000, 11),
+     "980da5414c50484105a3722d31a17214ce0001c9080b"),
+    (records.CancelRefused("ALPHA", 0, "r-1", "c", "o", False, 0, "text"),
+     "990ea5414c50484100a3722d31a163a16fc200a474657874"),
+    (records.StatusAsked("ALPHA", 6, "r-1", "o", "BTC-PERPETUAL", "1"),
+     "970fa5414c50484106a3722d31a16fad4254432d50455250455455414ca131"),
+    (records.MessageRefused("ALPHA", 7, "B", 3, "", "text"), "9710a5414c50484107a14203a0a474657874"),
+    (records.VenueAccepted("r-1", "V1"), "9314a3722d31a25631"),
+    (records.VenueRejected("r-1", 10009, "text"), "9415a3722d31cd2719a474657874"),
+    (records.OrderLost("r-1"), "9216a3722d31"),
+    (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True), "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
+    (records.Cancelled("r-1", "user_request"), "9318a3722d31ac757365725f72657175657374"),
+    (records.Replaced("r-1", "o"), "9319a3722d31a16f"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "golden"), GOLDEN, ids=lambda value: type(value).__name__)
+def test_an_old_journal_stays_readable(record: records.Record, golden: str) -> None:
+    assert records.decode(bytes.fromhex(golden)) == record
+    assert records.encode(record).hex() == golden
+
+
+def test_every_record_has_its_golden_bytes_and_its_number() -> None:
+    assert {type(record) for record, _ in GOLDEN} == set(records.TAGS)
+    assert {kind.__name__: tag for kind, tag in records.TAGS.items()} == {
+        "GatewayStarted": 1, "AccountOpened": 2, "CashMoved": 3, "InstrumentListed": 4, "SessionMoved": 5,
+        "AccountStateMoved": 6, "BreakRaised": 7, "SessionOpened": 8, "OrderApproved": 10, "OrderRefused": 11,
+        "CancelRequested": 12, "ReplaceRequested": 13, "CancelRefused": 14, "StatusAsked": 15, "MessageRefused": 16,
+        "VenueAccepted": 20, "VenueRejected": 21, "OrderLost": 22, "Filled": 23, "Cancelled": 24, "Replaced": 25,
+    }  # fmt: skip
+
+
+def test_a_field_that_was_added_with_a_default_may_be_absent() -> None:
+    old = msgspec.msgpack.encode([8, "ALPHA", "FIX.4.4", "MARGINGATE", "ALPHA"])
+    assert records.decode(old) == records.SessionOpened("ALPHA", "FIX.4.4", "MARGINGATE", "ALPHA", ())
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xc0", b"\x92\x63\xa1x", b"\x92\x16\x05", b"\x91\x16"])
+def test_what_is_no_record_is_refused(payload: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        records.decode(payload)
+
+
+integers, texts = st.integers(-(2**63), 2**63 - 1), st.text(max_size=64)
+_VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    "str": texts, "int": integers, "bool": st.booleans(), "float | None": st.none() | st.floats(allow_nan=False),
+    "int | None": st.none() | integers, "str | None": st.none() | texts, "bool | None": st.none() | st.booleans(),
+    "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
+    "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
+}  # fmt: skip
+
+
+@given(st.data())
+def test_what_is_written_is_read(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(list(records.TAGS)))
+    record = kind(*(data.draw(_VALUES[annotation]) for annotation in kind.__annotations__.values()))
+    assert records.decode(records.encode(record)) == record
