@@ -59,6 +59,7 @@ class Screen:
         sender_comp_id: str,
         target_comp_id: str,
         max_latency_ns: int,
+        identity: tuple[tuple[int, bytes], ...] = (),
     ) -> None: ...
     def passes(self, message: Message, msg_seq_num: int, now_ns: int) -> bool: ...
 

@@ -15,6 +15,8 @@ cdef struct Rule:
     byte choice  # index of `choices`, 0: any value of the format
     byte slot  # bit that notes the tag as seen
     byte group  # index of `groups` that this tag counts, 0: none
+    byte known  # of the message, be it in a group only
+    byte padding  # eight bytes are found by a shift
 
 cdef struct Group:
     int first
@@ -35,6 +37,7 @@ cdef class Table:
     cdef Rule *rules
     cdef int tags, choice_count, group_count
     cdef mask_t required
+    cdef bint allows_unknown_tags, allows_any_order
     cdef mask_t choices[256][2]
     cdef Group groups[MAX_GROUPS]
 
@@ -52,6 +55,8 @@ cdef class Table:
         cdef int tag, section, slot = 0, bit = 0
         if len(rule.required) > 64:
             return  # too many for the mask: no message of this type passes
+        self.allows_unknown_tags = dictionary.allows_unknown_tags
+        self.allows_any_order = dictionary.allows_any_order
         self.tags = min(max(_all_tags(rule.groups, dictionary.header | rule.body | dictionary.trailer)) + 1, MAX_TAGS)
         self.rules = <Rule *>PyMem_Malloc(self.tags * sizeof(Rule))
         if self.rules == NULL:
@@ -59,6 +64,9 @@ cdef class Table:
         memset(self.rules, 0, self.tags * sizeof(Rule))
         memset(self.choices, 0, sizeof(self.choices))
         memset(self.groups, 0, sizeof(self.groups))
+        for tag in rule.all_tags:
+            if tag < self.tags:
+                self.rules[tag].known = 1
         for section, tags in sections:
             for tag in tags:
                 if tag < self.tags and slot < 255:
@@ -190,7 +198,9 @@ cdef class Table:
                 if place == 0 or (field.tag == group.first and seen):
                     break
                 rule = &self.rules[field.tag]
-                if place <= last or not self.fits(rule, raw + field.start, field.end - field.start):
+                if (place <= last and not self.allows_any_order) or (seen >> place) & 1:
+                    return -1
+                if not self.fits(rule, raw + field.start, field.end - field.start):
                     return -1
                 last = place
                 seen |= <mask_t>1 << place
@@ -218,13 +228,17 @@ cdef class Screen:
     cdef dict tables
     cdef bytes begin_string, sender, target
     cdef long long max_latency_ns
+    cdef dict identity
+    cdef int identity_count
 
-    def __init__(self, dictionary, msg_types, begin_string, sender_comp_id, target_comp_id, max_latency_ns):
-        tables = _tables.get(dictionary)
-        if tables is None:
-            tables = _tables[dictionary] = {
-                msg_type: Table(dictionary, msg_type) for msg_type in dictionary.messages
-            }
+    def __init__(
+        self, dictionary, msg_types, begin_string, sender_comp_id, target_comp_id, max_latency_ns, identity=()
+    ):
+        tables = _tables.setdefault(dictionary, {})
+        for msg_type in dictionary.messages.keys() & msg_types - tables.keys():
+            tables[msg_type] = Table(dictionary, msg_type)
+        self.identity = dict(identity)
+        self.identity_count = len(self.identity)
         self.tables = {msg_type: table for msg_type, table in tables.items() if msg_type in msg_types}
         self.begin_string = begin_string.encode()
         self.sender = sender_comp_id.encode()
@@ -240,7 +254,7 @@ cdef class Screen:
         cdef const byte *s
         cdef mask_t required = 0
         cdef mask_t seen[4]
-        cdef int i = 0, n, section = HEADER_SECTION
+        cdef int i = 0, n, section = HEADER_SECTION, identified = 0
         cdef long long age
         if message.msg_seq_num != msg_seq_num:
             return False
@@ -252,10 +266,19 @@ cdef class Screen:
         while i < message.count:
             field = &message.cut[i]
             if field.tag >= table.tags:
+                if table.allows_unknown_tags and field.end > field.start and field.tag < MAX_TAGS:
+                    i += 1
+                    continue
                 return False
             rule = &table.rules[field.tag]
             if rule.section < section:  # out of order, or no place here at all
-                return False
+                if rule.section == 0:
+                    if table.allows_unknown_tags and field.tag > 0 and not rule.known and field.end > field.start:
+                        i += 1
+                        continue
+                    return False
+                if not table.allows_any_order:
+                    return False
             section = rule.section
             if seen[rule.slot >> 6] >> (rule.slot & 63) & 1:
                 return False
@@ -283,8 +306,14 @@ cdef class Screen:
                         return False
                 elif field.tag == 43 and s[0] != c"N":
                     return False
+                elif self.identity_count > 0:
+                    value = self.identity.get(field.tag)
+                    if value is not None:
+                        if not same(s, n, <bytes>value):
+                            return False
+                        identified += 1
             if rule.group:
                 i = table.pass_group(message, i, rule.group, number(s, n))
                 if i < 0:
                     return False
-        return required == table.required
+        return required == table.required and identified == self.identity_count

@@ -9,7 +9,7 @@ from protocols.fix.events import Disconnected, Event, LoggedOut, SessionKey
 from protocols.fix.framing import Framer
 from protocols.fix.heartbeats import Heartbeats
 from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, LOGOUT, REJECT, RESEND_REQUEST
-from protocols.fix.phases import ACCEPTOR, Phase, Role
+from protocols.fix.phases import ACCEPTOR, INITIATOR, Phase, Role
 from protocols.fix.recovery import Recovery
 from protocols.fix.reject import SessionReject
 from protocols.fix.resend import Resend
@@ -49,6 +49,7 @@ class SessionCore:
         "_phase_ends_ns",
         "_recovery",
         "_resend",
+        "_session_ends_ns",
         "_transmits",
         "_waiting_bytes",
         "admin_moved",
@@ -86,6 +87,8 @@ class SessionCore:
         self._now_ns = now_ns
         # In AWAITING_LOGON, LOGON_SENT and LOGOUT_SENT: when patience ends.
         self._phase_ends_ns = now_ns + limits.logon_timeout_ns
+        # When the schedule ends the session; None: never.
+        self._session_ends_ns: int | None = None
         # Active, with no gap: a regular application message needs no more than the screen.
         self._is_regular = False
         # Between the Logons and the end: what the application sends goes out now.
@@ -157,12 +160,14 @@ class SessionCore:
     def reject_message(self, message: Message, fault: SessionReject, now_ns: int) -> None:
         """Refuse a message with Reject(3)."""
         self._now_ns = now_ns
+        # A reason that the version does not know is told by its text.
+        is_known = b"%d" % fault.reason in self._known_state.dictionary.session_reject_reasons
         values = (
             message.msg_seq_num,
             fault.text.encode(),
             fault.ref_tag,
             _echo(message.msg_type),
-            fault.reason,
+            fault.reason if is_known else None,
         )
         self._send_admin(REJECT, values, self._reply_header(message))
 
@@ -178,7 +183,7 @@ class SessionCore:
         values = message.values(_REVERSED_TAGS)
         if values == _NOTHING_TO_REVERSE:
             return state.header
-        routing = dict(state.config.routing)
+        routing = dict(state.routing)
         for tag, value in zip(_REVERSED_TAGS, values, strict=True):
             if value:
                 routing[_REVERSED[tag]] = value
@@ -233,6 +238,9 @@ class SessionCore:
     def _close(self, reason: str) -> None:
         if self.phase is Phase.CLOSED:
             return
+        if self.phase is Phase.RESET_SENT and self.role is INITIATOR:
+            # Whether the peer has reset too is not known: the next Logon says it again.
+            self._known_state.resets_next = True
         self.phase = Phase.CLOSED
         self._is_regular = False
         self._transmits = False

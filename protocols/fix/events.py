@@ -6,11 +6,15 @@ from protocols.fix.codec import Message
 
 
 class SessionKey(msgspec.Struct, frozen=True, gc=False):
-    """A session by our own view: the sender is us."""
+    """A session by our own view: the sender is us. SubIDs and LocationIDs where they tell sessions apart."""
 
     begin_string: str
     sender_comp_id: str
     target_comp_id: str
+    sender_sub_id: str = ""
+    sender_location_id: str = ""
+    target_sub_id: str = ""
+    target_location_id: str = ""
 
 
 class LoggedOn(msgspec.Struct, frozen=True, gc=False):

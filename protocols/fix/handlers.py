@@ -46,6 +46,11 @@ class MessageHandlers(SessionCore):
         if (sender and sender != key.target_comp_id.encode()) or (target and target != key.sender_comp_id.encode()):
             self._reject_and_log_out(message, reject.COMP_ID_PROBLEM)
             return False
+        if state.identity and message.values(tuple([tag for tag, _ in state.identity])) != tuple(
+            [value for _, value in state.identity]
+        ):
+            self._reject_and_log_out(message, reject.COMP_ID_PROBLEM)
+            return False
         sent_ns = parse_timestamp(sending_time or b"")
         if sent_ns is not None and abs(self._now_ns - sent_ns) > state.config.max_latency_ns:
             self._reject_and_log_out(message, reject.SENDING_TIME_PROBLEM)
@@ -70,13 +75,16 @@ class MessageHandlers(SessionCore):
     # --- by number --------------------------------------------------------------------------------------------
 
     def _in_sequence(self, message: Message, handler: str) -> None:
-        fault = self._resent_fault(message) or self._known_state.config.dictionary.validate(message)
+        fault = self._resent_fault(message)
+        if fault is None and self._is_unsupported(message.msg_type):
+            # Whatever is in it: nobody here would read it.
+            self._refuse_type(message)
+            return
+        fault = fault or self._content_fault(message)
         if fault is None:
             getattr(self, handler)(message)
         elif fault.reason == reject.SENDING_TIME_PROBLEM:
             self._reject_and_log_out(message, fault.reason)
-        elif fault.reason == reject.INVALID_MSG_TYPE and self._is_known_type(message.msg_type):
-            self._refuse_type(message)
         else:
             self._count()
             self.reject_message(message, fault, self._now_ns)
@@ -136,15 +144,26 @@ class MessageHandlers(SessionCore):
 
     def _passes_validation(self, message: Message) -> bool:
         """Validate a message that is acted on out of sequence; refuse it, uncounted, when it is faulty."""
-        fault = self._known_state.config.dictionary.validate(message)
+        fault = self._content_fault(message)
         if fault is not None:
             self.reject_message(message, fault, self._now_ns)
         return fault is None
 
+    def _content_fault(self, message: Message) -> SessionReject | None:
+        """Validate a message by the dictionary of its version."""
+        dictionary = self._known_state.dictionary_of(message)
+        if dictionary is None:
+            return SessionReject(tags.APPL_VER_ID, reject.INVALID_APPL_VER_ID)
+        return dictionary.validate(message)
+
     # --- application messages ---------------------------------------------------------------------------------
 
-    def _is_known_type(self, msg_type: str) -> bool:
-        return msg_type in self._known_state.config.dictionary.msg_types
+    def _is_unsupported(self, msg_type: str) -> bool:
+        """Tell whether a type is of the version but not of the application."""
+        state = self._known_state
+        if msg_type in ADMIN_TYPES or msg_type == tags.BUSINESS_MESSAGE_REJECT:
+            return False
+        return msg_type in state.dictionary.msg_types and msg_type not in state.config.application_messages
 
     def _refuse_type(self, message: Message) -> None:
         self._count()
@@ -152,15 +171,13 @@ class MessageHandlers(SessionCore):
 
     def _on_application_message(self, message: Message) -> None:
         state = self._known_state
-        if message.msg_type in state.config.application_messages:
-            state.next_in += 1
-            if self._recovery.is_open:
-                self._recovery.moved_to(state.next_in, self._now_ns)
-            self._events.append(MessageReceived(message))
-        elif message.msg_type == tags.BUSINESS_MESSAGE_REJECT:
+        if message.msg_type == tags.BUSINESS_MESSAGE_REJECT:
             self._on_reject(message)
-        else:
-            self._refuse_type(message)
+            return
+        state.next_in += 1
+        if self._recovery.is_open:
+            self._recovery.moved_to(state.next_in, self._now_ns)
+        self._events.append(MessageReceived(message))
 
     # --- administrative messages ------------------------------------------------------------------------------
 
@@ -217,6 +234,6 @@ class MessageHandlers(SessionCore):
         """Answer a Logout, unless it is the answer to ours, and close. One above a gap leaves the gap open."""
         if message.msg_seq_num == self._known_state.next_in:
             self._count()
-        if self.phase is Phase.ACTIVE:
+        if self.phase is not Phase.LOGOUT_SENT:
             self._send_admin(LOGOUT, (None,))
         self._end_with_logout((message.get(tags.TEXT) or b"").decode("latin-1"), "logged out")

@@ -19,6 +19,11 @@ class Heartbeats:
         self._interval_ns = heart_bt_int * NS_PER_SECOND
 
     @property
+    def heart_bt_int(self) -> int:
+        """HeartBtInt(108) as agreed, in seconds."""
+        return self._interval_ns // NS_PER_SECOND
+
+    @property
     def heartbeat_at_ns(self) -> int | None:
         """When our own silence ends."""
         return self.last_sent_ns + self._interval_ns if self._interval_ns else None

@@ -1,5 +1,7 @@
 """How a session begins: the Logon exchange of both roles, and resets by Logon."""
 
+from collections.abc import Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING, cast
 
 from protocols.fix import tags
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from protocols.fix.session import Session
 
 _KEY_TAGS = (tags.BEGIN_STRING, tags.TARGET_COMP_ID, tags.SENDER_COMP_ID)
+# Of a key's optional fields, in its order: the header field that a peer of ours names it by.
+_NARROWING_TAGS = (tags.TARGET_SUB_ID, tags.TARGET_LOCATION_ID, tags.SENDER_SUB_ID, tags.SENDER_LOCATION_ID)
+_NARROWING = (0, 1, 2, 3)
 
 
 class LogonHandlers(SessionCore):
@@ -33,7 +38,12 @@ class LogonHandlers(SessionCore):
         if not self._is_timely(message, state):
             self._close(TEXTS[10])
             return
+        if state.versions and message.get(tags.DEFAULT_APPL_VER_ID) is None:
+            self._close("no DefaultApplVerID(1137)")
+            return
         self.state = state
+        if state.renew(self._now_ns):
+            self.admin_moved = True
         refusal = self._logon_fault(message, state)
         if refusal is not None:
             self._refuse(refusal)
@@ -61,10 +71,10 @@ class LogonHandlers(SessionCore):
     def _on_logon_answer(self, message: Message) -> None:
         """Initiator: the acceptor has agreed."""
         state = self._known_state
-        if self._state_key(message) != state.key or not self._is_timely(message, state):
+        if state.key not in _keys_of(message) or not self._is_timely(message, state):
             self._close("the answer to Logon is not this session's")
             return
-        if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y" and not state.config.reset_on_logon:
+        if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y" and not (state.config.reset_on_logon or state.resets_next):
             self._refuse("ResetSeqNumFlag(141) was not asked for")
             return
         refusal = self._logon_fault(message, state)
@@ -104,15 +114,37 @@ class LogonHandlers(SessionCore):
         interval = int(message.get(tags.HEART_BT_INT) or 0)
         self._heartbeats.start(interval)
         self._count()
-        self._send_logon([(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, interval), (tags.RESET_SEQ_NUM_FLAG, b"Y")])
+        body: list[tuple[int, bytes | int]] = [(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, interval)]
+        body.append((tags.RESET_SEQ_NUM_FLAG, b"Y"))
+        if state.config.sends_next_expected:
+            body.append((tags.NEXT_EXPECTED_MSG_SEQ_NUM, state.next_in))
+        self._send_logon(body)
+        self._events.append(SequenceNumbersReset())
+
+    def _on_reset_answer(self, message: Message) -> None:
+        """The peer has reset too, be it as the answer or at the same time by itself: its numbers begin again."""
+        state = self._known_state
+        if message.get(tags.RESET_SEQ_NUM_FLAG) != b"Y" or message.msg_seq_num != 1:
+            self._refuse("Logon(A) with ResetSeqNumFlag(141) and MsgSeqNum 1 is expected")
+            return
+        self.phase = Phase.ACTIVE
+        state.next_in = 1
+        self._recovery.reset()
+        self._count()
+        self._heartbeats.start(int(message.get(tags.HEART_BT_INT) or 0))
         self._events.append(SequenceNumbersReset())
 
     def _send_logon(self, body: list[tuple[int, bytes | int]]) -> None:
         state = self._known_state
+        if state.versions:
+            body = [*body, (tags.DEFAULT_APPL_VER_ID, state.dictionary.appl_ver_id.encode())]
         self._queue_admin(encode_fields(tags.LOGON, state.header, state.next_out, self._now_ns, body))
 
     def _log_on(self, message: Message, state: SessionState, interval: int) -> None:
         state.connection = cast("Session", self)
+        state.resets_next = False
+        window = state.config.schedule.window(self._now_ns) if state.config.schedule is not None else None
+        self._session_ends_ns = None if window is None else window[1]
         self.phase = Phase.ACTIVE
         self._transmits = True
         self._heartbeats.start(interval)
@@ -130,17 +162,13 @@ class LogonHandlers(SessionCore):
             self._request_resend()
         self._recovery.ask(state.next_in, number, False, self._now_ns)
 
-    def _state_key(self, message: Message) -> SessionKey | None:
-        begin_string, sender, target = message.values(_KEY_TAGS)
-        if begin_string is None or sender is None or target is None:
-            return None
-        if not (begin_string.isascii() and sender.isascii() and target.isascii()):
-            return None
-        return SessionKey(begin_string.decode(), sender.decode(), target.decode())
-
     def _state_of(self, message: Message) -> SessionState | None:
-        key = self._state_key(message)
-        return self._lookup(key) if key is not None else None
+        """Find the session that a Logon is for: the narrowest one that SubIDs and LocationIDs fit."""
+        for key in _keys_of(message):
+            state = self._lookup(key)
+            if state is not None:
+                return state
+        return None
 
     def _is_timely(self, message: Message, state: SessionState) -> bool:
         sent_ns = parse_timestamp(message.get(tags.SENDING_TIME) or b"")
@@ -149,12 +177,17 @@ class LogonHandlers(SessionCore):
     def _logon_fault(self, message: Message, state: SessionState) -> str | None:
         """Return why a Logon is refused, for Text(58)."""
         config = state.config
-        fault = config.dictionary.validate(message)
+        fault = state.dictionary.validate(message)
         if fault is not None:
-            where = f": {config.dictionary.name(fault.ref_tag)}" if fault.ref_tag else ""
+            where = f": {state.dictionary.name(fault.ref_tag)}" if fault.ref_tag else ""
             return fault.text + where
         if self._authenticate is not None and not self._authenticate(state, message):
             return "Logon refused"
+        if config.schedule is not None and config.schedule.window(self._now_ns) is None:
+            return "outside of session time"
+        appl_ver_id = state.dictionary.appl_ver_id
+        if state.versions and message.get(tags.DEFAULT_APPL_VER_ID) != appl_ver_id.encode():
+            return f"DefaultApplVerID(1137) must be {appl_ver_id}"
         if message.get(tags.ENCRYPT_METHOD) != b"0":
             return "EncryptMethod(98) must be 0"
         interval = int(message.get(tags.HEART_BT_INT) or 0)
@@ -169,7 +202,7 @@ class LogonHandlers(SessionCore):
         return self._next_expected_fault(message, state)
 
     def _reset_fault(self, message: Message, state: SessionState) -> str | None:
-        if not (state.config.accepts_reset or state.config.reset_on_logon):
+        if not (state.config.accepts_reset or state.config.reset_on_logon or state.resets_next):
             return "ResetSeqNumFlag(141) is not permitted"
         if message.msg_seq_num != 1:
             return f"MsgSeqNum must be 1 with ResetSeqNumFlag(141), received {message.msg_seq_num}"
@@ -193,3 +226,17 @@ class LogonHandlers(SessionCore):
             return None
         next_expected = int(text)
         return next_expected if 0 < next_expected < state.next_out - ours_sent else None
+
+
+def _keys_of(message: Message) -> Iterator[SessionKey]:
+    """Yield every key that a message may be for, the narrowest first."""
+    names = message.values(_KEY_TAGS)
+    narrowing = [value if value and value.isascii() else b"" for value in message.values(_NARROWING_TAGS)]
+    if not all(name and name.isascii() for name in names):
+        return
+    begin_string, sender, target = [(name or b"").decode() for name in names]
+    given = [at for at in _NARROWING if narrowing[at]]
+    for size in range(len(given), -1, -1):
+        for kept in combinations(given, size):
+            fields = [narrowing[at].decode() if at in kept else "" for at in _NARROWING]
+            yield SessionKey(begin_string, sender, target, *fields)

@@ -18,6 +18,7 @@ class Phase(Enum):
     AWAITING_LOGON = auto()  # an acceptor's: nothing is known of the peer
     LOGON_SENT = auto()  # an initiator's
     ACTIVE = auto()
+    RESET_SENT = auto()  # active, but that the peer is still to answer our Logon with 141=Y
     LOGOUT_SENT = auto()
     CLOSED = auto()
 
@@ -41,6 +42,15 @@ HANDLERS = {
     (Phase.ACTIVE, tags.LOGOUT): "_on_logout",
     (Phase.ACTIVE, tags.LOGON): "_on_logon_again",
     (Phase.ACTIVE, APPLICATION): "_on_application_message",
+    # Until the answer comes the peer's messages have numbers of the old count.
+    (Phase.RESET_SENT, tags.HEARTBEAT): "_on_heartbeat",
+    (Phase.RESET_SENT, tags.TEST_REQUEST): "_on_test_request",
+    (Phase.RESET_SENT, tags.RESEND_REQUEST): "_on_resend_request",
+    (Phase.RESET_SENT, tags.REJECT): "_on_reject",
+    (Phase.RESET_SENT, tags.SEQUENCE_RESET): "_on_gap_fill",
+    (Phase.RESET_SENT, tags.LOGOUT): "_on_logout",
+    (Phase.RESET_SENT, tags.LOGON): "_on_reset_answer",
+    (Phase.RESET_SENT, APPLICATION): "_on_application_message",
     # Until the peer's Logout comes its messages count, and its orders are answered.
     (Phase.LOGOUT_SENT, tags.HEARTBEAT): "_on_heartbeat",
     (Phase.LOGOUT_SENT, tags.TEST_REQUEST): "_on_test_request",

@@ -46,6 +46,8 @@ DATA_OF_LENGTH = {
     1401: 1402,
     1403: 1404,
     1525: 1527,
+    1620: 1621,
+    1664: 1665,
 }
 
 _HEAD = re.compile(rb"8=FIX[^\x01]{1,11}\x019=([0-9]{1,9})\x01")
@@ -179,7 +181,7 @@ def frame(
         return -total
     fields = _split_fields(raw)
     if fields is None:
-        fields = _cut_fields(raw)
+        fields = cut_fields(raw)
         if fields is None:
             return -total
     texts, values = fields
@@ -208,7 +210,7 @@ def _is_no_number(text: bytes) -> bool:
     return text.isascii() and not any(48 <= byte <= 57 for byte in text)
 
 
-def _cut_fields(raw: bytes) -> tuple[list[bytes], list[bytes]] | None:
+def cut_fields(raw: bytes) -> tuple[list[bytes], list[bytes]] | None:
     """Cut with data fields taken by their length; None when some field has no '='."""
     texts: list[bytes] = []
     values: list[bytes] = []

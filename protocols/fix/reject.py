@@ -16,6 +16,7 @@ TAG_TWICE = 13
 TAG_OUT_OF_ORDER = 14
 GROUP_OUT_OF_ORDER = 15
 GROUP_COUNT = 16
+INVALID_APPL_VER_ID = 18
 OTHER = 99
 
 TEXTS = {
@@ -33,6 +34,7 @@ TEXTS = {
     TAG_OUT_OF_ORDER: "Tag specified out of required order",
     GROUP_OUT_OF_ORDER: "Repeating group fields out of order",
     GROUP_COUNT: "Incorrect NumInGroup count for repeating group",
+    INVALID_APPL_VER_ID: "Invalid or unsupported application version",
     OTHER: "Other",
 }
 

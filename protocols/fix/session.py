@@ -68,7 +68,7 @@ class Session(LogonHandlers, MessageHandlers):
     @property
     def is_logged_on(self) -> bool:
         """Logons were exchanged and no Logout was."""
-        return self.phase is Phase.ACTIVE
+        return self.phase is Phase.ACTIVE or self.phase is Phase.RESET_SENT
 
     @property
     def is_closed(self) -> bool:
@@ -153,6 +153,8 @@ class Session(LogonHandlers, MessageHandlers):
         times = [self._heartbeats.deadline_ns]
         if self.phase is not Phase.ACTIVE:
             times.append(self._phase_ends_ns)
+        if self.is_logged_on:
+            times.append(self._session_ends_ns)
         if self._recovery.is_open:
             times.append(self._recovery.moved_ns + self._known_state.config.resend_timeout_ns)
         return min((at for at in times if at is not None), default=None)
@@ -164,6 +166,9 @@ class Session(LogonHandlers, MessageHandlers):
             return
         if self.phase is not Phase.ACTIVE and now_ns >= self._phase_ends_ns:
             self._close("no Logout in time" if self.phase is Phase.LOGOUT_SENT else "no Logon in time")
+            return
+        if self._session_ends_ns is not None and now_ns >= self._session_ends_ns and self.is_logged_on:
+            self.logout("session time is over", now_ns)
             return
         heartbeats = self._heartbeats
         give_up_at, test_at = heartbeats.give_up_at_ns, heartbeats.test_at_ns
@@ -199,24 +204,51 @@ class Session(LogonHandlers, MessageHandlers):
             raise LocalProtocolError("only an initiator that has not begun may log on")
         if state.connection is not None:
             raise LocalProtocolError("the session is connected already")
+        config = state.config
+        if config.schedule is not None and config.schedule.window(now_ns) is None:
+            raise LocalProtocolError("outside of session time")
         self._now_ns = now_ns
         self.state = state
         state.connection = self
-        config = state.config
+        if state.renew(now_ns):
+            self.admin_moved = True
         body: list[tuple[int, bytes | int]] = [(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, config.heart_bt_int)]
-        if config.reset_on_logon:
+        if config.reset_on_logon or state.resets_next:
             state.reset()
             body.append((tags.RESET_SEQ_NUM_FLAG, b"Y"))
+        body += fields
         if config.sends_next_expected:
             body.append((tags.NEXT_EXPECTED_MSG_SEQ_NUM, state.next_in))
         self.phase = Phase.LOGON_SENT
         self._phase_ends_ns = now_ns + config.logon_timeout_ns
-        self._send_logon([*body, *fields])
+        self._send_logon(body)
+
+    def reset(self, now_ns: int) -> None:
+        """Begin both sides' numbers again at 1 within the session: send Logon with 141=Y, and await the peer's.
+
+        SequenceNumbersReset tells when it is done. Raises LocalProtocolError while messages of the peer are missing, or
+        a resend is on its way: they would be lost.
+        """
+        if self.phase is not Phase.ACTIVE or not self._recovery.is_idle or self._resend is not None:
+            raise LocalProtocolError("only a session that is logged on, and lacks nothing, may reset its numbers")
+        self._now_ns = now_ns
+        state = self._known_state
+        state.next_out = 1
+        state.sent.reset()
+        interval = self._heartbeats.heart_bt_int
+        body: list[tuple[int, bytes | int]] = [(tags.ENCRYPT_METHOD, 0), (tags.HEART_BT_INT, interval)]
+        body.append((tags.RESET_SEQ_NUM_FLAG, b"Y"))
+        if state.config.sends_next_expected:
+            body.append((tags.NEXT_EXPECTED_MSG_SEQ_NUM, 1))
+        self.phase = Phase.RESET_SENT
+        self._phase_ends_ns = now_ns + state.config.logon_timeout_ns
+        self._send_logon(body)
+        self._settle()
 
     def logout(self, text: str, now_ns: int) -> None:
         """Say goodbye and wait for the peer's Logout; before a logon, just close."""
         self._now_ns = now_ns
-        if self.phase is Phase.ACTIVE:
+        if self.is_logged_on:
             self._send_admin(LOGOUT, (text.encode("ascii", "replace") or None,))
             self.phase = Phase.LOGOUT_SENT
             self._phase_ends_ns = now_ns + self._known_state.config.logout_timeout_ns
@@ -232,9 +264,18 @@ class Session(LogonHandlers, MessageHandlers):
 
 
 def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: int) -> bytes:
-    """Send through the live connection; without one number and store only, to be delivered by a later resend."""
+    """Send through the live connection; without one number and store only, to be delivered by a later resend.
+
+    Layout and values are those of FIX 4.4, whatever the session's version: they are written as that has them
+    (`SessionState.view`). Raises LocalProtocolError for a message that the version has not.
+    """
+    if not state.writes_as_given:
+        view = state.view(layout)
+        if view is not None:
+            layout, values = view.layout, view.values(values)
     if state.connection is not None:
         return state.connection.send(layout, values, now_ns)
+    state.renew(now_ns)
     raw = encode(layout, state.header, state.next_out, now_ns, values)
     state.sent.put(state.next_out, raw)
     state.next_out += 1

@@ -1,16 +1,19 @@
 """What survives a connection: numbers, sent messages, and the rules agreed with the peer."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from protocols.fix import tags
-from protocols.fix.codec import MAX_FIELDS, MAX_MESSAGE_BYTES, Header, Screen
-from protocols.fix.dictionary import FIX44, Dictionary
+from protocols.fix.codec import MAX_FIELDS, MAX_MESSAGE_BYTES, Header, Layout, Message, Screen
+from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2, Dictionary
 from protocols.fix.events import SessionKey
 from protocols.fix.framing import MAX_BUFFERED_BYTES
+from protocols.fix.schedule import Schedule
 from protocols.fix.store import MessageStore
 from protocols.fix.values import NS_PER_SECOND
+from protocols.fix.versions import View, needs_view
 
 if TYPE_CHECKING:
     from protocols.fix.session import Session
@@ -25,10 +28,24 @@ ORDER_MESSAGES = frozenset(
 )
 
 
+# What a session speaks when it is not told: FIXT alone does not say which application version.
+DICTIONARIES: Mapping[str, Dictionary] = {
+    dictionary.begin_string: dictionary for dictionary in (FIX42, FIX44, FIX50SP2)
+}
+FIXT = "FIXT.1.1"
+
+
 class SessionConfig(msgspec.Struct, frozen=True):
     """Rules of one session. Every default errs on the side of what most peers do."""
 
-    dictionary: Dictionary = FIX44
+    dictionary: Dictionary | None = None  # None: the one of DICTIONARIES for the key's BeginString
+    # FIXT only: versions besides `dictionary` that a message may name in ApplVerID(1128).
+    further_versions: tuple[Dictionary, ...] = ()
+    # How strictly `dictionary` is applied; see Dictionary.relaxed.
+    allows_unknown_tags: bool = False
+    allows_any_order: bool = False
+    checks_values: bool = True
+    schedule: Schedule | None = None  # None: always on, and never reset by time
     # What the application takes; any other type of the dictionary's version is refused with 380=3.
     application_messages: frozenset[str] = ORDER_MESSAGES
     heart_bt_int: int = 30  # what an initiator asks for, seconds
@@ -67,7 +84,24 @@ class Limits(msgspec.Struct, frozen=True):
 class SessionState:
     """The part of a session that the application owns and keeps over connections and restarts."""
 
-    __slots__ = ("config", "connection", "header", "key", "next_in", "next_out", "screen", "sent")
+    __slots__ = (
+        "_views",
+        "as_of_ns",
+        "config",
+        "connection",
+        "dictionary",
+        "header",
+        "identity",
+        "key",
+        "next_in",
+        "next_out",
+        "resets_next",
+        "routing",
+        "screen",
+        "sent",
+        "versions",
+        "writes_as_given",
+    )
 
     def __init__(
         self,
@@ -76,10 +110,28 @@ class SessionState:
         next_in: int = 1,
         next_out: int = 1,
         sent: MessageStore | None = None,
+        as_of_ns: int | None = None,
     ) -> None:
-        """`next_in`: the MsgSeqNum expected next; `next_out`: the one that our next message will have."""
+        """`next_in`: the MsgSeqNum expected next; `next_out`: the one that our next message will have.
+
+        `as_of_ns`: when these numbers were last in use, for a schedule to tell whether a new session has begun since;
+        None: they are of the present one. Raises ValueError when key and config contradict each other.
+        """
         self.key = key
         self.config = config = config or SessionConfig()
+        self.as_of_ns = as_of_ns
+        self.writes_as_given = key.begin_string == FIX44.begin_string
+        self.resets_next = False  # our next Logon goes with 141=Y
+        self.dictionary = dictionary = _dictionary(key, config)
+        self.versions = {
+            version.appl_ver_id.encode(): version
+            for version in (*config.further_versions, dictionary)
+            if key.begin_string == FIXT
+        }
+        # Header fields that the peer must send, and how we name ourselves.
+        self.identity = _routing(key.target_sub_id, key.sender_sub_id, key.target_location_id, key.sender_location_id)
+        ours = _routing(key.sender_sub_id, key.target_sub_id, key.sender_location_id, key.target_location_id)
+        self.routing = tuple({**dict(ours), **dict(config.routing)}.items())
         self.next_in = next_in
         self.next_out = next_out
         if sent is None:
@@ -88,16 +140,52 @@ class SessionState:
         self.sent = sent
         self.connection: Session | None = None
         self.header = Header(
-            key.begin_string, key.sender_comp_id, key.target_comp_id, config.routing, config.timestamp_digits
+            key.begin_string,
+            key.sender_comp_id,
+            key.target_comp_id,
+            self.routing,
+            config.timestamp_digits,
         )
+        self._views: dict[Layout, View | None] = {}
         self.screen = Screen(
-            config.dictionary,
+            dictionary,
             config.application_messages,
             key.begin_string,
             key.target_comp_id,
             key.sender_comp_id,
             config.max_latency_ns,
+            self.identity,
         )
+
+    def dictionary_of(self, message: Message) -> Dictionary | None:
+        """Return what a message is validated by: its ApplVerID(1128) may name another version of FIXT; None: not ours."""
+        if not self.versions:
+            return self.dictionary
+        appl_ver_id = message.get(tags.APPL_VER_ID)
+        return self.dictionary if appl_ver_id is None else self.versions.get(appl_ver_id)
+
+    def view(self, layout: Layout) -> View | None:
+        """Return how this session's version writes a layout of FIX 4.4; None: as it is."""
+        try:
+            return self._views[layout]
+        except KeyError:
+            view = View(self.dictionary, layout) if needs_view(self.dictionary, layout) else None
+            if len(self._views) >= 64:
+                self._views.clear()
+            self._views[layout] = view
+            return view
+
+    def renew(self, now_ns: int) -> bool:
+        """Reset when the schedule began a new session since the numbers were last used; tell whether it did."""
+        schedule = self.config.schedule
+        window = schedule.window(now_ns) if schedule is not None else None
+        if window is None:
+            return False
+        is_new = self.as_of_ns is not None and self.as_of_ns < window[0]
+        self.as_of_ns = now_ns
+        if is_new:
+            self.reset()
+        return is_new
 
     def reset(self) -> None:
         """Start both directions from 1 and forget what was sent: a new session by schedule, or 141=Y."""
@@ -107,3 +195,30 @@ class SessionState:
 
     def __repr__(self) -> str:
         return f"SessionState({self.key}, next_in={self.next_in}, next_out={self.next_out})"
+
+
+def _dictionary(key: SessionKey, config: SessionConfig) -> Dictionary:
+    dictionary = config.dictionary or DICTIONARIES.get(key.begin_string)
+    if dictionary is None or dictionary.begin_string != key.begin_string:
+        named = "none" if dictionary is None else f"that of {dictionary.begin_string}"
+        raise ValueError(f"{key.begin_string} needs a dictionary of its own, not {named}")
+    if config.further_versions and key.begin_string != FIXT:
+        raise ValueError(f"further_versions are {FIXT}'s")
+    if config.sends_next_expected and tags.NEXT_EXPECTED_MSG_SEQ_NUM not in dictionary.messages[tags.LOGON].body:
+        raise ValueError(f"{key.begin_string} has no NextExpectedMsgSeqNum(789)")
+    return dictionary.relaxed(
+        allows_unknown_tags=config.allows_unknown_tags or dictionary.allows_unknown_tags,
+        allows_any_order=config.allows_any_order or dictionary.allows_any_order,
+        checks_values=config.checks_values and dictionary.checks_values,
+    )
+
+
+def _routing(sub_id: str, other_sub_id: str, location_id: str, other_location_id: str) -> tuple[tuple[int, bytes], ...]:
+    """Header fields of a sender with this SubID and LocationID, to another with those."""
+    fields = (
+        (tags.SENDER_SUB_ID, sub_id),
+        (tags.TARGET_SUB_ID, other_sub_id),
+        (tags.SENDER_LOCATION_ID, location_id),
+        (tags.TARGET_LOCATION_ID, other_location_id),
+    )
+    return tuple((tag, value.encode()) for tag, value in fields if value)

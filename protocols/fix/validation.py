@@ -1,10 +1,12 @@
 """The walk over a message's fields that finds the first fault, repeating groups included."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from protocols.fix.codec import DATA_OF_LENGTH, Message
 from protocols.fix.formats import Format
+from protocols.fix.plain import cut_fields
 from protocols.fix.reject import (
     GROUP_COUNT,
     GROUP_OUT_OF_ORDER,
@@ -15,7 +17,6 @@ from protocols.fix.reject import (
     TAG_OUT_OF_ORDER,
     TAG_TWICE,
     TAG_WITHOUT_VALUE,
-    UNDEFINED_TAG,
     VALUE_OUT_OF_RANGE,
     SessionReject,
 )
@@ -23,22 +24,24 @@ from protocols.fix.reject import (
 if TYPE_CHECKING:
     from protocols.fix.dictionary import Dictionary, FieldRule, GroupRule, MessageRule
 
+_PLAIN_NUMBER = re.compile(rb"0|-[1-9][0-9]{0,8}")
 LENGTH_OF_DATA = {data: length for length, data in DATA_OF_LENGTH.items()}
 _HEADER, _BODY, _TRAILER = 0, 1, 2
 
 
 def find_fault(dictionary: "Dictionary", rule: "MessageRule", message: Message) -> SessionReject | None:
     """Return the first fault of `message` against `rule` in wire order, then the first missing tag."""
-    return _Walk(dictionary, rule, message.fields()).fault()
+    return _Walk(dictionary, rule, message).fault()
 
 
 class _Walk:
     """One pass over the fields; `at` is the next one."""
 
-    def __init__(self, dictionary: "Dictionary", rule: "MessageRule", fields: list[tuple[int, bytes]]) -> None:
+    def __init__(self, dictionary: "Dictionary", rule: "MessageRule", message: Message) -> None:
         self.dictionary = dictionary
         self.rule = rule
-        self.fields = fields
+        self.message = message
+        self.fields = message.fields()
         self.at = 0
 
     def fault(self) -> SessionReject | None:
@@ -53,6 +56,11 @@ class _Walk:
                 its_section = _HEADER
             elif tag in dictionary.trailer:
                 its_section = _TRAILER
+            elif dictionary.allows_unknown_tags and tag and tag not in rule.all_tags:
+                if not value:
+                    return SessionReject(tag, TAG_WITHOUT_VALUE)
+                self.at += 1
+                continue
             else:
                 return self._stray(tag)
             fault = self._value_fault(tag, value)
@@ -61,7 +69,7 @@ class _Walk:
             if tag in seen:
                 return SessionReject(tag, TAG_TWICE)
             seen.add(tag)
-            if its_section < section:
+            if its_section < section and not dictionary.allows_any_order:
                 return SessionReject(tag, TAG_OUT_OF_ORDER)
             section = its_section
             self.at += 1
@@ -78,9 +86,10 @@ class _Walk:
     def _stray(self, tag: int) -> SessionReject:
         """Name the fault of a tag that has no place here."""
         if tag == 0:
-            return SessionReject(None, INVALID_TAG_NUMBER)
-        if tag not in self.dictionary.fields:
-            return SessionReject(tag, UNDEFINED_TAG)
+            return SessionReject(tag_as_written(self.message, self.at), INVALID_TAG_NUMBER)
+        if tag not in self.dictionary.defined_tags:
+            # Test case 14a: a tag that the specification does not define is an invalid tag number.
+            return SessionReject(tag, INVALID_TAG_NUMBER)
         return SessionReject(tag, TAG_NOT_DEFINED_FOR_MESSAGE)
 
     def _value_fault(self, tag: int, value: bytes) -> SessionReject | None:
@@ -131,7 +140,7 @@ class _Walk:
                 return fault
             if tag in seen:
                 return SessionReject(tag, TAG_TWICE)
-            if group.tags.index(tag) < place:
+            if group.tags.index(tag) < place and not self.dictionary.allows_any_order:
                 return SessionReject(tag, GROUP_OUT_OF_ORDER)
             place = group.tags.index(tag)
             seen.add(tag)
@@ -143,6 +152,13 @@ class _Walk:
                     return fault
         missing = [tag for tag in group.tags if tag in group.required and tag not in seen]
         return SessionReject(missing[0], REQUIRED_TAG_MISSING) if missing else None
+
+
+def tag_as_written(message: Message, at: int) -> int | None:
+    """Return the number of field `at` where it is one, such as 0 or -1; None for what only resembles one."""
+    cut = cut_fields(message.raw)
+    text = cut[0][at] if cut is not None else b""
+    return int(text) if _PLAIN_NUMBER.fullmatch(text) else None
 
 
 def is_in_range(field: "FieldRule", value: bytes) -> bool:

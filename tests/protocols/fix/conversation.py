@@ -1,8 +1,10 @@
 """Plays the golden conversations of fixtures/fix.
 
     # a comment
-    = name=value ...        the setting, before anything else: next_in, next_out, role=initiator, and any field of
-                            SessionConfig or Limits (times by their name without _ns, in seconds)
+    = name=value ...        the setting, before anything else: next_in, next_out, role=initiator, any optional field of
+                            SessionKey, and any of SessionConfig or Limits (times by their name without _ns, in
+                            seconds; schedule=09:00-17:00; further_versions=FIXT_FIX44)
+    = versions=FIX.4.2,...  first of all: versions that it is for; without it, all of VERSIONS
     > 35=D|34=2|11=a        the peer sends this; 8, 9, 49, 56, 52 and 10 are added where they are not given
     >> 8=FIX.4.4|9=5|...    the peer sends exactly these bytes
     < 35=8|34=2|11=a        we send this, fields in this order; 8, 9, 49, 56, 52, 10 (right always) are left out, and
@@ -14,6 +16,9 @@
     * logout text, logon 553=x|..., lost, connect
     = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
 
+What a version demands is added where it is not given: 1137 to Logons of FIXT, 21 to orders and 20 to reports of 4.2;
+4.2 tells reasons above 11 by their text only. In lines with >> FIX.4.4 stands for the version.
+
 `@=` in a value stands for "seconds from now" (52=@-121).
 """
 
@@ -24,9 +29,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from protocols.fix import events
+from protocols.fix import dictionary, events
 from protocols.fix.codec import Layout, decode, format_timestamp
 from protocols.fix.plain import check_sum
+from protocols.fix.schedule import Schedule
 from protocols.fix.session import (
     ACCEPTOR,
     INITIATOR,
@@ -43,6 +49,8 @@ START_NS = 1_767_225_600_000_000_000  # 2026-01-01
 SECOND = 1_000_000_000
 SOH = b"\x01"
 ADDED = (8, 9, 49, 56, 52, 10)
+VERSIONS = ("FIX.4.2", "FIX.4.4", "FIXT.1.1")
+KEY_FIELDS = ("sender_sub_id", "sender_location_id", "target_sub_id", "target_location_id")
 
 Split = Callable[[bytes], Iterator[bytes]]
 
@@ -52,9 +60,13 @@ def whole(data: bytes) -> Iterator[bytes]:
     yield data
 
 
-def conversations() -> list[Path]:
-    """Every golden conversation."""
-    return sorted(FIXTURES.glob("*.fix"))
+def conversations() -> list[tuple[Path, str]]:
+    """Every golden conversation, with each version that it is for."""
+    pairs = []
+    for path in sorted(FIXTURES.glob("*.fix")):
+        named = re.search(r"^= .*?versions=(\S+)", path.read_text(), re.M)
+        pairs += [(path, version) for version in (named[1].split(",") if named else VERSIONS)]
+    return pairs
 
 
 def fields_of(text: str, now_ns: int) -> list[tuple[int, bytes]]:
@@ -74,9 +86,11 @@ def texts_of(text: str, now_ns: int) -> list[tuple[str, bytes]]:
     return fields
 
 
-def peer_message(text: str, now_ns: int, sender: str = "CLIENT", target: str = "GATE") -> bytes:
+def peer_message(
+    text: str, now_ns: int, sender: str = "CLIENT", target: str = "GATE", version: str = "FIX.4.4"
+) -> bytes:
     """Write a message as the peer would, every given field as it is given, even a wrong one."""
-    given = texts_of(text, now_ns)
+    given = _completed(texts_of(text, now_ns), version)
     first = dict(reversed(given))
     header = {"49": sender.encode(), "56": target.encode(), "52": format_timestamp(now_ns)}
     # What is given stands where it is given: only 35 and the header fields that are not move to the front.
@@ -87,18 +101,33 @@ def peer_message(text: str, now_ns: int, sender: str = "CLIENT", target: str = "
     fields = [field for field in (*leading, *front, *body) if field[1] != b"-"]
     inner = b"".join([b"%b=%b\x01" % (tag.encode(), value) for tag, value in fields])
     length = first.get("9", b"%d" % len(inner))
-    message = b"8=%b\x019=%b\x01%b" % (first.get("8", b"FIX.4.4"), length, inner)
+    message = b"8=%b\x019=%b\x01%b" % (first.get("8", version.encode()), length, inner)
     return message + b"10=%b\x01" % first.get("10", b"%03d" % check_sum(message))
+
+
+def _completed(given: list[tuple[str, bytes]], version: str) -> list[tuple[str, bytes]]:
+    """Add what the version demands beyond the conversation."""
+    tags = {tag for tag, _ in given}
+    msg_type = dict(given).get("35")
+    if version == "FIXT.1.1" and msg_type == b"A" and "1137" not in tags:
+        return [*given, ("1137", b"9")]
+    if version == "FIX.4.2" and msg_type in (b"D", b"G") and "11" in tags and "21" not in tags:
+        at = [tag for tag, _ in given].index("11") + 1
+        return [*given[:at], ("21", b"1"), *given[at:]]
+    if version == "FIX.4.2" and msg_type == b"8" and "20" not in tags:
+        return [*given, ("20", b"0")]
+    return given
 
 
 class Player:
     """One run of one conversation."""
 
-    def __init__(self, path: Path, split: Split = whole) -> None:
+    def __init__(self, path: Path, split: Split = whole, version: str = "FIX.4.4") -> None:
         self.path = path
+        self.version = version
         self.split = split
         self.now_ns = START_NS
-        self.key = SessionKey("FIX.4.4", "GATE", "CLIENT")
+        self.key = SessionKey(version, "GATE", "CLIENT")
         self.state = SessionState(self.key)
         self.limits = Limits()
         self.role = "acceptor"
@@ -135,6 +164,9 @@ class Player:
         self.role = values.pop("role", self.role)
         self.authenticates = values.pop("authenticates", "yes") == "yes"
         numbers = {name: int(values.pop(name)) for name in ("next_in", "next_out") if name in values}
+        values.pop("versions", None)
+        narrowing = {name: values.pop(name) for name in KEY_FIELDS if name in values}
+        self.key = msgspec.structs.replace(self.key, **narrowing)
         known: set[str] = set()
         self.limits = _changed(Limits(), values, known)
         self.state = SessionState(self.key, _changed(SessionConfig(), values, known), **numbers)
@@ -164,10 +196,10 @@ class Player:
         )
 
     def receive(self, text: str) -> None:
-        self.pending += peer_message(text, self.now_ns)
+        self.pending += peer_message(text, self.now_ns, version=self.version)
 
     def receive_raw(self, text: str) -> None:
-        self.pending += text.encode("latin-1").replace(b"|", SOH)
+        self.pending += text.replace("FIX.4.4", self.version).encode("latin-1").replace(b"|", SOH)
 
     def deliver(self) -> None:
         data, self.pending = self.pending, b""
@@ -188,10 +220,14 @@ class Player:
     def expect_sent(self, text: str) -> None:
         expected = fields_of(text, self.now_ns)
         named = {tag for tag, _ in expected}
+        if self.version == "FIXT.1.1" and expected[0] == (35, b"A") and 1137 not in named:
+            expected.append((1137, b"9"))
+        if self.version == "FIX.4.2" and expected[0] == (35, b"3"):
+            expected = [(tag, value) for tag, value in expected if tag != 373 or int(value) <= 11]
         self.check(bool(self.sent), f"nothing sent; events {self.events}")
         raw, sent_ns = self.sent.pop(0)
         message = decode(raw)
-        left_out = {*ADDED, 122} - named
+        left_out = {*ADDED, 122, 20} - named
         actual = [field for field in message.fields() if field[0] not in left_out]
         self.check(actual == expected, f"sent {_show(actual)}")
         self.check(message.get(49) == b"GATE" and message.get(56) == b"CLIENT", f"CompIDs of {message}")
@@ -207,6 +243,7 @@ class Player:
                 self.check(event.message.get(tag) == value, f"{event}")
         elif rest:
             shown = event.text if isinstance(event, events.LoggedOut) else event.reason
+            rest = re.sub(r"\{(\d+)\+begin\}", lambda match: str(int(match[1]) + len(self.version)), rest)
             self.check(shown == rest, f"{event}")
 
     def wait(self, text: str) -> None:
@@ -239,6 +276,8 @@ class Player:
         elif verb == "lost":
             assert session is not None
             session.connection_lost(self.now_ns)
+        elif verb == "reset":
+            self.connected().reset(self.now_ns)
         elif verb == "connect":
             self.connect(rest)
         else:
@@ -266,7 +305,11 @@ def _changed(struct: Any, values: dict[str, str], known: set[str]) -> Any:
             continue
         known.add(name)
         text = values[name]
-        if isinstance(getattr(struct, field.name), bool):
+        if name == "schedule":
+            changes[name] = _schedule(text)
+        elif name == "further_versions":
+            changes[name] = tuple(getattr(dictionary, word) for word in text.split(","))
+        elif isinstance(getattr(struct, field.name), bool):
             changes[field.name] = text == "yes"
         elif field.name.endswith("_ns"):
             changes[field.name] = round(float(text) * SECOND)
@@ -275,6 +318,12 @@ def _changed(struct: Any, values: dict[str, str], known: set[str]) -> Any:
         else:
             changes[field.name] = int(text)
     return msgspec.structs.replace(struct, **changes)
+
+
+def _schedule(text: str) -> Schedule:
+    """``09:00-17:00``, daily, UTC."""
+    hours, minutes, end_hours, end_minutes = (int(word) for word in re.split("[:-]", text))
+    return Schedule((hours * 60 + minutes) * 60, (end_hours * 60 + end_minutes) * 60)
 
 
 def _show(fields: list[tuple[int, bytes]]) -> str:

@@ -48,6 +48,6 @@ SPLITS = (whole, one_by_one, at_separators, before_separators, at_equals, at_ran
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.__name__)
-@pytest.mark.parametrize("path", conversations(), ids=lambda path: path.stem)
-def test_conversation(path: Path, split: Split) -> None:
-    Player(path, split).play()
+@pytest.mark.parametrize(("path", "version"), conversations(), ids=lambda value: getattr(value, "stem", value))
+def test_conversation(path: Path, version: str, split: Split) -> None:
+    Player(path, split, version).play()

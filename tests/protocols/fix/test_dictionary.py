@@ -49,8 +49,8 @@ CASES: list[tuple[bytes, SessionReject | None]] = [
     (HEAD + b"11=a|854=0|" + TERMS, None),
     (HEAD + b"11=|" + TERMS, SessionReject(11, 4)),
     (HEAD + b"11=a|3_8=1|" + TERMS, SessionReject(None, 0)),
-    (HEAD + b"11=a|5555=1|" + TERMS, SessionReject(5555, 3)),
-    (HEAD + b"11=a|999999999=1|" + TERMS, SessionReject(999999999, 3)),
+    (HEAD + b"11=a|5555=1|" + TERMS, SessionReject(5555, 0)),
+    (HEAD + b"11=a|999999999=1|" + TERMS, SessionReject(999999999, 0)),
     (HEAD + b"11=a|102=1|" + TERMS, SessionReject(102, 2)),
     (HEAD + b"11=a|448=1|" + TERMS, SessionReject(448, 2)),
     (HEAD + b"11=a|11=b|" + TERMS, SessionReject(11, 13)),
@@ -86,7 +86,7 @@ CASES: list[tuple[bytes, SessionReject | None]] = [
     (b"35=A|34=5|49=C|52=20260101-00:00:00|56=G|98=0|108=30|95=3|96=\x01=|", SessionReject(None, 0)),
     (b"35=A|34=5|49=C|52=20260101-00:00:00|56=G|98=0|108=30|95=3|96=a|", SessionReject(96, 6)),
     (b"35=A|34=5|49=C|52=20260101-00:00:00|56=G|98=0|108=30|96=a|", SessionReject(96, 6)),
-    (b"35=V|34=5|49=C|52=20260101-00:00:00|56=G|", SessionReject(None, 11)),
+    (b"35=P|34=5|49=C|52=20260101-00:00:00|56=G|", SessionReject(None, 11)),
 ]
 
 
@@ -241,7 +241,7 @@ def test_an_overlay_adds_and_replaces() -> None:
     )
     logon = b"35=A|34=5|49=C|52=20260101-00:00:00|56=G|98=0|108=30|"
     assert theirs.validate(codec.decode(envelope(logon + b"9001=Y|"))) is None
-    assert FIX44.validate(codec.decode(envelope(logon + b"9001=Y|"))) == SessionReject(9001, 3)
+    assert FIX44.validate(codec.decode(envelope(logon + b"9001=Y|"))) == SessionReject(9001, 0)
     things = b"35=UX|34=5|49=C|52=20260101-00:00:00|56=G|11=a|"
     assert theirs.messages["UX"].name == "Things"
     assert theirs.validate(codec.decode(envelope(things + b"5001=1|5002=1|"))) is None

@@ -86,7 +86,9 @@ def in_phase(phase: Phase) -> Session:
         sent_by(session)
         return session
     session, _ = logged_on()
-    if phase is not Phase.ACTIVE:
+    if phase is Phase.RESET_SENT:
+        session.reset(START_NS)
+    elif phase is not Phase.ACTIVE:
         session.logout("", START_NS)
     if phase is Phase.CLOSED:
         session.connection_lost(START_NS)
