@@ -94,7 +94,7 @@ class Dictionary:
         allows_any_order: bool = False,
         checks_values: bool = True,
     ) -> None:
-        self._tables = tables
+        self.tables = tables
         self.allows_unknown_tags = allows_unknown_tags
         self.allows_any_order = allows_any_order
         self.checks_values = checks_values
@@ -109,8 +109,8 @@ class Dictionary:
             if (rule := _field_rule(tag, text, checks_values)).tag in defined or rule.tag >= 5000 or not defined
         }
         self.defined_tags = defined | self.fields.keys()
-        header, self.header_required = self._members("header", tables["header"])
-        trailer, self.trailer_required = self._members("trailer", tables["trailer"])
+        header, self.header_required = self.members("header", tables["header"])
+        trailer, self.trailer_required = self.members("trailer", tables["trailer"])
         self.header, self.trailer = frozenset(header), frozenset(trailer)
         self._header_groups = self._group_rules("header", header, {})
         self.messages = {msg_type: self._message_rule(msg_type, text) for msg_type, text in tables["messages"].items()}
@@ -132,7 +132,7 @@ class Dictionary:
                     raise
                 raise DictionaryError(error.key, error.text, line_of(text, error.key)) from error
         check_shape(tables)
-        merged = dict(laid_over(self._tables, tables))
+        merged = dict(laid_over(self.tables, tables))
         # A message that is defined is one of the version's.
         merged["msg_types"] = " ".join(self.msg_types.union(merged["msg_types"].split(), tables.get("messages", {})))
         return Dictionary(merged, **self._switches)
@@ -150,7 +150,7 @@ class Dictionary:
         known = self._relaxed.get(switches)
         if known is None:
             known = self._relaxed[switches] = Dictionary(
-                self._tables,
+                self.tables,
                 allows_unknown_tags=allows_unknown_tags,
                 allows_any_order=allows_any_order,
                 checks_values=checks_values,
@@ -186,11 +186,11 @@ class Dictionary:
 
     def type_name(self, tag: int) -> str:
         """Return the standard's name of a field's type, such as ``PRICE``."""
-        return str(self._tables["fields"][str(tag)].split()[1])
+        return str(self.tables["fields"][str(tag)].split()[1])
 
     def note(self, msg_type: str, tag: int) -> str:
         """Return the note on a field, of this message or in general, for the rules of engagement."""
-        notes = self._tables.get("notes", {})
+        notes = self.tables.get("notes", {})
         of_message = notes.get(msg_type, {})
         return str(of_message.get(str(tag)) or notes.get(str(tag), ""))
 
@@ -202,19 +202,19 @@ class Dictionary:
     @cached_property
     def session_reject_reasons(self) -> frozenset[bytes]:
         """Values of SessionRejectReason(373) that the version knows; others are told by Text(58) only."""
-        text = self._tables["fields"].get("373", "")
+        text = self.tables["fields"].get("373", "")
         return frozenset(value.encode() for value in text.split()[2:])
 
-    def _members(self, key: str, text: str, is_optional: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def members(self, key: str, text: str, is_optional: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return (all tags, required tags) of a text of members, components resolved. `key`: where it stands."""
         tags: list[int] = []
         required: list[int] = []
         for word in text.split():
             if word.startswith("@"):
                 name = word[1:].removesuffix("?")
-                if name not in self._tables.get("components", {}):
+                if name not in self.tables.get("components", {}):
                     raise DictionaryError(key, f"no component {name}")
-                found = self._members(f"components.{name}", self._tables["components"][name], word.endswith("?"))
+                found = self.members(f"components.{name}", self.tables["components"][name], word.endswith("?"))
                 tags += found[0]
                 required += found[1]
                 continue
@@ -241,10 +241,10 @@ class Dictionary:
             text = overrides.get(str(tag))
             its_key = f"groups.{tag}" if text is None else f"{key}.groups.{tag}"
             if text is None:
-                text = self._tables["groups"].get(str(tag))
+                text = self.tables["groups"].get(str(tag))
             if text is None:
                 raise DictionaryError(key, f"no group for {self.name(tag)}")
-            members, required = self._members(its_key, text)
+            members, required = self.members(its_key, text)
             if not members:
                 raise DictionaryError(its_key, "a group has at least one member")
             nested = self._group_rules(key, members, overrides, depth + 1)
@@ -256,14 +256,14 @@ class Dictionary:
         if isinstance(definition, str):
             definition = {"members": definition}
         key = f"messages.{msg_type}"
-        tags, required = self._members(key, definition["members"])
+        tags, required = self.members(key, definition["members"])
         twice = sorted((self.header | self.trailer).intersection(tags))
         if twice:
             raise DictionaryError(key, f"{self.name(twice[0])} is of the header or trailer already")
         groups = {**self._header_groups, **self._group_rules(key, tags, definition.get("groups", {}))}
         return MessageRule(
             msg_type=msg_type,
-            name=self._tables["names"].get(msg_type, msg_type),
+            name=self.tables["names"].get(msg_type, msg_type),
             body=frozenset(tags),
             required=(*self.header_required, *required, *self.trailer_required),
             groups=groups,

@@ -158,7 +158,7 @@ class SessionState:
         )
 
     def dictionary_of(self, message: Message) -> Dictionary | None:
-        """Return what a message is validated by: its ApplVerID(1128) may name another version of FIXT; None: not ours."""
+        """Return what validates a message: on FIXT it may name its ApplVerID(1128). None: none of ours."""
         if not self.versions:
             return self.dictionary
         appl_ver_id = message.get(tags.APPL_VER_ID)
