@@ -264,7 +264,9 @@ class SessionCore:
         if message.msg_seq_num == state.next_in:
             self._count()
         self.reject_message(message, SessionReject(None, reason), self._now_ns)
-        self._refuse(reject.TEXTS[reason])
+        # The Reject has said why.
+        self._send_admin(LOGOUT, (None,))
+        self._end_with_logout("", reject.TEXTS[reason])
 
     def _count(self) -> None:
         """Advance past an inbound message that is not handed to the application."""

@@ -13,6 +13,7 @@ import msgspec
 
 from protocols.fix.codec import Message
 from protocols.fix.formats import CHECKS, FORMAT_OF_TYPE, Format
+from protocols.fix.phases import ADMIN_TYPES
 from protocols.fix.reject import SessionReject
 from protocols.fix.tables import (
     DictionaryError,
@@ -114,6 +115,10 @@ class Dictionary:
         self.header, self.trailer = frozenset(header), frozenset(trailer)
         self._header_groups = self._group_rules("header", header, {})
         self.messages = {msg_type: self._message_rule(msg_type, text) for msg_type, text in tables["messages"].items()}
+        # What a session message may be found to have in the wrong place: on FIXT only what the transport defines.
+        is_fixt = self.begin_string.startswith("FIXT")
+        session_tags = _NO_TAGS.union(*(self.messages[msg_type].all_tags for msg_type in ADMIN_TYPES))
+        self.session_tags = session_tags if is_fixt else self.defined_tags
         self.writes: Mapping[str, Mapping[str, list[str]]] = tables.get("writes", {})
 
     def overlay(self, tables: Tables | str) -> "Dictionary":

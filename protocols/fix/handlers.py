@@ -9,7 +9,7 @@ from protocols.fix.phases import ADMIN_TYPES, APPLICATION, HANDLERS, Phase
 from protocols.fix.reject import SessionReject
 
 _IDENTITY_TAGS = (tags.BEGIN_STRING, tags.SENDER_COMP_ID, tags.TARGET_COMP_ID, tags.SENDING_TIME)
-# Acted on at once even above a gap, for waiting would deadlock two sides that both miss something.
+# Acted on whatever their number: even above a gap, for waiting would deadlock two sides that both miss something.
 _AT_ONCE = frozenset({tags.RESEND_REQUEST, tags.LOGOUT})
 
 
@@ -68,7 +68,7 @@ class MessageHandlers(SessionCore):
         elif number == expected:
             self._in_sequence(message, handler)
         elif number < expected:
-            self._too_low(message)
+            self._too_low(message, handler)
         else:
             self._too_high(message, handler)
 
@@ -89,9 +89,16 @@ class MessageHandlers(SessionCore):
             self._count()
             self.reject_message(message, fault, self._now_ns)
 
-    def _too_low(self, message: Message) -> None:
-        """Ignore what is marked as a possible duplicate; anything else means that somebody's numbers are wrong."""
+    def _too_low(self, message: Message, handler: str) -> None:
+        """Ignore what is marked as a possible duplicate; anything else means that somebody's numbers are wrong.
+
+        Even then a peer that says goodbye is answered, and one that asks for a resend, which may cure it.
+        """
         if message.get(tags.POSS_DUP_FLAG) != b"Y":
+            if message.msg_type in _AT_ONCE:
+                if self._passes_validation(message):
+                    getattr(self, handler)(message)
+                return
             expected = self._known_state.next_in
             self._refuse(f"MsgSeqNum too low, expecting {expected} but received {message.msg_seq_num}")
             return
@@ -223,7 +230,8 @@ class MessageHandlers(SessionCore):
         state = self._known_state
         new_seq_no = int(message.get(tags.NEW_SEQ_NO) or 0)
         if new_seq_no < state.next_in:
-            fault = SessionReject(tags.NEW_SEQ_NO, reject.VALUE_OUT_OF_RANGE)
+            # No tag is wrong by itself: test case 11c has no RefTagID(371).
+            fault = SessionReject(None, reject.VALUE_OUT_OF_RANGE)
             self.reject_message(message, fault, self._now_ns)
         elif new_seq_no > state.next_in:
             state.next_in = new_seq_no

@@ -195,11 +195,13 @@ class LogonHandlers(SessionCore):
         if not low <= interval <= high:
             return f"HeartBtInt(108) must be {low} to {high}"
         if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y":
-            return self._reset_fault(message, state)
+            # What an acceptor sent before is forgotten; an initiator has sent its Logon since.
+            next_out = 1 if self.phase is Phase.AWAITING_LOGON else state.next_out
+            return self._reset_fault(message, state) or self._next_expected_fault(message, state, next_out)
         expected = 1 if config.reset_on_logon else state.next_in
         if message.msg_seq_num < expected:
             return f"MsgSeqNum too low, expecting {expected} but received {message.msg_seq_num}"
-        return self._next_expected_fault(message, state)
+        return self._next_expected_fault(message, state, 1 if config.reset_on_logon else state.next_out)
 
     def _reset_fault(self, message: Message, state: SessionState) -> str | None:
         if not (state.config.accepts_reset or state.config.reset_on_logon or state.resets_next):
@@ -208,12 +210,10 @@ class LogonHandlers(SessionCore):
             return f"MsgSeqNum must be 1 with ResetSeqNumFlag(141), received {message.msg_seq_num}"
         return None
 
-    def _next_expected_fault(self, message: Message, state: SessionState) -> str | None:
+    def _next_expected_fault(self, message: Message, state: SessionState, next_out: int) -> str | None:
         text = message.get(tags.NEXT_EXPECTED_MSG_SEQ_NUM)
-        if not state.config.sends_next_expected or text is None or state.config.reset_on_logon:
-            return None
-        if int(text) > state.next_out:
-            return f"NextExpectedMsgSeqNum(789) too high, expecting {state.next_out} but received {int(text)}"
+        if state.config.sends_next_expected and text is not None and int(text) > next_out:
+            return f"NextExpectedMsgSeqNum(789) too high, expecting {next_out} but received {int(text)}"
         return None
 
     def _missed_by_peer(self, message: Message, state: SessionState, ours_sent: int = 0) -> int | None:

@@ -8,7 +8,34 @@ from protocols.fix.store import MessageStore
 
 # Header fields of a message of ours, in the order written: body begins at the first other one.
 _HEADER_TAGS = frozenset(
-    {8, 9, 35, 34, 43, 49, 50, 52, 56, 57, 97, 115, 116, 122, 128, 129, 142, 143, 144, 145, 212, 213, 347, 1128, 1129}
+    {
+        8,
+        9,
+        35,
+        34,
+        43,
+        49,
+        50,
+        52,
+        56,
+        57,
+        97,
+        115,
+        116,
+        122,
+        128,
+        129,
+        142,
+        143,
+        144,
+        145,
+        212,
+        213,
+        347,
+        1128,
+        1129,
+        1156,
+    }
 )
 _REPLACED = frozenset({8, 9, 35, 34, 43, 49, 52, 56, 122})
 # How many numbers one chunk may look at, so that a store full of gaps stalls nobody either.

@@ -177,7 +177,7 @@ class Session(LogonHandlers, MessageHandlers):
             return
         if test_at is not None and now_ns >= test_at:
             heartbeats.is_tested = True
-            self._send_admin(TEST_REQUEST, (b"TEST-%d" % self._known_state.next_out,))
+            self._send_admin(TEST_REQUEST, (b"TEST",))
         heartbeat_at = heartbeats.heartbeat_at_ns
         if heartbeat_at is not None and now_ns >= heartbeat_at:
             self._send_admin(HEARTBEAT, (None,))

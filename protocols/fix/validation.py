@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from protocols.fix.codec import DATA_OF_LENGTH, Message
 from protocols.fix.formats import Format
+from protocols.fix.phases import ADMIN_TYPES
 from protocols.fix.plain import cut_fields
 from protocols.fix.reject import (
     GROUP_COUNT,
@@ -87,7 +88,9 @@ class _Walk:
         """Name the fault of a tag that has no place here."""
         if tag == 0:
             return SessionReject(tag_as_written(self.message, self.at), INVALID_TAG_NUMBER)
-        if tag not in self.dictionary.defined_tags:
+        dictionary = self.dictionary
+        defined = dictionary.session_tags if self.rule.msg_type in ADMIN_TYPES else dictionary.defined_tags
+        if tag not in defined:
             # Test case 14a: a tag that the specification does not define is an invalid tag number.
             return SessionReject(tag, INVALID_TAG_NUMBER)
         return SessionReject(tag, TAG_NOT_DEFINED_FOR_MESSAGE)
