@@ -6,6 +6,8 @@ cdef enum:
     TRAILER_SECTION = 3
     MAX_TAGS = 65536
     MAX_GROUPS = 48
+    MASKS = 5
+    SLOTS = 320  # tags of a message, groups' members apart: 64 a mask
     GROUP_FORMAT = 13
 
 cdef struct Rule:
@@ -13,10 +15,9 @@ cdef struct Rule:
     byte format  # 0: never sure, left to the slow path
     byte required  # bit number + 1
     byte choice  # index of `choices`, 0: any value of the format
-    byte slot  # bit that notes the tag as seen
+    unsigned short slot  # bit that notes the tag as seen
     byte group  # index of `groups` that this tag counts, 0: none
     byte known  # of the message, be it in a group only
-    byte padding  # eight bytes are found by a shift
 
 cdef struct Group:
     int first
@@ -69,7 +70,7 @@ cdef class Table:
                 self.rules[tag].known = 1
         for section, tags in sections:
             for tag in tags:
-                if tag < self.tags and slot < 255:
+                if tag < self.tags and slot < SLOTS - 1:
                     slot += 1
                     self.rules[tag].section = section
                     self.rules[tag].slot = slot
@@ -253,7 +254,7 @@ cdef class Screen:
         cdef const byte *raw = <const byte *>PyBytes_AS_STRING(message.raw)
         cdef const byte *s
         cdef mask_t required = 0
-        cdef mask_t seen[4]
+        cdef mask_t seen[MASKS]
         cdef int i = 0, n, section = HEADER_SECTION, identified = 0
         cdef long long age
         if message.msg_seq_num != msg_seq_num:
