@@ -138,7 +138,10 @@ class Dictionary:
                 raise DictionaryError(error.key, error.text, line_of(text, error.key)) from error
         check_shape(tables)
         merged = dict(laid_over(self.tables, tables))
-        # A message that is defined is one of the version's.
+        # What an overlay defines is defined, fields of other versions too; and a message is one of the version's.
+        if merged.get("defined_tags"):
+            added = [tag for tag in tables.get("fields", {}) if tag.isascii() and tag.isdigit()]
+            merged["defined_tags"] = " ".join([merged["defined_tags"], *added])
         merged["msg_types"] = " ".join(self.msg_types.union(merged["msg_types"].split(), tables.get("messages", {})))
         return Dictionary(merged, **self._switches)
 

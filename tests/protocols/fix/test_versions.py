@@ -208,6 +208,10 @@ def test_an_overlay_of_text() -> None:
     assert theirs.messages["8"].groups[5001].required == {5002}
     assert "U1" in theirs.msg_types
     assert theirs.relaxed() is theirs
+    # A field of another version, such as FIX 4.2 clients' Username.
+    older = FIX42.overlay('[fields]\n553 = "Username STRING"\n[messages]\nA = "+553"\n')
+    assert 553 in older.messages["A"].body
+    assert 554 not in older.fields
     assert theirs.relaxed(checks_values=False).overlay({}).checks_values is False
     assert tag_ranges("1-5 -2 9 -4:5") == {1, 3, 9}
 
