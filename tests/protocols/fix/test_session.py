@@ -298,6 +298,21 @@ def test_only_an_initiator_logs_on_and_only_once() -> None:
         Session(lambda key: None, START_NS, role=INITIATOR).logon(state, START_NS)
 
 
+def test_only_a_session_that_lacks_nothing_is_reset() -> None:
+    with pytest.raises(LocalProtocolError):
+        Session(lambda key: None, START_NS).reset(START_NS)
+    session, _ = logged_on()
+    session.receive_data(peer(f"35=D|34=5|{ORDER}"), START_NS)
+    assert session.next_event() is None
+    with pytest.raises(LocalProtocolError):
+        session.reset(START_NS)
+    session, _ = logged_on()
+    session.reset(START_NS)
+    assert session.deadline_ns == START_NS + 10 * SECOND
+    with pytest.raises(LocalProtocolError):
+        session.reset(START_NS)
+
+
 def test_states_show_themselves() -> None:
     assert "next_in=1" in repr(SessionState(KEY))
 
