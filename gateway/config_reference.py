@@ -72,6 +72,7 @@ def _toml(value: Any) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    """Write the table of keys into the file that the command line names."""
     target = Path(arguments[0])
     target.write_text(updated(target.read_text()))
 

@@ -179,6 +179,11 @@ def format_decimal(mantissa, int exponent):
     cdef byte out[64]
     cdef long long value
     cdef int length, sign = 0, at = 0, whole, i
+    if 0 < exponent <= 8 and -1000000000 < mantissa < 1000000000:  # lots of 10 and the like
+        value = mantissa
+        for i in range(exponent):
+            value *= 10
+        return PyBytes_FromStringAndSize(<char *>text, put_number(text, value))
     if exponent > 0 or exponent < -30 or not -1000000000000000000 < mantissa < 1000000000000000000:
         return plain_values.format_decimal(mantissa, exponent)
     value = mantissa

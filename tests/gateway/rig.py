@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -225,6 +225,7 @@ class Rig:
         files: Files | None = None,
         segment_bytes: int = 1 << 16,
         durability: Any = "mmap",
+        marks: Mapping[str, float] = MARKS,
     ) -> None:
         self.directory = directory
         self.config_text = config
@@ -242,10 +243,11 @@ class Rig:
         self.executions = Executions(VENUE, self.pipeline, lambda order, now: self.queries.append(order.order_id))
         self.core.market.live_venues.add(VENUE)
         self.desks: list[Desk] = []
-        for symbol, mark in MARKS.items():
+        for symbol, mark in marks.items():
             self.hear(listed(symbol))
             self.mark(symbol, mark)
-        self.core.valuation.run(self.now_ns)
+        if marks:
+            self.core.valuation.run(self.now_ns)
         self.log.clear()
 
     def desk(self, comp_id: str = "ALPHA", **options: Any) -> Desk:

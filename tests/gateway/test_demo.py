@@ -376,7 +376,7 @@ def test_a_child_that_does_not_get_ready(
 class Running:
     """A demo in a process of its own that has begun to trade; on a terminal of 80 by 24, or on a pipe."""
 
-    def __init__(self, *, is_on_terminal: bool) -> None:
+    def __init__(self, directory: Path, *, is_on_terminal: bool) -> None:
         self.output = b""
         if is_on_terminal:
             self.screen, terminal = pty.openpty()
@@ -389,7 +389,7 @@ class Running:
             stdout=terminal,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=os.environ | {"TERM": "xterm-256color", "TMPDIR": str(directory)},
             start_new_session=True,
             # The terminal's Ctrl-C goes to whoever it belongs to.
             preexec_fn=_own_terminal if is_on_terminal else None,  # noqa: PLW1509
@@ -432,8 +432,8 @@ class Running:
 
 
 @pytest.fixture
-def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    demo = Running(is_on_terminal=getattr(request, "param", False))
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+    demo = Running(tmp_path, is_on_terminal=getattr(request, "param", False))
     yield demo
     demo.close()
 

@@ -15,6 +15,7 @@ from risk.pre_trade import CHECKS
 from tests.gateway.rig import (
     BTC, MS, SECOND, Desk, Rig, SmallDisk, accepted, cancelled, filled, listed, opened, shown,
 )  # fmt: skip
+from tests.gateway.test_reports import REFUSAL_TAGS
 
 # -- what passes -----------------------------------------------------------------------------------------------------
 
