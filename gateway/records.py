@@ -116,17 +116,17 @@ class OrderApproved(Record, frozen=True, tag=10):
 
 
 class OrderRefused(Record, frozen=True, tag=11):
-    """An order was refused by a check; the texts are what the client sent."""
+    """An order was refused by a check; the fields are what the client sent."""
 
     session: str
     seq_in: int
-    cl_ord_id: str
-    account: str
-    symbol: str
-    side: str
-    ord_type: str
-    quantity: str
-    price: str
+    cl_ord_id: bytes | None
+    account: bytes | None
+    symbol: bytes | None
+    side: bytes | None
+    ord_type: bytes | None
+    quantity: bytes | None
+    price: bytes | None
     reason: int
     check: str
     text: str

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway import records
 from gateway.ledger import Ledger
-from protocols.fix.codec import Layout, format_decimal, format_timestamp
+from protocols.fix.codec import Layout, format_decimal, format_hundredths, format_timestamp
 from protocols.fix.session import SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
@@ -126,9 +126,9 @@ class Reports:
             required = _number(record.required)
             text += b", required " + required
         values = (
-            record.account.encode() or None, b"0", record.cl_ord_id.encode() or None, b"0", sequence, None, None,
-            b"NONE", record.quantity.encode() or None, b"8", record.ord_type.encode() or None, None,
-            record.price.encode() or None, record.side.encode() or None, record.symbol.encode() or None,
+            record.account, b"0", record.cl_ord_id, b"0", sequence, None, None,
+            b"NONE", record.quantity, b"8", record.ord_type, None,
+            record.price, record.side, record.symbol,
             text, None, format_timestamp(time_ns), ord_rej_reason, b"8", b"0", code, record.check.encode(),
             limit, observed, required,
             None if record.mark_age_ns is None else record.mark_age_ns // 1_000_000,
@@ -278,8 +278,8 @@ def _text(value: str) -> bytes | None:
 
 
 def _number(value: float) -> bytes:
-    if 1.0 <= abs(value) < MAX_IN_CENTS:
-        return format_decimal(round(value * 100), -2)  # a third of the time that the formatting of a float takes
+    if 1.0 <= value < MAX_IN_CENTS or -MAX_IN_CENTS < value <= -1.0:
+        return format_hundredths(value)  # a third of the time that the formatting of a float takes
     return b"%.8g" % value if abs(value) < 1.0 else b"%.2f" % value
 
 

@@ -210,14 +210,6 @@ class Instrument(msgspec.Struct, frozen=True):
         """Return a quantity in lots, or None where it is no whole number of lots."""
         return _whole(quantity, self.lot_size)
 
-    def ticks_from_scaled(self, mantissa: int, exponent: int) -> int | None:
-        """Return mantissa * 10**exponent in ticks, or None where it is no whole number of ticks: integers only."""
-        return _whole_scaled(mantissa, exponent, self.tick_mantissa, self.tick_exponent)
-
-    def lots_from_scaled(self, mantissa: int, exponent: int) -> int | None:
-        """Return mantissa * 10**exponent in lots, or None where it is no whole number of lots: integers only."""
-        return _whole_scaled(mantissa, exponent, self.lot_mantissa, self.lot_exponent)
-
     def price(self, ticks: int) -> Decimal:
         """Return a price in ticks as an exact decimal."""
         return self.tick_size * ticks
@@ -232,19 +224,6 @@ def _whole(amount: Decimal, step: Decimal) -> int | None:
         return None
     whole, rest = _EXACT.divmod(amount, step)
     return None if rest else int(whole)
-
-
-def _whole_scaled(mantissa: int, exponent: int, step_mantissa: int, step_exponent: int) -> int | None:
-    shift = exponent - step_exponent
-    if shift >= 0:
-        if shift > MAX_MAGNITUDE:
-            return None
-        whole, rest = divmod(mantissa * 10**shift, step_mantissa)
-    else:
-        if shift < -MAX_MAGNITUDE:
-            return None
-        whole, rest = divmod(mantissa, step_mantissa * 10**-shift)
-    return None if rest else whole
 
 
 def _mantissa(step: Decimal) -> tuple[int, int]:
