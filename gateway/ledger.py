@@ -42,6 +42,7 @@ class Ledger:
     def __init__(self) -> None:
         self.run = ""
         self.order_count = 0
+        self.was_opened = False  # a start came as far as its sessions: the accounts and their deposits are there
         self.accounts: dict[str, Account] = {}
         self.instruments: list[Instrument] = []
         self.by_symbol: dict[str, Instrument] = {}
@@ -127,6 +128,7 @@ class Ledger:
 
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
+        self.was_opened = True
         shared = self.accounts[record.accounts[0]].cl_ord_ids if record.accounts else None
         for name in record.accounts:
             own = self.accounts[name].cl_ord_ids

@@ -20,6 +20,8 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 SETTLED_S: Final = 10.0
 # A connection that is over is cut if the venue has not closed its side in this time.
 CLOSE_TIMEOUT_S: Final = 2.0
+# Up to so many messages in one read are answered one by one; more are a burst, and written in one go.
+FEW_MESSAGES: Final = 3
 # How late a deadline of the session may be met at the most; none of them is finer than a heartbeat or a request's pace.
 MAX_SLEEP_S: Final = 0.02
 
@@ -82,9 +84,9 @@ class VenueClient:
         context = (self._ssl_context or ssl.create_default_context()) if is_tls else None
         connection = VenueConnection(self)
         try:
-            await asyncio.wait_for(
-                loop.create_connection(lambda: connection, parts.hostname or "", port, ssl=context), HANDSHAKE_TIMEOUT_S
-            )
+            # Not wait_for: up to Python 3.11 it loses a cancellation that comes together with a refused connection.
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                await loop.create_connection(lambda: connection, parts.hostname or "", port, ssl=context)
             self._connection = connection
             return await connection.closed
         except (OSError, TimeoutError) as error:
@@ -121,9 +123,14 @@ class VenueConnection(asyncio.Protocol):
             self._is_up = True
             link.connected(now)
             self._set_timer(now)
-        for message in socket.messages():
+        messages = socket.messages()
+        is_few = len(messages) <= FEW_MESSAGES
+        for message in messages:
             link.receive(message, now)
-        self._client.flush_all()  # clients first: they wait, and what the venue is told now is no answer to anybody
+            if is_few:
+                self._client.flush_all()  # a quiet moment: who waits for this reply need not wait for what follows it
+        if not is_few:
+            self._client.flush_all()  # clients before the venue: they wait, and what it is told now answers nobody
         self._after(now)
 
     def flush(self) -> None:

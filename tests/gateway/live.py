@@ -79,7 +79,7 @@ class TcpClient:
         self._reading: asyncio.Task[None] | None = None
 
     async def connect(self, port: int, *, tls: ssl.SSLContext | None = None, is_slow: bool = False) -> TcpClient:
-        """Connect; one that `is_slow` has hardly a buffer of its own, so that what it does not read piles up with us."""
+        """Connect; one that `is_slow` has hardly a buffer of its own: what it does not read piles up with us."""
         end = socket.socket()
         if is_slow:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -186,11 +186,13 @@ class Live:
         """Wait until orders are taken: the venue is live, marks are here and arrays made of them."""
         core = self.app.core
         await until(
-            lambda: core.market.live_venues
-            and "BTC-PERPETUAL" in core.ledger.by_symbol
-            and core.market.marks[core.ledger.by_symbol["BTC-PERPETUAL"].index] is not None
-            and core.valuation.generation is not None
-            and len(core.valuation.generation.values) > core.ledger.by_symbol["BTC-PERPETUAL"].index
+            lambda: (
+                core.market.live_venues
+                and "BTC-PERPETUAL" in core.ledger.by_symbol
+                and core.market.marks[core.ledger.by_symbol["BTC-PERPETUAL"].index] is not None
+                and core.valuation.generation is not None
+                and len(core.valuation.generation.values) > core.ledger.by_symbol["BTC-PERPETUAL"].index
+            )
         )
 
 

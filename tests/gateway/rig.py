@@ -233,7 +233,9 @@ class Rig:
         self.journal = Journal.open(
             directory, segment_bytes=segment_bytes, files=files, retry_interval_s=3600.0, durability=durability
         )
-        self.core = Core(configuration.parse(config, directory / "test.toml"), self.journal, read(directory), now_ns, "t")
+        self.core = Core(
+            configuration.parse(config, directory / "test.toml"), self.journal, read(directory), now_ns, "t"
+        )
         self.log: list[tuple[str, Any]] = []
         self.pipeline, self.ledger, self.monitor = self.core.pipeline, self.core.ledger, self.core.monitor
         self.pipeline.journal = WatchedJournal(self.journal, self.log)  # type: ignore[assignment]
@@ -273,7 +275,9 @@ class Rig:
     def restart(self, *, now_ns: int = 0, **options: Any) -> Rig:
         """A new process on the journal that this one leaves: no goodbye."""
         self.journal.close()
-        return Rig(self.directory, config=options.pop("config", self.config_text), now_ns=now_ns or self.now_ns, **options)
+        return Rig(
+            self.directory, config=options.pop("config", self.config_text), now_ns=now_ns or self.now_ns, **options
+        )
 
     def only_order(self) -> WorkingOrder:
         (order,) = self.ledger.orders.values()

@@ -31,20 +31,20 @@ def test_check_accepts_a_good_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["check", "run"])
 @pytest.mark.parametrize(
-    ("old", "new", "line", "what"),
-    [("listen_port = 9880", "listen_port = 0", 6, "listen_port"),
-     ('name = "test"', 'nmae = "test"', 3, "nmae"),
-     ('accounts = ["alpha"]', 'accounts = ["nobody"]', 10, "nobody"),
-     ('[fix]', "[fix", 5, ""),
-     ('"ws://127.0.0.1:1/ws/api/v2"', '"ws://user:hunter2@127.0.0.1/"', 42, "password")],
+    ("old", "new", "what"),
+    [("listen_port = 9880", "listen_port = 0", "listen_port"),
+     ('name = "test"', 'nmae = "test"', "nmae"),
+     ('accounts = ["alpha"]', 'accounts = ["nobody"]', "nobody"),
+     ('[fix]', "[fix", ""),
+     ('"ws://127.0.0.1:1/ws/api/v2"', '"ws://user:hunter2@127.0.0.1/"', "password")],
 )  # fmt: skip
 def test_a_bad_configuration_ends_with_1_and_says_where(
-    tmp_path: Path, command: str, old: str, new: str, line: int, what: str
+    tmp_path: Path, command: str, old: str, new: str, what: str
 ) -> None:
-    assert CONFIG.count(old) >= 1
+    line = CONFIG[: CONFIG.index(old)].count("\n") + 1
     result = runner.invoke(cli.app, [command, str(config(tmp_path, CONFIG.replace(old, new, 1)))])
     assert result.exit_code == 1 and what in result.stderr and "hunter2" not in result.stderr
-    assert f":{line}" in result.stderr or f"line {line}" in result.stderr, result.stderr
+    assert f"gateway.toml:{line}" in result.stderr, result.stderr
     assert not (tmp_path / "journal").exists()
 
 

@@ -140,7 +140,12 @@ def test_garbage_before_a_logon_harms_nobody(rig: Rig) -> None:
         async with serving(rig, limits=Limits(logon_timeout_ns=300_000_000)) as (server, port):
             client = await (await TcpClient().connect(port)).log_on()
             strangers = [await TcpClient().connect(port) for _ in range(4)]
-            chunks = [b"\x00" * 20_000, b"8=FIX.4.4\x019=99999\x01" * 1_000, b"35=D\x01" * 4_000, b"8=FIX.4.4\x019=-5\x01"]
+            chunks = [
+                b"\x00" * 20_000,
+                b"8=FIX.4.4\x019=99999\x01" * 1_000,
+                b"35=D\x01" * 4_000,
+                b"8=FIX.4.4\x019=-5\x01",
+            ]
             for stranger, chunk in zip(strangers, chunks, strict=True):
                 stranger.read()
                 stranger.writer.write(chunk)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import records
-from gateway.journal import Record
+from gateway.journal import Journal, Record
 from gateway.ledger import Ledger
 from gateway.recovery import UnreadableRecordError, replay
 from protocols.venues import events
@@ -73,6 +73,21 @@ def test_deposits_are_made_once(tmp_path: Path) -> None:
         again.journal.close()
 
 
+def test_a_first_start_that_died_half_way_makes_each_deposit_once(tmp_path: Path) -> None:
+    with opened(tmp_path / "whole", marks={}) as rig:
+        first_start = rig.entries()
+        wanted = {name: dict(account.cash_units) for name, account in rig.ledger.accounts.items()}
+    for length in range(len(first_start)):
+        directory = tmp_path / str(length)
+        journal = Journal.open(directory, segment_bytes=1 << 16)
+        for record in first_start[:length]:
+            journal.append(record.record_type, record.payload, record.time_ns)
+        journal.close()
+        with opened(directory, marks={}) as rig:
+            assert {name: account.cash_units for name, account in rig.ledger.accounts.items()} == wanted, length
+            rig.check_replay()
+
+
 @pytest.mark.parametrize(
     ("known", "configured", "wanted"),
     [("trading", "trading", "trading"), ("trading", "reducing", "reducing"), ("trading", "halted", "halted"),
@@ -94,7 +109,7 @@ def test_a_restart_may_tighten_an_account_and_never_loosens_it(
 
 def test_what_the_configuration_drops_stays_in_the_book_and_trades_no_more(tmp_path: Path) -> None:
     with opened(tmp_path) as rig:
-        desk, order = ordered(rig)
+        _, order = ordered(rig)
         rig.hear(filled(order, 40))
         head, _, rest = CONFIG.partition('[[fix.session]]\ntarget_comp_id = "ALPHA"\naccounts = ["alpha"]\n')
         alpha, _, tail = rest.partition('[[account]]\nname = "alpha"')

@@ -114,9 +114,17 @@ def test_a_venue_that_is_not_there_is_dialled_ever_more_slowly_and_told_of(tmp_p
 
 def test_pauses_grow_jittered_to_their_longest(tmp_path: Path) -> None:
     with live_rig(tmp_path) as rig:
-        for jitter, wanted in ((0.0, [0.25] * 5), (1.0, [0.25, 0.5, 1.0, 2.0, 30.0]), (0.5, [0.25, 0.375, 0.625, 1.125])):
+        for jitter, wanted in (
+            (0.0, [0.25] * 5),
+            (1.0, [0.25, 0.5, 1.0, 2.0, 30.0]),
+            (0.5, [0.25, 0.375, 0.625, 1.125]),
+        ):
             client = client_of(
-                rig, "ws://127.0.0.1:1/", reconnect_min_s=0.25, reconnect_max_s=30.0, jitter=lambda jitter=jitter: jitter
+                rig,
+                "ws://127.0.0.1:1/",
+                reconnect_min_s=0.25,
+                reconnect_max_s=30.0,
+                jitter=lambda jitter=jitter: jitter,
             )
             for attempts, pause in zip((0, 1, 2, 3, 10_000), wanted, strict=False):
                 client.attempts = attempts

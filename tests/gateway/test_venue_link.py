@@ -149,9 +149,7 @@ def test_without_a_live_session_nothing_leaves_and_that_is_said(tmp_path: Path) 
         world.lose_venue()
         assert "deribit" not in world.core.market.live_venues and link.state_name == "connecting"
         assert placed.status is OrdStatus.NEW  # it was acknowledged: not unknown, and asked about when we are back
-        approved.commit(
-            records.ReplaceRequested("ALPHA", 0, placed.order_id, "r", 20, placed.ticks, 11), world.now_ns
-        )
+        approved.commit(records.ReplaceRequested("ALPHA", 0, placed.order_id, "r", 20, placed.ticks, 11), world.now_ns)
         assert "live" in (link.replace(placed, world.now_ns) or "")
         world.core.pipeline.refuse_replace(placed, "not live", world.now_ns)
         link.cancel(placed, world.now_ns)
@@ -351,4 +349,3 @@ def test_what_is_lost_at_a_disconnection_is_written_once_that_is_possible(tmp_pa
         world.call_in(3_000 * MS, partial(setattr, pipeline.journal, "count", 0))
         until(world, lambda: placed.status is OrdStatus.NEW or not placed.is_working)
         finished(world)
-
