@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import ssl
@@ -94,7 +95,7 @@ class Process:
 
     async def start(self) -> Process:
         self.child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.cli", "run", str(self.path), "--status-json",
+            sys.executable, "-X", "faulthandler", "-m", "gateway.cli", "run", str(self.path), "--status-json",
             cwd=ROOT, env=environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
         return self
@@ -111,8 +112,15 @@ class Process:
         raise AssertionError((await self.child.stderr.read()).decode())
 
     async def end(self, number: signal.Signals) -> int:
-        self.child.send_signal(number)
-        await self.child.communicate()
+        """Signal it and wait for its end; one that hangs is made to say where."""
+        with contextlib.suppress(ProcessLookupError):
+            self.child.send_signal(number)
+        try:
+            await asyncio.wait_for(self.child.communicate(), PATIENCE_S)
+        except TimeoutError:
+            self.child.send_signal(signal.SIGABRT)
+            _, errors = await self.child.communicate()
+            raise AssertionError(f"it does not end:\n{errors.decode()}") from None
         assert self.child.returncode is not None
         return self.child.returncode
 
@@ -134,7 +142,11 @@ def test_kill_9_and_start_again(tmp_path: Path) -> None:
                 config_text(url, port).replace("reconnect_min_ms", rules) + "[monitor]\nreport_interval_ms = 100\n"
             )
             first = await Process(path).start()
-            await first.status(is_ready)
+            try:
+                await first.status(is_ready)
+            except BaseException:
+                await first.end(signal.SIGKILL)
+                raise
             client = await (await TcpClient("BETA").connect(port)).log_on()
             price = int(venue.listing(BTC).mark() * 0.99)
             client.order(account="beta", cl_ord_id="o", price=price)
