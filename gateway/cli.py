@@ -20,6 +20,7 @@ from gateway.config import Config, ConfigError, load
 from gateway.config_credentials import CredentialsError
 from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
+from gateway.status import StatusWriter
 from protocols.fix import codec
 from risk import kernel
 from risk.account import AccountState
@@ -152,16 +153,13 @@ async def _run(config: Config, status_json: bool) -> None:
     name = f"margingate {version('margingate')} {config.gateway.name}"
     Console(stderr=True).print(f"{name}: FIX on {config.fix.listen_host}:{port}, stop with Ctrl-C")
 
-    def publish(snapshot: dict[str, Any]) -> None:
-        try:
-            _print_json(snapshot)
-        except BrokenPipeError:
-            stop.set()  # whoever started us to read this is gone: end as for a signal, in order
-
-    await gateway.run(stop, publish if status_json else None)
+    # Whoever started us to read this may go away: then we end as for a signal, in order.
+    status = StatusWriter(_print_json, lambda: loop.call_soon_threadsafe(stop.set)) if status_json else None
+    await gateway.run(stop, None if status is None else status.publish)
     await gateway.stop()
-    if status_json:
-        publish(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+    if status is not None:
+        status.publish(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+        status.close()
 
 
 def _print_json(snapshot: dict[str, Any]) -> None:

@@ -181,7 +181,7 @@ class Ledger:
 
     def _cancel_requested(self, record: records.CancelRequested) -> None:
         order = self.orders[record.order_id]
-        order.cancel_cl_ord_id = record.cl_ord_id
+        order.cancel_cl_ord_id, order.cancel_session = record.cl_ord_id, record.session
         order.is_cancel_pending = True
         if record.cl_ord_id:
             self.accounts[order.account].cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
@@ -190,7 +190,7 @@ class Ledger:
         order = self.orders[record.order_id]
         account = self.accounts[order.account]
         account.exposure.release(order)
-        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks)
+        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks, record.session)
         account.exposure.hold(order)
         account.cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
 

@@ -237,6 +237,7 @@ class Replaced(Record, frozen=True, tag=25):
 
     order_id: str
     orig_cl_ord_id: str
+    session: str = ""
 
 
 AnyRecord = (

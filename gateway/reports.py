@@ -191,20 +191,28 @@ class Reports:
 
     def _cancelled(self, record: records.Cancelled, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        cancel_id = order.cancel_cl_ord_id
-        self._send_order(
-            order,
-            sequence,
-            time_ns,
-            exec_type=b"4",
-            text=record.reason.encode() or None,
-            cl_ord_id=cancel_id or None,
-            orig_cl_ord_id=order.cl_ord_id if cancel_id else None,
-        )
+        text = record.reason.encode() or None
+        cancel_id, asker = order.cancel_cl_ord_id, order.cancel_session
+        if not cancel_id or asker != order.session:
+            self._send_order(order, sequence, time_ns, exec_type=b"4", text=text)
+        if cancel_id:
+            self._send_order(
+                order,
+                sequence,
+                time_ns,
+                exec_type=b"4",
+                session=asker,
+                text=text,
+                cl_ord_id=cancel_id,
+                orig_cl_ord_id=order.cl_ord_id,
+            )
 
     def _replaced(self, record: records.Replaced, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        self._send_order(order, sequence, time_ns, exec_type=b"5", orig_cl_ord_id=record.orig_cl_ord_id)
+        for session in dict.fromkeys((order.session, record.session or order.session)):
+            self._send_order(
+                order, sequence, time_ns, exec_type=b"5", session=session, orig_cl_ord_id=record.orig_cl_ord_id
+            )
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

@@ -232,6 +232,9 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     """
     instrument, kernel, side = order.instrument, market.kernel, order.side
     assert instrument is not None, _KNOWN
+    if instrument.index >= market.priced_count:
+        text = f"margin unknown: {instrument.symbol} was listed after the last risk arrays"
+        return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", text)
     lots = order.lots if side is _BUY else -order.lots
     cash = instrument.fill_cash(side, order.lots, order.ticks)
     replaced = order.replaces

@@ -116,9 +116,6 @@ def test_an_illegal_word_of_the_venue_halts_the_account(tmp_path: Path) -> None:
         is_sound(rig)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the account halts and a break is raised, but the order works on at the venue, held by nothing"
-)
 def test_an_order_that_the_venue_took_after_all_is_cancelled(tmp_path: Path) -> None:
     """ "Not found" came before the venue had booked the order; now it says accepted, and we hold nothing for it."""
     with opened(tmp_path) as rig:

@@ -226,9 +226,6 @@ def test_clients_can_neither_see_nor_touch_each_others_orders(tmp_path: Path) ->
         assert shown([status], 17, 39, 150, 11) == [("8", "0", "0", "I", "o")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the answer to a cancel goes to the session that ordered, not to the one that asks"
-)
 def test_a_session_that_cancels_anothers_order_in_a_shared_account_is_answered(tmp_path: Path) -> None:
     with opened(tmp_path, config=CONFIG.replace('["beta", "gamma"]', '["beta", "alpha"]')) as rig:
         alpha, beta = rig.desk().log_on(), rig.desk("BETA").log_on()

@@ -49,7 +49,7 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True),
      "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
     (records.Cancelled("r-1", "user_request"), "9318a3722d31ac757365725f72657175657374"),
-    (records.Replaced("r-1", "o"), "9319a3722d31a16f"),
+    (records.Replaced("r-1", "o"), "9419a3722d31a16fa0"),
 ]  # fmt: skip
 
 
