@@ -15,7 +15,7 @@ from typing import Any, Final
 from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, Venue
-from gateway.config_credentials import load_credentials
+from gateway.config.credentials import load_credentials
 from gateway.core import Core
 from gateway.fix_server import FixServer
 from gateway.journal import Journal, JournalError, read

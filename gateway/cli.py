@@ -17,7 +17,7 @@ from rich.console import Console
 from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
-from gateway.config_credentials import CredentialsError
+from gateway.config.credentials import CredentialsError
 from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.status import StatusWriter
@@ -97,7 +97,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
 ) -> None:
     """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
-    from gateway.demo import Options, run_demo  # late: the other commands start no processes
+    from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))
 

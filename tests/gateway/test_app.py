@@ -19,7 +19,7 @@ from fixtures.fix_conversation import text
 from fixtures.venues.server import serve
 from gateway import config as configuration
 from gateway.app import App
-from gateway.config_credentials import load_credentials
+from gateway.config.credentials import load_credentials
 from gateway.journal import read
 from gateway.recovery import replay
 from risk.account import AccountState

@@ -23,14 +23,14 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from gateway import demo as demo_module
-from gateway import demo_children
 from gateway.config import load
-from gateway.demo import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
-from gateway.demo_children import ROOT, Child, ChildDiedError
-from gateway.demo_config import desks, write_config
-from gateway.demo_summary import Outcome, Total, summary
-from gateway.demo_view import Scene, bar, event_line, margin_use, picture, progress_line
+from gateway.demo import children as demo_children
+from gateway.demo import runner as demo_module
+from gateway.demo.children import ROOT, Child, ChildDiedError
+from gateway.demo.config import desks, write_config
+from gateway.demo.runner import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
+from gateway.demo.summary import Outcome, Total, summary
+from gateway.demo.view import Scene, bar, event_line, margin_use, picture, progress_line
 from risk.pre_trade import CHECKS
 
 COMMAND = [sys.executable, "-m", "gateway.cli", "demo"]

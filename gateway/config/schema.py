@@ -1,6 +1,6 @@
 """What a configuration consists of: one struct a table, one annotation a key, one constant a default.
 
-An annotation is kind, rules, and the description that docs/configuration.md prints (config_reference.py).
+An annotation is kind, rules, and the description that docs/configuration.md prints (reference.py).
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from gateway.config_rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
+from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
