@@ -68,6 +68,7 @@ class Executions:
                 # Positions and prices in the old scale would change their meaning: a person must look.
                 self._raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
                 record = msgspec.structs.replace(listing, is_open=False)
+                self._paused.discard(event.symbol)  # no ticker opens it again
                 if record == listing:
                     return
         try:

@@ -16,7 +16,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class GatewayStarted(Record, frozen=True, tag=1):
-    """A process took over this journal. The first one's time makes OrderIDs unique among journals."""
+    """A process took over this journal. Its time is the prefix of its OrderIDs."""
 
     version: str
     run: str

@@ -1,7 +1,7 @@
-"""Contracts, and the only place where decimal quantities, prices and amounts become integers.
+"""Contracts, and the place where decimal quantities, prices and amounts become integers.
 
 Inside, a quantity is a number of *lots*, a price a number of *ticks*, and money a number of *units* of 1e-8 of its
-currency. An Instrument knows its own scales; nothing else converts.
+currency. An Instrument knows its own scales; the FIX codec counts its steps straight from the wire with them.
 
 Value convention ("lots and cash"): a position is worth so much a lot at the mark, and a fill moves cash by
 `cash_units(side, lots, ticks)`. Profit is value plus cash, so it is additive over fills, and needs no average price.
