@@ -154,7 +154,7 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     tls_certificate_file: Annotated[Path | None, "The server's certificate chain, PEM."] = None
     tls_key_file: Annotated[Path | None, "The certificate's private key, PEM, mode 0600."] = None
-    heart_bt_int_s: Annotated[int, between(1, 3600), "HeartBtInt(108): how often each side shows that it lives."] = (
+    heart_bt_int_s: Annotated[int, between(1, 3600), "The longest HeartBtInt(108) that a client may ask for."] = (
         DEFAULT_HEART_BT_INT_S
     )
     logon_timeout_s: Annotated[int, between(1, 60), "A connection without Logon(A) is closed after this."] = (
