@@ -17,9 +17,10 @@ from rich.console import Console
 from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
-from gateway.config_credentials import CredentialsError
+from gateway.config.credentials import CredentialsError
 from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
+from gateway.status import StatusWriter
 from protocols.fix import codec
 from risk import kernel
 from risk.account import AccountState
@@ -96,7 +97,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
 ) -> None:
     """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
-    from gateway.demo import Options, run_demo  # late: the other commands start no processes
+    from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))
 
@@ -152,16 +153,13 @@ async def _run(config: Config, status_json: bool) -> None:
     name = f"margingate {version('margingate')} {config.gateway.name}"
     Console(stderr=True).print(f"{name}: FIX on {config.fix.listen_host}:{port}, stop with Ctrl-C")
 
-    def publish(snapshot: dict[str, Any]) -> None:
-        try:
-            _print_json(snapshot)
-        except BrokenPipeError:
-            stop.set()  # whoever started us to read this is gone: end as for a signal, in order
-
-    await gateway.run(stop, publish if status_json else None)
+    # Whoever started us to read this may go away: then we end as for a signal, in order.
+    status = StatusWriter(_print_json, lambda: loop.call_soon_threadsafe(stop.set)) if status_json else None
+    await gateway.run(stop, None if status is None else status.publish)
     await gateway.stop()
-    if status_json:
-        publish(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+    if status is not None:
+        status.publish(gateway.snapshot() | {"state_hash": gateway.core.state_hash(), "is_final": True})
+        status.close()
 
 
 def _print_json(snapshot: dict[str, Any]) -> None:

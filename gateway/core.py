@@ -97,13 +97,16 @@ class Core:
     def _open(self, now_ns: int, version: str) -> None:
         """Journal what the configuration adds to what the journal knows, and set limits, which are not journalled."""
         commit, ledger, config = self.pipeline.commit, self.ledger, self.config
-        is_first_start = not ledger.run
+        is_first_start = not ledger.was_opened  # also where a first start died half-way
         commit(records.GatewayStarted(version, f"{now_ns // NS_PER_MS:x}"), now_ns)
         for account_config in config.account:
             if account_config.name not in ledger.accounts:
                 commit(records.AccountOpened(account_config.name, account_config.currency), now_ns)
             if is_first_start:
+                cash = ledger.accounts[account_config.name].cash_units
                 for currency, amount in account_config.deposits.items():
+                    if currency in cash:
+                        continue
                     units = units_from_decimal(amount)
                     commit(records.CashMoved(account_config.name, currency, units, "initial deposit"), now_ns)
             self._set_up(account_config, now_ns)

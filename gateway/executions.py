@@ -68,6 +68,7 @@ class Executions:
                 # Positions and prices in the old scale would change their meaning: a person must look.
                 self._raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
                 record = msgspec.structs.replace(listing, is_open=False)
+                self._paused.discard(event.symbol)  # no ticker opens it again
                 if record == listing:
                     return
         try:
@@ -108,6 +109,9 @@ class Executions:
 
     def _accept(self, order: WorkingOrder, venue_order_id: str, now_ns: int) -> None:
         if not self._may(order, _ACCEPTED, now_ns):
+            # It was given up, and its hold released: it must not work there with nothing held for it.
+            stray = msgspec.structs.replace(order, venue_order_id=venue_order_id)
+            self._pipeline.router.cancel(stray, now_ns)
             return
         self._pipeline.commit(records.VenueAccepted(order.order_id, venue_order_id), now_ns)
         self._monitor.order_answered(order.order_id)
@@ -213,7 +217,7 @@ class Executions:
     def _refuse_cancel(self, order: WorkingOrder, text: str, now_ns: int, cancel_id: str = "") -> None:
         cancel_id = cancel_id or order.cancel_cl_ord_id
         record = records.CancelRefused(
-            order.session, 0, order.order_id, cancel_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
+            order.cancel_session, 0, order.order_id, cancel_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
         )
         self._pipeline.commit(record, now_ns)
         self._monitor.cancels_refused += 1
@@ -273,6 +277,11 @@ class Executions:
 
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         was_named = bool(order.venue_order_id)
+        if was_named and not order.is_working:
+            text = f"order {order.order_id} is {order.status.name} and works at the venue"
+            self._raise_break(order.instrument.symbol, text, now_ns)
+            self._pipeline.router.cancel(order, now_ns)
+            return
         if not was_named:
             self._accept(order, state.venue_order_id, now_ns)
         replace = order.replace
@@ -295,7 +304,8 @@ class Executions:
             self._cancelled(order, state.filled_quantity, "done at the venue", now_ns)
 
     def _take_replace(self, order: WorkingOrder, now_ns: int) -> None:
-        record = records.Replaced(order.order_id, order.cl_ord_id)
+        assert order.replace is not None
+        record = records.Replaced(order.order_id, order.cl_ord_id, order.replace.session)
         self._commit_end(order, record, "the order was filled before", now_ns)
         self._monitor.replaced += 1
 
@@ -317,7 +327,7 @@ class Executions:
             return
         if replace is not None and not isinstance(record, records.Replaced):
             refusal = records.CancelRefused(
-                order.session, 0, order.order_id, replace.cl_ord_id, order.cl_ord_id, True, TOO_LATE_TO_CANCEL, text
+                replace.session, 0, order.order_id, replace.cl_ord_id, order.cl_ord_id, True, TOO_LATE_TO_CANCEL, text
             )
             self._pipeline.commit(refusal, now_ns)
             self._monitor.replaces_refused += 1

@@ -106,12 +106,12 @@ class FixConnection(asyncio.Protocol):
             return
         # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
         # goes to the transport at once, and the size of its buffer tells who does not read.
-        while not (self._is_paused and session.is_resending):
+        while not ((is_resending := session.is_resending) and self._is_paused):
             data = session.data_to_send()
             if not data:
                 break
             transport.write(data)
-            if transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
+            if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
                 self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
                 transport.abort()
                 return

@@ -42,6 +42,7 @@ class Ledger:
     def __init__(self) -> None:
         self.run = ""
         self.order_count = 0
+        self.was_opened = False  # a start came as far as its sessions: the accounts and their deposits are there
         self.accounts: dict[str, Account] = {}
         self.instruments: list[Instrument] = []
         self.by_symbol: dict[str, Instrument] = {}
@@ -127,6 +128,7 @@ class Ledger:
 
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
+        self.was_opened = True
         shared = self.accounts[record.accounts[0]].cl_ord_ids if record.accounts else None
         for name in record.accounts:
             own = self.accounts[name].cl_ord_ids
@@ -179,7 +181,7 @@ class Ledger:
 
     def _cancel_requested(self, record: records.CancelRequested) -> None:
         order = self.orders[record.order_id]
-        order.cancel_cl_ord_id = record.cl_ord_id
+        order.cancel_cl_ord_id, order.cancel_session = record.cl_ord_id, record.session
         order.is_cancel_pending = True
         if record.cl_ord_id:
             self.accounts[order.account].cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
@@ -188,7 +190,7 @@ class Ledger:
         order = self.orders[record.order_id]
         account = self.accounts[order.account]
         account.exposure.release(order)
-        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks)
+        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks, record.session)
         account.exposure.hold(order)
         account.cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
 

@@ -209,7 +209,14 @@ class Pipeline:
         assert order.replace is not None
         self.commit(
             records.CancelRefused(
-                order.session, 0, order.order_id, order.replace.cl_ord_id, order.cl_ord_id, True, BROKER_OPTION, text
+                order.replace.session,
+                0,
+                order.order_id,
+                order.replace.cl_ord_id,
+                order.cl_ord_id,
+                True,
+                BROKER_OPTION,
+                text,
             ),
             now_ns,
         )

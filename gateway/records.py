@@ -16,7 +16,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class GatewayStarted(Record, frozen=True, tag=1):
-    """A process took over this journal. The first one's time makes OrderIDs unique among journals."""
+    """A process took over this journal. Its time is the prefix of its OrderIDs."""
 
     version: str
     run: str
@@ -116,17 +116,17 @@ class OrderApproved(Record, frozen=True, tag=10):
 
 
 class OrderRefused(Record, frozen=True, tag=11):
-    """An order was refused by a check; the texts are what the client sent."""
+    """An order was refused by a check; the fields are what the client sent."""
 
     session: str
     seq_in: int
-    cl_ord_id: str
-    account: str
-    symbol: str
-    side: str
-    ord_type: str
-    quantity: str
-    price: str
+    cl_ord_id: bytes | None
+    account: bytes | None
+    symbol: bytes | None
+    side: bytes | None
+    ord_type: bytes | None
+    quantity: bytes | None
+    price: bytes | None
     reason: int
     check: str
     text: str
@@ -237,6 +237,7 @@ class Replaced(Record, frozen=True, tag=25):
 
     order_id: str
     orig_cl_ord_id: str
+    session: str = ""
 
 
 AnyRecord = (

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway import records
 from gateway.ledger import Ledger
-from protocols.fix.codec import Layout, format_decimal, format_timestamp
+from protocols.fix.codec import Layout, format_decimal, format_hundredths, format_timestamp
 from protocols.fix.session import SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
@@ -27,6 +27,8 @@ ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
 BUSINESS_MESSAGE_REJECT: Final = Layout("j", (45, 58, 372, 379, 380))
 
 _NO_REFUSAL: Final = (None,) * 6
+# Above it a float times 100 may round to another hundredth than the float itself.
+MAX_IN_CENTS: Final = 1e9
 _SIDES: Final = {1: b"1", 2: b"2"}
 _ORD_TYPES: Final = {1: b"1", 2: b"2"}
 _TIMES_IN_FORCE: Final = {0: b"0", 1: b"1", 3: b"3", 4: b"4"}
@@ -112,24 +114,23 @@ class Reports:
     def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
         self._received(record)
         code, name, ord_rej_reason = _REASONS[record.reason]
-        text = f"{name} {record.check}: {record.text}"
+        text = f"{name} {record.check}: {record.text}".encode()
         limit = observed = required = None
         if record.limit is not None:
             limit = _number(record.limit)
-            text = f"{text}, limit {limit}"
+            text += b", limit " + limit
         if record.observed is not None:
             observed = _number(record.observed)
-            text = f"{text}, observed {observed}"
+            text += b", observed " + observed
         if record.required is not None:
             required = _number(record.required)
-            text = f"{text}, required {required}"
+            text += b", required " + required
         values = (
-            record.account.encode() or None, b"0", record.cl_ord_id.encode() or None, b"0", sequence, None, None,
-            b"NONE", record.quantity.encode() or None, b"8", record.ord_type.encode() or None, None,
-            record.price.encode() or None, record.side.encode() or None, record.symbol.encode() or None,
-            text.encode(), None, format_timestamp(time_ns), ord_rej_reason, b"8", b"0", code, record.check.encode(),
-            None if limit is None else limit.encode(), None if observed is None else observed.encode(),
-            None if required is None else required.encode(),
+            record.account, b"0", record.cl_ord_id, b"0", sequence, None, None,
+            b"NONE", record.quantity, b"8", record.ord_type, None,
+            record.price, record.side, record.symbol,
+            text, None, format_timestamp(time_ns), ord_rej_reason, b"8", b"0", code, record.check.encode(),
+            limit, observed, required,
             None if record.mark_age_ns is None else record.mark_age_ns // 1_000_000,
         )  # fmt: skip
         self._send(record.session, EXECUTION_REPORT, values, time_ns)
@@ -190,20 +191,28 @@ class Reports:
 
     def _cancelled(self, record: records.Cancelled, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        cancel_id = order.cancel_cl_ord_id
-        self._send_order(
-            order,
-            sequence,
-            time_ns,
-            exec_type=b"4",
-            text=record.reason.encode() or None,
-            cl_ord_id=cancel_id or None,
-            orig_cl_ord_id=order.cl_ord_id if cancel_id else None,
-        )
+        text = record.reason.encode() or None
+        cancel_id, asker = order.cancel_cl_ord_id, order.cancel_session
+        if not cancel_id or asker != order.session:
+            self._send_order(order, sequence, time_ns, exec_type=b"4", text=text)
+        if cancel_id:
+            self._send_order(
+                order,
+                sequence,
+                time_ns,
+                exec_type=b"4",
+                session=asker,
+                text=text,
+                cl_ord_id=cancel_id,
+                orig_cl_ord_id=order.cl_ord_id,
+            )
 
     def _replaced(self, record: records.Replaced, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        self._send_order(order, sequence, time_ns, exec_type=b"5", orig_cl_ord_id=record.orig_cl_ord_id)
+        for session in dict.fromkeys((order.session, record.session or order.session)):
+            self._send_order(
+                order, sequence, time_ns, exec_type=b"5", session=session, orig_cl_ord_id=record.orig_cl_ord_id
+            )
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -276,8 +285,10 @@ def _text(value: str) -> bytes | None:
     return value.encode() or None
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if value >= 1.0 or value <= -1.0 else f"{value:.8g}"
+def _number(value: float) -> bytes:
+    if 1.0 <= value < MAX_IN_CENTS or -MAX_IN_CENTS < value <= -1.0:
+        return format_hundredths(value)  # a third of the time that the formatting of a float takes
+    return b"%.8g" % value if abs(value) < 1.0 else b"%.2f" % value
 
 
 # record type -> the method that reports it; a type that is not here owes nothing to anybody.

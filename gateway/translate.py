@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from gateway import records
-from protocols.fix.codec import Message, format_decimal, parse_decimal
+from protocols.fix.codec import Message, count_steps, format_decimal
 from protocols.venues import events
 from risk.exposure import WorkingOrder
 from risk.instrument import Instrument, Kind, Side
@@ -49,21 +48,27 @@ _KINDS: Final = {"spot": Kind.SPOT, "perpetual": Kind.PERPETUAL, "future": Kind.
 
 
 class OrderFields:
-    """The fields of an order message as text, for refusals and records; bytes that are not ASCII never get this far."""
+    """The fields of an order message: the names as text, the rest as it came, for a refusal to send back untouched."""
 
-    __slots__ = ("account", "cl_ord_id", "ord_type", "orig_cl_ord_id", "price", "quantity", "side", "symbol", "values")
+    __slots__ = ("account", "cl_ord_id", "symbol", "values")
 
     def __init__(self, message: Message) -> None:
         values = self.values = message.values(ORDER_TAGS)
-        account, cl_ord_id, _, quantity, ord_type, price, side, symbol, _, orig_cl_ord_id, _ = values
-        self.account = "" if account is None else account.decode("latin-1")
-        self.cl_ord_id = "" if cl_ord_id is None else cl_ord_id.decode("latin-1")
-        self.quantity = "" if quantity is None else quantity.decode("latin-1")
-        self.ord_type = "" if ord_type is None else ord_type.decode("latin-1")
-        self.price = "" if price is None else price.decode("latin-1")
-        self.side = "" if side is None else side.decode("latin-1")
-        self.symbol = "" if symbol is None else symbol.decode("latin-1")
-        self.orig_cl_ord_id = "" if orig_cl_ord_id is None else orig_cl_ord_id.decode("latin-1")
+        # The session lets no byte through that is not ASCII.
+        account, cl_ord_id, symbol = values[0], values[1], values[7]
+        self.account = "" if account is None else account.decode()
+        self.cl_ord_id = "" if cl_ord_id is None else cl_ord_id.decode()
+        self.symbol = "" if symbol is None else symbol.decode()
+
+    @property
+    def side(self) -> str:
+        """Side(54) as text."""
+        return _text(self.values[6])
+
+    @property
+    def orig_cl_ord_id(self) -> str:
+        """OrigClOrdID(41) as text."""
+        return _text(self.values[9])
 
 
 def new_order(
@@ -94,11 +99,12 @@ def new_order(
         return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
     lots = ticks = 0
     if instrument is not None:
-        lots = _whole(quantity, instrument.lots_from_scaled)
+        if quantity is not None:
+            lots = count_steps(quantity, instrument.lot_mantissa, instrument.lot_exponent)
         if replaces is not None and lots:
             lots -= replaces.cum_lots
         if ord_type is _LIMIT:
-            ticks = _whole(price, instrument.ticks_from_scaled)
+            ticks = 0 if price is None else count_steps(price, instrument.tick_mantissa, instrument.tick_exponent)
         else:
             ticks = _protection_ticks(instrument, side, market)
             if time_in_force is not _FOK:
@@ -116,25 +122,24 @@ def new_order(
         flags[0],
         flags[1],
         now_ns,
-        fields.quantity,
-        fields.price,
         replaces,
     )
 
 
 def refused(session: str, seq_in: int, fields: OrderFields, reject: Reject) -> records.OrderRefused:
     """Return the record of a refused order."""
+    account, cl_ord_id, _, quantity, ord_type, price, side, symbol, _, _, _ = fields.values
     return records.OrderRefused(
         session,
         seq_in,
-        fields.cl_ord_id,
-        fields.account,
-        fields.symbol,
-        fields.side,
-        fields.ord_type,
-        fields.quantity,
-        fields.price,
-        reject.reason,
+        cl_ord_id,
+        account,
+        symbol,
+        side,
+        ord_type,
+        quantity,
+        price,
+        reject.reason._value_,
         reject.check,
         reject.text,
         reject.limit,
@@ -180,12 +185,8 @@ def price_text(instrument: Instrument, ticks: int) -> bytes:
     return format_decimal(ticks * instrument.tick_mantissa, instrument.tick_exponent)
 
 
-def _whole(text: bytes | None, convert: Callable[[int, int], int | None]) -> int:
-    scaled = None if text is None else parse_decimal(text)
-    if scaled is None:
-        return 0
-    whole = convert(*scaled)
-    return 0 if whole is None or whole < 0 else whole
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("latin-1")
 
 
 def _protection_ticks(instrument: Instrument, side: Side, market: Market) -> int:
@@ -201,7 +202,7 @@ def _unsupported(
     if side is None:
         text = f"Side(54) {fields.side} is not traded here: 1 buy, 2 sell"
     elif ord_type is None:
-        text = f"OrdType(40) {fields.ord_type} is not traded here: 1 market, 2 limit"
+        text = f"OrdType(40) {_text(fields.values[4])} is not traded here: 1 market, 2 limit"
     elif time_in_force is None:
         text = "TimeInForce(59) is not traded here: 0 day, 1 GTC, 3 IOC, 4 FOK"
     else:

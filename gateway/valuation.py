@@ -97,6 +97,7 @@ class Valuation:
         for account in ledger.accounts.values():
             account.mirror_into(market.kernel, currency_index)
         market.generation_time_ns = generation.as_of_ns
+        market.priced_count = len(generation.values)
         self.generation = generation
 
     def _currencies(self) -> list[str]:

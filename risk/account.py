@@ -63,6 +63,7 @@ class RecentIds:
             for _ in range(FORGOTTEN_AT_ONCE):
                 oldest = next(iter(ids), None)
                 if oldest is None:
+                    self._oldest_ns = now_ns
                     break
                 self._oldest_ns = ids[oldest][0]
                 if now_ns - self._oldest_ns <= CL_ORD_ID_MEMORY_NS:

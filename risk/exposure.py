@@ -25,6 +25,7 @@ class PendingReplace(msgspec.Struct, frozen=True, gc=False):
     cl_ord_id: str
     lots: int
     ticks: int
+    session: str = ""  # which asked; the order may be another session's of the same account
 
 
 class WorkingOrder(msgspec.Struct, gc=False):
@@ -51,6 +52,7 @@ class WorkingOrder(msgspec.Struct, gc=False):
     # A cancel on its way; its ClOrdID is empty where the gateway itself asked.
     is_cancel_pending: bool = False
     cancel_cl_ord_id: str = ""
+    cancel_session: str = ""
     replace: PendingReplace | None = None
     # What the kernel holds for it now; None once released.
     held: tuple[int, int] | None = None

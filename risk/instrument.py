@@ -1,7 +1,7 @@
-"""Contracts, and the only place where decimal quantities, prices and amounts become integers.
+"""Contracts, and the place where decimal quantities, prices and amounts become integers.
 
 Inside, a quantity is a number of *lots*, a price a number of *ticks*, and money a number of *units* of 1e-8 of its
-currency. An Instrument knows its own scales; nothing else converts.
+currency. An Instrument knows its own scales; the FIX codec counts its steps straight from the wire with them.
 
 Value convention ("lots and cash"): a position is worth so much a lot at the mark, and a fill moves cash by
 `cash_units(side, lots, ticks)`. Profit is value plus cash, so it is additive over fills, and needs no average price.
@@ -210,14 +210,6 @@ class Instrument(msgspec.Struct, frozen=True):
         """Return a quantity in lots, or None where it is no whole number of lots."""
         return _whole(quantity, self.lot_size)
 
-    def ticks_from_scaled(self, mantissa: int, exponent: int) -> int | None:
-        """Return mantissa * 10**exponent in ticks, or None where it is no whole number of ticks: integers only."""
-        return _whole_scaled(mantissa, exponent, self.tick_mantissa, self.tick_exponent)
-
-    def lots_from_scaled(self, mantissa: int, exponent: int) -> int | None:
-        """Return mantissa * 10**exponent in lots, or None where it is no whole number of lots: integers only."""
-        return _whole_scaled(mantissa, exponent, self.lot_mantissa, self.lot_exponent)
-
     def price(self, ticks: int) -> Decimal:
         """Return a price in ticks as an exact decimal."""
         return self.tick_size * ticks
@@ -232,19 +224,6 @@ def _whole(amount: Decimal, step: Decimal) -> int | None:
         return None
     whole, rest = _EXACT.divmod(amount, step)
     return None if rest else int(whole)
-
-
-def _whole_scaled(mantissa: int, exponent: int, step_mantissa: int, step_exponent: int) -> int | None:
-    shift = exponent - step_exponent
-    if shift >= 0:
-        if shift > MAX_MAGNITUDE:
-            return None
-        whole, rest = divmod(mantissa * 10**shift, step_mantissa)
-    else:
-        if shift < -MAX_MAGNITUDE:
-            return None
-        whole, rest = divmod(mantissa, step_mantissa * 10**-shift)
-    return None if rest else whole
 
 
 def _mantissa(step: Decimal) -> tuple[int, int]:

@@ -54,6 +54,8 @@ class Market(msgspec.Struct):
     collar: Collar
     generation_time_ns: int = NEVER_NS
     base_scenario: int = 0
+    # How many instruments the kernel's generation knows of; those listed since have no margin yet.
+    priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
 
     def update_mark(

@@ -64,7 +64,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """One request for an order, in integers; the request of a replace names the order that it `replaces`.
 
     `instrument` is None where the symbol is unknown. `lots` and `ticks` are 0 where the value that was sent is no
-    positive whole number of them; the texts keep what was sent. A market order carries the collar's price in `ticks`:
+    positive whole number of them. A market order carries the collar's price in `ticks`:
     it is sent as a limit with that protection, so that its worst fill is known. Of a replace, `lots` is the open part
     of the new quantity, and `replaces` has been released from the exposure while the request is checked.
     """
@@ -81,8 +81,6 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     is_post_only: bool
     is_reduce_only: bool
     received_ns: int
-    quantity_text: str = ""
-    price_text: str = ""
     replaces: WorkingOrder | None = None
 
 

@@ -64,13 +64,13 @@ def price_and_quantity_are_whole(order: Order, account: Account, market: Market)
         return _refuse(
             RejectReason.QUANTITY_NOT_IN_LOTS,
             "price_and_quantity_are_whole",
-            f"OrderQty(38) {order.quantity_text} is no positive multiple of {instrument.lot_size}",
+            f"OrderQty(38) is no positive multiple of {instrument.lot_size}",
         )
     if order.ticks <= 0 or (instrument.tick_steps and not instrument.ticks_are_on_step(order.ticks)):
         return _refuse(
             RejectReason.PRICE_NOT_IN_TICKS,
             "price_and_quantity_are_whole",
-            f"Price(44) {order.price_text} is not on the tick scheme of {instrument.symbol}, {instrument.tick_size}",
+            f"Price(44) is not on the tick scheme of {instrument.symbol}, {instrument.tick_size}",
         )
     return None
 
@@ -232,6 +232,9 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     """
     instrument, kernel, side = order.instrument, market.kernel, order.side
     assert instrument is not None, _KNOWN
+    if instrument.index >= market.priced_count:
+        text = f"margin unknown: {instrument.symbol} was listed after the last risk arrays"
+        return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", text)
     lots = order.lots if side is _BUY else -order.lots
     cash = instrument.fill_cash(side, order.lots, order.ticks)
     replaced = order.replaces

@@ -35,6 +35,7 @@ from tests.simulated_client import Client
 
 START_NS = 1_760_000_000_000_000_000
 MS = 1_000_000
+MAX_STEPS = 100_000  # of a slice of time: more is a deadline that nobody meets
 CREDENTIALS = {"margingate": "simulated"}
 SYMBOLS = ("BTC-PERPETUAL", "ETH-PERPETUAL", "BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL")
 
@@ -184,7 +185,7 @@ class World:
         return not asked and self.link.session.is_live and all(client.is_up_to_date for client in self.clients)
 
     def _run_until(self, end_ns: int) -> None:
-        while True:
+        for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
             for deadline in (self.venue.deadline_ns, self.link.deadline_ns):
                 if deadline is not None:
@@ -199,6 +200,7 @@ class World:
                 self._step()
             except Killed:
                 self.crash()
+        raise AssertionError(f"seed {self.seed}: {MAX_STEPS} steps and time stands still at {self.now_ns}")
 
     def _step(self) -> None:
         now = self.now_ns

@@ -19,8 +19,6 @@ MAY_IMPORT = {
     "fixtures": {"fixtures", "protocols", "risk"},
     "gateway": {"gateway", "protocols", "risk"},
 }
-# The demo runs on what stands in for the outside world; nothing else of the gateway may.
-FIXTURES_ALLOWED_IN = {"gateway/demo.py"}
 
 # Modules that do I/O, read the clock or log. protocols and risk are handed bytes and time instead.
 IMPURE = {
@@ -62,7 +60,7 @@ def imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_dependency_rule(package: str) -> None:
     for path in sources(package):
-        allowed = MAY_IMPORT[package] | ({"fixtures"} if name_of(path) in FIXTURES_ALLOWED_IN else set())
+        allowed = MAY_IMPORT[package]
         for module in imports(path):
             top = module.partition(".")[0]
             assert top not in PACKAGES or top in allowed, f"{name_of(path)} may not import {module}"
@@ -128,6 +126,8 @@ def test_public_things_are_documented() -> None:
         for path in sources(package):
             for node in ast.parse(path.read_text()).body:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    if isinstance(node, ast.ClassDef) and "_Table" in {getattr(b, "id", "") for b in node.bases}:
+                        continue  # each of its keys says what it is: docs/configuration.md is made of that
                     documented = node.name.startswith("_") or ast.get_docstring(node) is not None
                     assert documented, f"{name_of(path)}:{node.lineno} {node.name} has no docstring"
 

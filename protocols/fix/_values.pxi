@@ -173,12 +173,39 @@ def parse_decimal(bytes text not None):
     return None
 
 
+def count_steps(bytes text not None, long long step_mantissa, int step_exponent):
+    """Return how many steps a strict FIX float is, 0 where it is no positive whole number of them."""
+    cdef long long mantissa, step = step_mantissa
+    cdef int exponent, shift
+    if not cut_decimal(<const byte *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), &mantissa, &exponent):
+        return 0
+    shift = exponent - step_exponent
+    if mantissa <= 0 or step <= 0:
+        return 0
+    while shift > 0:
+        if mantissa > 100000000000000000:
+            return plain_values.count_steps(text, step_mantissa, step_exponent)
+        mantissa *= 10
+        shift -= 1
+    while shift < 0:
+        if step > 100000000000000000:
+            return plain_values.count_steps(text, step_mantissa, step_exponent)
+        step *= 10
+        shift += 1
+    return mantissa // step if mantissa % step == 0 else 0
+
+
 def format_decimal(mantissa, int exponent):
     """Return `mantissa * 10**exponent` as FIX writes it."""
     cdef byte text[64]
     cdef byte out[64]
     cdef long long value
     cdef int length, sign = 0, at = 0, whole, i
+    if 0 < exponent <= 8 and -1000000000 < mantissa < 1000000000:  # lots of 10 and the like
+        value = mantissa
+        for i in range(exponent):
+            value *= 10
+        return PyBytes_FromStringAndSize(<char *>text, put_number(text, value))
     if exponent > 0 or exponent < -30 or not -1000000000000000000 < mantissa < 1000000000000000000:
         return plain_values.format_decimal(mantissa, exponent)
     value = mantissa
@@ -206,6 +233,25 @@ def format_decimal(mantissa, int exponent):
             out[at] = text[i]
             at += 1
     return PyBytes_FromStringAndSize(<char *>out, at)
+
+
+def format_hundredths(double value):
+    """Return a float rounded to two places, as FIX writes it."""
+    cdef byte out[32]
+    cdef byte digits[24]
+    cdef long long cents
+    cdef int length, at = 0
+    if not -1e15 < value < 1e15:
+        return plain_values.format_hundredths(value)
+    cents = <long long>rint(value * 100.0)
+    if cents < 0:
+        out[0] = c"-"
+        at = 1
+        cents = -cents
+    length = put_number(out + at, cents // 100) + at
+    out[length] = c"."
+    put_two(out + length + 1, cents % 100)
+    return PyBytes_FromStringAndSize(<char *>out, length + 3)
 
 
 def parse_timestamp(bytes text not None):

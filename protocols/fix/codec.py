@@ -27,10 +27,12 @@ __all__ = [
     "Screen",
     "assemble",
     "check_sum",
+    "count_steps",
     "decode",
     "encode",
     "encode_fields",
     "format_decimal",
+    "format_hundredths",
     "format_timestamp",
     "frame",
     "group_values",
@@ -47,9 +49,11 @@ if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
             Layout,
             Message,
             Screen,
+            count_steps,
             decode,
             encode,
             format_decimal,
+            format_hundredths,
             format_timestamp,
             frame,
             parse_decimal,
@@ -64,4 +68,11 @@ if TYPE_CHECKING or not COMPILED:
     from protocols.fix.plain import Header, Layout, Message, decode, encode, frame
     from protocols.fix.plain_framer import Framer
     from protocols.fix.screen import Screen
-    from protocols.fix.values import format_decimal, format_timestamp, parse_decimal, parse_timestamp
+    from protocols.fix.values import (
+        count_steps,
+        format_decimal,
+        format_hundredths,
+        format_timestamp,
+        parse_decimal,
+        parse_timestamp,
+    )

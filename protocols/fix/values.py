@@ -47,6 +47,30 @@ def parse_decimal(text: bytes) -> tuple[int, int] | None:
     return (-mantissa if sign else mantissa), -len(fraction)
 
 
+def count_steps(text: bytes, step_mantissa: int, step_exponent: int) -> int:
+    """Return how many steps of `step_mantissa * 10**step_exponent` a strict FIX float is.
+
+    0 where it is no positive whole number of them, or no number: integers all the way, nothing is rounded.
+    """
+    parsed = parse_decimal(text)
+    if parsed is None or parsed[0] <= 0 or step_mantissa <= 0:
+        return 0
+    shift = parsed[1] - step_exponent
+    mantissa, step = parsed[0], step_mantissa
+    if shift > 0:
+        mantissa *= 10**shift
+    else:
+        step *= 10**-shift
+    return 0 if mantissa % step else mantissa // step
+
+
+def format_hundredths(value: float) -> bytes:
+    """Return a float rounded to two places (half to even of the float's own hundredfold), as FIX writes it."""
+    cents = round(value * 100.0)
+    sign, cents = (b"-", -cents) if cents < 0 else (b"", cents)
+    return b"%b%d.%02d" % (sign, cents // 100, cents % 100)
+
+
 def format_timestamp(time_ns: int, digits: int = 3) -> bytes:
     """Return UTCTimestamp of nanoseconds since the epoch; `digits` of a second: 0, 3, 6 or 9 (cut, not rounded)."""
     global _formatted

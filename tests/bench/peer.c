@@ -5,6 +5,7 @@
  * echo     WINDOW messages in flight to a server that sends each back
  * reject   WINDOW orders in flight, each answered by an ExecutionReport(8) of ExecType Rejected
  * accept   the same, each order going on to the venue, which answers with its reply and its notification
+ * apart    as accept, the notification only after the report, and a pause behind it: what a venue's distance gives
  * clear    the venue cancels the orders FIRST to FIRST + COUNT - 1 that rest, LABEL their labels' common part
  *
  * The sockets are handed over connected and past every handshake; SEQ is the MsgSeqNum(34) of the first order.
@@ -25,6 +26,7 @@
 #define MAX_WINDOW 1024
 #define PATIENCE_NS 10000000000LL
 #define CLEAR_WINDOW 64
+#define PAUSE_NS 100000
 
 typedef long long i64;
 
@@ -33,7 +35,8 @@ typedef struct {
     size_t used;
 } Buffer;
 
-static Buffer fix_in, venue_in, fix_out, venue_out;
+static Buffer fix_in, venue_in, fix_out, venue_out, later;
+static int is_apart;
 static const char *sender, *target, *account, *symbol, *quantity, *price, *label_prefix;
 static i64 *sent_ns, *took_ns;
 static i64 limit, sent, done, rejected, accepted, cancelled, unexpected;
@@ -172,9 +175,9 @@ static void take_reports(void) {
 }
 
 /* A server's text frame: never masked. */
-static void put_frame(const char *text, size_t n) {
-    char *at = venue_out.data + venue_out.used;
-    if (venue_out.used + n + 8 > BUFFER) fail("output buffer is full");
+static void put_frame(Buffer *out, const char *text, size_t n) {
+    char *at = out->data + out->used;
+    if (out->used + n + 8 > BUFFER) fail("output buffer is full");
     *at++ = (char)0x81;
     if (n < 126) {
         *at++ = (char)n;
@@ -184,7 +187,7 @@ static void put_frame(const char *text, size_t n) {
         *at++ = (char)n;
     }
     memcpy(at, text, n);
-    venue_out.used += n + (size_t)(at - (venue_out.data + venue_out.used));
+    out->used = (size_t)(at - out->data) + n;
 }
 
 /* An order as the venue shows it, with the fields of its recorded frames. */
@@ -200,17 +203,17 @@ static int put_venue_order(char *at, size_t room, const char *label, i64 now_ms,
         price, state, label, quantity, now_ms, label, symbol, now_ms, quantity);
 }
 
-static void notify(const char *order) {
+static void notify(Buffer *out, const char *order) {
     char text[2048];
     int n = snprintf(
         text, sizeof text,
         "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"user.changes.any.any.raw\","
         "\"data\":{\"instrument_name\":\"%s\",\"trades\":[],\"positions\":[],\"orders\":[%s]}}}",
         symbol, order);
-    put_frame(text, (size_t)n);
+    put_frame(out, text, (size_t)n);
 }
 
-/* Answer one private/buy: reply first, then the notification, in one write. */
+/* Answer one private/buy: reply first, then the notification; in one write, unless they are to be apart. */
 static void answer(char *request, size_t size) {
     char order[1024], text[2048];
     char *id = memmem(request, size, "\"id\":", 5), *label = memmem(request, size, "\"label\":\"", 9);
@@ -227,8 +230,8 @@ static void answer(char *request, size_t size) {
         "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":{\"trades\":[],\"order\":%s},\"usIn\":%lld,\"usOut\":%lld,"
         "\"usDiff\":1,\"testnet\":false}",
         atoll(id + 5), order, now_us - 1, now_us);
-    put_frame(text, (size_t)n);
-    notify(order);
+    put_frame(&venue_out, text, (size_t)n);
+    notify(is_apart ? &later : &venue_out, order);
 }
 
 static void take_requests(void) {
@@ -261,6 +264,10 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
             moved = now;
         }
         if (take(fix, &fix_in)) take_reports();
+        if (later.used && done == sent) {
+            flush(venue, &later);
+            for (i64 end = steady_ns() + PAUSE_NS; steady_ns() < end;) {}
+        }
         if (venue >= 0 && take(venue, &venue_in)) {
             take_requests();
             flush(venue, &venue_out);
@@ -300,7 +307,7 @@ static void run_clear(int fix, int venue, i64 count, i64 first) {
         for (; sent < count && sent - done < CLEAR_WINDOW; sent++) {
             snprintf(label, sizeof label, "%s%lld", label_prefix, first + sent);
             put_venue_order(order, sizeof order, label, clock_ns(CLOCK_REALTIME) / 1000000, "cancelled");
-            notify(order);
+            notify(&venue_out, order);
         }
         if (venue_out.used) {
             flush(venue, &venue_out);
@@ -327,6 +334,7 @@ int main(int argc, char **argv) {
     int fix = atoi(argv[6]), venue = atoi(argv[7]);
     sender = argv[8], target = argv[9], account = argv[10], symbol = argv[11], quantity = argv[12], price = argv[13];
     label_prefix = argv[14];
+    is_apart = !strcmp(mode, "apart");
     if (count < 1 || window < 1 || window > MAX_WINDOW) return 2;
     limit = count;
     took_ns = calloc((size_t)count, sizeof *took_ns);
@@ -335,7 +343,7 @@ int main(int argc, char **argv) {
     i64 began = steady_ns();
     if (!strcmp(mode, "echo")) run_echo(fix, count, window);
     else if (!strcmp(mode, "clear")) run_clear(fix, venue, count, first);
-    else run_orders(fix, !strcmp(mode, "accept") ? venue : -1, count, window, seq);
+    else run_orders(fix, strcmp(mode, "reject") ? venue : -1, count, window, seq);
     i64 elapsed = steady_ns() - began;
     qsort(took_ns, (size_t)count, sizeof *took_ns, by_value);
     printf("{\"count\":%lld,\"elapsed_ns\":%lld,\"p50_ns\":%lld,\"p99_ns\":%lld,\"p999_ns\":%lld,\"rejected\":%lld,"

@@ -17,6 +17,7 @@ from tests.bench.venue import order_json
 ECHO: Final = b"x" * 180
 PATIENCE_NS: Final = 10_000_000_000
 CLEAR_WINDOW: Final = 64
+PAUSE_NS: Final = 100_000
 _CHUNK: Final = 1 << 18
 _KINDS: Final = {b"8": "rejected", b"0": "accepted", b"4": "cancelled"}
 
@@ -35,6 +36,7 @@ class Peer:
         self.last_label = ""
         self._fix_in = b""
         self._venue_in = b""
+        self._later = b""
         self._moved_ns = time.perf_counter_ns()
 
     def run(self, mode: str) -> None:
@@ -48,8 +50,12 @@ class Peer:
                 self._take_echoes(data)
             elif data:
                 self._take_reports(data)
-            if self.venue is not None and mode == "accept":
-                self._answer(_read(self.venue))
+            if self._later and self.venue is not None and len(self.took_ns) == len(self.sent_ns):
+                self.venue.sendall(self._later)
+                self._later = b""
+                _spin(PAUSE_NS)
+            if self.venue is not None and mode in ("accept", "apart"):
+                self._answer(_read(self.venue), is_apart=mode == "apart")
             if time.perf_counter_ns() - self._moved_ns > PATIENCE_NS:
                 raise SystemExit(f"peer: no answer in time, {len(self.took_ns)} of {self.count}")
 
@@ -101,7 +107,7 @@ class Peer:
             self.counts[_KINDS.get(kind, "unexpected")] += 1
             self.took_ns.append(now - self.sent_ns[len(self.took_ns)])
 
-    def _answer(self, data: bytes) -> None:
+    def _answer(self, data: bytes, *, is_apart: bool) -> None:
         data = self._venue_in + data
         answers = []
         while len(data) >= 8:
@@ -113,11 +119,22 @@ class Peer:
                 break
             request = orjson.loads(apply_mask(data[head + 4 : end], data[head : head + 4]))
             self.last_label = request["params"]["label"]
-            answers += venue_answer(request["id"], order_json(self.last_label, "open"))
+            reply, note = map(server_frame, venue_answer(request["id"], order_json(self.last_label, "open")))
+            answers.append(reply)
+            if is_apart:
+                self._later += note
+            else:
+                answers.append(note)
             data = data[end:]
         self._venue_in = data
         if answers and self.venue is not None:
-            self.venue.sendall(b"".join(map(server_frame, answers)))
+            self.venue.sendall(b"".join(answers))
+
+
+def _spin(duration_ns: int) -> None:
+    end = time.perf_counter_ns() + duration_ns
+    while time.perf_counter_ns() < end:
+        pass
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -38,7 +38,11 @@ class Budget(NamedTuple):
     plain: float | None
 
 
-RATIOS: Final = (Budget("reject", "reject", 1.9, 3.7), Budget("accept", "accept", 4.1, 6.8))
+RATIOS: Final = (
+    Budget("reject", "reject", 1.9, 3.7),
+    Budget("accept, reply and notification at once", "accept", 4.1, 6.8),
+    Budget("accept, notification after the report", "apart", 4.1, 6.8),
+)
 RATES: Final = (
     Budget("rejects/s, 64 in flight", "reject_64", 150_000, 50_000),
     Budget("rejects/s, 256 in flight", "reject_256", None, None),

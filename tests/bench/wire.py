@@ -147,9 +147,10 @@ class Gateway:
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
         figures = run_peer(peer, core, sockets, [mode, count, window, client.next_seq, 0], [*words, "-"])
         client.next_seq += count
-        if figures[f"{mode}ed"] != count or figures["unexpected"]:
-            raise RuntimeError(f"not all orders were {mode}ed: {figures}; {self._status.read_text()[-2000:]}")
-        if mode == "accept":
+        expected = "rejected" if mode == "reject" else "accepted"
+        if figures[expected] != count or figures["unexpected"]:
+            raise RuntimeError(f"not all orders were {expected}: {figures}; {self._status.read_text()[-2000:]}")
+        if mode != "reject":
             label, _, last = figures["last_label"].rpartition("-")
             arguments = ["clear", count, 1, 0, int(last) - count + 1]
             cleared = run_peer(peer, core, sockets, arguments, [*words, f"{label}-"])

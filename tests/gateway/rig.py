@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -225,6 +225,7 @@ class Rig:
         files: Files | None = None,
         segment_bytes: int = 1 << 16,
         durability: Any = "mmap",
+        marks: Mapping[str, float] = MARKS,
     ) -> None:
         self.directory = directory
         self.config_text = config
@@ -232,7 +233,9 @@ class Rig:
         self.journal = Journal.open(
             directory, segment_bytes=segment_bytes, files=files, retry_interval_s=3600.0, durability=durability
         )
-        self.core = Core(configuration.parse(config, directory / "test.toml"), self.journal, read(directory), now_ns, "t")
+        self.core = Core(
+            configuration.parse(config, directory / "test.toml"), self.journal, read(directory), now_ns, "t"
+        )
         self.log: list[tuple[str, Any]] = []
         self.pipeline, self.ledger, self.monitor = self.core.pipeline, self.core.ledger, self.core.monitor
         self.pipeline.journal = WatchedJournal(self.journal, self.log)  # type: ignore[assignment]
@@ -242,10 +245,11 @@ class Rig:
         self.executions = Executions(VENUE, self.pipeline, lambda order, now: self.queries.append(order.order_id))
         self.core.market.live_venues.add(VENUE)
         self.desks: list[Desk] = []
-        for symbol, mark in MARKS.items():
+        for symbol, mark in marks.items():
             self.hear(listed(symbol))
             self.mark(symbol, mark)
-        self.core.valuation.run(self.now_ns)
+        if marks:
+            self.core.valuation.run(self.now_ns)
         self.log.clear()
 
     def desk(self, comp_id: str = "ALPHA", **options: Any) -> Desk:
@@ -271,7 +275,9 @@ class Rig:
     def restart(self, *, now_ns: int = 0, **options: Any) -> Rig:
         """A new process on the journal that this one leaves: no goodbye."""
         self.journal.close()
-        return Rig(self.directory, config=options.pop("config", self.config_text), now_ns=now_ns or self.now_ns, **options)
+        return Rig(
+            self.directory, config=options.pop("config", self.config_text), now_ns=now_ns or self.now_ns, **options
+        )
 
     def only_order(self) -> WorkingOrder:
         (order,) = self.ledger.orders.values()

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import config_reference, config_schema
 from gateway.config import Config, ConfigError, load, parse
+from gateway.config import reference as config_reference
+from gateway.config import schema as config_schema
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "fixtures" / "example.toml"
@@ -363,7 +364,7 @@ def test_any_edit_of_the_example_is_accepted_or_refused_in_order(data: st.DataOb
 
 def test_the_document_has_the_table_of_keys_that_the_code_has() -> None:
     document = DOCUMENT.read_text()
-    assert config_reference.updated(document) == document, "run: python -m gateway.config_reference FILE"
+    assert config_reference.updated(document) == document, "run: python -m gateway.config.reference FILE"
     assert "### `[[account.limits.instrument]]`" in document
 
 

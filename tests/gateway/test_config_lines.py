@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config_lines import KeyLines
+from gateway.config.lines import KeyLines
 
 SPELLINGS = '''\
 top.dotted = "x # ] "

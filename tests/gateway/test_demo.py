@@ -23,14 +23,14 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from gateway import demo as demo_module
-from gateway import demo_children
 from gateway.config import load
-from gateway.demo import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
-from gateway.demo_children import ROOT, Child, ChildDiedError
-from gateway.demo_config import desks, write_config
-from gateway.demo_summary import Outcome, Total, summary
-from gateway.demo_view import Scene, bar, event_line, margin_use, picture, progress_line
+from gateway.demo import children as demo_children
+from gateway.demo import runner as demo_module
+from gateway.demo.children import ROOT, Child, ChildDiedError
+from gateway.demo.config import desks, write_config
+from gateway.demo.runner import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
+from gateway.demo.summary import Outcome, Total, summary
+from gateway.demo.view import Scene, bar, event_line, margin_use, picture, progress_line
 from risk.pre_trade import CHECKS
 
 COMMAND = [sys.executable, "-m", "gateway.cli", "demo"]
@@ -376,7 +376,7 @@ def test_a_child_that_does_not_get_ready(
 class Running:
     """A demo in a process of its own that has begun to trade; on a terminal of 80 by 24, or on a pipe."""
 
-    def __init__(self, *, is_on_terminal: bool) -> None:
+    def __init__(self, directory: Path, *, is_on_terminal: bool) -> None:
         self.output = b""
         if is_on_terminal:
             self.screen, terminal = pty.openpty()
@@ -389,7 +389,7 @@ class Running:
             stdout=terminal,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=os.environ | {"TERM": "xterm-256color", "TMPDIR": str(directory)},
             start_new_session=True,
             # The terminal's Ctrl-C goes to whoever it belongs to.
             preexec_fn=_own_terminal if is_on_terminal else None,  # noqa: PLW1509
@@ -432,8 +432,8 @@ class Running:
 
 
 @pytest.fixture
-def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    demo = Running(is_on_terminal=getattr(request, "param", False))
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+    demo = Running(tmp_path, is_on_terminal=getattr(request, "param", False))
     yield demo
     demo.close()
 

@@ -21,8 +21,8 @@ from gateway.journal import (
     RecordTooLong,
     read,
 )
-from gateway.journal_read import Walk
-from gateway.journal_segment import HEADER_BYTES
+from gateway.journal.reader import Walk
+from gateway.journal.segment import HEADER_BYTES
 
 SEGMENT = 4096
 T0 = 1_700_000_000_000_000_000

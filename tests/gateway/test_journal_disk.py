@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.journal import Files, Journal, JournalError, JournalFailed, JournalFull, JournalLocked
-from gateway.journal_segment import HEADER_BYTES
+from gateway.journal.segment import HEADER_BYTES
 from tests.gateway.test_journal import PAYLOAD, RECORD_BYTES, SEGMENT, T0, opened, segment, sequences, write
 
 # How long a test waits for a thread that is about to answer: only ever used up when something is broken.

@@ -22,7 +22,9 @@ def slow_percentile(values: list[int], fraction: float) -> int:
 
 
 @given(durations, fractions)
-def test_a_percentile_is_never_below_the_truth_and_at_most_a_sixteenth_above(values: list[int], fraction: float) -> None:
+def test_a_percentile_is_never_below_the_truth_and_at_most_a_sixteenth_above(
+    values: list[int], fraction: float
+) -> None:
     histogram = Histogram()
     for value in values:
         histogram.add(value)

@@ -36,8 +36,8 @@ def test_every_reason_has_its_code_its_text_and_its_numbers(tmp_path: Path, reas
     with opened(tmp_path) as rig:
         desk = rig.desk().log_on()
         record = records.OrderRefused(
-            "ALPHA", 0, "o", "alpha", BTC, "1", "2", "100", "59000", reason, "the_check", "what is wrong", 1234.5,
-            -0.25, 99.0, 7_000_000,
+            "ALPHA", 0, b"o", b"alpha", BTC.encode(), b"1", b"2", b"100", b"59000", reason, "the_check",
+            "what is wrong", 1234.5, -0.25, 99.0, 7_000_000,
         )  # fmt: skip
         rig.pipeline.commit(record, rig.now_ns)
         (report,) = desk.pump()

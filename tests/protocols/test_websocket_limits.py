@@ -157,6 +157,8 @@ def test_nothing_is_delivered_after_the_connection_was_failed() -> None:
         (frame(1, b"x", mask=True), 1002),
         (raw(0xC1, b"x"), 1002),
     ],
+    # Named, since a masked frame is different each time, and the workers of a parallel run must agree on the names.
+    ids=["oversize", "oversize in fragments", "bad text", "bad text in fragments", "binary", "masked", "reserved bit"],
 )
 def test_what_breaks_a_limit_closes_with_its_code(data: bytes, code: int) -> None:
     client = opened(max_message_bytes=LIMIT)

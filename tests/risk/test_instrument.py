@@ -90,17 +90,6 @@ class TestConversion:
         elif amount.is_finite() and -30 < amount.adjusted() < 30:
             assert (Fraction(amount) / Fraction(instrument.tick_size)).denominator != 1
 
-    @given(instruments, st.integers(-(10**14), 10**14), st.integers(-12, 12))
-    def test_scaled_integers_and_decimals_agree(self, instrument: Instrument, mantissa: int, exponent: int) -> None:
-        amount = Decimal(mantissa).scaleb(exponent)
-        assert instrument.ticks_from_scaled(mantissa, exponent) == instrument.ticks_from_decimal(amount)
-        assert instrument.lots_from_scaled(mantissa, exponent) == instrument.lots_from_decimal(amount)
-
-    @pytest.mark.parametrize("exponent", [400, 10**9, -400, -(10**9)])
-    def test_scaled_integers_out_of_bounds_are_refused_before_any_power_is_taken(self, exponent: int) -> None:
-        assert INSTRUMENTS[LINEAR].ticks_from_scaled(5, exponent) is None
-        assert INSTRUMENTS[LINEAR].lots_from_scaled(5, exponent) is None
-
 
 class TestTickScheme:
     """USD_OPTION: ticks of 5; above 100 (20 ticks) steps of 10 (2 ticks); above 1000 (200 ticks) steps of 50 (10)."""

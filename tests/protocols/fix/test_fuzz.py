@@ -1,11 +1,12 @@
 """Random input inside a valid envelope: no crash, no hang, and the session's promises hold.
 
-MARGINGATE_FUZZ=1000000 runs as many inputs; each run of the suite takes some tens of thousands, the same ones.
+MARGINGATE_FUZZ=1000000 runs as many inputs; each run of the suite takes the first ten thousands of them.
 """
 
 import os
 import random
 
+from protocols.fix.codec import COMPILED
 from protocols.fix.dictionary import FIX44
 from protocols.fix.plain import check_sum
 from protocols.fix.session import (
@@ -19,7 +20,8 @@ from protocols.fix.session import (
 )
 from tests.protocols.fix.conversation import START_NS
 
-INPUTS = int(os.environ.get("MARGINGATE_FUZZ", "50000"))
+# Without the compiled codec an input takes ten times as long; the same inputs come first.
+INPUTS = int(os.environ.get("MARGINGATE_FUZZ", "50000" if COMPILED else "10000"))
 KEY = SessionKey("FIX.4.4", "GATE", "CLIENT")
 CONFIG = SessionConfig(sent_capacity=20)
 LIMITS = Limits(max_held_messages=5, resend_chunk_bytes=300)

@@ -152,3 +152,49 @@ def test_timestamps_go_there_and_back(time_ns: int, digits: int) -> None:
 @twins
 def test_times_before_the_epoch_can_be_written(twin: SimpleNamespace) -> None:
     assert twin.format_timestamp(-1) == b"19691231-23:59:59.999"
+
+
+@settings(deadline=None)
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**9), max_value=10**11),
+    st.integers(1, 10**6),
+    st.integers(-8, 8),
+)
+def test_steps_are_counted_exactly_or_not_at_all(amount: Decimal, mantissa: int, exponent: int) -> None:
+    step = Decimal(mantissa).scaleb(exponent)
+    for twin in TWINS:
+        count = twin.count_steps(format(amount, "f").encode(), mantissa, exponent)
+        assert count >= 0
+        if count:
+            assert step * count == amount
+        else:
+            assert amount <= 0 or amount % step != 0
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=IDS)
+@pytest.mark.parametrize(
+    ("text", "mantissa", "exponent", "count"),
+    [
+        (b"59990.5", 5, -1, 119_981),
+        (b"59990.6", 5, -1, 0),
+        (b"10", 1, 1, 1),
+        (b"7", 1, 1, 0),
+        (b"0", 5, -1, 0),
+        (b"-5", 5, -1, 0),
+        (b"1e5", 1, 0, 0),
+        (b"", 1, 0, 0),
+        (b"999999999999999999", 1, -20, 999_999_999_999_999_999 * 10**20),  # beyond 64 bits
+        (b"0.000000000000000001", 1, 20, 0),
+        (b"5", 0, 0, 0),
+    ],
+)
+def test_steps(twin: SimpleNamespace, text: bytes, mantissa: int, exponent: int, count: int) -> None:
+    assert twin.count_steps(text, mantissa, exponent) == count
+
+
+@settings(deadline=None)
+@given(st.floats(-1e15, 1e15))
+def test_hundredths_are_the_nearest(value: float) -> None:
+    texts = {twin.format_hundredths(value) for twin in TWINS}
+    assert len(texts) == 1
+    assert Decimal(texts.pop().decode()) == Decimal(round(value * 100.0)).scaleb(-2)

@@ -18,7 +18,7 @@ STDERR_LINES: Final = 12
 MAX_LINE_BYTES: Final = 1 << 20
 # Between a polite request to stop and the end.
 KILL_GRACE_S: Final = 3.0
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class ChildDiedError(Exception):

@@ -44,10 +44,12 @@ class Problem(Struct, frozen=True):
 
 
 def between(lowest: int, highest: int) -> Rule:
+    """Return the rule that a number lies in a range, both ends included."""
     return Rule(f"from {lowest} to {highest}", lambda value: lowest <= value <= highest)
 
 
 def matching(pattern: str, allowed: str) -> Rule:
+    """Return the rule that a text matches a pattern as a whole; `allowed` says it in words."""
     compiled = re.compile(pattern, re.ASCII)
     return Rule(allowed, lambda value: compiled.fullmatch(value) is not None)
 
@@ -158,6 +160,7 @@ def _kind_in_words(kind: Any) -> str:
 
 
 def is_table(annotation: Any) -> bool:
+    """Whether an annotation is of a struct: a table of the document."""
     kind = parts_of(annotation).kind
     return isinstance(kind, type) and issubclass(kind, Struct)
 

@@ -1,6 +1,6 @@
 """What a configuration consists of: one struct a table, one annotation a key, one constant a default.
 
-An annotation is kind, rules, and the description that docs/configuration.md prints (config_reference.py).
+An annotation is kind, rules, and the description that docs/configuration.md prints (reference.py).
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from gateway.config_rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
+from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -154,7 +154,7 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     tls_certificate_file: Annotated[Path | None, "The server's certificate chain, PEM."] = None
     tls_key_file: Annotated[Path | None, "The certificate's private key, PEM, mode 0600."] = None
-    heart_bt_int_s: Annotated[int, between(1, 3600), "HeartBtInt(108): how often each side shows that it lives."] = (
+    heart_bt_int_s: Annotated[int, between(1, 3600), "The longest HeartBtInt(108) that a client may ask for."] = (
         DEFAULT_HEART_BT_INT_S
     )
     logon_timeout_s: Annotated[int, between(1, 60), "A connection without Logon(A) is closed after this."] = (

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo_view import bar, ranked, reason_text
+from gateway.demo.view import bar, ranked, reason_text
 from risk.order import RejectReason
 
 _KEYS: Final = ("orders_in", "accepted", "rejected", "rejects_by_code", "fills")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway.config_schema import Venue
+from gateway.config.schema import Venue
 
 # A client id and a secret are some hundred bytes; anything larger is another file.
 MAX_FILE_BYTES = 8192

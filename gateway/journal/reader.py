@@ -15,7 +15,7 @@ from pathlib import Path
 from crc32c import crc32c
 from msgspec import Struct
 
-from gateway.journal_segment import (
+from gateway.journal.segment import (
     FIXED,
     HEADER_BYTES,
     MIN_RECORD_BYTES,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.clock import now_ns
-from gateway.journal_segment import Files, JournalFailed, JournalFull, Segment
+from gateway.journal.segment import Files, JournalFailed, JournalFull, Segment
 
 # Without syncs, full segments wait only to be closed; if this many wait, the appending thread closes them itself.
 MAX_WAITING_TO_CLOSE = 2

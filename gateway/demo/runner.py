@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.live import Live
 
 from gateway.clock import now_ns
-from gateway.demo_children import Child, ChildDiedError
-from gateway.demo_config import CREDENTIALS_PREFIX, Desk, desks, write_config
-from gateway.demo_summary import Outcome, Total, summary
-from gateway.demo_view import Scene, picture, progress_line
+from gateway.demo.children import Child, ChildDiedError
+from gateway.demo.config import CREDENTIALS_PREFIX, Desk, desks, write_config
+from gateway.demo.summary import Outcome, Total, summary
+from gateway.demo.view import Scene, picture, progress_line
 from gateway.journal import JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
 from protocols.fix import codec

@@ -8,7 +8,7 @@ on. An append is a few stores into memory that is mapped from a file whose block
 - durability "fdatasync": the same, and a thread syncs every few milliseconds, or when asked; `durable_sequence`
   says which records a power failure cannot take.
 
-The format is described in journal_segment.py.
+The format is described in segment.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Literal
 from crc32c import crc32c
 from msgspec import Struct
 
-from gateway.journal_keeper import Keeper
-from gateway.journal_read import Record, TornTail, Walk, read
-from gateway.journal_segment import (
+from gateway.journal.keeper import Keeper
+from gateway.journal.reader import Record, TornTail, Walk, read
+from gateway.journal.segment import (
     FIXED,
     HEADER_BYTES,
     PREFIX,

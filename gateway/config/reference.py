@@ -1,4 +1,4 @@
-"""The table of every key, for docs/configuration.md: `python -m gateway.config_reference FILE` brings it up to date.
+"""The table of every key, for docs/configuration.md: `python -m gateway.config.reference FILE` brings it up to date.
 
 A test compares the two, so the document cannot fall behind the code.
 """
@@ -11,10 +11,10 @@ from typing import Any, get_args, get_type_hints
 
 from msgspec import NODEFAULT, Struct, structs
 
-from gateway.config_rules import allowed, is_table, parts_of
-from gateway.config_schema import Config
+from gateway.config.rules import allowed, is_table, parts_of
+from gateway.config.schema import Config
 
-BEGIN = "<!-- keys: written by gateway/config_reference.py -->"
+BEGIN = "<!-- keys: written by gateway/config/reference.py -->"
 END = "<!-- keys: end -->"
 
 
@@ -72,6 +72,7 @@ def _toml(value: Any) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    """Write the table of keys into the file that the command line names."""
     target = Path(arguments[0])
     target.write_text(updated(target.read_text()))
 

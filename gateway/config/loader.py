@@ -1,7 +1,7 @@
 """The configuration: a TOML file into frozen structs, refused whole if anything in it is wrong.
 
 `load` tells every problem, each with its line. The tables, their defaults and why these were chosen stand in
-config_schema.py, rules between keys in config_checks.py; docs/configuration.md is for whoever writes the file.
+schema.py, rules between keys in checks.py; docs/configuration.md is for whoever writes the file.
 """
 
 import re
@@ -10,11 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.config_checks import TABLE_CHECKS, check_document
-from gateway.config_credentials import Credentials, CredentialsError, load_credentials
-from gateway.config_lines import KeyLines
-from gateway.config_rules import KeyPath, read
-from gateway.config_schema import (
+from gateway.config.checks import TABLE_CHECKS, check_document
+from gateway.config.credentials import Credentials, CredentialsError, load_credentials
+from gateway.config.lines import KeyLines
+from gateway.config.rules import KeyPath, read
+from gateway.config.schema import (
     Account,
     Config,
     Fix,

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gateway.config_credentials import private_file_problem
-from gateway.config_rules import KeyPath, Problem, TableCheck
-from gateway.config_schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
+from gateway.config.credentials import private_file_problem
+from gateway.config.rules import KeyPath, Problem, TableCheck
+from gateway.config.schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]

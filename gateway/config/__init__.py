@@ -1,0 +1,41 @@
+"""The configuration: its schema, its rules, and the reader that tells every problem with its line."""
+
+from gateway.config.loader import (
+    Account,
+    Config,
+    ConfigError,
+    Credentials,
+    CredentialsError,
+    Fix,
+    Gateway,
+    InstrumentLimits,
+    Limits,
+    Margin,
+    Market,
+    Monitor,
+    Session,
+    Venue,
+    load,
+    load_credentials,
+    parse,
+)
+
+__all__ = [
+    "Account",
+    "Config",
+    "ConfigError",
+    "Credentials",
+    "CredentialsError",
+    "Fix",
+    "Gateway",
+    "InstrumentLimits",
+    "Limits",
+    "Margin",
+    "Market",
+    "Monitor",
+    "Session",
+    "Venue",
+    "load",
+    "load_credentials",
+    "parse",
+]

@@ -1,0 +1,1 @@
+"""The demo: a simulated venue, the gateway and trading clients as processes, and a screen to watch them."""
