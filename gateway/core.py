@@ -29,7 +29,6 @@ from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
 
-BEGIN_STRING: Final = "FIX.4.4"
 NS_PER_MS: Final = 1_000_000
 _SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
@@ -113,7 +112,8 @@ class Core:
         for session in config.fix.session:
             name = session.target_comp_id
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
-            commit(records.SessionOpened(name, BEGIN_STRING, config.fix.sender_comp_id, name, session.accounts), now_ns)
+            opened = (name, session.begin_string, config.fix.sender_comp_id, name, session.accounts)
+            commit(records.SessionOpened(*opened), now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
@@ -136,7 +136,7 @@ class Core:
 def _session_state(config: Config, target_comp_id: str) -> SessionState:
     session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
     rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
-    return SessionState(SessionKey(BEGIN_STRING, config.fix.sender_comp_id, target_comp_id), rules)
+    return SessionState(SessionKey(session.begin_string, config.fix.sender_comp_id, target_comp_id), rules)
 
 
 def _market(config: Config, instruments: int) -> Market:

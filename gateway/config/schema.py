@@ -31,6 +31,8 @@ DEFAULT_MAX_CONNECTIONS = 64
 DEFAULT_MAX_MESSAGE_BYTES = 8192
 # Some 3 000 reports behind: such a client is not slow but gone. What it missed is kept for its resend request.
 DEFAULT_MAX_WRITE_BUFFER_BYTES = 1 << 20
+# What most desks' order management systems speak.
+DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 # A restart of the gateway must not lose a client's sequence numbers.
 DEFAULT_RESET_ON_LOGON = False
 # An order that nobody watches is a risk that nobody manages.
@@ -137,6 +139,9 @@ class Gateway(_Table, frozen=True, kw_only=True):
 class Session(_Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
+    begin_string: Annotated[
+        Literal["FIX.4.2", "FIX.4.4", "FIXT.1.1"], "The client's FIX version; FIXT.1.1 carries FIX.5.0SP2."
+    ] = DEFAULT_BEGIN_STRING
     reset_on_logon: Annotated[bool, "Begin at sequence number 1 with each Logon(A), forgetting what was missed."] = (
         DEFAULT_RESET_ON_LOGON
     )
