@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,6 @@ from protocols.errors import LocalProtocolError
 from protocols.venues import deribit_orders
 from protocols.venues.events import (
     CancelRejected,
-    Event,
     OrderCancelled,
     OrderFilled,
     OrderOutcomeUnknown,
@@ -21,61 +18,13 @@ from protocols.venues.events import (
 )
 from tests.protocols.venues.fake_deribit import (
     T0_MS,
-    FakeDeribit,
     changes,
-    live,
     refusal,
     reply,
     wire_order,
     wire_trade,
 )
-
-S = 1_000_000_000
-D = Decimal
-QUIET = dict.fromkeys(["private/buy", "private/sell", "private/edit", "private/cancel", "private/cancel_all"])
-
-
-def quiet(**settings: Any) -> FakeDeribit:
-    """Return a live venue that leaves orders unanswered."""
-    venue = live(**settings)
-    venue.answers |= QUIET
-    return venue
-
-
-def placed(venue: FakeDeribit, label: str = "a1", **changes: Any) -> int:
-    """Place an order; return the request's id."""
-    terms: dict[str, Any] = {
-        "symbol": "BTC-PERPETUAL",
-        "is_buy": True,
-        "quantity": "100",
-        "price": "50000.0",
-        "order_type": "limit",
-        "time_in_force": "good_til_cancelled",
-        "post_only": False,
-        "reduce_only": False,
-    } | changes
-    venue.session.place(label, now_ns=venue.now_ns, **terms)
-    (request,) = venue.pump()
-    request_id = request["id"]
-    assert isinstance(request_id, int)
-    return request_id
-
-
-def resting(venue: FakeDeribit) -> None:
-    """Place an order that rests, and take the events of that."""
-    venue.receive(reply(placed(venue), {"order": wire_order(), "trades": []}))
-    venue.sent.clear()
-
-
-def asked(venue: FakeDeribit, method: str) -> int:
-    (request,) = venue.pump()
-    assert request["method"] == method
-    return int(request["id"])
-
-
-def of(events: list[Event], *kinds: type) -> list[Any]:
-    return [event for event in events if isinstance(event, kinds)]
-
+from tests.protocols.venues.order_desk import D, S, asked, of, quiet, resting
 
 FILLED = OrderFilled(
     "a1", "BTC-1", "BTC-PERPETUAL", "t1", "buy", D(40), D(50000), D("-8E-8"), "BTC", True, (T0_MS + 1) * 1_000_000
