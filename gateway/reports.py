@@ -12,21 +12,13 @@ from typing import Any, Final
 from gateway import records
 from gateway.ledger import Ledger
 from protocols.fix.codec import Layout, format_decimal, format_hundredths, format_timestamp
+from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, EXECUTION_REPORT, ORDER_CANCEL_REJECT, REFUSAL_TAGS
 from protocols.fix.session import SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
 
-# fmt: off
-EXECUTION_REPORT: Final = Layout("8", (
-    1, 6, 11, 14, 17, 31, 32, 37, 38, 39, 40, 41, 44, 54, 55, 58, 59, 60, 103, 150, 151,
-    20001, 20002, 20003, 20004, 20005, 20007,  # RejectCode, Check, Limit, Observed, Required, MarkAgeMs
-))
-# fmt: on
-ORDER_CANCEL_REJECT: Final = Layout("9", (11, 37, 39, 41, 58, 60, 102, 434))
-BUSINESS_MESSAGE_REJECT: Final = Layout("j", (45, 58, 372, 379, 380))
-
-_NO_REFUSAL: Final = (None,) * 6
+_NO_REFUSAL: Final = (None,) * len(REFUSAL_TAGS)
 # Above it a float times 100 may round to another hundredth than the float itself.
 MAX_IN_CENTS: Final = 1e9
 _SIDES: Final = {1: b"1", 2: b"2"}

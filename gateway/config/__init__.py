@@ -1,11 +1,10 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
-from gateway.config.loader import (
+from gateway.config.credentials import Credentials, CredentialsError, load_credentials
+from gateway.config.loader import ConfigError, load, parse
+from gateway.config.schema import (
     Account,
     Config,
-    ConfigError,
-    Credentials,
-    CredentialsError,
     Fix,
     Gateway,
     InstrumentLimits,
@@ -15,9 +14,6 @@ from gateway.config.loader import (
     Monitor,
     Session,
     Venue,
-    load,
-    load_credentials,
-    parse,
 )
 
 __all__ = [

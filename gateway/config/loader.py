@@ -11,42 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.checks import TABLE_CHECKS, check_document
-from gateway.config.credentials import Credentials, CredentialsError, load_credentials
 from gateway.config.lines import KeyLines
 from gateway.config.rules import KeyPath, read
 from gateway.config.schema import (
-    Account,
     Config,
-    Fix,
-    Gateway,
-    InstrumentLimits,
-    Limits,
-    Margin,
-    Market,
-    Monitor,
-    Session,
-    Venue,
 )
-
-__all__ = [
-    "Account",
-    "Config",
-    "ConfigError",
-    "Credentials",
-    "CredentialsError",
-    "Fix",
-    "Gateway",
-    "InstrumentLimits",
-    "Limits",
-    "Margin",
-    "Market",
-    "Monitor",
-    "Session",
-    "Venue",
-    "load",
-    "load_credentials",
-    "parse",
-]
 
 # Ten thousand accounts fit; a disk image given by mistake does not.
 MAX_FILE_BYTES = 16 << 20

@@ -1,21 +1,17 @@
 """Append-only event log: writer, reader, file format and the thread beside them."""
 
-from gateway.journal.writer import (
-    Durability,
+from gateway.journal.reader import Record, TornTail, read
+from gateway.journal.segment import (
     Files,
-    Journal,
     JournalDamaged,
     JournalError,
     JournalFailed,
     JournalFull,
     JournalLocked,
     JournalVersionUnknown,
-    Record,
     RecordTooLong,
-    Recovery,
-    TornTail,
-    read,
 )
+from gateway.journal.writer import Durability, Journal, Recovery
 
 __all__ = [
     "Durability",

@@ -24,38 +24,19 @@ from crc32c import crc32c
 from msgspec import Struct
 
 from gateway.journal.keeper import Keeper
-from gateway.journal.reader import Record, TornTail, Walk, read
+from gateway.journal.reader import TornTail, Walk
 from gateway.journal.segment import (
     FIXED,
     HEADER_BYTES,
     PREFIX,
     Files,
-    JournalDamaged,
     JournalError,
     JournalFailed,
     JournalFull,
     JournalLocked,
-    JournalVersionUnknown,
     RecordTooLong,
     Segment,
 )
-
-__all__ = [
-    "Durability",
-    "Files",
-    "Journal",
-    "JournalDamaged",
-    "JournalError",
-    "JournalFailed",
-    "JournalFull",
-    "JournalLocked",
-    "JournalVersionUnknown",
-    "Record",
-    "RecordTooLong",
-    "Recovery",
-    "TornTail",
-    "read",
-]
 
 Durability = Literal["mmap", "fdatasync"]
 

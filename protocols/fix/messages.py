@@ -1,4 +1,4 @@
-"""Layouts of what we send, and the tags that the application reads at once from what it receives."""
+"""Layouts of what we send."""
 
 from protocols.fix import tags
 from protocols.fix.codec import Layout
@@ -37,16 +37,14 @@ BUSINESS_MESSAGE_REJECT = Layout(
     ),
 )
 
-# What a refusal tells beyond the standard's reason: code, check, and the numbers that decided.
+# Why an order was refused, beside OrdRejReason(103): user-defined tags, listed in the rules of engagement.
 REFUSAL_TAGS = (
     tags.REJECT_CODE,
     tags.REJECT_CHECK,
     tags.REJECT_LIMIT,
     tags.REJECT_OBSERVED,
     tags.REJECT_REQUIRED,
-    tags.REJECT_MARK_PRICE,
     tags.REJECT_MARK_AGE_MS,
-    tags.REJECT_CONFIG_VERSION,
 )
 
 EXECUTION_REPORT = Layout(
@@ -57,7 +55,6 @@ EXECUTION_REPORT = Layout(
         tags.CL_ORD_ID,
         tags.CUM_QTY,
         tags.EXEC_ID,
-        tags.EXEC_INST,
         tags.LAST_PX,
         tags.LAST_QTY,
         tags.ORDER_ID,
@@ -71,12 +68,9 @@ EXECUTION_REPORT = Layout(
         tags.TEXT,
         tags.TIME_IN_FORCE,
         tags.TRANSACT_TIME,
-        tags.STOP_PX,
         tags.ORD_REJ_REASON,
-        tags.EXPIRE_TIME,
         tags.EXEC_TYPE,
         tags.LEAVES_QTY,
-        tags.EXEC_RESTATEMENT_REASON,
         *REFUSAL_TAGS,
     ),
 )
@@ -84,7 +78,6 @@ EXECUTION_REPORT = Layout(
 ORDER_CANCEL_REJECT = Layout(
     tags.ORDER_CANCEL_REJECT,
     (
-        tags.ACCOUNT,
         tags.CL_ORD_ID,
         tags.ORDER_ID,
         tags.ORD_STATUS,
@@ -93,58 +86,5 @@ ORDER_CANCEL_REJECT = Layout(
         tags.TRANSACT_TIME,
         tags.CXL_REJ_REASON,
         tags.CXL_REJ_RESPONSE_TO,
-        *REFUSAL_TAGS,
     ),
-)
-
-# For Message.values(): what an order says that decides anything.
-NEW_ORDER_SINGLE_TAGS = (
-    tags.ACCOUNT,
-    tags.CL_ORD_ID,
-    tags.SYMBOL,
-    tags.SIDE,
-    tags.ORDER_QTY,
-    tags.ORD_TYPE,
-    tags.PRICE,
-    tags.STOP_PX,
-    tags.TIME_IN_FORCE,
-    tags.EXPIRE_TIME,
-    tags.EXEC_INST,
-    tags.MAX_FLOOR,
-    tags.MIN_QTY,
-    tags.POSS_RESEND,
-)
-ORDER_CANCEL_REQUEST_TAGS = (
-    tags.ACCOUNT,
-    tags.CL_ORD_ID,
-    tags.ORIG_CL_ORD_ID,
-    tags.ORDER_ID,
-    tags.SYMBOL,
-    tags.SIDE,
-    tags.ORDER_QTY,
-)
-ORDER_CANCEL_REPLACE_REQUEST_TAGS = (
-    tags.ACCOUNT,
-    tags.CL_ORD_ID,
-    tags.ORIG_CL_ORD_ID,
-    tags.ORDER_ID,
-    tags.SYMBOL,
-    tags.SIDE,
-    tags.ORDER_QTY,
-    tags.ORD_TYPE,
-    tags.PRICE,
-    tags.STOP_PX,
-    tags.TIME_IN_FORCE,
-    tags.EXPIRE_TIME,
-    tags.EXEC_INST,
-    tags.MAX_FLOOR,
-    tags.MIN_QTY,
-)
-ORDER_STATUS_REQUEST_TAGS = (
-    tags.ACCOUNT,
-    tags.CL_ORD_ID,
-    tags.ORDER_ID,
-    tags.ORD_STATUS_REQ_ID,
-    tags.SYMBOL,
-    tags.SIDE,
 )

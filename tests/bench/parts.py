@@ -20,9 +20,9 @@ import orjson
 
 from gateway.clock import now_ns
 from gateway.journal import Journal
-from gateway.reports import EXECUTION_REPORT
 from gateway.translate import OrderFields, new_order
 from protocols.fix.codec import COMPILED, Header, decode, encode
+from protocols.fix.messages import EXECUTION_REPORT
 from protocols.websocket import WebSocketClient
 from risk.exposure import WorkingOrder
 from risk.kernel import MarginKernel
