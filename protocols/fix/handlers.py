@@ -104,6 +104,8 @@ class MessageHandlers(SessionCore):
             return
         fault = self._resent_fault(message)
         if fault is None:
+            if message.msg_type == tags.SEQUENCE_RESET and self._recovery.was_asked_for(message.msg_seq_num):
+                self._on_late_gap_fill(message)
             return
         if fault.reason == reject.SENDING_TIME_PROBLEM:
             self._reject_and_log_out(message, fault.reason)
@@ -219,6 +221,11 @@ class MessageHandlers(SessionCore):
     def _on_gap_fill(self, message: Message) -> None:
         """SequenceReset with 123=Y, in sequence: skip to NewSeqNo(36)."""
         self._move_next_in(message)
+
+    def _on_late_gap_fill(self, message: Message) -> None:
+        """A GapFill of a resend that begins at what we had held, and delivered already: its end still holds."""
+        if self._passes_validation(message) and int(message.get(tags.NEW_SEQ_NO) or 0) > self._known_state.next_in:
+            self._move_next_in(message)
 
     def _on_sequence_reset(self, message: Message) -> None:
         """SequenceReset without 123=Y: its own number does not matter."""

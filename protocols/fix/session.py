@@ -49,6 +49,7 @@ __all__ = [
 
 # Enum members are dear to look up on their class.
 _CLOSED = Phase.CLOSED
+_AWAITING_LOGON = Phase.AWAITING_LOGON
 # Between the pieces of a resend, for a transport that writes only when something happens: 64 KiB each millisecond.
 _RESEND_PAUSE_NS = 1_000_000
 
@@ -108,6 +109,10 @@ class Session(LogonHandlers, MessageHandlers):
                 message = self._next_message()
             except RemoteProtocolError as error:
                 self._close(str(error))
+                continue
+            if not self._is_regular and self.phase is _AWAITING_LOGON and self._framer.garbled_count:
+                # A stranger whose first message is garbled will not send a better one.
+                self._close("garbled before Logon")
                 continue
             if message is None:
                 return None
