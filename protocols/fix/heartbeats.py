@@ -25,7 +25,7 @@ class Heartbeats:
 
     @property
     def heartbeat_at_ns(self) -> int | None:
-        """When our own silence ends. With a TestRequest out it is the peer's turn: that was said, and nothing follows."""
+        """When our own silence ends; None while our TestRequest waits, for then it is the peer's turn."""
         return self.last_sent_ns + self._interval_ns if self._interval_ns and not self.is_tested else None
 
     @property

@@ -19,7 +19,7 @@ from protocols.fix.events import (
 )
 from protocols.fix.handlers import MessageHandlers
 from protocols.fix.logon import LogonHandlers
-from protocols.fix.messages import HEARTBEAT, LOGOUT, TEST_REQUEST
+from protocols.fix.messages import HEARTBEAT, LOGOUT, SEQUENCE_RESET, TEST_REQUEST
 from protocols.fix.phases import ACCEPTOR, HANDLERS, INITIATOR, Phase, Role
 from protocols.fix.state import Limits, SessionConfig, SessionState
 
@@ -249,6 +249,19 @@ class Session(LogonHandlers, MessageHandlers):
         self._phase_ends_ns = now_ns + state.config.logon_timeout_ns
         self._send_logon(body)
         self._settle()
+
+    def sequence_reset(self, new_seq_no: int, now_ns: int) -> None:
+        """Tell the peer by SequenceReset(4) with 123=N that our next number is `new_seq_no`: the last resort (case 9).
+
+        What it had not received is lost to it. Raises LocalProtocolError without a logon, or for a number that is past.
+        """
+        state = self._known_state
+        if not self.is_logged_on or self._resend is not None or new_seq_no <= state.next_out:
+            raise LocalProtocolError("a session that is logged on, and resends nothing, may go forward")
+        self._now_ns = now_ns
+        self._send_admin(SEQUENCE_RESET, (new_seq_no, b"N"))
+        state.next_out = new_seq_no
+        state.sent.reset(new_seq_no)
 
     def logout(self, text: str, now_ns: int) -> None:
         """Say goodbye and wait for the peer's Logout; before a logon, just close."""

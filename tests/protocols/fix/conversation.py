@@ -13,7 +13,7 @@
     @ 30                    so many seconds pass, in steps that no deadline is missed by
     * send 11=a|...         the application sends an ExecutionReport with these body fields
     * store 11=a|...        the same by send_or_store
-    * logout text, logon 553=x|..., lost, connect
+    * logout text, logon 553=x|..., reset, sequence_reset 20, lost, connect
     = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
 
 What a version demands is added where it is not given: 1137 to Logons of FIXT, 21 to orders and 20 to reports of 4.2;
@@ -69,6 +69,25 @@ def conversations() -> list[tuple[Path, str]]:
     return pairs
 
 
+def as_initiator(path: Path) -> list[str] | None:
+    """The lines of an acceptor's conversation with us as the initiator; None where its beginning matters.
+
+    Once two plain Logons were exchanged, both sides have the same rules: only who spoke first is another.
+    """
+    lines = path.read_text().splitlines()
+    at = next(at for at, text in enumerate(lines) if text and text[0] not in "#=")
+    theirs = re.fullmatch(r"> (35=A\|34=1\|98=0\|108=(\d+))", lines[at])
+    if theirs is None or lines[at + 1 : at + 3] != [f"< {theirs[1]}", "! LoggedOn"] or "* connect" in lines:
+        return None
+    settings = [text for text in lines[:at] if text.startswith("=")]
+    setting = settings[0] if settings else "="
+    if "role=" in setting or "next_" in setting:
+        return None
+    comments = [text for text in lines[:at] if text.startswith("#")]
+    setting += f" role=initiator heart_bt_int={theirs[2]}"
+    return [*comments, setting, "* logon", lines[at + 1], lines[at], *lines[at + 2 :]]
+
+
 def fields_of(text: str, now_ns: int) -> list[tuple[int, bytes]]:
     """``35=D|11=a`` -> fields; ``@n`` is a time n seconds from now."""
     return [(int(tag), value) for tag, value in texts_of(text, now_ns)]
@@ -122,8 +141,12 @@ def _completed(given: list[tuple[str, bytes]], version: str) -> list[tuple[str, 
 class Player:
     """One run of one conversation."""
 
-    def __init__(self, path: Path, split: Split = whole, version: str = "FIX.4.4") -> None:
+    def __init__(
+        self, path: Path, split: Split = whole, version: str = "FIX.4.4", *, lines: list[str] | None = None
+    ) -> None:
+        """`lines`: what is played instead of the file's own, see `as_initiator`."""
         self.path = path
+        self.lines = path.read_text().splitlines() if lines is None else lines
         self.version = version
         self.split = split
         self.now_ns = START_NS
@@ -140,7 +163,7 @@ class Player:
 
     def play(self) -> None:
         """Raise AssertionError, with the line, where the session does anything else."""
-        for line, text in enumerate(self.path.read_text().splitlines(), 1):
+        for line, text in enumerate(self.lines, 1):
             self.line = line
             mark, _, rest = text.partition(" ")
             if mark not in (">", ">>") and self.pending:
@@ -195,6 +218,9 @@ class Player:
             authenticate=lambda state, message: self.authenticates,
         )
 
+    def lose(self) -> None:
+        self.connected().connection_lost(self.now_ns)
+
     def receive(self, text: str) -> None:
         self.pending += peer_message(text, self.now_ns, version=self.version)
 
@@ -213,9 +239,12 @@ class Player:
         while (event := session.next_event()) is not None:
             self.events.append(event)
         while data := session.data_to_send():
-            for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
-                decode(part)
-                self.sent.append((part, self.now_ns))
+            self.note_sent(data)
+
+    def note_sent(self, data: bytes) -> None:
+        for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
+            decode(part)
+            self.sent.append((part, self.now_ns))
 
     def expect_sent(self, text: str) -> None:
         expected = fields_of(text, self.now_ns)
@@ -259,7 +288,6 @@ class Player:
 
     def act(self, text: str) -> None:
         verb, _, rest = text.partition(" ")
-        session = self.session
         if verb in ("send", "store"):
             fields = sorted(fields_of(rest, self.now_ns))
             layout = Layout("8", tuple(tag for tag, _ in fields))
@@ -274,10 +302,11 @@ class Player:
             fields = fields_of(rest, self.now_ns) if rest else []
             self.connected().logon(self.state, self.now_ns, tuple(fields))
         elif verb == "lost":
-            assert session is not None
-            session.connection_lost(self.now_ns)
+            self.lose()
         elif verb == "reset":
             self.connected().reset(self.now_ns)
+        elif verb == "sequence_reset":
+            self.connected().sequence_reset(int(rest), self.now_ns)
         elif verb == "connect":
             self.connect(rest)
         else:

@@ -419,3 +419,15 @@ def test_two_sessions_lose_nothing_over_a_bad_line(seed: int) -> None:
 def test_configs_are_values() -> None:
     assert msgspec.structs.replace(SessionConfig(), heart_bt_int=5).heart_bt_int == 5
     assert SessionKey("FIX.4.4", "GATE", "CLIENT") == KEY
+
+
+def test_a_sequence_reset_of_ours_only_goes_forward_within_a_session() -> None:
+    session, state = logged_on()
+    for number in (1, state.next_out):
+        with pytest.raises(LocalProtocolError, match="may go forward"):
+            session.sequence_reset(number, START_NS)
+    session.sequence_reset(9, START_NS)
+    assert state.next_out == 9 and state.sent.first_seq_num == 9 and session.admin_moved
+    session.connection_lost(START_NS)
+    with pytest.raises(LocalProtocolError, match="may go forward"):
+        session.sequence_reset(20, START_NS)
