@@ -11,7 +11,7 @@ from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2, Dictionary
 from protocols.fix.events import SessionKey
 from protocols.fix.framing import MAX_BUFFERED_BYTES
 from protocols.fix.schedule import Schedule
-from protocols.fix.store import MessageStore
+from protocols.fix.store import MAX_SENT_BYTES, MessageStore
 from protocols.fix.values import NS_PER_SECOND
 from protocols.fix.versions import View, needs_view
 
@@ -61,7 +61,8 @@ class SessionConfig(msgspec.Struct, frozen=True):
     reset_on_logon: bool = False  # both sides start from 1 with every Logon
     sends_next_expected: bool = False  # NextExpectedMsgSeqNum(789) in our Logon, and the peer's honoured
     timestamp_digits: int = 3
-    sent_capacity: int = 100_000
+    sent_capacity: int = 100_000  # messages kept for resends, and bytes of them
+    sent_bytes: int = MAX_SENT_BYTES
     # Further header fields, such as (50, b"DESK1").
     routing: tuple[tuple[int, bytes], ...] = ()
 
@@ -135,7 +136,7 @@ class SessionState:
         self.next_in = next_in
         self.next_out = next_out
         if sent is None:
-            sent = MessageStore(config.sent_capacity)
+            sent = MessageStore(config.sent_capacity, config.sent_bytes)
             sent.reset(next_out)
         self.sent = sent
         self.connection: Session | None = None
