@@ -87,9 +87,9 @@ Answer = Callable[[Verdict], None]
 class Workers(Protocol):
     """Runs what takes long beside the loop, and hands the result over in it."""
 
-    def submit(self, work: Callable[[], LogonFault | None], done: Callable[[Future[LogonFault | None]], None]) -> (
-        Future[LogonFault | None]
-    ):
+    def submit(
+        self, work: Callable[[], LogonFault | None], done: Callable[[Future[LogonFault | None]], None]
+    ) -> Future[LogonFault | None]:
         """Return the future of `work`, whose end `done` is told of in the loop; it may be cancelled until it begins."""
 
     def later(self, delay_s: float, action: Callable[[], None]) -> asyncio.TimerHandle:

@@ -11,6 +11,7 @@ from gateway.client_link import ClientLink
 from gateway.clock import now_ns
 from gateway.front_door import FrontDoor
 from gateway.pipeline import Pipeline
+from gateway.tls import TlsTransport
 from protocols.fix.session import Limits, LogonRequested
 
 # A connection that is over is cut if its last bytes have not left in this time.
@@ -93,8 +94,7 @@ class FixConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
         self._peer: Peer | None = None
-        self._handshake: asyncio.Task[None] | None = None
-        self._early: list[bytes] = []  # came with the end of the handshake
+        self._tls: TlsTransport | None = None
         self._enquiry: Enquiry | None = None
 
     @property
@@ -116,27 +116,13 @@ class FixConnection(asyncio.Protocol):
         server.connections.add(self)
         self._set_timer(now_ns())
         if door.tls is not None:
-            self._transport.pause_reading()
-            self._handshake = asyncio.get_running_loop().create_task(self._secure(self._transport, peer))
-
-    async def _secure(self, transport: asyncio.Transport, peer: Peer) -> None:
-        timeout_s = self._server.limits.logon_timeout_ns / 1e9
-        try:
-            self._transport, self._peer = await self._server.door.secured(transport, self, peer, timeout_s)
-        except (OSError, ValueError):
-            if self in self._server.connections:
-                self.refuse("no TLS handshake")
-            return
-        self._handshake = None
-        if self._early:
-            self.data_received(b"".join(self._early))
-            self._early.clear()
+            self._transport = self._tls = TlsTransport(self._transport, door.tls)
 
     def data_received(self, data: bytes) -> None:
-        if self._handshake is not None:
-            # It would be answered in clear.
-            self._early.append(data)
-            return
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
+            if not data:
+                return
         now = now_ns()
         self._link.receive(data, now)
         self._server.flush()
@@ -179,8 +165,7 @@ class FixConnection(asyncio.Protocol):
             self._timer.cancel()
         if self._enquiry is not None:
             self._enquiry.cancel()
-        if self._handshake is not None:
-            self._handshake = None
+        if self._tls is not None and not self._tls.is_open:
             self._count_refusal("no TLS handshake")
         server.connections.discard(self)
         server.door.lobby.leave(self)
@@ -202,9 +187,20 @@ class FixConnection(asyncio.Protocol):
 
     def refuse(self, reason: str) -> None:
         """Drop a connection that may not log on, or not now, and count why."""
-        self._handshake = None
+        self._tls = None
         self._count_refusal(reason)
         self.abort()
+
+    def _decrypted(self, tls: TlsTransport, data: bytes) -> bytes:
+        was_open = tls.is_open
+        try:
+            data = tls.receive(data)
+            if tls.is_open and not was_open and self._peer is not None:
+                self._peer = Peer(self._peer.address, tls.client_certificate())
+        except (OSError, ValueError):
+            self.refuse("TLS broken" if was_open else "no TLS handshake")
+            return b""
+        return data
 
     def _count_refusal(self, reason: str) -> None:
         address = "an unknown address" if self._peer is None else str(self._peer.address)

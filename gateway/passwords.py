@@ -15,8 +15,8 @@ from protocols.fix import tags
 from protocols.fix.authentication import LogonFault
 from protocols.fix.codec import Message
 
-# The first of the equivalent settings in OWASP's Password Storage Cheat Sheet (2025): 46 MiB, one pass. RFC 9106 section
-# 4 would have 64 MiB and three passes in four lanes; a lane is a thread, and the other core is the orders'. 50 ms here.
+# The first of the equivalent settings in OWASP's Password Storage Cheat Sheet (2025): 46 MiB, one pass; 50 ms here.
+# RFC 9106 section 4 would have 64 MiB and three passes in four lanes; a lane is a thread, and the cores are for orders.
 MEMORY_KIB: Final = 47_104
 PASSES: Final = 1
 LANES: Final = 1
@@ -26,6 +26,7 @@ HASH_BYTES: Final = 32
 # thread can bear while clients wait for it.
 MIN_MEMORY_KIB, MAX_MEMORY_KIB = 19_456, 262_144
 MIN_KIB_PASSES: Final = 2 * 19_456
+MIN_SALT_BYTES, MIN_HASH_BYTES = 8, 16
 MAX_PASSES: Final = 8
 MAX_LANES: Final = 4
 _ARGON2_VERSION: Final = 0x13
@@ -95,7 +96,9 @@ def _problem(parameters: Parameters) -> str | None:
     if parameters.type is not Type.ID or parameters.version != _ARGON2_VERSION:
         return "not a hash of argon2id, version 19"
     memory, passes = parameters.memory_cost, parameters.time_cost
-    if memory < MIN_MEMORY_KIB or memory * passes < MIN_KIB_PASSES or parameters.hash_len < 16 or parameters.salt_len < 8:
+    if parameters.hash_len < MIN_HASH_BYTES or parameters.salt_len < MIN_SALT_BYTES:
+        return f"shorter than {MIN_HASH_BYTES} bytes, or its salt than {MIN_SALT_BYTES}"
+    if memory < MIN_MEMORY_KIB or memory * passes < MIN_KIB_PASSES:
         return "weaker than 19 MiB in two passes"
     if memory > MAX_MEMORY_KIB or passes > MAX_PASSES or parameters.parallelism > MAX_LANES:
         return f"dearer than {MAX_MEMORY_KIB >> 10} MiB in {MAX_PASSES} passes and {MAX_LANES} lanes"

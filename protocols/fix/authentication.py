@@ -95,7 +95,7 @@ def hmac_fields(key_id: bytes, secret: bytes, now_ns: int, nonce: bytes) -> Call
 
 
 def ed25519_fields(key: Ed25519PrivateKey, username: bytes = b"") -> Callable[[LogonHeader], Fields]:
-    """Return credentials as Binance's FIX and `Ed25519Key` take them; `username`: an API key, where one is asked for."""
+    """Return credentials as Binance's FIX and `Ed25519Key` take them; `username`: an API key, where one is due."""
 
     def fields(header: LogonHeader) -> Fields:
         signature = _data(b64encode(key.sign(signed_header(header))))
@@ -113,9 +113,7 @@ def _data(raw_data: bytes) -> Fields:
 
 def signed_header(header: LogonHeader) -> bytes:
     """Return MsgType, SenderCompID, TargetCompID, MsgSeqNum and SendingTime, joined by SOH: Binance's order."""
-    return _SOH.join(
-        (_LOGON, header.sender_comp_id, header.target_comp_id, header.msg_seq_num, header.sending_time)
-    )
+    return _SOH.join((_LOGON, header.sender_comp_id, header.target_comp_id, header.msg_seq_num, header.sending_time))
 
 
 def hmac_password(secret: bytes, raw_data: bytes, header: LogonHeader) -> bytes:
@@ -155,7 +153,7 @@ class ReplayWindow:
     def findings(self, nonce: bytes, at_ns: int, now_ns: int) -> tuple[tuple[bool, LogonFault], ...]:
         """Return (holds, what is wrong where it does not) for each condition; the same work whatever is wrong."""
         nonces = self._nonces
-        # One from a clock that is ahead by the whole window is timely until the end of the second, that moment included.
+        # One from a clock that is ahead by the whole window is timely to the end of the second, that moment included.
         while nonces and next(iter(nonces.values())) < now_ns:
             nonces.popitem(last=False)
         return (

@@ -29,8 +29,8 @@ ACCEPTOR, INITIATOR = Role.ACCEPTOR, Role.INITIATOR
 APPLICATION = "application"
 ADMIN_TYPES = frozenset("012345A")
 
-# (phase, MsgType or APPLICATION) -> handler. An absent pair is a violation: the connection closes. AUTHENTICATING has no
-# row: whatever follows the Logon waits, unread, until that is accepted.
+# (phase, MsgType or APPLICATION) -> handler. An absent pair is a violation: the connection closes. AUTHENTICATING has
+# no row: whatever follows the Logon waits, unread, until that is accepted.
 HANDLERS = {
     (Phase.AWAITING_LOGON, tags.LOGON): "_on_first_logon",
     (Phase.LOGON_SENT, tags.LOGON): "_on_logon_answer",

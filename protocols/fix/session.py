@@ -205,9 +205,7 @@ class Session(LogonHandlers, MessageHandlers):
 
     # --- beginning and end ------------------------------------------------------------------------------------
 
-    def logon(
-        self, state: SessionState, now_ns: int, fields: Fields | Callable[[LogonHeader], Fields] = ()
-    ) -> None:
+    def logon(self, state: SessionState, now_ns: int, fields: Fields | Callable[[LogonHeader], Fields] = ()) -> None:
         """Begin as initiator: send Logon(A), with `fields` (credentials and the like) added to its body.
 
         Where they depend on the header, as signatures do, `fields` is a function that makes them of it

@@ -14,8 +14,8 @@
     * send 11=a|...         the application sends an ExecutionReport with these body fields
     * store 11=a|...        the same by send_or_store
     * logout text, logon 553=x|..., lost, connect
-    * accept_logon, refuse_logon [text]  of an acceptor with authenticates=later in its setting; with yes (the default) or
-                            no it answers at once, and LogonRequested is not listed
+    * accept_logon, refuse_logon [text]  of an acceptor with authenticates=later in its setting; with yes (the default)
+                            or no it answers at once, and LogonRequested is not listed
     = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
 
 What a version demands is added where it is not given: 1137 to Logons of FIXT, 21 to orders and 20 to reports of 4.2;

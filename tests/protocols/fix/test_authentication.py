@@ -227,32 +227,13 @@ def test_what_is_done_does_not_depend_on_what_is_wrong() -> None:
         messages["stale"] = decode(logon(credentials, START_NS - 60 * SECOND))
         messages["good"] = messages["replayed"] = decode(logon(credentials))
         judge = judge_of(ReplayWindow())
-        traces = {name: calls_of(judge, message) & watched_in(watched) for name, message in messages.items()}
+        traces = {name: calls_of(judge, message, watched) for name, message in messages.items()}
         assert all(trace == traces["good"] for trace in traces.values()), (method, traces)
-        assert len(traces["good"].names) >= 4
+        assert len(traces["good"]) >= 4
 
 
-class Trace:
-    """Names of functions in the order of their calls."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
-
-    def __and__(self, other: "Trace") -> "Trace":
-        return Trace(tuple(name for name in self.names if name in other.names))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Trace) and self.names == other.names
-
-    def __repr__(self) -> str:
-        return " ".join(self.names)
-
-
-def watched_in(names: set[str]) -> Trace:
-    return Trace(tuple(names))
-
-
-def calls_of(judge: Judge, message: Message) -> Trace:
+def calls_of(judge: Judge, message: Message, watched: set[str]) -> list[str]:
+    """Names of the watched functions in the order of their calls."""
     names: list[str] = []
 
     def note(frame: Any, event: str, argument: Any) -> None:
@@ -267,7 +248,7 @@ def calls_of(judge: Judge, message: Message) -> Trace:
         judge.fault(message, START_NS)
     finally:
         sys.setprofile(previous)
-    return Trace(tuple(names))
+    return [name for name in names if name in watched]
 
 
 # --- an initiator's ---------------------------------------------------------------------------------------------
