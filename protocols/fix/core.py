@@ -28,6 +28,8 @@ _REVERSED = {
     tags.DELIVER_TO_LOCATION_ID: tags.ON_BEHALF_OF_LOCATION_ID,
 }
 _REVERSED_TAGS = tuple(_REVERSED)
+# The standard's types have one or two characters, users' own a few.
+MAX_ECHOED_MSG_TYPE = 16
 _NOTHING_TO_REVERSE = (None,) * len(_REVERSED)
 
 
@@ -286,5 +288,6 @@ class SessionCore:
 
 
 def _echo(msg_type: str) -> bytes | None:
-    """Return RefMsgType(372) as it came, unless that is nothing that we may send."""
-    return msg_type.encode() if msg_type.isascii() and msg_type.isprintable() and msg_type else None
+    """Return RefMsgType(372) as it came, unless that is nothing that we may send, or so long that it is no type."""
+    is_sendable = 0 < len(msg_type) <= MAX_ECHOED_MSG_TYPE and msg_type.isascii() and msg_type.isprintable()
+    return msg_type.encode() if is_sendable else None
