@@ -18,6 +18,7 @@ from gateway.config import Config, Venue
 from gateway.config.credentials import load_credentials
 from gateway.core import Core
 from gateway.fix_server import FixServer
+from gateway.front_door import open_front_door
 from gateway.journal import Journal, JournalError, read
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
@@ -30,6 +31,8 @@ from risk.account import AccountState
 BACKFILL_MARGIN_NS: Final = 60_000_000_000
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
+# Connections that the kernel accepts while the loop is busy: a SYN that finds no place is sent again a second later.
+LISTEN_BACKLOG: Final = 1024
 
 
 class App:
@@ -55,6 +58,7 @@ class App:
                 max_queued_bytes=config.fix.max_write_buffer_bytes,
             ),
             cancels_on_disconnect=lambda session: disconnect_rules.get(session, True),
+            door=open_front_door(config.fix, self.core.monitor, self.core.last_record_ns),
         )
         self.venues = [self._venue_client(venue) for venue in config.venue]
         self._listener: asyncio.Server | None = None
@@ -73,13 +77,9 @@ class App:
         self._tasks.append(asyncio.create_task(self._revalue()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
-        context = _server_tls(self.config)
+        # TLS begins behind the front door, which looks at the address first.
         self._listener = await loop.create_server(
-            self.server.protocol,
-            fix.listen_host,
-            fix.listen_port,
-            ssl=context,
-            ssl_handshake_timeout=fix.logon_timeout_s if context else None,
+            self.server.protocol, fix.listen_host, fix.listen_port, backlog=LISTEN_BACKLOG
         )
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -105,6 +105,7 @@ class App:
         self.server.close()
         await self._drained()
         self.server.abort()
+        self.server.door.close()
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -202,13 +203,3 @@ class App:
             flush_all=self.server.flush,
             ssl_context=ssl.create_default_context(cafile=str(config.ca_file)) if config.ca_file else None,
         )
-
-
-def _server_tls(config: Config) -> ssl.SSLContext | None:
-    fix = config.fix
-    if fix.tls_certificate_file is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(fix.tls_certificate_file, fix.tls_key_file)
-    return context

@@ -19,6 +19,7 @@ from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.journal import Journal, JournalError, read
+from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.status import StatusWriter
 from protocols.fix import codec
@@ -125,6 +126,19 @@ def set_state(
     except (JournalError, UnreadableRecordError) as error:
         _fail(str(error))
     print(f"{account}: {known[account].state.value} -> {state.value}: {reason}")
+
+
+@app.command()
+def password() -> None:
+    """Ask for a password, or read it from standard input, and print the line for a session's credentials file."""
+    if sys.stdin.isatty():
+        text = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        text = sys.stdin.readline(MAX_CHARACTERS + 2).removesuffix("\n")
+    try:
+        print(f'password_hash = "{hashed(text)}"')
+    except ValueError as error:
+        _fail(str(error))
 
 
 @app.command()

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gateway.authentication import Verdict
 from gateway.pipeline import Pipeline
-from protocols.fix.session import Disconnected, Limits, LoggedOn, MessageReceived, Session, SessionKey, SessionState
+from protocols.fix.session import (
+    Disconnected,
+    Limits,
+    LoggedOn,
+    LogonRequested,
+    MessageReceived,
+    Session,
+    SessionKey,
+    SessionState,
+)
 
 
 class ClientLink:
@@ -23,8 +33,11 @@ class ClientLink:
         limits: Limits,
         on_logged_on: Callable[[str], None],
         cancels_on_disconnect: Callable[[str], bool] = lambda name: True,
+        on_logon_requested: Callable[[LogonRequested], None] | None = None,
     ) -> None:
-        self.session = Session(states.get, now_ns, limits=limits)
+        """`on_logon_requested` sees to it that `answer_logon` is called; without it a CompID is enough."""
+        self.session = Session(states.get, now_ns, limits=limits, authenticates=on_logon_requested is not None)
+        self._on_logon_requested = on_logon_requested
         self._pipeline = pipeline
         self._on_logged_on = on_logged_on
         self._cancels_on_disconnect = cancels_on_disconnect
@@ -49,6 +62,14 @@ class ClientLink:
     def log_out(self, text: str, now_ns: int) -> None:
         """Say goodbye; the transport closes after the flush."""
         self.session.logout(text, now_ns)
+        self._handle_events(now_ns)
+
+    def answer_logon(self, verdict: Verdict, now_ns: int) -> None:
+        """Let the client in or send it away, as was found out about its Logon."""
+        if verdict.is_accepted:
+            self.session.accept_logon(now_ns)
+        else:
+            self.session.refuse_logon(now_ns, verdict.text, verdict.reason)
         self._handle_events(now_ns)
 
     def disconnected(self, now_ns: int) -> None:
@@ -86,6 +107,9 @@ class ClientLink:
                 name = self.name
                 self._is_logged_on = True
                 self._on_logged_on(name)
+            elif isinstance(event, LogonRequested):
+                assert self._on_logon_requested is not None
+                self._on_logon_requested(event)
             elif isinstance(event, Disconnected):
                 pipeline.monitor.session_closed(name, event.reason)
                 self._session_ended(now_ns)

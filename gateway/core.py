@@ -19,6 +19,8 @@ from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.valuation import Valuation
+from protocols.fix.authentication import FIX42_WITH_CREDENTIALS
+from protocols.fix.dictionary import FIX42
 from protocols.fix.session import SessionConfig, SessionKey, SessionState
 from risk.account import Account, AccountState
 from risk.instrument import units_from_decimal
@@ -135,7 +137,12 @@ class Core:
 
 def _session_state(config: Config, target_comp_id: str) -> SessionState:
     session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
-    rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
+    has_credentials = session.authentication != "none"
+    rules = SessionConfig(
+        dictionary=FIX42_WITH_CREDENTIALS if has_credentials and session.begin_string == FIX42.begin_string else None,
+        max_heart_bt_int=config.fix.heart_bt_int_s,
+        reset_on_logon=session.reset_on_logon,
+    )
     return SessionState(SessionKey(session.begin_string, config.fix.sender_comp_id, target_comp_id), rules)
 
 

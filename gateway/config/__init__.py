@@ -1,6 +1,12 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
-from gateway.config.credentials import Credentials, CredentialsError, load_credentials
+from gateway.config.credentials import (
+    Credentials,
+    CredentialsError,
+    load_credentials,
+    load_public_key,
+    load_session_credentials,
+)
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -33,5 +39,7 @@ __all__ = [
     "Venue",
     "load",
     "load_credentials",
+    "load_public_key",
+    "load_session_credentials",
     "parse",
 ]

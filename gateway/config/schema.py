@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
+from protocols.fix.authentication import public_key_of
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -23,6 +24,18 @@ DEFAULT_JOURNAL_SEGMENT_MIB = 64
 DEFAULT_LISTEN_HOST = "127.0.0.1"
 # What FIX clients propose; a silent peer is found out after a little more than twice that.
 DEFAULT_HEART_BT_INT_S = 30
+# A CompID is a name, not a proof: enough on loopback, refused elsewhere.
+DEFAULT_AUTHENTICATION: Literal["none"] = "none"
+# Sessions say which certificate they must have; others may go on with what they know.
+DEFAULT_REQUIRES_CLIENT_CERTIFICATE = False
+# One neutral text; a client with a wrong password finds out that it is not the network.
+DEFAULT_REFUSED_LOGON: Literal["logout"] = "logout"
+# Clocks of trading firms are within milliseconds of each other; the network and a queue need the rest.
+DEFAULT_LOGON_WINDOW_S = 5
+# A reconnect of all clients of a site at once fits; strangers cost 64 KiB each.
+DEFAULT_MAX_PENDING_CONNECTIONS = 32
+# Half of them: one address can not fill the lobby.
+DEFAULT_MAX_PENDING_PER_ADDRESS = 16
 # A peer that has not sent Logon(A) by then holds a connection for nothing.
 DEFAULT_LOGON_TIMEOUT_S = 10
 # A few per session, for reconnects and mistakes; each may hold its whole write buffer.
@@ -115,6 +128,27 @@ def _is_host(value: str) -> bool:
 
 HOST = Rule("that is an IP address or localhost", _is_host)
 
+
+def _is_network(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_public_key(value: str) -> bool:
+    try:
+        public_key_of(value.encode())
+    except ValueError:
+        return False
+    return True
+
+
+NETWORK = Rule("that is an IP address or a network, as 192.0.2.0/24", _is_network)
+PUBLIC_KEY = Rule("that is an Ed25519 public key: base64 of its 32 bytes", _is_public_key)
+SHA256 = matching(r"[0-9a-f]{64}", "of 64 small hex digits")
+
 Name = Annotated[str, NAME]
 Currency = Annotated[str, CURRENCY]
 Amount = Annotated[Decimal, POSITIVE]
@@ -136,6 +170,9 @@ class Gateway(_Table, frozen=True, kw_only=True):
     )
 
 
+Networks = tuple[Annotated[str, NETWORK], ...]
+
+
 class Session(_Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
@@ -148,6 +185,25 @@ class Session(_Table, frozen=True, kw_only=True):
     cancel_on_disconnect: Annotated[bool, "Cancel the client's working orders when its connection is lost."] = (
         DEFAULT_CANCEL_ON_DISCONNECT
     )
+    authentication: Annotated[
+        Literal["none", "password", "hmac", "ed25519"],
+        "How a Logon(A) shows whose it is; none is for loopback, or where the client certificate does (security.md).",
+    ] = DEFAULT_AUTHENTICATION
+    credentials_file: Annotated[
+        Path | None, "A TOML file of mode 0600: username and password_hash, or key_id and secret; or `credentials_env`."
+    ] = None
+    credentials_env: Annotated[
+        str | None,
+        ENVIRONMENT_PREFIX,
+        "PREFIX: read from PREFIX_USERNAME, PREFIX_PASSWORD_HASH, or _KEY_ID, _SECRET.",
+    ] = None
+    public_key: Annotated[str | None, PUBLIC_KEY, "For ed25519: the client's key; this or `public_key_file`."] = None
+    public_key_file: Annotated[Path | None, "For ed25519: the client's key, PEM."] = None
+    allowed_addresses: Annotated[Networks, DISTINCT, "Where the client may come from; none: anywhere."] = ()
+    certificate_sha256: Annotated[str | None, SHA256, "The SHA-256 of the certificate that it must have."] = None
+    certificate_subject: Annotated[
+        str | None, "The subject that its certificate must have, as RFC 4514 writes it: CN=oms-1,O=Alpha."
+    ] = None
 
 
 class Fix(_Table, frozen=True, kw_only=True):
@@ -159,6 +215,17 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     tls_certificate_file: Annotated[Path | None, "The server's certificate chain, PEM."] = None
     tls_key_file: Annotated[Path | None, "The certificate's private key, PEM, mode 0600."] = None
+    tls_client_ca_file: Annotated[Path | None, "Who signs client certificates, PEM; else none is asked for."] = None
+    tls_requires_client_certificate: Annotated[bool, "Nobody connects without a certificate of that authority."] = (
+        DEFAULT_REQUIRES_CLIENT_CERTIFICATE
+    )
+    allowed_addresses: Annotated[Networks, DISTINCT, "Where any client may come from; none: anywhere."] = ()
+    refused_logon: Annotated[
+        Literal["logout", "silence"], "What a refused Logon(A) is answered with; the reason is never told."
+    ] = DEFAULT_REFUSED_LOGON
+    logon_window_s: Annotated[int, between(1, 60), "How far the time in a signed Logon(A) may be from ours."] = (
+        DEFAULT_LOGON_WINDOW_S
+    )
     heart_bt_int_s: Annotated[int, between(1, 3600), "The longest HeartBtInt(108) that a client may ask for."] = (
         DEFAULT_HEART_BT_INT_S
     )
@@ -167,6 +234,12 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     max_connections: Annotated[int, between(1, 10_000), "Connections at one time; more are closed at once."] = (
         DEFAULT_MAX_CONNECTIONS
+    )
+    max_pending_connections: Annotated[
+        int, between(1, 10_000), "Connections that have not logged on; for one more the longest waiting is closed."
+    ] = DEFAULT_MAX_PENDING_CONNECTIONS
+    max_pending_per_address: Annotated[int, between(1, 10_000), "The same for one address, or one /64 of IPv6."] = (
+        DEFAULT_MAX_PENDING_PER_ADDRESS
     )
     max_message_bytes: Annotated[int, between(512, 65_536), "A longer message closes its connection."] = (
         DEFAULT_MAX_MESSAGE_BYTES
