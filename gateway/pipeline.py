@@ -7,7 +7,7 @@ decision is journalled before it is applied, and applied before anything leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway import records
 from gateway.journal import Journal, JournalError
@@ -23,6 +23,9 @@ from risk.marks import Market
 from risk.order import Approved, Reject
 from risk.pre_trade import evaluate
 
+if TYPE_CHECKING:
+    from gateway.controls import Controls, Gate
+
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
 UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
@@ -37,6 +40,8 @@ _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
 
 class Pipeline:
     """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
+
+    controls: Controls  # set by who builds both: each needs the other
 
     def __init__(
         self,
@@ -58,6 +63,9 @@ class Pipeline:
         self.accounts_of = accounts_of
         # Sessions whose numbers moved while the journal could not be written; made good before the next record.
         self._unwritten: set[str] = set()
+        # Sessions whose messages must pass something first, and how often each session's numbers began again.
+        self.gates: dict[str, Gate] = {}
+        self.resets = {name: state.resets for name, state in reports.sessions.items()}
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -77,22 +85,50 @@ class Pipeline:
 
     def session_moved(self, session: str, next_in: int, next_out: int, now_ns: int) -> None:
         """Journal the numbers of a session after administrative traffic."""
+        waiting = list(self.reports.delayed.get(session, {}).values())
         try:
-            self.commit(records.SessionMoved(session, next_in, next_out), now_ns)
+            for record in self._numbers(session, next_in, next_out):
+                self.commit(record, now_ns)
+            self.resets[session] = self.reports.sessions[session].resets
         except JournalError as error:
             self.monitor.journal_failed(str(error))
             self._unwritten.add(session)
+            if self.reports.sessions[session].resets != self.resets.get(session, 0):
+                self.reports.delayed.pop(session, None)
+        if waiting and session not in self.reports.delayed:
+            self.controls.numbers_reset(session, waiting, now_ns)
+
+    def _numbers(self, session: str, next_in: int, next_out: int) -> list[records.Record]:
+        """Return what tells of a session's numbers: that they began again, where they did, and where they are."""
+        state = self.reports.sessions[session]
+        moved = records.SessionMoved(session, next_in, next_out)
+        if state.resets == self.resets.get(session, 0):
+            return [moved]
+        return [records.SessionRenewed(session, True, state.as_of_ns or 0), moved]
 
     def _write_numbers(self, is_essential: bool, now_ns: int) -> None:
         """Make good what could not be written; orders that are refused may not use up the reserve with it."""
         for session in sorted(self._unwritten):
             state = self.reports.sessions[session]
-            moved = records.SessionMoved(session, state.next_in, state.next_out)
-            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, is_essential)
+            for record in self._numbers(session, state.next_in, state.next_out):
+                self.journal.append(records.TAGS[type(record)], records.encode(record), now_ns, is_essential)
+            self.resets[session] = state.resets
             self._unwritten.discard(session)
 
     def receive(self, session: str, message: Message, now_ns: int) -> None:
-        """Act on one application message of a session, in sequence and valid by the dictionary."""
+        """Take one application message of a session, in sequence and valid by the dictionary."""
+        gate = self.gates.get(session)
+        if gate is not None:
+            try:
+                if not gate.admits(message, now_ns):
+                    return
+            except JournalError as error:
+                self._refuse_unwritten(session, message, str(error), now_ns)
+                return
+        self.act(session, message, now_ns)
+
+    def act(self, session: str, message: Message, now_ns: int) -> None:
+        """Act on one application message, now that nothing keeps it."""
         handler = _HANDLERS.get(message.msg_type)
         try:
             if handler is not None:
@@ -146,7 +182,7 @@ class Pipeline:
     def _cancel(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.cancels_in += 1
         fields = OrderFields(message)
-        order = self._find(session, fields)
+        order = self.find(session, fields)
         refusal = self._why_not(order, fields, now_ns)
         if order is None or refusal is not None:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
@@ -159,7 +195,7 @@ class Pipeline:
     def _replace(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.replaces_in += 1
         fields = OrderFields(message)
-        order = self._find(session, fields)
+        order = self.find(session, fields)
         refusal = self._why_not(order, fields, now_ns)
         if refusal is None and order is not None and order.replace is not None:
             refusal = (ALREADY_PENDING, "a replace of this order is on its way")
@@ -236,12 +272,16 @@ class Pipeline:
         """Cancel every working order of a session (its client is gone); return how many."""
         orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
         for order in orders:
-            try:
-                self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
-            except JournalError as error:
-                self.monitor.journal_failed(str(error))
-            self.router.cancel(order, now_ns)
+            self.cancel_unasked(order, session, now_ns)
         return len(orders)
+
+    def cancel_unasked(self, order: WorkingOrder, session: str, now_ns: int) -> None:
+        """Cancel an order that no message of its client names; it goes even where the journal does not."""
+        try:
+            self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
+        except JournalError as error:
+            self.monitor.journal_failed(str(error))
+        self.router.cancel(order, now_ns)
 
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
@@ -257,7 +297,8 @@ class Pipeline:
             return order if order is not None and order.account in accounts else None
         return None
 
-    def _find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
+    def find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
+        """Return the order that OrigClOrdID(41) names, where the session may see it."""
         return self._by_cl_ord_id(session, fields.orig_cl_ord_id)
 
     def _why_not(self, order: WorkingOrder | None, fields: OrderFields, now_ns: int) -> tuple[int, str] | None:

@@ -12,6 +12,7 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
+    Schedule,
     Session,
     Venue,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Margin",
     "Market",
     "Monitor",
+    "Schedule",
     "Session",
     "Venue",
     "load",

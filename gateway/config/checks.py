@@ -9,7 +9,18 @@ from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
 from gateway.config.rules import KeyPath, Problem, TableCheck
-from gateway.config.schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
+from gateway.config.schema import (
+    Fix,
+    InstrumentLimits,
+    Limits,
+    Margin,
+    Market,
+    Schedule,
+    Session,
+    Venue,
+    is_loopback,
+)
+from gateway.config.sessions import check_between, check_schedule, check_session
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -107,6 +118,8 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Limits: _check_limits,
     Margin: _check_margin,
     Market: _check_market,
+    Schedule: check_schedule,
+    Session: check_session,
     Venue: _check_venue,
 }
 
@@ -116,9 +129,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
-    yield from _repeated(_column(document, ("fix", "session"), "target_comp_id"), "session")
+    sessions = _tables(document, ("fix", "session"))
+    yield from check_between(document, sessions)
     known = {name for _, name in accounts}
-    for path, session in _tables(document, ("fix", "session")):
+    for path, session in sessions:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:

@@ -37,6 +37,24 @@ DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 DEFAULT_RESET_ON_LOGON = False
 # An order that nobody watches is a risk that nobody manages.
 DEFAULT_CANCEL_ON_DISCONNECT = True
+# A blink of the network is no reason to cancel, but only the client knows whether it can see its orders meanwhile.
+DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS = 0
+# HeartBtInt(108) of 0 would never find out a client that is gone.
+DEFAULT_MIN_HEART_BT_INT_S = 1
+# What FIX engines allow a SendingTime(52) to be off, either way.
+DEFAULT_MAX_LATENCY_S = 120
+# Rates are mostly agreed in messages a second.
+DEFAULT_THROTTLE_INTERVAL_MS = 1000
+# An answer at once lets the client decide; an order that waits is one that it may no longer want.
+DEFAULT_THROTTLE_ANSWER: Literal["reject"] = "reject"
+# Whatever waits longer than some seconds is better refused.
+DEFAULT_THROTTLE_QUEUE = 1000
+# FIX 4.x knows no finer one.
+DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
+# One client's orders that meet make fees, and a market that is none.
+DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Margin is called in one currency, and most limits are written in dollars.
 DEFAULT_ACCOUNT_CURRENCY = "USD"
 # An account in the file is meant to be used.
@@ -82,6 +100,9 @@ CURRENCIES = ("BTC", "ETH", "EURR", "SOL", "USD", "USDC", "USDT", "XRP")
 
 NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "of 1 to 64 letters, digits, '.', '_' or '-'")
 SYMBOL = matching(r"[A-Za-z0-9._-]{1,64}", "of 1 to 64 letters, digits, '.', '_' or '-'")
+SUB_ID = matching(r"[!-~]{1,64}", "of 1 to 64 characters, ASCII, without spaces")
+TIME_OF_DAY = matching(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?", "that is a time as 08:00 or 08:00:00")
+ZONE = matching(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}", "that is a time zone as Europe/London")
 PATTERN = matching(r"[A-Za-z0-9._*?\[\]-]{1,64}", "of 1 to 64 letters, digits, '.', '_', '-' or wildcards * ? []")
 ENVIRONMENT_PREFIX = matching(r"[A-Z][A-Z0-9_]{0,63}", "of capital letters, digits and '_'")
 CURRENCY = Rule("that is one of " + ", ".join(CURRENCIES), lambda value: value in CURRENCIES)
@@ -136,6 +157,15 @@ class Gateway(_Table, frozen=True, kw_only=True):
     )
 
 
+class Schedule(_Table, frozen=True, kw_only=True):
+    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
+    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
+    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = "UTC"
+    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DAYS
+    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
+    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
+
+
 class Session(_Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
@@ -147,6 +177,54 @@ class Session(_Table, frozen=True, kw_only=True):
     )
     cancel_on_disconnect: Annotated[bool, "Cancel the client's working orders when its connection is lost."] = (
         DEFAULT_CANCEL_ON_DISCONNECT
+    )
+    cancel_on_disconnect_grace_ms: Annotated[
+        int, between(0, 3_600_000), "A client that is back within it keeps its orders; 0 cancels at once."
+    ] = DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS
+    name: Annotated[
+        Name | None,
+        "Names the session in the journal and to operators; none: `target_comp_id`. A new name is a new session.",
+    ] = None
+    sender_comp_id: Annotated[Name | None, "Our CompID to this client; none: that of `[fix]`."] = None
+    sender_sub_id: Annotated[str | None, SUB_ID, "Our SubID: the client's TargetSubID(57), demanded."] = None
+    sender_location_id: Annotated[str | None, SUB_ID, "The client's TargetLocationID(143), demanded."] = None
+    target_sub_id: Annotated[str | None, SUB_ID, "The client's SenderSubID(50), demanded."] = None
+    target_location_id: Annotated[str | None, SUB_ID, "The client's SenderLocationID(142), demanded."] = None
+    schedule: Annotated[Schedule | None, "When the session may be up; none: always, and no reset by time."] = None
+    next_expected_msg_seq_num: Annotated[
+        bool, "Send NextExpectedMsgSeqNum(789) in our Logon(A) and heed the client's; not with FIX.4.2."
+    ] = False
+    timestamp_precision: Annotated[
+        Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and the like in what we send."
+    ] = DEFAULT_TIMESTAMP_PRECISION
+    dictionary_overlay: Annotated[
+        Path | None, "A TOML file with custom tags, messages and groups (docs/fix-library.md, Overlays)."
+    ] = None
+    allow_unknown_tags: Annotated[bool, "Pass over tags that a message does not know, outside of groups."] = False
+    allow_any_order: Annotated[
+        bool, "Let header, body and trailer mix, and members of a group follow in any order."
+    ] = False
+    check_values: Annotated[bool, "Refuse values that an enumerated field does not know."] = True
+    min_heart_bt_int_s: Annotated[
+        int, between(1, 3600), "The shortest HeartBtInt(108) that the client may ask for."
+    ] = DEFAULT_MIN_HEART_BT_INT_S
+    max_heart_bt_int_s: Annotated[int | None, between(1, 3600), "The longest; none: `heart_bt_int_s` of `[fix]`."] = (
+        None
+    )
+    max_latency_s: Annotated[int, between(1, 3600), "How far SendingTime(52) may be from our clock, either way."] = (
+        DEFAULT_MAX_LATENCY_S
+    )
+    throttle_messages: Annotated[
+        int | None, between(1, 100_000), "Application messages taken in any interval; none: as many as come."
+    ] = None
+    throttle_interval_ms: Annotated[int, between(1, 3_600_000), "The interval of `throttle_messages`."] = (
+        DEFAULT_THROTTLE_INTERVAL_MS
+    )
+    throttle_answer: Annotated[Literal["reject", "delay"], "What is done with a message beyond it."] = (
+        DEFAULT_THROTTLE_ANSWER
+    )
+    throttle_queue: Annotated[int, between(1, 100_000), "Delayed messages that may wait; more are refused."] = (
+        DEFAULT_THROTTLE_QUEUE
     )
 
 
@@ -213,6 +291,13 @@ class Account(_Table, frozen=True, kw_only=True):
     state: Annotated[
         Literal["trading", "reducing", "halted"], "At start: all orders, only those that reduce risk, or none."
     ] = DEFAULT_ACCOUNT_STATE
+    client: Annotated[
+        Name | None, "Whose account it is, for self-trade prevention; none: one client with what its sessions share."
+    ] = None
+    self_trade_prevention: Annotated[
+        Literal["reject", "cancel_resting", "off"],
+        "Where an order would meet a working order of the same client: refuse it, cancel that one, or do nothing.",
+    ] = DEFAULT_SELF_TRADE_PREVENTION
     deposits: Annotated[
         dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."
     ] = {}
