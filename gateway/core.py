@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from gateway.pipeline import Pipeline
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.sessions import name_of, state_of
+from gateway.sessions import clients_of, name_of, state_of
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
 from risk.instrument import units_from_decimal
@@ -29,6 +30,7 @@ from risk.marks import Collar, Market
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
+from risk.self_trade import ClientOrders, SelfTradePrevention
 
 NS_PER_MS: Final = 1_000_000
 _SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
@@ -118,6 +120,9 @@ class Core:
             names = (name, key.begin_string, key.sender_comp_id, key.target_comp_id)
             routing = (key.sender_sub_id, key.sender_location_id, key.target_sub_id, key.target_location_id)
             commit(records.SessionOpened(*names, session.accounts, routing if any(routing) else (), digits), now_ns)
+        clients: defaultdict[str, ClientOrders] = defaultdict(ClientOrders)
+        for account_name, client in clients_of(config).items():
+            ledger.accounts[account_name].exposure.join(clients[client])
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
@@ -130,6 +135,7 @@ class Core:
         account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
+        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)

@@ -22,6 +22,7 @@ from risk.exposure import WorkingOrder
 from risk.marks import Market
 from risk.order import Approved, Reject
 from risk.pre_trade import evaluate
+from risk.self_trade import SelfTradePrevention
 
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
@@ -35,6 +36,7 @@ NEW_RISK: Final = frozenset(
     {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
 )
 
+_CANCEL_RESTING: Final = SelfTradePrevention.CANCEL_RESTING
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
 
 
@@ -165,9 +167,22 @@ class Pipeline:
         order_id = ledger.next_order_id()
         self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
         monitor.order_accepted(order_id, decision.checks_run, now_ns)
+        if decision.account.self_trade_prevention is _CANCEL_RESTING:
+            self._cancel_resting(decision, now_ns)
         failure = self.router.send(decision, order_id, now_ns)
         if failure is not None:
             self._end_unsent(order_id, failure, now_ns)
+
+    def _cancel_resting(self, approved: Approved, now_ns: int) -> None:
+        """Cancel what an approved order would meet of its own client, ahead of it on the same connection."""
+        order, client_orders = approved.order, approved.account.exposure.client_orders
+        if client_orders is not None:
+            met = list(client_orders.met_by(order.side, approved.instrument.index, order.ticks))
+            for resting in met:
+                if not resting.is_cancel_pending:
+                    self.cancel_unasked(resting, "", now_ns)
+            if met:
+                self.controls.watch.watch([o.order_id for o in met], "self-trade prevention", now_ns)
 
     def _end_unsent(self, order_id: str, why: str, now_ns: int) -> None:
         """End an approved order that the venue's session did not take."""
@@ -215,6 +230,8 @@ class Pipeline:
         )  # fmt: skip
         self.monitor.replaces_accepted += 1
         self.monitor.replace_checks_run += decision.checks_run
+        if decision.account.self_trade_prevention is _CANCEL_RESTING:
+            self._cancel_resting(decision, now_ns)
         failure = self.router.replace(order, now_ns)
         if failure is not None:
             self.refuse_replace(order, failure, now_ns)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from gateway.config import Fix
+from gateway.config import Config, Fix
 from gateway.config import Schedule as ScheduleConfig
 from gateway.config import Session as SessionTable
 from gateway.config.schema import DAYS
@@ -67,6 +67,18 @@ def schedule_of(config: ScheduleConfig) -> Schedule:
         start_day=DAYS.index(config.start_day) if is_weekly and config.start_day else None,
         end_day=DAYS.index(config.end_day) if is_weekly and config.end_day else None,
     )
+
+
+def clients_of(config: Config) -> dict[str, str]:
+    """Return whose each account is: its `client`, or one client with those of its sessions that name none either."""
+    owners = {account.name: f"client {account.client}" for account in config.account if account.client is not None}
+    shared = {account.name: account.name for account in config.account if account.client is None}
+    for session in config.fix.session:
+        names = {shared[name] for name in session.accounts if name in shared}
+        for name, owner in shared.items():
+            if owner in names:
+                shared[name] = min(names)
+    return owners | {name: f"accounts with {owner}" for name, owner in shared.items()}
 
 
 def _offset_of(name: str) -> Callable[[int], int]:

@@ -43,7 +43,7 @@ class Window:
         return self._times_ns[self._at] + self._interval_ns
 
     def take(self, now_ns: int) -> bool:
-        """Count a message at `now_ns` if fewer than `count` came in the interval before; a refused one does not count."""
+        """Count a message if fewer than `count` came in the interval before `now_ns`; a refused one does not count."""
         times_ns, at = self._times_ns, self._at
         if now_ns - times_ns[at] < self._interval_ns:
             return False

@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
 DEFAULT_JOURNAL_DURABILITY: Literal["mmap"] = "mmap"
@@ -53,8 +56,16 @@ DEFAULT_THROTTLE_QUEUE = 1000
 DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
 # One client's orders that meet make fees, and a market that is none.
 DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+# What is not said otherwise is UTC, as every time on the wire.
+DEFAULT_TIME_ZONE = "UTC"
+# Coins trade every day.
+DEFAULT_DAYS: tuple[Day, ...] = DAYS
+# A resend on request is what every engine knows; this one both sides must have switched on.
+DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
+# What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
+DEFAULT_ALLOW_UNKNOWN_TAGS = False
+DEFAULT_ALLOW_ANY_ORDER = False
+DEFAULT_CHECK_VALUES = True
 # Margin is called in one currency, and most limits are written in dollars.
 DEFAULT_ACCOUNT_CURRENCY = "USD"
 # An account in the file is meant to be used.
@@ -160,8 +171,8 @@ class Gateway(_Table, frozen=True, kw_only=True):
 class Schedule(_Table, frozen=True, kw_only=True):
     start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
     end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
-    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = "UTC"
-    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DAYS
+    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
+    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
     start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
     end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
 
@@ -182,10 +193,11 @@ class Session(_Table, frozen=True, kw_only=True):
         int, between(0, 3_600_000), "A client that is back within it keeps its orders; 0 cancels at once."
     ] = DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS
     name: Annotated[
-        Name | None,
+        str | None,
+        NAME,
         "Names the session in the journal and to operators; none: `target_comp_id`. A new name is a new session.",
     ] = None
-    sender_comp_id: Annotated[Name | None, "Our CompID to this client; none: that of `[fix]`."] = None
+    sender_comp_id: Annotated[str | None, NAME, "Our CompID to this client; none: that of `[fix]`."] = None
     sender_sub_id: Annotated[str | None, SUB_ID, "Our SubID: the client's TargetSubID(57), demanded."] = None
     sender_location_id: Annotated[str | None, SUB_ID, "The client's TargetLocationID(143), demanded."] = None
     target_sub_id: Annotated[str | None, SUB_ID, "The client's SenderSubID(50), demanded."] = None
@@ -193,18 +205,20 @@ class Session(_Table, frozen=True, kw_only=True):
     schedule: Annotated[Schedule | None, "When the session may be up; none: always, and no reset by time."] = None
     next_expected_msg_seq_num: Annotated[
         bool, "Send NextExpectedMsgSeqNum(789) in our Logon(A) and heed the client's; not with FIX.4.2."
-    ] = False
+    ] = DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM
     timestamp_precision: Annotated[
         Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and the like in what we send."
     ] = DEFAULT_TIMESTAMP_PRECISION
     dictionary_overlay: Annotated[
         Path | None, "A TOML file with custom tags, messages and groups (docs/fix-library.md, Overlays)."
     ] = None
-    allow_unknown_tags: Annotated[bool, "Pass over tags that a message does not know, outside of groups."] = False
+    allow_unknown_tags: Annotated[bool, "Pass over tags that a message does not know, outside of groups."] = (
+        DEFAULT_ALLOW_UNKNOWN_TAGS
+    )
     allow_any_order: Annotated[
         bool, "Let header, body and trailer mix, and members of a group follow in any order."
-    ] = False
-    check_values: Annotated[bool, "Refuse values that an enumerated field does not know."] = True
+    ] = DEFAULT_ALLOW_ANY_ORDER
+    check_values: Annotated[bool, "Refuse values that an enumerated field does not know."] = DEFAULT_CHECK_VALUES
     min_heart_bt_int_s: Annotated[
         int, between(1, 3600), "The shortest HeartBtInt(108) that the client may ask for."
     ] = DEFAULT_MIN_HEART_BT_INT_S
@@ -292,7 +306,9 @@ class Account(_Table, frozen=True, kw_only=True):
         Literal["trading", "reducing", "halted"], "At start: all orders, only those that reduce risk, or none."
     ] = DEFAULT_ACCOUNT_STATE
     client: Annotated[
-        Name | None, "Whose account it is, for self-trade prevention; none: one client with what its sessions share."
+        str | None,
+        NAME,
+        "Whose account it is, for self-trade prevention; none: one with the other such accounts of its sessions.",
     ] = None
     self_trade_prevention: Annotated[
         Literal["reject", "cancel_resting", "off"],
