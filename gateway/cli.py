@@ -18,6 +18,7 @@ from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
+from gateway.control_cli import register
 from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.status import StatusWriter
@@ -70,6 +71,7 @@ def replay_journal(
         "orders": ledger.order_count,
         "working_orders": sum(1 for _ in ledger.working_orders()),
         "breaks": [f"{b.venue} {b.symbol}: {b.text}" for b in ledger.breaks],
+        "killed": [f"{scope} {name}: by {k.who}: {k.reason}" for (scope, name), k in ledger.standing.kills.items()],
         "restricted": {
             name: f"{account.state.value}: {account.state_reason}"
             for name, account in ledger.accounts.items()
@@ -132,6 +134,9 @@ def kernels() -> None:
     """Say whether the compiled kernels are in use."""
     for name, compiled in (("FIX codec", codec.COMPILED), ("margin kernel", kernel.COMPILED)):
         print(f"{name}: {'compiled' if compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
+
+
+register(app)
 
 
 async def _run(config: Config, status_json: bool) -> None:

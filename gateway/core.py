@@ -139,7 +139,7 @@ class Core:
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
-        if _SEVERITY.index(wanted) > _SEVERITY.index(account.state):
+        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
             self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
 
 

@@ -112,13 +112,27 @@ class FixConnection(asyncio.Protocol):
                 break
             transport.write(data)
             if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
-                self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
-                transport.abort()
+                self._give_up(transport)
                 return
         if session.is_closed:
-            transport.close()
-            # It waits for a client that may be gone to take what is left.
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+            self._close(transport)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        """Log out a client that does not read, without waiting for its answer; what it missed is kept for a resend."""
+        server, name = self._server, self._link.name
+        server.pipeline.monitor.alert(f"fix: {name} does not read; its reports wait")
+        if server.logged_on.get(name) is self:
+            del server.logged_on[name]
+        self._link.hang_up("too much is unread", now_ns())
+        server.pipeline.router.flush()  # cancels of who is gone
+        transport.write(self._session.data_to_send())
+        self._close(transport)
+
+    @staticmethod
+    def _close(transport: asyncio.Transport) -> None:
+        transport.close()
+        # It waits for a client that may be gone to take what is left.
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def pause_writing(self) -> None:
         self._is_paused = True

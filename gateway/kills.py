@@ -16,7 +16,7 @@ from risk.exposure import WorkingOrder
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
 
-MAX_WHO: Final = 64
+MAX_WHO: Final = 128
 MAX_REASON: Final = 256
 
 
