@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
+POSS_RESEND: Final = 97
 UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
@@ -161,6 +162,8 @@ class Pipeline:
         account = self._account(session, fields.account)
         decision = order if type(order) is Reject else evaluate(order, account, self.market)
         if type(decision) is Reject:
+            if self._answers_resend(session, message, fields.cl_ord_id, now_ns):
+                return
             self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
@@ -300,6 +303,20 @@ class Pipeline:
             self.monitor.journal_failed(str(error))
         self.router.cancel(order, now_ns)
 
+    def _answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
+        """Answer a PossResend(97) that was seen under another number: with how its order stands, never with a reject.
+
+        A reject under the ClOrdID(11) of an order that works would tell the client that it does not.
+        """
+        if message.get(POSS_RESEND) != b"Y" or (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
+            return False
+        side = str(int(order.side))
+        record = records.StatusAsked(
+            session, message.msg_seq_num, order.order_id, cl_ord_id, order.instrument.symbol, side
+        )
+        self.commit(record, now_ns)
+        return True
+
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
@@ -341,6 +358,8 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
+        if self._answers_resend(session, message, fields.cl_ord_id, now_ns):
+            return
         is_replace = message.msg_type == "G"
         if is_replace:
             self.monitor.replaces_refused += 1
