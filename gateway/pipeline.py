@@ -162,7 +162,7 @@ class Pipeline:
         account = self._account(session, fields.account)
         decision = order if type(order) is Reject else evaluate(order, account, self.market)
         if type(decision) is Reject:
-            if self._answers_resend(session, message, fields.cl_ord_id, now_ns):
+            if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
                 return
             self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
             monitor.order_refused(decision, now_ns)
@@ -303,7 +303,7 @@ class Pipeline:
             self.monitor.journal_failed(str(error))
         self.router.cancel(order, now_ns)
 
-    def _answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
+    def answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
         """Answer a PossResend(97) that was seen under another number: with how its order stands, never with a reject.
 
         A reject under the ClOrdID(11) of an order that works would tell the client that it does not.
@@ -358,7 +358,7 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
-        if self._answers_resend(session, message, fields.cl_ord_id, now_ns):
+        if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
             return
         is_replace = message.msg_type == "G"
         if is_replace:

@@ -26,6 +26,8 @@ def refuse(
     """
     seq_in = message.msg_seq_num if is_counted else 0
     monitor, fields = pipeline.monitor, OrderFields(message)
+    if is_counted and pipeline.answers_resend(session, message, fields.cl_ord_id, now_ns):
+        return
     if message.msg_type == "D":
         monitor.orders_in += 1
         pipeline.commit(refused(session, seq_in, fields, reject), now_ns)

@@ -26,7 +26,7 @@ WRONG = [
     ("dictionary_overlay = 'large.toml'", "10: [[fix.session]] dictionary_overlay: DIR/large.toml: longer than"),
     ("max_heart_bt_int_s = 0", "10: [[fix.session]] max_heart_bt_int_s: must be a whole number from 1 to 3600, not 0"),
     ("min_heart_bt_int_s = 9\nmax_heart_bt_int_s = 8", "11: [[fix.session]] max_heart_bt_int_s: must not be less than"),
-    ("min_heart_bt_int_s = 31", "10: [[fix.session]] min_heart_bt_int_s: must not be more than heart_bt_int_s of [fix]"),
+    ("min_heart_bt_int_s = 31", "10: [[fix.session]] min_heart_bt_int_s: must not be more than heart_bt_int_s"),
     ("max_latency_s = 0", "10: [[fix.session]] max_latency_s: must be a whole number from 1 to 3600, not 0"),
     ("throttle_messages = 0", "10: [[fix.session]] throttle_messages: must be a whole number from 1 to 100000, not 0"),
     ("throttle_answer = 'drop'", '10: [[fix.session]] throttle_answer: must be one of "reject", "delay", not "drop"'),
