@@ -82,6 +82,7 @@ class FixConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._is_given_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -93,6 +94,8 @@ class FixConnection(asyncio.Protocol):
         self._set_timer(now_ns())
 
     def data_received(self, data: bytes) -> None:
+        if self._is_given_up:
+            return
         now = now_ns()
         self._link.receive(data, now)
         self._server.flush()
@@ -102,7 +105,7 @@ class FixConnection(asyncio.Protocol):
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""
         transport, session = self._transport, self._session
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_given_up:
             return
         # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
         # goes to the transport at once, and the size of its buffer tells who does not read.
@@ -115,7 +118,9 @@ class FixConnection(asyncio.Protocol):
                 self._give_up(transport)
                 return
         if session.is_closed:
-            self._close(transport)
+            transport.close()
+            # It waits for a client that may be gone to take what is left.
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def _give_up(self, transport: asyncio.Transport) -> None:
         """Log out a client that does not read, without waiting for its answer; what it missed is kept for a resend."""
@@ -126,12 +131,12 @@ class FixConnection(asyncio.Protocol):
         self._link.hang_up("too much is unread", now_ns())
         server.pipeline.router.flush()  # cancels of who is gone
         transport.write(self._session.data_to_send())
-        self._close(transport)
-
-    @staticmethod
-    def _close(transport: asyncio.Transport) -> None:
-        transport.close()
-        # It waits for a client that may be gone to take what is left.
+        self._is_given_up = True
+        if transport.can_write_eof():
+            # What it sends is read on and dropped: to close on unread bytes is a reset, which takes the Logout with it.
+            transport.write_eof()
+        else:
+            transport.close()
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def pause_writing(self) -> None:
