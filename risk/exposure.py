@@ -113,7 +113,9 @@ class Exposure:
         self.client_orders = client_orders
         client_orders.exposures.append(self)
         for order in self.orders.values():
-            self._count(order, client_orders)
+            for held in (order.held, order.held_alternative):
+                if held is not None:
+                    client_orders.add(order.side, order.instrument.index, held[1])
 
     def hold(self, order: WorkingOrder) -> None:
         """Hold what the order could still do; an order holds at most once."""
@@ -136,15 +138,11 @@ class Exposure:
         arguments = self._held[order.order_id] = self._kernel_arguments(order)
         if self._kernel is not None:
             self._kernel.hold(*arguments)
-        if self.client_orders is not None:
-            self._count(order, self.client_orders)
-
-    @staticmethod
-    def _count(order: WorkingOrder, client_orders: ClientOrders) -> None:
-        assert order.held is not None
-        client_orders.add(order.side, order.instrument.index, order.held[1])
-        if order.held_alternative is not None:
-            client_orders.add(order.side, order.instrument.index, order.held_alternative[1])
+        client_orders = self.client_orders
+        if client_orders is not None:
+            client_orders.add(order.side, index, order.ticks)
+            if order.held_alternative is not None:
+                client_orders.add(order.side, index, order.held_alternative[1])
 
     def release(self, order: WorkingOrder) -> None:
         """Release what was held for the order, exactly once: nothing where nothing is held."""

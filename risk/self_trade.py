@@ -29,24 +29,14 @@ class _Prices:
     A price whose count has gone to zero is dropped when it comes to the top, so every step costs a heap's at most.
     """
 
-    __slots__ = ("_counts", "_heap")
+    __slots__ = ("counts", "heap")
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._heap: list[int] = []
-
-    def add(self, key: int) -> None:
-        count = self._counts.get(key)
-        if count is None:
-            heappush(self._heap, key)
-            count = 0
-        self._counts[key] = count + 1
-
-    def remove(self, key: int) -> None:
-        self._counts[key] -= 1
+        self.counts: dict[int, int] = {}
+        self.heap: list[int] = []
 
     def best(self) -> int | None:
-        heap, counts = self._heap, self._counts
+        heap, counts = self.heap, self.counts
         while heap:
             best = heap[0]
             if counts[best]:
@@ -71,12 +61,17 @@ class ClientOrders:
         prices = by_instrument.get(instrument_index)
         if prices is None:
             prices = by_instrument[instrument_index] = _Prices()
-        prices.add(key)
+        counts = prices.counts
+        if key in counts:
+            counts[key] += 1
+        else:
+            counts[key] = 1
+            heappush(prices.heap, key)
 
     def remove(self, side: Side, instrument_index: int, ticks: int) -> None:
         """Take back what `add` counted."""
         by_instrument, key = (self._buys, -ticks) if side is _BUY else (self._sells, ticks)
-        by_instrument[instrument_index].remove(key)
+        by_instrument[instrument_index].counts[key] -= 1
 
     def met_at(self, side: Side, instrument_index: int, ticks: int) -> int | None:
         """Return the best price, in ticks, of the client's orders that one of `side` at `ticks` could trade with."""

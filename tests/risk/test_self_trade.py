@@ -115,7 +115,7 @@ def test_prices_that_nobody_has_any_more_take_no_room() -> None:
         client.exposures[0].release(order)
         assert client.book.met_at(Side.BUY, LINEAR, 10_000) is None
     prices = client.book._sells[LINEAR]
-    assert len(prices._heap) <= 1 and len(prices._counts) <= 1
+    assert len(prices.heap) <= 1 and len(prices.counts) <= 1
 
 
 def test_an_account_is_one_clients() -> None:
