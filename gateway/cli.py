@@ -21,6 +21,7 @@ from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
 from gateway.journal import Journal, JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
+from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from protocols.fix import codec
 from risk import kernel
@@ -117,7 +118,8 @@ def set_state(
     try:
         log = Journal.open(journal)
         try:
-            known = replay(read(journal)).ledger.accounts
+            ledger = replay(read(journal)).ledger
+            known = ledger.accounts
             if account not in known:
                 _fail(f"{journal}: no account {account}; there are {', '.join(sorted(known)) or 'none'}")
             record = records.AccountStateMoved(account, state, reason)
@@ -126,7 +128,9 @@ def set_state(
             log.close()
     except (JournalError, UnreadableRecordError) as error:
         _fail(str(error))
-    print(f"{account}: {known[account].state.value} -> {state.value}: {reason}")
+    print(f"{account}: {ledger.standing.state_of(known[account]).value} -> {state.value}: {reason}")
+    if (ACCOUNT, account) in ledger.standing.kills:
+        print(f"{account} is killed, and stays so until it is reinstated")
 
 
 @app.command()

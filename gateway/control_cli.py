@@ -15,6 +15,7 @@ from gateway import records
 from gateway.clock import now_ns
 from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Reinstate, Status, ask, person
 from gateway.journal import Journal, JournalError, read
+from gateway.kills import MAX_REASON, MAX_WHO, printable
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT, SESSION
 
@@ -39,7 +40,7 @@ def kill(place: Place, reason: Reason, session: SessionName = None, account: Acc
     directory = _journal_directory(place)
     answer = _asked(directory, Kill(scope, name, reason, who))
     if answer is None:
-        _write(directory, records.Killed(scope, name, person(who), reason))
+        _write(directory, records.Killed(scope, name, *_said(who, reason)))
         typer.echo(f"{scope} {name}: no gateway runs; killed from its next start on")
         return
     typer.echo(f"{scope} {name}: killed, {answer['cancels']} orders being cancelled")
@@ -54,7 +55,7 @@ def reinstate(
     scope, name = _target(session, account)
     directory = _journal_directory(place)
     if _asked(directory, Reinstate(scope, name, reason, who)) is None:
-        _write(directory, records.Reinstated(scope, name, person(who), reason))
+        _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
         typer.echo(f"{scope} {name}: no gateway runs; reinstated from its next start on")
         return
     typer.echo(f"{scope} {name}: reinstated")
@@ -94,6 +95,10 @@ def _target(session: str | None, account: str | None) -> tuple[str, str]:
     if (session is None) == (account is None):
         _fail("give either --session or --account")
     return (SESSION, session) if session is not None else (ACCOUNT, account or "")
+
+
+def _said(who: str, reason: str) -> tuple[str, str]:
+    return printable(person(who), MAX_WHO), printable(reason, MAX_REASON)
 
 
 def _journal_directory(place: Path) -> Path:

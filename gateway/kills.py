@@ -39,7 +39,7 @@ class Kills:
         KillError
             For a scope or a name that is not known.
         """
-        self._check(scope, name, who, reason)
+        who, reason = self._checked(scope, name, who, reason)
         is_journalled = self._commit(records.Killed(scope, name, who, reason), now_ns)
         self._pipeline.monitor.alert(f"{scope} {name} killed by {who}: {reason}")
         orders = [order for order in self._pipeline.ledger.working_orders() if _is_of(order, scope, name)]
@@ -56,7 +56,7 @@ class Kills:
 
     def reinstate(self, scope: str, name: str, who: str, reason: str, now_ns: int) -> None:
         """Lift a kill. Raises KillError where there is none, JournalError where it can not be written."""
-        self._check(scope, name, who, reason)
+        who, reason = self._checked(scope, name, who, reason)
         if (scope, name) not in self._pipeline.ledger.standing.kills:
             raise KillError(f"{scope} {name} is not killed")
         self._pipeline.commit(records.Reinstated(scope, name, who, reason), now_ns)
@@ -71,15 +71,21 @@ class Kills:
             return False
         return True
 
-    def _check(self, scope: str, name: str, who: str, reason: str) -> None:
+    def _checked(self, scope: str, name: str, who: str, reason: str) -> tuple[str, str]:
+        """Return who and why as they may be told to clients; a kill does not fail for how it is worded."""
         pipeline = self._pipeline
         known = {SESSION: pipeline.reports.sessions.keys(), ACCOUNT: pipeline.ledger.accounts.keys()}
         if scope not in known:
             raise KillError(f"scope must be one of {', '.join(SCOPES)}")
         if name not in known[scope]:
             raise KillError(f"no {scope} {name[:64]}; there are {', '.join(sorted(known[scope]))}")
-        if not 0 < len(who) <= MAX_WHO or not 0 < len(reason) <= MAX_REASON:
-            raise KillError(f"who (1 to {MAX_WHO} characters) and reason (1 to {MAX_REASON}) must be said")
+        return printable(who, MAX_WHO), printable(reason, MAX_REASON)
+
+
+def printable(text: str, limit: int) -> str:
+    """Return a text as it may stand in a FIX field: printable ASCII, not empty, cut to a length."""
+    shown = "".join(mark if " " <= mark <= "~" else "?" for mark in text[:limit]).strip()
+    return shown or "not said"
 
 
 def _is_of(order: WorkingOrder, scope: str, name: str) -> bool:

@@ -9,7 +9,7 @@ from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Rein
 from gateway.core import Core
 from gateway.fix_server import FixServer
 from gateway.journal import JournalError
-from gateway.kills import MAX_REASON, KillError
+from gateway.kills import MAX_REASON, KillError, printable
 from gateway.standing import ACCOUNT, SESSION
 
 
@@ -49,10 +49,9 @@ class Operator:
         connection = self._server.logged_on.get(command.name)
         if connection is None:
             raise ControlError(f"session {command.name[:64]} is not logged on")
-        if not 0 < len(command.reason) <= MAX_REASON:
-            raise ControlError(f"reason (1 to {MAX_REASON} characters) must be said")
-        self._core.monitor.alert(f"session {command.name} logged out by {who}: {command.reason}")
-        connection.log_out(command.reason, self._now_ns())
+        reason = printable(command.reason, MAX_REASON)
+        self._core.monitor.alert(f"session {command.name} logged out by {who}: {reason}")
+        connection.log_out(reason, self._now_ns())
         self._server.flush()
         return {}
 

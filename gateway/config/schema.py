@@ -207,7 +207,7 @@ class Session(_Table, frozen=True, kw_only=True):
         bool, "Send NextExpectedMsgSeqNum(789) in our Logon(A) and heed the client's; not with FIX.4.2."
     ] = DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM
     timestamp_precision: Annotated[
-        Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and the like in what we send."
+        Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and OrigSendingTime(122) that we send."
     ] = DEFAULT_TIMESTAMP_PRECISION
     dictionary_overlay: Annotated[
         Path | None, "A TOML file with custom tags, messages and groups (docs/fix-library.md, Overlays)."
@@ -237,7 +237,7 @@ class Session(_Table, frozen=True, kw_only=True):
     throttle_answer: Annotated[Literal["reject", "delay"], "What is done with a message beyond it."] = (
         DEFAULT_THROTTLE_ANSWER
     )
-    throttle_queue: Annotated[int, between(1, 100_000), "Delayed messages that may wait; more are refused."] = (
+    throttle_queue: Annotated[int, between(1, 10_000), "Delayed messages that may wait; more are refused."] = (
         DEFAULT_THROTTLE_QUEUE
     )
 

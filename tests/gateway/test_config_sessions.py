@@ -31,7 +31,7 @@ WRONG = [
     ("throttle_messages = 0", "10: [[fix.session]] throttle_messages: must be a whole number from 1 to 100000, not 0"),
     ("throttle_answer = 'drop'", '10: [[fix.session]] throttle_answer: must be one of "reject", "delay", not "drop"'),
     ("throttle_interval_ms = 0", "10: [[fix.session]] throttle_interval_ms: must be a whole number from 1 to 3600000"),
-    ("throttle_queue = 0", "10: [[fix.session]] throttle_queue: must be a whole number from 1 to 100000, not 0"),
+    ("throttle_queue = 0", "10: [[fix.session]] throttle_queue: must be a whole number from 1 to 10000, not 0"),
     ("cancel_on_disconnect_grace_ms = -1", "10: [[fix.session]] cancel_on_disconnect_grace_ms: must be a whole number"),
     (
         "cancel_on_disconnect = false\ncancel_on_disconnect_grace_ms = 5",

@@ -268,6 +268,9 @@ def test_the_commands_on_a_gateway_that_is_stopped(tmp_path: Path) -> None:
     assert killed.exit_code == 0 and "no gateway runs; killed from its next start on" in killed.stdout
     told = runner.invoke(cli.app, ["replay", str(tmp_path / "journal")])
     assert f"account alpha: by {person('ann')}: x" in told.stdout
+    moved = ["set-state", str(tmp_path / "journal"), "alpha", "reducing", "--reason", "z"]
+    result = runner.invoke(cli.app, moved)
+    assert "alpha: trading -> reducing: z" in result.stdout and "is killed, and stays so" in result.stdout
     again = runner.invoke(cli.app, ["reinstate", str(tmp_path / "journal"), "--account", "alpha", "--reason", "y"])
     assert again.exit_code == 0 and replay(read(tmp_path / "journal")).ledger.standing.kills == {}
 

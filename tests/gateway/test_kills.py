@@ -227,9 +227,6 @@ def test_what_was_delayed_is_refused(tmp_path: Path) -> None:
         ("venue", "deribit", "ann", "x", "scope must be one of session, account"),
         ("session", "alpha", "ann", "x", "no session alpha; there are ALPHA, BETA"),
         ("account", "ALPHA", "ann", "x", "no account ALPHA; there are alpha, beta, gamma"),
-        ("session", "ALPHA", "", "x", "who"),
-        ("session", "ALPHA", "ann", "", "reason"),
-        ("session", "ALPHA", "ann", "x" * 257, "reason"),
     ],
 )
 def test_a_kill_of_what_is_not_there_is_refused(
@@ -240,6 +237,21 @@ def test_a_kill_of_what_is_not_there_is_refused(
             with pytest.raises(KillError, match=what):
                 act(scope, name, who, reason, rig.now_ns)
         assert rig.of_type(records.Killed) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("", "not said"), ("  ", "not said"), ("a\x018=FIX\nb", "a?8=FIX?b"), ("Spieß", "Spie?"), ("x" * 999, "x" * 256)],
+)
+def test_a_kill_does_not_fail_for_its_words_nor_put_them_into_fix_as_they_are(
+    tmp_path: Path, reason: str, told: str
+) -> None:
+    with opened(tmp_path) as rig:
+        desk = rig.desk().log_on()
+        rig.core.controls.kill("session", "ALPHA", "", reason, rig.now_ns)
+        (refused,) = desk.order()
+        assert text(refused, 58).endswith(f"session ALPHA is killed: {told}")
+        assert rig.core.ledger.standing.kills["session", "ALPHA"].who == "not said"
 
 
 def test_what_is_not_killed_is_not_reinstated(tmp_path: Path) -> None:
