@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -159,13 +160,18 @@ class Authenticator:
         *,
         tells_refusals: bool = True,
         clock: Callable[[], int] = now_ns,
+        name_of: Callable[[SessionKey], str] = operator.attrgetter("target_comp_id"),
     ) -> None:
-        """`rules` by the client's CompID. `tells_refusals`: a known session hears that it was refused, not why."""
+        """`rules` by the session's name, which `name_of` gives.
+
+        `tells_refusals`: a known session hears that it was refused, not why.
+        """
         self._rules = rules
         self._monitor = monitor
         self._workers = workers
         self._tells_refusals = tells_refusals
         self._clock = clock
+        self._name_of = name_of
         self._back_off = BackOff()
         self._queued = 0
         self._stranger = SessionRules(method=_of_nobody(rule.method for rule in rules.values()))
@@ -175,7 +181,7 @@ class Authenticator:
 
         A Logon of a session that nobody knows (None) is looked at as others are, and fails.
         """
-        session = "" if key is None else key.target_comp_id
+        session = "" if key is None else self._name_of(key)
         rules = self._rules.get(session, self._stranger)
         enquiry = Enquiry(peer, session, logon, answer)
         now = self._clock()

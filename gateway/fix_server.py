@@ -93,6 +93,7 @@ class FixConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._is_given_up = False
         self._peer: Peer | None = None
         self._tls: TlsTransport | None = None
         self._enquiry: Enquiry | None = None
@@ -119,6 +120,8 @@ class FixConnection(asyncio.Protocol):
             self._transport = self._tls = TlsTransport(self._transport, door.tls)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_given_up:
+            return
         if self._tls is not None:
             data = self._decrypted(self._tls, data)
             if not data:
@@ -132,7 +135,7 @@ class FixConnection(asyncio.Protocol):
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""
         transport, session = self._transport, self._session
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_given_up:
             return
         # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
         # goes to the transport at once, and the size of its buffer tells who does not read.
@@ -142,13 +145,29 @@ class FixConnection(asyncio.Protocol):
                 break
             transport.write(data)
             if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
-                self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
-                transport.abort()
+                self._give_up(transport)
                 return
         if session.is_closed:
             transport.close()
             # It waits for a client that may be gone to take what is left.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        """Log out a client that does not read, without waiting for its answer; what it missed is kept for a resend."""
+        server, name = self._server, self._link.name
+        server.pipeline.monitor.alert(f"fix: {name} does not read; its reports wait")
+        if server.logged_on.get(name) is self:
+            del server.logged_on[name]
+        self._link.hang_up("too much is unread", now_ns())
+        server.pipeline.router.flush()  # cancels of who is gone
+        transport.write(self._session.data_to_send())
+        self._is_given_up = True
+        if transport.can_write_eof():
+            # What it sends is read on and dropped: to close on unread bytes is a reset, which takes the Logout with it.
+            transport.write_eof()
+        else:
+            transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def pause_writing(self) -> None:
         self._is_paused = True

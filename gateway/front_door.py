@@ -13,6 +13,7 @@ from gateway.config.schema import DEFAULT_MAX_PENDING_CONNECTIONS, DEFAULT_MAX_P
 from gateway.lobby import Lobby
 from gateway.monitor import Monitor
 from gateway.passwords import PasswordHash
+from gateway.sessions import key_of, name_of
 from gateway.tls import server_context
 from protocols.fix.authentication import Ed25519Key, HmacKey, ReplayWindow
 from protocols.fix.values import NS_PER_SECOND
@@ -64,7 +65,7 @@ def open_front_door(fix: Fix, monitor: Monitor, last_record_ns: int) -> FrontDoo
     """
     window_ns = fix.logon_window_s * NS_PER_SECOND
     rules = {
-        session.target_comp_id: SessionRules(
+        name_of(session): SessionRules(
             method=_method(session, ReplayWindow(window_ns, last_record_ns or None)),
             networks=networks_of(session.allowed_addresses),
             certificate_sha256=session.certificate_sha256 or "",
@@ -74,7 +75,14 @@ def open_front_door(fix: Fix, monitor: Monitor, last_record_ns: int) -> FrontDoo
     }
     authenticator = None
     if any(rule != SessionRules() for rule in rules.values()):
-        authenticator = Authenticator(rules, monitor, Threads(), tells_refusals=fix.refused_logon == "logout")
+        names = {key_of(fix, session): name_of(session) for session in fix.session}
+        authenticator = Authenticator(
+            rules,
+            monitor,
+            Threads(),
+            tells_refusals=fix.refused_logon == "logout",
+            name_of=names.__getitem__,
+        )
     return FrontDoor(
         networks=networks_of(fix.allowed_addresses),
         max_pending=fix.max_pending_connections,
@@ -93,12 +101,12 @@ def _method(session: Session, window: ReplayWindow) -> Method:
     name, secret = credentials.client_id.encode(), credentials.client_secret
     if session.authentication == "hmac":
         if len(secret) < MIN_SECRET_CHARACTERS:
-            raise CredentialsError(f"session {session.target_comp_id}: secret: shorter than {MIN_SECRET_CHARACTERS}")
+            raise CredentialsError(f"session {name_of(session)}: secret: shorter than {MIN_SECRET_CHARACTERS}")
         return HmacKey(name, secret.encode(), window)
     try:
         return PasswordHash(name, secret)
     except ValueError as error:
-        raise CredentialsError(f"session {session.target_comp_id}: password_hash: {error}") from None
+        raise CredentialsError(f"session {name_of(session)}: password_hash: {error}") from None
 
 
 def _tls(fix: Fix) -> ssl.SSLContext | None:

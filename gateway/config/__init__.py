@@ -18,6 +18,7 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
+    Schedule,
     Session,
     Venue,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Margin",
     "Market",
     "Monitor",
+    "Schedule",
     "Session",
     "Venue",
     "load",

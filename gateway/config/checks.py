@@ -9,7 +9,18 @@ from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
 from gateway.config.rules import KeyPath, Problem, TableCheck
-from gateway.config.schema import Fix, InstrumentLimits, Limits, Margin, Market, Session, Venue, is_loopback
+from gateway.config.schema import (
+    Fix,
+    InstrumentLimits,
+    Limits,
+    Margin,
+    Market,
+    Schedule,
+    Session,
+    Venue,
+    is_loopback,
+)
+from gateway.config.sessions import check_between, check_schedule, check_session
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -66,6 +77,7 @@ _PROOFS = {
 
 
 def _check_session(values: Mapping[str, Any]) -> Found:
+    yield from check_session(values)
     method = values.get("authentication")
     if method is None or any(key not in values for keys in _PROOFS.values() for key in keys):
         return
@@ -155,6 +167,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Limits: _check_limits,
     Margin: _check_margin,
     Market: _check_market,
+    Schedule: check_schedule,
     Session: _check_session,
     Venue: _check_venue,
 }
@@ -165,9 +178,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
-    yield from _repeated(_column(document, ("fix", "session"), "target_comp_id"), "session")
+    sessions = _tables(document, ("fix", "session"))
+    yield from check_between(document, sessions)
     known = {name for _, name in accounts}
-    for path, session in _tables(document, ("fix", "session")):
+    for path, session in sessions:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:

@@ -51,7 +51,9 @@ def load_credentials(venue: Venue, environ: Mapping[str, str] = os.environ) -> C
 
 def load_session_credentials(session: Session, environ: Mapping[str, str] = os.environ) -> Credentials:
     """Return what a session with a password or a MAC is compared with; raises CredentialsError."""
-    return _load(session, f"session {session.target_comp_id}", _SESSION_KEYS[session.authentication], environ)
+    return _load(
+        session, f"session {session.name or session.target_comp_id}", _SESSION_KEYS[session.authentication], environ
+    )
 
 
 def load_public_key(session: Session) -> Ed25519PublicKey:

@@ -15,6 +15,9 @@ from msgspec import Struct
 from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
 from protocols.fix.authentication import public_key_of
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
 DEFAULT_JOURNAL_DURABILITY: Literal["mmap"] = "mmap"
@@ -50,6 +53,32 @@ DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 DEFAULT_RESET_ON_LOGON = False
 # An order that nobody watches is a risk that nobody manages.
 DEFAULT_CANCEL_ON_DISCONNECT = True
+# A blink of the network is no reason to cancel, but only the client knows whether it can see its orders meanwhile.
+DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS = 0
+# HeartBtInt(108) of 0 would never find out a client that is gone.
+DEFAULT_MIN_HEART_BT_INT_S = 1
+# What FIX engines allow a SendingTime(52) to be off, either way.
+DEFAULT_MAX_LATENCY_S = 120
+# Rates are mostly agreed in messages a second.
+DEFAULT_THROTTLE_INTERVAL_MS = 1000
+# An answer at once lets the client decide; an order that waits is one that it may no longer want.
+DEFAULT_THROTTLE_ANSWER: Literal["reject"] = "reject"
+# Whatever waits longer than some seconds is better refused.
+DEFAULT_THROTTLE_QUEUE = 1000
+# FIX 4.x knows no finer one.
+DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
+# One client's orders that meet make fees, and a market that is none.
+DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
+# What is not said otherwise is UTC, as every time on the wire.
+DEFAULT_TIME_ZONE = "UTC"
+# Coins trade every day.
+DEFAULT_DAYS: tuple[Day, ...] = DAYS
+# A resend on request is what every engine knows; this one both sides must have switched on.
+DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
+# What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
+DEFAULT_ALLOW_UNKNOWN_TAGS = False
+DEFAULT_ALLOW_ANY_ORDER = False
+DEFAULT_CHECK_VALUES = True
 # Margin is called in one currency, and most limits are written in dollars.
 DEFAULT_ACCOUNT_CURRENCY = "USD"
 # An account in the file is meant to be used.
@@ -95,6 +124,9 @@ CURRENCIES = ("BTC", "ETH", "EURR", "SOL", "USD", "USDC", "USDT", "XRP")
 
 NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "of 1 to 64 letters, digits, '.', '_' or '-'")
 SYMBOL = matching(r"[A-Za-z0-9._-]{1,64}", "of 1 to 64 letters, digits, '.', '_' or '-'")
+SUB_ID = matching(r"[!-~]{1,64}", "of 1 to 64 characters, ASCII, without spaces")
+TIME_OF_DAY = matching(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?", "that is a time as 08:00 or 08:00:00")
+ZONE = matching(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}", "that is a time zone as Europe/London")
 PATTERN = matching(r"[A-Za-z0-9._*?\[\]-]{1,64}", "of 1 to 64 letters, digits, '.', '_', '-' or wildcards * ? []")
 ENVIRONMENT_PREFIX = matching(r"[A-Z][A-Z0-9_]{0,63}", "of capital letters, digits and '_'")
 CURRENCY = Rule("that is one of " + ", ".join(CURRENCIES), lambda value: value in CURRENCIES)
@@ -173,6 +205,15 @@ class Gateway(_Table, frozen=True, kw_only=True):
 Networks = tuple[Annotated[str, NETWORK], ...]
 
 
+class Schedule(_Table, frozen=True, kw_only=True):
+    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
+    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
+    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
+    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
+    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
+    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
+
+
 class Session(_Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
@@ -204,6 +245,57 @@ class Session(_Table, frozen=True, kw_only=True):
     certificate_subject: Annotated[
         str | None, "The subject that its certificate must have, as RFC 4514 writes it: CN=oms-1,O=Alpha."
     ] = None
+    cancel_on_disconnect_grace_ms: Annotated[
+        int, between(0, 3_600_000), "A client that is back within it keeps its orders; 0 cancels at once."
+    ] = DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS
+    name: Annotated[
+        str | None,
+        NAME,
+        "Names the session in the journal and to operators; none: `target_comp_id`. A new name is a new session.",
+    ] = None
+    sender_comp_id: Annotated[str | None, NAME, "Our CompID to this client; none: that of `[fix]`."] = None
+    sender_sub_id: Annotated[str | None, SUB_ID, "Our SubID: the client's TargetSubID(57), demanded."] = None
+    sender_location_id: Annotated[str | None, SUB_ID, "The client's TargetLocationID(143), demanded."] = None
+    target_sub_id: Annotated[str | None, SUB_ID, "The client's SenderSubID(50), demanded."] = None
+    target_location_id: Annotated[str | None, SUB_ID, "The client's SenderLocationID(142), demanded."] = None
+    schedule: Annotated[Schedule | None, "When the session may be up; none: always, and no reset by time."] = None
+    next_expected_msg_seq_num: Annotated[
+        bool, "Send NextExpectedMsgSeqNum(789) in our Logon(A) and heed the client's; not with FIX.4.2."
+    ] = DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM
+    timestamp_precision: Annotated[
+        Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and OrigSendingTime(122) that we send."
+    ] = DEFAULT_TIMESTAMP_PRECISION
+    dictionary_overlay: Annotated[
+        Path | None, "A TOML file with custom tags, messages and groups (docs/fix-library.md, Overlays)."
+    ] = None
+    allow_unknown_tags: Annotated[bool, "Pass over tags that a message does not know, outside of groups."] = (
+        DEFAULT_ALLOW_UNKNOWN_TAGS
+    )
+    allow_any_order: Annotated[
+        bool, "Let header, body and trailer mix, and members of a group follow in any order."
+    ] = DEFAULT_ALLOW_ANY_ORDER
+    check_values: Annotated[bool, "Refuse values that an enumerated field does not know."] = DEFAULT_CHECK_VALUES
+    min_heart_bt_int_s: Annotated[
+        int, between(1, 3600), "The shortest HeartBtInt(108) that the client may ask for."
+    ] = DEFAULT_MIN_HEART_BT_INT_S
+    max_heart_bt_int_s: Annotated[int | None, between(1, 3600), "The longest; none: `heart_bt_int_s` of `[fix]`."] = (
+        None
+    )
+    max_latency_s: Annotated[int, between(1, 3600), "How far SendingTime(52) may be from our clock, either way."] = (
+        DEFAULT_MAX_LATENCY_S
+    )
+    throttle_messages: Annotated[
+        int | None, between(1, 100_000), "Application messages taken in any interval; none: as many as come."
+    ] = None
+    throttle_interval_ms: Annotated[int, between(1, 3_600_000), "The interval of `throttle_messages`."] = (
+        DEFAULT_THROTTLE_INTERVAL_MS
+    )
+    throttle_answer: Annotated[Literal["reject", "delay"], "What is done with a message beyond it."] = (
+        DEFAULT_THROTTLE_ANSWER
+    )
+    throttle_queue: Annotated[int, between(1, 10_000), "Delayed messages that may wait; more are refused."] = (
+        DEFAULT_THROTTLE_QUEUE
+    )
 
 
 class Fix(_Table, frozen=True, kw_only=True):
@@ -286,6 +378,15 @@ class Account(_Table, frozen=True, kw_only=True):
     state: Annotated[
         Literal["trading", "reducing", "halted"], "At start: all orders, only those that reduce risk, or none."
     ] = DEFAULT_ACCOUNT_STATE
+    client: Annotated[
+        str | None,
+        NAME,
+        "Whose account it is, for self-trade prevention; none: one with the other such accounts of its sessions.",
+    ] = None
+    self_trade_prevention: Annotated[
+        Literal["reject", "cancel_resting", "off"],
+        "Where an order would meet a working order of the same client: refuse it, cancel that one, or do nothing.",
+    ] = DEFAULT_SELF_TRADE_PREVENTION
     deposits: Annotated[
         dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."
     ] = {}

@@ -317,6 +317,14 @@ class Session(LogonHandlers, MessageHandlers):
         elif self.phase is not Phase.LOGOUT_SENT and self.phase is not Phase.CLOSED:
             self._close(text)
 
+    def hang_up(self, text: str, now_ns: int) -> None:
+        """Say goodbye and close without waiting for the answer, as to a peer that does not read."""
+        self._now_ns = now_ns
+        if self.is_logged_on:
+            self._refuse(text)
+        else:
+            self._close(text)
+
     def connection_lost(self, now_ns: int) -> None:
         """Take note that the transport is gone."""
         self._now_ns = now_ns
@@ -343,7 +351,8 @@ def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: i
             layout, values = view.layout, view.values(values)
     if state.connection is not None:
         return state.connection.send(layout, values, now_ns)
-    state.renew(now_ns)
+    if state.config.renews_when_away:
+        state.renew(now_ns)
     raw = encode(layout, state.header, state.next_out, now_ns, values)
     state.sent.put(state.next_out, raw)
     state.next_out += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,29 +157,60 @@ def test_fault_6_five_hundred_slow_connections(rig: Rig) -> None:
     run(scenario())
 
 
-def test_a_client_that_does_not_read_is_cut_and_gets_its_reports_later(rig: Rig) -> None:
-    """The socket's buffers and 64 KiB of ours fill up; then it is cut, and what it missed waits for its resend."""
+async def flood_until_cut(server: FixServer, port: int, *, between: Callable[[], None] = lambda: None) -> TcpClient:
+    """A client of BETA's that sends and does not read, up to the moment at which it is logged out."""
+    beta = TcpClient("BETA")
+    await beta.connect(port, is_slow=True)
+    await beta.log_on(reads=False)
+    await until(lambda: "BETA" in server.logged_on)
+    sent = 0
+    while "BETA" in server.logged_on:
+        sent += 1
+        assert sent < 60_000, "never cut"
+        beta.order(symbol="DOGE", account="beta")
+        if sent % 50 == 0:
+            between()
+            await beta.writer.drain()
+            await asyncio.sleep(0)
+    return beta
+
+
+def test_a_client_that_does_not_read_is_logged_out_and_others_trade_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 20. It reads too late: what was in the buffers, and then why it was logged out."""
+    monkeypatch.setattr(fix_server, "CLOSE_TIMEOUT_S", 60.0)
 
     async def scenario() -> None:
         async with serving(rig, max_write_buffer_bytes=1 << 16) as (server, port):
-            beta = TcpClient("BETA")
-            await beta.connect(port, is_slow=True)
-            await beta.log_on(reads=False)
-            await until(lambda: server.logged_on)
-            sent = 0
-            while server.logged_on:
-                sent += 1
-                assert sent < 60_000, "never cut"
-                beta.order(symbol="DOGE", account="beta")
-                if sent % 50 == 0:
-                    await beta.writer.drain()
-                    await asyncio.sleep(0)
+            alpha = await (await TcpClient().connect(port)).log_on()
+            beta = await flood_until_cut(server, port, between=lambda: alpha.order(symbol="DOGE") and None)
+            assert rig.core.reports.sessions["BETA"].connection is None  # it may be back at once
+            assert alpha.fix.is_logged_on and list(server.logged_on) == ["ALPHA"]
+            await alpha.until(lambda: len(alpha.told) == alpha.count)
+            beta.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            beta.read()
+            await beta.until(lambda: beta.fix.is_logged_out)
+            assert beta.fix.logout_text == "too much is unread"
+            assert rig.monitor.last_session_closed == "BETA: too much is unread"
+            beta.abort()
+            await until(lambda: len(server.connections) == 1)
+
+    run(scenario())
+
+
+def test_a_client_that_never_reads_is_cut_and_gets_its_reports_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket's buffers and 64 KiB of ours fill up; then it is cut, and what it missed waits for its resend."""
+    monkeypatch.setattr(fix_server, "CLOSE_TIMEOUT_S", 0.05)
+
+    async def scenario() -> None:
+        async with serving(rig, max_write_buffer_bytes=1 << 16) as (server, port):
+            await flood_until_cut(server, port)
             assert "BETA does not read" in " ".join(rig.monitor.alerts)
             queued = rig.core.reports.sessions["BETA"].sent
-            beta.abort()
             await until(lambda: not server.connections)
             state = rig.core.reports.sessions["BETA"]
-            reports = state.next_out - 2
+            reports = state.next_out - 3  # but for Logon and Logout
             again = TcpClient("BETA")
             again.fix.next_out = state.next_in
             again.fix.next_in = 1

@@ -325,6 +325,20 @@ def test_the_bytes_of_the_last_words_survive_the_close() -> None:
     assert session.data_to_send() == b""
 
 
+def test_hanging_up_waits_for_no_answer() -> None:
+    session, state = logged_on()
+    assert state.name == KEY.target_comp_id
+    session.send(REPORT, (b"E1", b"G1", b"0"), START_NS)
+    session.hang_up("too much is unread", START_NS)
+    assert [type(event) for event in events_of(session)] == [LoggedOut, Disconnected]
+    assert session.is_closed and state.connection is None and session.admin_moved
+    report, logout = sent_by(session)
+    assert (report.msg_type, logout.msg_type, logout.get(58)) == ("8", "5", b"too much is unread")
+    before_logon = Session({KEY: state}.get, START_NS)
+    before_logon.hang_up("bye", START_NS)
+    assert events_of(before_logon) == [Disconnected("bye")] and before_logon.data_to_send() == b""
+
+
 def test_a_second_logon_leaves_the_first_connection_alone() -> None:
     first, state = logged_on()
     second = Session({KEY: state}.get, START_NS)
