@@ -9,7 +9,7 @@ from typing import Final, cast
 from gateway.authentication import Enquiry, Peer, Verdict
 from gateway.client_link import ClientLink
 from gateway.clock import now_ns
-from gateway.front_door import FrontDoor
+from gateway.front_door import FrontDoor, peer_of
 from gateway.pipeline import Pipeline
 from gateway.tls import TlsTransport
 from protocols.fix.session import Limits, LogonRequested
@@ -106,10 +106,11 @@ class FixConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         server, door = self._server, self._server.door
-        self._peer = peer = door.peer_of(transport)
+        self._peer = peer = peer_of(transport)
         room = server.max_connections - (len(server.connections) - len(door.lobby))
-        if peer is None or room <= 0:
-            self.refuse("address not allowed" if peer is None else "max_connections reached")
+        objection = door.objection(peer) or ("" if room > 0 else "max_connections reached")
+        if peer is None or objection:
+            self.refuse(objection)
             return
         leaving = door.lobby.enter(self, peer.origin, room)
         if leaving is not None:

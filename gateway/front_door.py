@@ -43,18 +43,24 @@ class FrontDoor:
         self.tls = tls
         self.authenticator = authenticator
 
-    def peer_of(self, transport: asyncio.BaseTransport) -> Peer | None:
-        """Return who is at the other end; None where that is nobody who may connect."""
-        try:
-            address = address_of(transport.get_extra_info("peername")[0])
-        except (TypeError, ValueError):  # it is gone already
-            return None
-        return Peer(address) if is_within(address, self.networks) else None
+    def objection(self, peer: Peer | None) -> str:
+        """Return why nobody listens to this peer; empty where somebody does."""
+        if peer is None:
+            return "gone at once"
+        return "" if is_within(peer.address, self.networks) else "address not allowed"
 
     def close(self) -> None:
         """Look at no more Logons."""
         if self.authenticator is not None:
             self.authenticator.close()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Peer | None:
+    """Return who is at the other end; None where nobody is any more."""
+    try:
+        return Peer(address_of(transport.get_extra_info("peername")[0]))
+    except (TypeError, ValueError):
+        return None
 
 
 def open_front_door(fix: Fix, monitor: Monitor, last_record_ns: int) -> FrontDoor:

@@ -35,14 +35,14 @@ DEFAULT_REQUIRES_CLIENT_CERTIFICATE = False
 DEFAULT_REFUSED_LOGON: Literal["logout"] = "logout"
 # Clocks of trading firms are within milliseconds of each other; the network and a queue need the rest.
 DEFAULT_LOGON_WINDOW_S = 5
-# A reconnect of all clients of a site at once fits; strangers cost 64 KiB each.
-DEFAULT_MAX_PENDING_CONNECTIONS = 32
+# All clients at once after a restart fit; a stranger costs 64 KiB, with TLS twice that.
+DEFAULT_MAX_PENDING_CONNECTIONS = 128
 # Half of them: one address can not fill the lobby.
-DEFAULT_MAX_PENDING_PER_ADDRESS = 16
+DEFAULT_MAX_PENDING_PER_ADDRESS = 64
 # A peer that has not sent Logon(A) by then holds a connection for nothing.
 DEFAULT_LOGON_TIMEOUT_S = 10
-# A few per session, for reconnects and mistakes; each may hold its whole write buffer.
-DEFAULT_MAX_CONNECTIONS = 64
+# One for each session, and those that wait to log on; each that is in may hold its whole write buffer.
+DEFAULT_MAX_CONNECTIONS = 256
 # An order is 200 bytes; 8 KiB leave room for parties and text, and nothing for an attack.
 DEFAULT_MAX_MESSAGE_BYTES = 8192
 # Some 3 000 reports behind: such a client is not slow but gone. What it missed is kept for its resend request.

@@ -371,3 +371,5 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path, monkeypatch: pytest.Monkey
         assert b"\x0135=%b\x01" % msg_type in outputs["session"], msg_type
     assert outputs["00000001.mgj"].count(b"BETA") > 2
     assert found(outputs) == []
+    key_text = key.read_bytes().splitlines()[1]
+    assert not [name for name, data in outputs.items() if key_text in data]

@@ -306,7 +306,7 @@ def test_public_keys_in_base64() -> None:
 def test_the_worked_examples_of_the_document() -> None:
     """docs/security.md shows keys, what is signed, and what comes out; it is computed here again, by other means."""
     text = DOCUMENT.read_text()
-    values = dict(re.findall(r"^    ([\w ]+?) += (\S+)$", text, re.MULTILINE))
+    values = dict(re.findall(r"^    ([\w ]+?)  += (\S+)$", text, re.MULTILINE))
     secret, raw_data = values["secret"].encode(), values["RawData"].encode()
     signed = values["signed by HMAC"].replace("<SOH>", "\x01").encode()
     assert signed.split(b"\x01")[0] == raw_data
