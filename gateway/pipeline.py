@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway import records
+from gateway.compiled import ordinary_order
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -20,7 +21,7 @@ from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
 from risk.marks import Market
-from risk.order import Approved, Reject
+from risk.order import Approved, Order, Reject
 from risk.pre_trade import evaluate
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
@@ -118,12 +119,16 @@ class Pipeline:
     def _new_order(self, session: str, message: Message, now_ns: int) -> None:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
-        fields = OrderFields(message)
-        order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
-        account = self._account(session, fields.account)
-        decision = order if type(order) is Reject else evaluate(order, account, self.market)
+        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        if order is None:
+            fields = OrderFields(message)
+            order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
+        if type(order) is Reject:
+            decision: Approved | Reject = order
+        else:
+            decision = evaluate(order, self._account(session, order.account), self.market)
         if type(decision) is Reject:
-            self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
+            self.commit(refused(session, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()

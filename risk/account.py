@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from enum import StrEnum
 from typing import Final
 
@@ -33,10 +33,13 @@ class AccountState(StrEnum):
 class RecentIds:
     """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old."""
 
-    __slots__ = ("_ids", "_oldest_ns", "capacity")
+    __slots__ = ("_ids", "_oldest_ns", "_queue", "capacity")
 
     def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
-        self._ids: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        # ClOrdID -> (when it was used, OrderID, ClOrdID), and the same tuples in order of use. An id that was used again
+        # on another day has two; the one that the dictionary does not hold any more only waits to be dropped.
+        self._ids: dict[str, tuple[int, str, str]] = {}
+        self._queue: deque[tuple[int, str, str]] = deque()
         self._oldest_ns = 0  # when the oldest was used, at the earliest
         self.capacity = capacity
 
@@ -58,32 +61,33 @@ class RecentIds:
 
     def has_room(self, now_ns: int) -> bool:
         """Whether one more id can be remembered; drops some of what is older than a day."""
-        ids = self._ids
         if now_ns - self._oldest_ns > CL_ORD_ID_MEMORY_NS:
+            ids, queue = self._ids, self._queue
             for _ in range(FORGOTTEN_AT_ONCE):
-                oldest = next(iter(ids), None)
-                if oldest is None:
+                if not queue:
                     self._oldest_ns = now_ns
                     break
-                self._oldest_ns = ids[oldest][0]
-                if now_ns - self._oldest_ns <= CL_ORD_ID_MEMORY_NS:
+                oldest = queue[0]
+                self._oldest_ns = oldest[0]
+                if now_ns - oldest[0] <= CL_ORD_ID_MEMORY_NS:
                     break
-                del ids[oldest]
-        return len(ids) < self.capacity
+                queue.popleft()
+                if ids[oldest[2]] is oldest:
+                    del ids[oldest[2]]
+        return len(self._ids) < self.capacity
 
     def remember(self, cl_ord_id: str, order_id: str, now_ns: int) -> None:
         """Remember an id that was used at `now_ns`."""
-        ids = self._ids
-        if cl_ord_id in ids:
-            ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
-        ids[cl_ord_id] = (now_ns, order_id)
+        used = self._ids[cl_ord_id] = (now_ns, order_id, cl_ord_id)
+        self._queue.append(used)
 
     def absorb(self, other: RecentIds) -> None:
         """Take over what another memory holds, oldest first."""
-        both = sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1])
+        both = sorted([*self._ids.values(), *other._ids.values()])
         self._ids.clear()
+        self._queue.clear()
         self._oldest_ns = 0
-        for cl_ord_id, (used_ns, order_id) in both:
+        for used_ns, order_id, cl_ord_id in both:
             self.remember(cl_ord_id, order_id, used_ns)
 
 

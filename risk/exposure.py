@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from risk.cash import fill_cash
 from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
@@ -108,21 +109,22 @@ class Exposure:
         """Hold what the order could still do; an order holds at most once."""
         if order.held is not None:
             raise AssertionError(f"order {order.order_id} is held already")
-        leaves = most = order.leaves_lots
         replace = order.replace
         alternative = 0 if replace is None else order.alternative_lots
+        leaves = most = order.leaves_lots
         if leaves == 0 and alternative == 0:
             self.orders.pop(order.order_id, None)
             return
+        order_id, instrument, side = order.order_id, order.instrument, order.side
         order.held = (leaves, order.ticks)
         if replace is not None and alternative:
             order.held_alternative = (alternative, replace.ticks)
             most = max(leaves, alternative)
-        self.orders[order.order_id] = order
-        by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
-        index = order.instrument.index
+        self.orders[order_id] = order
+        by_instrument = self.buy_lots if side is _BUY else self.sell_lots
+        index = instrument.index
         by_instrument[index] = by_instrument.get(index, 0) + most
-        arguments = self._held[order.order_id] = self._kernel_arguments(order)
+        arguments = self._held[order_id] = self._kernel_arguments(order)
         if self._kernel is not None:
             self._kernel.hold(*arguments)
 
@@ -151,9 +153,9 @@ class Exposure:
         instrument, side = order.instrument, order.side
         sign = 1 if side is _BUY else -1
         lots, ticks = order.held
-        cash = instrument.fill_cash(side, lots, ticks)
+        cash = fill_cash(instrument, side, lots, ticks)
         if order.held_alternative is None:
             return self._account_index, instrument.index, sign * lots, cash, 0.0, 0.0
         alt_lots, alt_ticks = order.held_alternative
-        alt_cash = instrument.fill_cash(side, alt_lots, alt_ticks)
+        alt_cash = fill_cash(instrument, side, alt_lots, alt_ticks)
         return self._account_index, instrument.index, sign * lots, cash, sign * alt_lots, alt_cash

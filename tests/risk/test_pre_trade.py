@@ -18,6 +18,7 @@ from risk.account import AccountState, RecentIds
 from risk.instrument import Side
 from risk.limits import InstrumentLimits
 from risk.order import Approved, Order, Reject, RejectReason
+from risk.gate import nothing_is_sure
 from risk.pre_trade import CHECKS, evaluate
 from risk.rate import RateLimit
 from tests.strategies import (
@@ -260,6 +261,7 @@ class TestPrecedence:
             raise ZeroDivisionError("secret detail")
 
         monkeypatch.setattr(pre_trade, "CHECKS", (*CHECKS[:position], broken, *CHECKS[position + 1 :]))
+        monkeypatch.setattr(pre_trade, "_surely_passed", nothing_is_sure)
         w = world()
         reject = evaluate(base_order(), w.account, w.market)
         assert isinstance(reject, Reject)
