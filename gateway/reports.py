@@ -109,7 +109,7 @@ class Reports:
     def _venue_accepted(self, record: records.VenueAccepted, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
         if order.status is _NEW:  # where a fill came first, its report has told already
-            self._send_order(order, sequence, time_ns, exec_type=b"0")
+            self._send(order.session, EXECUTION_REPORT, order_values(order, sequence, time_ns, b"0"), time_ns)
 
     def _venue_rejected(self, record: records.VenueRejected, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
@@ -169,7 +169,12 @@ class Reports:
         self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
 
     def _send(self, session: str, layout: Layout, values: tuple[bytes | int | None, ...], time_ns: int) -> None:
-        send_or_store(self.sessions[session], layout, values, time_ns)
+        state = self.sessions[session]
+        connection = state.connection
+        if connection is not None and state.writes_as_given:
+            connection.send(layout, values, time_ns)
+        else:
+            send_or_store(state, layout, values, time_ns)
         self.touched.add(session)
 
 

@@ -118,7 +118,7 @@ for _name in _order_class.__struct_fields__:
         extras[extra_count] = offset_of(_order_class, _name)
         extra_count += 1
 
-# The checks whose conditions are below, in order: with any others nothing is vouched for.
+# The checks whose conditions are below, in order.
 KNOWN_CHECKS = (
     "account_is_trading", "instrument_is_known", "price_and_quantity_are_whole", "quantity_is_within_limit",
     "notional_is_within_limit", "cl_ord_id_is_new", "rate_is_within_limit", "price_is_within_collar", "mark_is_fresh",

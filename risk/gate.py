@@ -1,8 +1,9 @@
 """How many of the checks an order passes for certain: the compiled gate where it was built, otherwise none.
 
-`surely_passed(order, account, market)` returns n: the first n of pre_trade.CHECKS pass, and an order that the rate check
-passes was counted by it. The plain checks go on with number n, so every refusal, and every approval that needs a
-comparison, is theirs: the gate may know less than they do, and never says yes where they would say no.
+`surely_passed(order, account, market)` returns n: the first n of KNOWN_CHECKS pass, and an order that the rate check
+passes was counted by it. All other checks of pre_trade.CHECKS are left to be run as they stand, so every refusal, and
+every approval that takes a comparison, is theirs: the gate may know less than they do, and never says yes where one of
+them would say no.
 
 MARGINGATE_PURE=1 takes the plain checks alone.
 """
@@ -21,7 +22,7 @@ def nothing_is_sure(order: Order, account: Account, market: Market) -> int:
     return 0
 
 
-# The names of the checks that the gate knows the conditions of, in order; with any others it vouches for nothing.
+# The names of the checks whose conditions the gate knows, in order of precedence.
 KNOWN_CHECKS: tuple[str, ...] = ()
 surely_passed = nothing_is_sure
 COMPILED = False

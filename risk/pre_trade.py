@@ -11,7 +11,7 @@ from typing import Final
 
 from risk.account import Account, AccountState
 from risk.cash import fill_cash
-from risk.gate import KNOWN_CHECKS, nothing_is_sure, surely_passed
+from risk.gate import KNOWN_CHECKS, surely_passed
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Approved, Order, Reject, RejectReason
@@ -311,8 +311,11 @@ CHECKS: Final[tuple[Check, ...]] = (
     position_is_within_limit,
     margin_is_covered,
 )
-# A gate that was built for other checks vouches for none of these.
-_surely_passed = surely_passed if tuple(check.__name__ for check in CHECKS) == KNOWN_CHECKS else nothing_is_sure
+# What is left to check once the gate vouches for so many of those that it knows; a check that it does not know always is.
+_REMAINING: Final[tuple[tuple[Check, ...], ...]] = tuple(
+    tuple(check for check in CHECKS if check.__name__ not in KNOWN_CHECKS[:passed])
+    for passed in range(len(KNOWN_CHECKS) + 1)
+)
 
 
 def evaluate(order: Order, account: Account | None, market: Market) -> Approved | Reject:
@@ -320,11 +323,11 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
     if account is None:
         text = f"Account(1) {order.account} is not known to this session"
         return _refuse(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
-    checks_run = 0
     check: Check = account_is_trading
     try:
-        checks_run = _surely_passed(order, account, market)
-        for check in CHECKS[checks_run:]:
+        remaining = _REMAINING[surely_passed(order, account, market)]
+        checks_run = len(CHECKS) - len(remaining)
+        for check in remaining:
             reject = check(order, account, market)
             if reject is not None:
                 return reject

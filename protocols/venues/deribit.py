@@ -12,9 +12,11 @@ from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_channels import Channels
 from protocols.venues.deribit_decode import (
+    CHANGES_NOTICE,
     DECODE_ERRORS,
     ENVELOPE,
     ID_ONLY,
+    ORDER_REPLY,
     ErrorBody,
     FieldError,
     Params,
@@ -53,6 +55,13 @@ SILENT_HEARTBEATS: Final = 2.5
 MAX_IN_FLIGHT: Final = 8_192
 # Clocks may differ by this; a mark that claims to be later is not used.
 MAX_AHEAD_NS: Final = 5 * NS_PER_S
+
+# How the venue begins the frames of an order's life.
+_CHANGES_START: Final = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"%b"' % CHANGES_CHANNEL.encode()
+_REPLY_START: Final = b'{"jsonrpc":"2.0","id":'
+_ID_AT: Final = len(_REPLY_START)
+_ID_DIGITS: Final = 20
+_PLACE, _REPLACE = Kind.PLACE, Kind.REPLACE
 
 
 class Deribit:
@@ -303,6 +312,8 @@ class Deribit:
             self.malformed_frames += 1
             return
         self._now_ns = self._received_ns = now_ns
+        if self._receive_short(frame, now_ns):
+            return
         try:
             envelope = ENVELOPE.decode(frame)
         except DECODE_ERRORS as error:
@@ -320,6 +331,43 @@ class Deribit:
             detail = f"code {envelope.error.code} without id" if envelope.error else "neither reply nor notice"
             self._report(f"{detail}, method {envelope.method[:40]!r}", "frame")
 
+    def _receive_short(self, frame: bytes, now_ns: int) -> bool:
+        """Read what an order's life is made of in one go; False, and nothing done, for anything else.
+
+        A frame that is not written as the venue writes it, or does not hold what it should, takes the long way, which
+        knows what to say of it.
+        """
+        if frame.startswith(_CHANGES_START):
+            try:
+                notice = CHANGES_NOTICE.decode(frame)
+            except DECODE_ERRORS:
+                return False
+            if notice.id is not None or notice.method != "subscription" or notice.params.channel != CHANGES_CHANNEL:
+                return False
+            try:
+                self._accounts.take_changes(notice.params.data, now_ns)
+            except DECODE_ERRORS as error:
+                self._on_unreadable(CHANGES_CHANNEL, error, now_ns)
+            return True
+        if not frame.startswith(_REPLY_START):
+            return False
+        id_text = frame[_ID_AT : frame.find(b",", _ID_AT, _ID_AT + _ID_DIGITS)]
+        request = self._requests.waiting(int(id_text)) if id_text.isdigit() else None
+        if request is None or (request.kind is not _PLACE and request.kind is not _REPLACE):
+            return False
+        try:
+            reply = ORDER_REPLY.decode(frame)
+        except DECODE_ERRORS:
+            return False
+        if reply.error or self._requests.waiting(reply.id) is not request:
+            return False
+        self._requests.settle(reply.id)
+        try:
+            self._orders.take_reply(request, reply.result.order, reply.result.trades, now_ns)
+        except DECODE_ERRORS as problem:
+            self._on_unreadable_reply(request, problem)
+        return True
+
     def _on_notification(self, params: Params, now_ns: int) -> None:
         route = self._routes.get(params.channel)
         if route is None:
@@ -329,14 +377,17 @@ class Deribit:
         try:
             route[0](params.data, route[1], now_ns)
         except DECODE_ERRORS as error:
-            self.malformed_frames += 1
-            self._report(str(error), params.channel)
-            if params.channel == CHANGES_CHANNEL:
-                # What it said of orders and fills is lost: ask.
-                self._must_reconcile = True
-                self._advance(now_ns)
+            self._on_unreadable(params.channel, error, now_ns)
         if self._market.resync_due_ns and self._state in AUTHENTICATED_STATES:
             self._channels.resubscribe_books(now_ns)
+
+    def _on_unreadable(self, channel: str, error: Exception, now_ns: int) -> None:
+        self.malformed_frames += 1
+        self._report(str(error), channel)
+        if channel == CHANGES_CHANNEL:
+            # What it said of orders and fills is lost: ask.
+            self._must_reconcile = True
+            self._advance(now_ns)
 
     def _on_malformed(self, frame: bytes, message: str, now_ns: int) -> None:
         self.malformed_frames += 1
@@ -367,12 +418,15 @@ class Deribit:
             else:
                 self._on_result(request, result, now_ns)
         except DECODE_ERRORS as problem:
-            self.malformed_frames += 1
-            self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
-            self._on_lost(request, "the reply could not be read")
+            self._on_unreadable_reply(request, problem)
             return
         if self._run.settle(request):
             self._advance(now_ns)
+
+    def _on_unreadable_reply(self, request: Request, problem: Exception) -> None:
+        self.malformed_frames += 1
+        self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
+        self._on_lost(request, "the reply could not be read")
 
     def _on_result(self, request: Request, result: msgspec.Raw, now_ns: int) -> None:
         kind = request.kind

@@ -204,6 +204,10 @@ class OrderFlow:
         else:
             reply = ORDER_AND_TRADES.decode(result)
             order, trades = reply.order, reply.trades
+        self.take_reply(request, order, trades, now_ns)
+
+    def take_reply(self, request: Request, order: OrderWire, trades: list[TradeWire], now_ns: int) -> None:
+        """Take the reply to a place, replace or cancel; raises ValueError where it can not be right."""
         if request.kind is _PLACE:
             if order.label != request.label or order.instrument_name != request.symbol:
                 raise FieldError(f"label, instrument_name: the reply is about {order.label} {order.instrument_name}")

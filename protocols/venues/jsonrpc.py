@@ -72,6 +72,10 @@ class RequestTable:
         self._in_flight[request_id] = request
         return request_id
 
+    def waiting(self, request_id: int) -> Request | None:
+        """Return the request in flight under this id, which goes on waiting."""
+        return self._in_flight.get(request_id)
+
     def settle(self, request_id: int) -> Request | None:
         """Return the request that a reply belongs to, at most once; None when there is none."""
         request = self._in_flight.pop(request_id, None)

@@ -260,8 +260,9 @@ class TestPrecedence:
         def broken(order: Order, account: object, market: object) -> None:
             raise ZeroDivisionError("secret detail")
 
-        monkeypatch.setattr(pre_trade, "CHECKS", (*CHECKS[:position], broken, *CHECKS[position + 1 :]))
-        monkeypatch.setattr(pre_trade, "_surely_passed", nothing_is_sure)
+        checks = (*CHECKS[:position], broken, *CHECKS[position + 1 :])
+        monkeypatch.setattr(pre_trade, "surely_passed", nothing_is_sure)
+        monkeypatch.setattr(pre_trade, "_REMAINING", (checks,))
         w = world()
         reject = evaluate(base_order(), w.account, w.market)
         assert isinstance(reject, Reject)
