@@ -7,9 +7,15 @@ leave, and a message is counted as received by the record of what was decided on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from gateway.pipeline import Pipeline
 from protocols.fix.session import Disconnected, Limits, LoggedOn, MessageReceived, Session, SessionKey, SessionState
+
+# The orders of a full read go out in parts: the venue, and the client that waits for its first answer, begin with those
+# while we are at the rest. Fewer a part cost more writes than that gains.
+MESSAGES_AT_ONCE: Final = 32
+MESSAGES_IN_ALL: Final = 1 << 62
 
 
 class ClientLink:
@@ -41,6 +47,12 @@ class ClientLink:
         self.session.receive_data(data, now_ns)
         self._handle_events(now_ns)
 
+    def receive_some(self, data: bytes, now_ns: int) -> bool:
+        """As `receive`, but stop after MESSAGES_AT_ONCE; True: flush what they caused, and come again without bytes."""
+        if data:
+            self.session.receive_data(data, now_ns)
+        return self._handle_events(now_ns, MESSAGES_AT_ONCE)
+
     def tick(self, now_ns: int) -> None:
         """Do what is due."""
         self.session.tick(now_ns)
@@ -66,9 +78,10 @@ class ClientLink:
         if was_logged_on and self._cancels_on_disconnect(self.name):
             self._pipeline.cancel_all(self.name, now_ns)
 
-    def _handle_events(self, now_ns: int) -> None:
+    def _handle_events(self, now_ns: int, most: int = MESSAGES_IN_ALL) -> bool:
+        """Act on up to so many messages; tell whether there may be more."""
         session, pipeline, name = self.session, self._pipeline, self.name
-        while True:
+        while most:
             event = session.next_event()
             if session.admin_moved:
                 session.admin_moved = False
@@ -80,8 +93,9 @@ class ClientLink:
                 pipeline.session_moved(name, next_in, state.next_out, now_ns)
             if type(event) is MessageReceived:
                 pipeline.receive(name, event.message, now_ns)
+                most -= 1
             elif event is None:
-                return
+                return False
             elif isinstance(event, LoggedOn):
                 name = self.name
                 self._is_logged_on = True
@@ -89,3 +103,4 @@ class ClientLink:
             elif isinstance(event, Disconnected):
                 pipeline.monitor.session_closed(name, event.reason)
                 self._session_ended(now_ns)
+        return True

@@ -296,7 +296,7 @@ cdef int _with_market(object order, object account, object market, object instru
     # margin_is_covered, where nothing must be compared with how it is without the order
     if not (
         read_int(slot(instrument, instrument_index), MOST, &index)
-        and read_int(slot(market, market_priced_count), MOST, &priced)
+        and read_int(slot(market, market_priced_count), MOST << 1, &priced)
         and index < priced
         and slot(account, account_state) is _trading
         and cash_of_fill(instrument, asked.is_buy, asked.lots, asked.ticks, &cash)

@@ -95,8 +95,8 @@ class Account:
     """State of one account. Money in units of 1e-8; `index` is its row in the margin kernel."""
 
     __slots__ = (
-        "_currency_index",
-        "_kernel",
+        "_is_mirroring",
+        "_kernels",
         "cash_units",
         "cl_ord_ids",
         "currency",
@@ -121,8 +121,9 @@ class Account:
         self.cash_units: dict[str, int] = {}
         self.positions: dict[int, Position] = {}  # by instrument index
         self.exposure = Exposure(index)
-        self._kernel: MarginKernel | None = None
-        self._currency_index: dict[str, int] = {}
+        # The kernel that is asked, and the one of the generation to come while it is filled; each with its currencies.
+        self._kernels: tuple[tuple[MarginKernel, dict[str, int]], ...] = ()
+        self._is_mirroring = False
         self.cl_ord_ids = RecentIds()
 
     def position_lots(self, instrument_index: int) -> int:
@@ -133,8 +134,9 @@ class Account:
     def move_cash(self, currency: str, units: int) -> None:
         """Add units of a currency (deposits, withdrawals, fills)."""
         self.cash_units[currency] = self.cash_units.get(currency, 0) + units
-        if self._kernel is not None and units:
-            self._kernel.add_cash(self.index, self._currency_index[currency], units / UNITS_PER_WHOLE)
+        if units:
+            for kernel, currency_index in self._kernels:
+                kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
 
     def apply_fill(self, order: WorkingOrder, lots: int, ticks: int, fee_units: int) -> None:
         """Book a fill of one of the account's orders: status, hold, position and cash, in that order.
@@ -164,19 +166,43 @@ class Account:
         if position is None:
             position = self.positions[instrument.index] = Position(instrument)
         self.move_cash(instrument.settlement_currency, position.apply_fill(side, lots, ticks, fee_units))
-        if self._kernel is not None:
-            self._kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
+        for kernel, _ in self._kernels:
+            kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
 
     def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
 
         `currency_index` must name every currency that the account may come to hold.
         """
-        self._kernel = kernel
-        self._currency_index = currency_index
+        self.begin_mirror(kernel, currency_index)
+        self.exposure.mirror_some(len(self.exposure.orders))
+        self.end_mirror()
+
+    def begin_mirror(self, kernel: MarginKernel, currency_index: dict[str, int]) -> int:
+        """Begin with `mirror_into`: all but what working orders hold (see Exposure.mirror_some); return how much it was.
+
+        Until `end_mirror` every change goes into both kernels, and the one before is asked.
+        """
+        self.drop_mirror()
         for instrument_index, position in self.positions.items():
             if position.lots:
                 kernel.add_position(self.index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
             kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
-        self.exposure.mirror_into(kernel)
+        self._kernels = (*self._kernels, (kernel, currency_index))
+        self._is_mirroring = True
+        self.exposure.begin_mirror(kernel)
+        return len(self.positions) + len(self.cash_units)
+
+    def end_mirror(self) -> None:
+        """Go over to the kernel that `begin_mirror` named."""
+        self.exposure.end_mirror()
+        self._kernels = self._kernels[-1:]
+        self._is_mirroring = False
+
+    def drop_mirror(self) -> None:
+        """Give up a mirror that was begun, if one was."""
+        if self._is_mirroring:
+            self.exposure.begin_mirror(None)
+            self._kernels = self._kernels[:-1]
+            self._is_mirroring = False
