@@ -5,17 +5,20 @@
 Answers what translate.new_order answers, or None: then that has to be asked.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
 
-from protocols.fix._codec cimport Message, whole_steps
+from protocols.fix._codec cimport Message, byte, put_decimal, whole_steps
 from risk._slots cimport is_a, offset_of, read_int, slot
 
-from gateway.translate import MAX_ID_BYTES as _MAX_ID_BYTES, MAX_SYMBOL_BYTES as _MAX_SYMBOL_BYTES
+from gateway import translate as plain
 from risk.instrument import Instrument as _Instrument, Side
 from risk.order import Order as _Order, OrdType, TimeInForce
+
+cdef extern from *:
+    bint __builtin_mul_overflow(long long a, long long b, long long *result) noexcept nogil
 
 cdef enum:
     LAST_TAG = 60
@@ -28,8 +31,8 @@ cdef object limit = OrdType.LIMIT
 # By the digit of TimeInForce(59); None: not traded here.
 cdef tuple times_in_force = (TimeInForce.DAY, TimeInForce.GTC, None, TimeInForce.IOC, TimeInForce.FOK)
 cdef object day = TimeInForce.DAY
-cdef int max_id_bytes = _MAX_ID_BYTES
-cdef int max_symbol_bytes = _MAX_SYMBOL_BYTES
+cdef int max_id_bytes = plain.MAX_ID_BYTES
+cdef int max_symbol_bytes = plain.MAX_SYMBOL_BYTES
 
 # Tags that say nothing beyond what is read here: the header's and the trailer's, HandlInst(21), TransactTime(60).
 cdef bint is_plain_tag[LAST_TAG + 1]
@@ -108,3 +111,33 @@ def ordinary_order(Message message not None, dict by_symbol not None, now_ns):
         text(message, cl_ord_id), text(message, account) if account >= 0 else "", name, instrument,
         buy if side_code == c"1" else sell, lots, ticks, limit, tif, False, False, now_ns,
     )
+
+
+cdef bytes steps_text(object count, object mantissa, object exponent):
+    """Return so many steps as decimal text, or None where that is left to the plain twin."""
+    cdef byte out[64]
+    cdef long long steps_count = 0, step = 0, power = 0, product = 0
+    cdef int length
+    if (
+        not read_int(count, 1 << 61, &steps_count) or not read_int(mantissa, 1 << 61, &step)
+        or not read_int(exponent, 1000, &power) or __builtin_mul_overflow(steps_count, step, &product)
+    ):
+        return None
+    length = put_decimal(out, product, <int>power)
+    return PyBytes_FromStringAndSize(<char *>out, length) if length else None
+
+
+def quantity_text(instrument, lots):
+    """Return a quantity in lots as plain decimal text. See translate.py."""
+    if not is_a(instrument, <PyObject *>Instrument):
+        return plain.quantity_text(instrument, lots)
+    made = steps_text(lots, slot(instrument, lot_mantissa), slot(instrument, lot_exponent))
+    return plain.quantity_text(instrument, lots) if made is None else made
+
+
+def price_text(instrument, ticks):
+    """Return a price in ticks as plain decimal text. See translate.py."""
+    if not is_a(instrument, <PyObject *>Instrument):
+        return plain.price_text(instrument, ticks)
+    made = steps_text(ticks, slot(instrument, tick_mantissa), slot(instrument, tick_exponent))
+    return plain.price_text(instrument, ticks) if made is None else made

@@ -9,7 +9,7 @@ from protocols.fix.codec import Message
 from risk.instrument import Instrument
 from risk.order import Order
 
-__all__ = ["COMPILED", "order_values", "ordinary_order", "refusal_values"]
+__all__ = ["COMPILED", "order_values", "ordinary_order", "price_text", "quantity_text", "refusal_values"]
 
 
 def never_ordinary(message: Message, by_symbol: dict[str, Instrument], now_ns: int) -> Order | None:
@@ -20,7 +20,7 @@ def never_ordinary(message: Message, by_symbol: dict[str, Instrument], now_ns: i
 COMPILED = False
 if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
     try:
-        from gateway._orders import ordinary_order
+        from gateway._orders import ordinary_order, price_text, quantity_text
         from gateway._reports import order_values, refusal_values
 
         COMPILED = True
@@ -29,5 +29,6 @@ if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
 
 if TYPE_CHECKING or not COMPILED:
     from gateway.report_values import order_values, refusal_values
+    from gateway.translate import price_text, quantity_text
 
     ordinary_order = never_ordinary
