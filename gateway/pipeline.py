@@ -32,6 +32,8 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 NEW_RISK: Final = frozenset(
     {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
 )
+# record type -> its tag in the journal, and whether it may use the reserve
+_KINDS: Final = {record_type: (tag, record_type not in NEW_RISK) for record_type, tag in records.TAGS.items()}
 
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
 
@@ -68,11 +70,10 @@ class Pipeline:
         JournalError
             If it can not be written; nothing was applied then.
         """
-        record_type = type(record)
-        is_essential = record_type not in NEW_RISK
+        tag, is_essential = _KINDS[type(record)]
         if self._unwritten:
             self._write_numbers(is_essential, now_ns)
-        sequence = self.journal.append(records.TAGS[record_type], records.encode(record), now_ns, is_essential)
+        sequence = self.journal.append(tag, records.encode(record), now_ns, is_essential)
         self.ledger.apply(record, now_ns)
         self.reports.report(record, sequence, now_ns)
 

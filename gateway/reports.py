@@ -58,10 +58,11 @@ class Reports:
 
     def _received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
         """Count the message as received: live this is so already, in a replay it is how the number comes back."""
-        if record.seq_in:
+        seq_in = record.seq_in
+        if seq_in:
             state = self.sessions[record.session]
-            if state.next_in <= record.seq_in:
-                state.next_in = record.seq_in + 1
+            if state.next_in <= seq_in:
+                state.next_in = seq_in + 1
 
     def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
         self._received(record)

@@ -36,8 +36,8 @@ class RecentIds:
     __slots__ = ("_ids", "_oldest_ns", "_queue", "capacity")
 
     def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
-        # ClOrdID -> (when it was used, OrderID, ClOrdID), and the same tuples in order of use. An id that was used again
-        # on another day has two; the one that the dictionary does not hold any more only waits to be dropped.
+        # ClOrdID -> (when it was used, OrderID, ClOrdID), and the same tuples in order of use. An id that was used on
+        # two days has two; the one that the dictionary does not hold any more only waits to be dropped.
         self._ids: dict[str, tuple[int, str, str]] = {}
         self._queue: deque[tuple[int, str, str]] = deque()
         self._oldest_ns = 0  # when the oldest was used, at the earliest
@@ -179,7 +179,7 @@ class Account:
         self.end_mirror()
 
     def begin_mirror(self, kernel: MarginKernel, currency_index: dict[str, int]) -> int:
-        """Begin with `mirror_into`: all but what working orders hold (see Exposure.mirror_some); return how much it was.
+        """Begin with `mirror_into`: all but what working orders hold (Exposure.mirror_some does); return how much.
 
         Until `end_mirror` every change goes into both kernels, and the one before is asked.
         """

@@ -20,6 +20,7 @@ Check = Callable[[Order, Account, Market], Reject | None]
 
 # Named once: in Python 3.11 an enum's member costs as much as two calls each time it is looked up.
 _BUY: Final = Side.BUY
+_SHORTFALL: Final = RejectReason.MARGIN_SHORTFALL
 _TRADING, _REDUCING, _HALTED = AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED
 
 _KNOWN: Final = "instrument_is_known comes first"
@@ -287,14 +288,8 @@ def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:
     if worst != worst:
         return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", "margin unknown: a held contract has no mark")
     equity = market.kernel.equity(account.index, market.base_scenario)
-    return Reject(
-        RejectReason.MARGIN_SHORTFALL,
-        "margin_is_covered",
-        "initial margin above equity, in USD",
-        limit=equity,
-        observed=worst,
-        required=equity - worst,
-    )
+    text = "initial margin above equity, in USD"
+    return Reject(_SHORTFALL, "margin_is_covered", text, equity, worst, equity - worst)
 
 
 # Order is precedence: absolute refusals first, those that need a market next, the dearest last.
@@ -311,7 +306,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     position_is_within_limit,
     margin_is_covered,
 )
-# What is left to check once the gate vouches for so many of those that it knows; a check that it does not know always is.
+# What is left to check once the gate vouches for so many of the checks that it knows; those that it does not know are.
 _REMAINING: Final[tuple[tuple[Check, ...], ...]] = tuple(
     tuple(check for check in CHECKS if check.__name__ not in KNOWN_CHECKS[:passed])
     for passed in range(len(KNOWN_CHECKS) + 1)

@@ -11,20 +11,11 @@ from protocols.errors import LocalProtocolError
 from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_channels import Channels
-from protocols.venues.deribit_decode import (
-    CHANGES_NOTICE,
-    DECODE_ERRORS,
-    ENVELOPE,
-    ID_ONLY,
-    ORDER_REPLY,
-    ErrorBody,
-    FieldError,
-    Params,
-    error_text,
-)
+from protocols.venues.deribit_decode import DECODE_ERRORS, ENVELOPE, ID_ONLY, ErrorBody, FieldError, Params, error_text
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
+from protocols.venues.deribit_short import ShortWay
 from protocols.venues.deribit_steps import RECONCILE, SETUP, Questions, Run
 from protocols.venues.deribit_tables import (
     AUTHENTICATED_STATES,
@@ -55,13 +46,6 @@ SILENT_HEARTBEATS: Final = 2.5
 MAX_IN_FLIGHT: Final = 8_192
 # Clocks may differ by this; a mark that claims to be later is not used.
 MAX_AHEAD_NS: Final = 5 * NS_PER_S
-
-# How the venue begins the frames of an order's life.
-_CHANGES_START: Final = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"%b"' % CHANGES_CHANNEL.encode()
-_REPLY_START: Final = b'{"jsonrpc":"2.0","id":'
-_ID_AT: Final = len(_REPLY_START)
-_ID_DIGITS: Final = 20
-_PLACE, _REPLACE = Kind.PLACE, Kind.REPLACE
 
 
 class Deribit:
@@ -130,6 +114,9 @@ class Deribit:
             self._market, self._accounts, self._ask, book_interval=book_interval, ticker_interval=ticker_interval
         )
         self._routes = self._channels.routes
+        self._short_way = ShortWay(
+            self._requests, self._orders, self._accounts, self._on_unreadable, self._on_unreadable_reply
+        )
         self._questions = Questions(
             self._ask,
             self._channels,
@@ -312,7 +299,7 @@ class Deribit:
             self.malformed_frames += 1
             return
         self._now_ns = self._received_ns = now_ns
-        if self._receive_short(frame, now_ns):
+        if self._short_way.receive(frame, now_ns):
             return
         try:
             envelope = ENVELOPE.decode(frame)
@@ -330,43 +317,6 @@ class Deribit:
             self.malformed_frames += 1
             detail = f"code {envelope.error.code} without id" if envelope.error else "neither reply nor notice"
             self._report(f"{detail}, method {envelope.method[:40]!r}", "frame")
-
-    def _receive_short(self, frame: bytes, now_ns: int) -> bool:
-        """Read what an order's life is made of in one go; False, and nothing done, for anything else.
-
-        A frame that is not written as the venue writes it, or does not hold what it should, takes the long way, which
-        knows what to say of it.
-        """
-        if frame.startswith(_CHANGES_START):
-            try:
-                notice = CHANGES_NOTICE.decode(frame)
-            except DECODE_ERRORS:
-                return False
-            if notice.id is not None or notice.method != "subscription" or notice.params.channel != CHANGES_CHANNEL:
-                return False
-            try:
-                self._accounts.take_changes(notice.params.data, now_ns)
-            except DECODE_ERRORS as error:
-                self._on_unreadable(CHANGES_CHANNEL, error, now_ns)
-            return True
-        if not frame.startswith(_REPLY_START):
-            return False
-        id_text = frame[_ID_AT : frame.find(b",", _ID_AT, _ID_AT + _ID_DIGITS)]
-        request = self._requests.waiting(int(id_text)) if id_text.isdigit() else None
-        if request is None or (request.kind is not _PLACE and request.kind is not _REPLACE):
-            return False
-        try:
-            reply = ORDER_REPLY.decode(frame)
-        except DECODE_ERRORS:
-            return False
-        if reply.error or self._requests.waiting(reply.id) is not request:
-            return False
-        self._requests.settle(reply.id)
-        try:
-            self._orders.take_reply(request, reply.result.order, reply.result.trades, now_ns)
-        except DECODE_ERRORS as problem:
-            self._on_unreadable_reply(request, problem)
-        return True
 
     def _on_notification(self, params: Params, now_ns: int) -> None:
         route = self._routes.get(params.channel)

@@ -1,4 +1,4 @@
-"""A generation's kernel is filled in slices while orders go on: what it then holds is what a kernel made at once holds."""
+"""A generation's kernel is filled in slices while orders go on; then it holds what one that is filled at once holds."""
 
 from __future__ import annotations
 

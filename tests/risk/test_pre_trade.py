@@ -15,10 +15,10 @@ from hypothesis import given
 
 from risk import pre_trade
 from risk.account import AccountState, RecentIds
+from risk.gate import nothing_is_sure
 from risk.instrument import Side
 from risk.limits import InstrumentLimits
 from risk.order import Approved, Order, Reject, RejectReason
-from risk.gate import nothing_is_sure
 from risk.pre_trade import CHECKS, evaluate
 from risk.rate import RateLimit
 from tests.strategies import (
