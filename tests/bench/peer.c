@@ -3,6 +3,7 @@
  *   peer MODE COUNT WINDOW SEQ FIRST FIX_FD VENUE_FD SENDER TARGET ACCOUNT SYMBOL QUANTITY PRICE LABEL
  *
  * echo     WINDOW messages in flight to a server that sends each back
+ * rested   the same, a pause before each batch, in which the server falls asleep: the floor of `apart`
  * reject   WINDOW orders in flight, each answered by an ExecutionReport(8) of ExecType Rejected
  * accept   the same, each order going on to the venue, which answers with its reply and its notification
  * apart    as accept, the notification only after the report, and a pause behind it: what a venue's distance gives
@@ -254,6 +255,10 @@ static void take_requests(void) {
     if (at) drop(&venue_in, at);
 }
 
+static void rest(void) {
+    for (i64 end = steady_ns() + PAUSE_NS; steady_ns() < end;) {}
+}
+
 static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
     i64 moved = steady_ns();
     while (done < count) {
@@ -267,7 +272,7 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
         if (take(fix, &fix_in)) take_reports();
         if (later.used && done == sent) {
             flush(venue, &later);
-            for (i64 end = steady_ns() + PAUSE_NS; steady_ns() < end;) {}
+            rest();
         }
         if (venue >= 0 && take(venue, &venue_in)) {
             take_requests();
@@ -278,8 +283,9 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
     }
 }
 
-static void run_echo(int fd, i64 count, i64 window) {
+static void run_echo(int fd, i64 count, i64 window, int is_rested) {
     while (done < count) {
+        if (is_rested && sent == done) rest();
         while (sent < count && sent - done < window) {
             memset(fix_out.data + fix_out.used, 'x', ECHO_BYTES);
             fix_out.used += ECHO_BYTES;
@@ -342,7 +348,7 @@ int main(int argc, char **argv) {
     if (strcmp(mode, "clear")) sent_ns = calloc((size_t)count, sizeof *sent_ns);
     if (!took_ns) return 2;
     i64 began = steady_ns();
-    if (!strcmp(mode, "echo")) run_echo(fix, count, window);
+    if (!strcmp(mode, "echo") || !strcmp(mode, "rested")) run_echo(fix, count, window, mode[0] == 'r');
     else if (!strcmp(mode, "clear")) run_clear(fix, venue, count, first);
     else run_orders(fix, strcmp(mode, "reject") ? venue : -1, count, window, seq);
     i64 elapsed = steady_ns() - began;
