@@ -128,8 +128,11 @@ class FixConnection(asyncio.Protocol):
             if not data:
                 return
         now = now_ns()
-        self._link.receive(data, now)
-        self._server.flush()
+        link, server = self._link, self._server
+        while link.receive_some(data, now):
+            server.flush()
+            data = b""
+        server.flush()
         if self._session.has_data_to_send or self._session.is_closed:  # administrative: no report touched the session
             self.write()
 

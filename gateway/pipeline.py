@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gateway import records
+from gateway.compiled import ordinary_order
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -20,7 +21,7 @@ from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
 from risk.marks import Market
-from risk.order import Approved, Reject
+from risk.order import Approved, Order, Reject
 from risk.pre_trade import evaluate
 from risk.self_trade import SelfTradePrevention
 
@@ -36,6 +37,8 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 NEW_RISK: Final = frozenset(
     {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
 )
+# record type -> its tag in the journal, and whether it may use the reserve
+_KINDS: Final = {record_type: (tag, record_type not in NEW_RISK) for record_type, tag in records.TAGS.items()}
 
 _CANCEL_RESTING: Final = SelfTradePrevention.CANCEL_RESTING
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
@@ -78,11 +81,10 @@ class Pipeline:
         JournalError
             If it can not be written; nothing was applied then.
         """
-        record_type = type(record)
-        is_essential = record_type not in NEW_RISK
+        tag, is_essential = _KINDS[type(record)]
         if self._unwritten:
             self._write_numbers(is_essential, now_ns)
-        sequence = self.journal.append(records.TAGS[record_type], records.encode(record), now_ns, is_essential)
+        sequence = self.journal.append(tag, records.encode(record), now_ns, is_essential)
         self.ledger.apply(record, now_ns)
         self.reports.report(record, sequence, now_ns)
 
@@ -157,14 +159,18 @@ class Pipeline:
     def _new_order(self, session: str, message: Message, now_ns: int) -> None:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
-        fields = OrderFields(message)
-        order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
-        account = self._account(session, fields.account)
-        decision = order if type(order) is Reject else evaluate(order, account, self.market)
+        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        if order is None:
+            fields = OrderFields(message)
+            order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
+        if type(order) is Reject:
+            decision: Approved | Reject = order
+        else:
+            decision = evaluate(order, self._account(session, order.account), self.market)
         if type(decision) is Reject:
-            if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+            if self.answers_resend(session, message, now_ns):
                 return
-            self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
+            self.commit(refused(session, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()
@@ -303,12 +309,15 @@ class Pipeline:
             self.monitor.journal_failed(str(error))
         self.router.cancel(order, now_ns)
 
-    def answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
+    def answers_resend(self, session: str, message: Message, now_ns: int) -> bool:
         """Answer a PossResend(97) that was seen under another number: with how its order stands, never with a reject.
 
         A reject under the ClOrdID(11) of an order that works would tell the client that it does not.
         """
-        if message.get(POSS_RESEND) != b"Y" or (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
+        if message.get(POSS_RESEND) != b"Y":
+            return False
+        cl_ord_id = (message.get(11) or b"").decode("latin-1")
+        if (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
             return False
         side = str(int(order.side))
         record = records.StatusAsked(
@@ -358,7 +367,7 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
-        if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+        if self.answers_resend(session, message, now_ns):
             return
         is_replace = message.msg_type == "G"
         if is_replace:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from gateway.compiled import price_text, quantity_text
 from gateway.executions import Executions
 from gateway.journal import JournalError
 from gateway.pipeline import Pipeline
-from gateway.translate import VENUE_TIMES_IN_FORCE, price_text, quantity_text
+from gateway.translate import VENUE_TIMES_IN_FORCE
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit import Deribit
 from protocols.venues.events import (

@@ -11,18 +11,11 @@ from protocols.errors import LocalProtocolError
 from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_channels import Channels
-from protocols.venues.deribit_decode import (
-    DECODE_ERRORS,
-    ENVELOPE,
-    ID_ONLY,
-    ErrorBody,
-    FieldError,
-    Params,
-    error_text,
-)
+from protocols.venues.deribit_decode import DECODE_ERRORS, ENVELOPE, ID_ONLY, ErrorBody, FieldError, Params, error_text
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
+from protocols.venues.deribit_short import ShortWay
 from protocols.venues.deribit_steps import RECONCILE, SETUP, Questions, Run
 from protocols.venues.deribit_tables import (
     AUTHENTICATED_STATES,
@@ -121,6 +114,9 @@ class Deribit:
             self._market, self._accounts, self._ask, book_interval=book_interval, ticker_interval=ticker_interval
         )
         self._routes = self._channels.routes
+        self._short_way = ShortWay(
+            self._requests, self._orders, self._accounts, self._on_unreadable, self._on_unreadable_reply
+        )
         self._questions = Questions(
             self._ask,
             self._channels,
@@ -303,6 +299,8 @@ class Deribit:
             self.malformed_frames += 1
             return
         self._now_ns = self._received_ns = now_ns
+        if self._short_way.receive(frame, now_ns):
+            return
         try:
             envelope = ENVELOPE.decode(frame)
         except DECODE_ERRORS as error:
@@ -329,14 +327,17 @@ class Deribit:
         try:
             route[0](params.data, route[1], now_ns)
         except DECODE_ERRORS as error:
-            self.malformed_frames += 1
-            self._report(str(error), params.channel)
-            if params.channel == CHANGES_CHANNEL:
-                # What it said of orders and fills is lost: ask.
-                self._must_reconcile = True
-                self._advance(now_ns)
+            self._on_unreadable(params.channel, error, now_ns)
         if self._market.resync_due_ns and self._state in AUTHENTICATED_STATES:
             self._channels.resubscribe_books(now_ns)
+
+    def _on_unreadable(self, channel: str, error: Exception, now_ns: int) -> None:
+        self.malformed_frames += 1
+        self._report(str(error), channel)
+        if channel == CHANGES_CHANNEL:
+            # What it said of orders and fills is lost: ask.
+            self._must_reconcile = True
+            self._advance(now_ns)
 
     def _on_malformed(self, frame: bytes, message: str, now_ns: int) -> None:
         self.malformed_frames += 1
@@ -367,12 +368,15 @@ class Deribit:
             else:
                 self._on_result(request, result, now_ns)
         except DECODE_ERRORS as problem:
-            self.malformed_frames += 1
-            self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
-            self._on_lost(request, "the reply could not be read")
+            self._on_unreadable_reply(request, problem)
             return
         if self._run.settle(request):
             self._advance(now_ns)
+
+    def _on_unreadable_reply(self, request: Request, problem: Exception) -> None:
+        self.malformed_frames += 1
+        self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
+        self._on_lost(request, "the reply could not be read")
 
     def _on_result(self, request: Request, result: msgspec.Raw, now_ns: int) -> None:
         kind = request.kind

@@ -166,6 +166,27 @@ class Changes(msgspec.Struct, gc=False):
     positions: list[PositionWire] = []
 
 
+class OrderReply(msgspec.Struct, gc=False):
+    """A whole frame, read in one go: the reply to an order or an edit. An `error` beside a result is not read here."""
+
+    id: int
+    result: OrderAndTrades
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class ChangesParams(msgspec.Struct, gc=False):
+    channel: str
+    data: Changes
+
+
+class ChangesNotice(msgspec.Struct, gc=False):
+    """A whole frame, read in one go: a notification of CHANGES_CHANNEL."""
+
+    method: str
+    params: ChangesParams
+    id: int | None = None
+
+
 class TradePage(msgspec.Struct, gc=False):
     trades: list[TradeWire]
     has_more: bool
@@ -252,6 +273,8 @@ ORDER: Final = msgspec.json.Decoder(OrderWire)
 ORDERS: Final = msgspec.json.Decoder(list[OrderWire])
 ORDER_AND_TRADES: Final = msgspec.json.Decoder(OrderAndTrades)
 CHANGES: Final = msgspec.json.Decoder(Changes)
+ORDER_REPLY: Final = msgspec.json.Decoder(OrderReply)
+CHANGES_NOTICE: Final = msgspec.json.Decoder(ChangesNotice)
 TRADE_PAGE: Final = msgspec.json.Decoder(TradePage)
 # The trades of one order come as a bare list, or as a page where the venue has changed that.
 ORDER_TRADES: Final = msgspec.json.Decoder(list[TradeWire] | TradePage)
