@@ -82,6 +82,8 @@ class FixConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._resends_next = False
+        self._is_ending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -102,23 +104,37 @@ class FixConnection(asyncio.Protocol):
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""
         transport, session = self._transport, self._session
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_ending:
             return
-        # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
-        # goes to the transport at once, and the size of its buffer tells who does not read.
-        while not ((is_resending := session.is_resending) and self._is_paused):
+        # A resend comes in small pieces, one a turn of the loop so that no other session waits for it, as fast as the
+        # client reads; the session bounds what waits behind it. All else goes to the transport at once, and the size of
+        # its buffer tells who does not read.
+        while not ((is_resending := session.is_resending) and (self._is_paused or self._resends_next)):
             data = session.data_to_send()
             if not data:
                 break
             transport.write(data)
-            if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
+            if is_resending:
+                self._resends_next = session.has_data_to_send
+                if self._resends_next:
+                    asyncio.get_running_loop().call_soon(self._write_next)
+            elif transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
                 self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
                 transport.abort()
                 return
         if session.is_closed:
-            transport.close()
+            self._is_ending = True
+            if session.state is not None and transport.can_write_eof():
+                # Closed when the client does so: were its last words met by a reset, that could take ours from it.
+                transport.write_eof()
+            else:
+                transport.close()
             # It waits for a client that may be gone to take what is left.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    def _write_next(self) -> None:
+        self._resends_next = False
+        self.write()
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -171,7 +187,7 @@ class FixConnection(asyncio.Protocol):
             self._timer.cancel()
         if deadline is None or self._transport is None or self._transport.is_closing():
             return
-        # A resend that waits for the client to read is due at once, for ever: look again in a moment instead. And look
-        # now and then in any case: a logout, or a gap that opens, brings the deadline nearer.
+        # A resend is due at once as long as it lasts, but its pieces have their own turns: look again in a moment. And
+        # look now and then in any case: a logout, or a gap that opens, brings the deadline nearer.
         delay_s = min(MAX_SLEEP_S, max(0.001, (deadline - now) / 1e9))
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
