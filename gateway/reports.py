@@ -13,7 +13,7 @@ from gateway import records
 from gateway.ledger import Ledger
 from protocols.fix.codec import Layout, format_decimal, format_hundredths, format_timestamp
 from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, EXECUTION_REPORT, ORDER_CANCEL_REJECT, REFUSAL_TAGS
-from protocols.fix.session import SessionKey, SessionState, send_or_store
+from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
@@ -33,6 +33,7 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.UNKNOWN_ACCOUNT: b"15",
     RejectReason.ACCOUNT_HALTED: b"0",
     RejectReason.ACCOUNT_REDUCING: b"0",
+    RejectReason.KILLED: b"0",
     RejectReason.UNKNOWN_INSTRUMENT: b"1",
     RejectReason.INSTRUMENT_CLOSED: b"2",
     RejectReason.VENUE_NOT_READY: b"0",
@@ -45,11 +46,13 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.CL_ORD_IDS_EXHAUSTED: b"0",
     RejectReason.RATE_ABOVE_LIMIT: b"3",
     RejectReason.WORKING_ORDERS_ABOVE_LIMIT: b"3",
+    RejectReason.THROTTLED: b"3",
     RejectReason.PRICE_OUTSIDE_COLLAR: b"99",
     RejectReason.MARK_UNKNOWN: b"0",
     RejectReason.MARK_STALE: b"0",
     RejectReason.POSITION_ABOVE_LIMIT: b"3",
     RejectReason.ORDER_NOT_REDUCING: b"99",
+    RejectReason.SELF_TRADE: b"99",
     RejectReason.MARGIN_SHORTFALL: b"3",
     RejectReason.MARGIN_UNKNOWN: b"0",
     RejectReason.UNSUPPORTED_CHARACTERISTIC: b"11",
@@ -71,6 +74,10 @@ class Reports:
         self.sessions = sessions
         self.is_replaying = False
         self.touched: set[str] = set()
+        # Messages that wait for their turn, by session and MsgSeqNum(34), in the order in which they came.
+        self.delayed: dict[str, dict[int, bytes]] = {}
+        # Sessions that no configuration told of: they are as their records say.
+        self._of_journal: set[str] = set()
 
     def report(self, record: records.Record, sequence: int, time_ns: int) -> None:
         """Send the report that `record`, journalled as number `sequence`, owes; most owe at most one."""
@@ -92,9 +99,31 @@ class Reports:
         state.next_in, state.next_out = record.next_in, record.next_out
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
-        if record.session not in self.sessions:
-            key = SessionKey(record.begin_string, record.sender_comp_id, record.target_comp_id)
-            self.sessions[record.session] = SessionState(key)
+        known = self.sessions.get(record.session)
+        if known is not None and record.session not in self._of_journal:
+            return  # the configuration says what it is
+        key = SessionKey(record.begin_string, record.sender_comp_id, record.target_comp_id, *record.routing)
+        rules = SessionConfig(timestamp_digits=record.timestamp_digits, renews_when_away=False)
+        if known is None:
+            self.sessions[record.session] = SessionState(key, rules, name=record.session)
+            self._of_journal.add(record.session)
+        elif (known.key, known.config.timestamp_digits) != (key, record.timestamp_digits):
+            numbers = (known.next_in, known.next_out, known.sent, known.as_of_ns)
+            self.sessions[record.session] = SessionState(key, rules, *numbers, name=record.session)
+
+    def _session_renewed(self, record: records.SessionRenewed, sequence: int, time_ns: int) -> None:
+        """In a replay, begin at 1 again; live the session has done so itself."""
+        if record.is_reset:
+            self.delayed.pop(record.session, None)  # they have numbers of the session before
+        if self.is_replaying:
+            state = self.sessions[record.session]
+            state.as_of_ns = record.as_of_ns or None
+            if record.is_reset:
+                state.reset()
+
+    def _message_delayed(self, record: records.MessageDelayed, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        self.delayed.setdefault(record.session, {})[record.seq_in] = record.raw
 
     def _received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
         """Count the message as received: live this is so already, in a replay it is how the number comes back."""
@@ -102,6 +131,15 @@ class Reports:
             state = self.sessions[record.session]
             if state.next_in <= record.seq_in:
                 state.next_in = record.seq_in + 1
+            if self.delayed:
+                self._acted_on(record.session, record.seq_in)
+
+    def _acted_on(self, session: str, seq_in: int) -> None:
+        waiting = self.delayed.get(session)
+        if waiting is not None:
+            waiting.pop(seq_in, None)
+            if not waiting:
+                del self.delayed[session]
 
     def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
         self._received(record)
@@ -287,6 +325,9 @@ def _number(value: float) -> bytes:
 _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
     records.SessionOpened: Reports._session_opened,
     records.SessionMoved: Reports._session_moved,
+    records.SessionRenewed: Reports._session_renewed,
+    records.MessageDelayed: Reports._message_delayed,
+    records.MessageReleased: Reports._received,
     records.OrderApproved: Reports._received,
     records.OrderRefused: Reports._order_refused,
     records.CancelRequested: Reports._received,

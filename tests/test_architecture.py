@@ -30,6 +30,7 @@ IMPURE = {
 EXCEPTIONS = {
     "protocols/fix/codec.py": {"os"},  # the import switch reads MARGINGATE_PURE
     "risk/kernel.py": {"os"},  # the same
+    "risk/remargin.py": {"os"},  # the same
     "protocols/websocket.py": {"logging"},  # to hand the websockets library a logger that is off
     "protocols/fix/values.py": {"datetime"},  # calendar arithmetic; its clock is never asked
     "protocols/fix/dictionary.py": {"pathlib", "importlib"},  # the dictionary is a data file of the package

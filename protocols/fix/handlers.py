@@ -2,7 +2,7 @@
 
 from protocols.fix import reject, tags
 from protocols.fix.codec import Message, parse_timestamp
-from protocols.fix.core import SessionCore
+from protocols.fix.core import MAX_ECHOED_MSG_TYPE, SessionCore
 from protocols.fix.events import MessageReceived, RejectReceived
 from protocols.fix.messages import HEARTBEAT, LOGOUT
 from protocols.fix.phases import ADMIN_TYPES, APPLICATION, HANDLERS, Phase
@@ -23,7 +23,9 @@ class MessageHandlers(SessionCore):
         msg_type = message.msg_type
         handler = HANDLERS.get((self.phase, msg_type if msg_type in ADMIN_TYPES else APPLICATION))
         if handler is None:
-            self._close(f"MsgType {msg_type!r} is not expected now")
+            # A reason is read by people: what a stranger writes is not repeated at any length.
+            shown = repr(msg_type) if len(msg_type) <= MAX_ECHOED_MSG_TYPE else f"of {len(msg_type)} characters"
+            self._close(f"MsgType {shown} is not expected now")
         elif self.state is None or self.phase is Phase.LOGON_SENT:
             getattr(self, handler)(message)
         elif self._is_ours(message):

@@ -129,8 +129,8 @@ def _print_engine(kind: str, engine: dict[str, Any], console: Console) -> None:
     console.print(table)
     resend = engine["resend"]
     console.print(
-        f"p99 of an order: {resend['p99_alone_us']:,.0f} us alone, {resend['p99_beside_us']:,.0f} us beside a resend of "
-        f"100,000 reports ({resend['resent_per_s']:,.0f} a second, {resend['orders_beside']:,} orders meanwhile): "
+        f"p99 of an order: {resend['p99_alone_us']:,.0f} us alone, {resend['p99_beside_us']:,.0f} us beside a resend "
+        f"of 100,000 reports ({resend['resent_per_s']:,.0f} a second, {resend['orders_beside']:,} orders meanwhile): "
         f"{resend['ratio']:.2f} x {_bound(resend['ratio'], 2.0, is_least=False)}\n"
     )
 

@@ -14,6 +14,8 @@
     * send 11=a|...         the application sends an ExecutionReport with these body fields
     * store 11=a|...        the same by send_or_store
     * logout text, logon 553=x|..., reset, sequence_reset 20, lost, connect
+    * accept_logon, refuse_logon [text]  of an acceptor with authenticates=later in its setting; with yes (the default)
+                            or no it answers at once, and LogonRequested is not listed
     = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
 
 What a version demands is added where it is not given: 1137 to Logons of FIXT, 21 to orders and 20 to reports of 4.2;
@@ -159,7 +161,7 @@ class Player:
         self.events: list[events.Event] = []
         self.line = 0
         self.pending = b""
-        self.authenticates = True
+        self.authenticates = "yes"
 
     def play(self) -> None:
         """Raise AssertionError, with the line, where the session does anything else."""
@@ -185,7 +187,7 @@ class Player:
             self.check_values(values)
             return
         self.role = values.pop("role", self.role)
-        self.authenticates = values.pop("authenticates", "yes") == "yes"
+        self.authenticates = values.pop("authenticates", self.authenticates)
         numbers = {name: int(values.pop(name)) for name in ("next_in", "next_out") if name in values}
         values.pop("versions", None)
         narrowing = {name: values.pop(name) for name in KEY_FIELDS if name in values}
@@ -215,7 +217,7 @@ class Player:
             self.now_ns,
             role=INITIATOR if self.role == "initiator" else ACCEPTOR,
             limits=self.limits,
-            authenticate=lambda state, message: self.authenticates,
+            authenticates=self.role == "acceptor",
         )
 
     def lose(self) -> None:
@@ -237,9 +239,18 @@ class Player:
     def collect(self) -> None:
         session = self.connected()
         while (event := session.next_event()) is not None:
-            self.events.append(event)
+            self.take(session, event)
         while data := session.data_to_send():
             self.note_sent(data)
+
+    def take(self, session: Session, event: events.Event) -> None:
+        """List an event; a question about a Logon is answered at once, unless the conversation is about that."""
+        if not isinstance(event, events.LogonRequested) or self.authenticates == "later":
+            self.events.append(event)
+        elif self.authenticates == "yes":
+            session.accept_logon(self.now_ns)
+        else:
+            session.refuse_logon(self.now_ns)
 
     def note_sent(self, data: bytes) -> None:
         for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
@@ -301,6 +312,10 @@ class Player:
         elif verb == "logon":
             fields = fields_of(rest, self.now_ns) if rest else []
             self.connected().logon(self.state, self.now_ns, tuple(fields))
+        elif verb == "accept_logon":
+            self.connected().accept_logon(self.now_ns)
+        elif verb == "refuse_logon":
+            self.connected().refuse_logon(self.now_ns, rest or None, "untold")
         elif verb == "lost":
             self.lose()
         elif verb == "reset":

@@ -71,7 +71,7 @@ class OurEnd(asyncio.Protocol):
         session, transport = self.session, self.transport
         assert session is not None and transport is not None
         while (event := session.next_event()) is not None:
-            self.player.events.append(event)
+            self.player.take(session, event)
         while data := session.data_to_send():
             self.sent_bytes += len(data)
             transport.write(data)
