@@ -93,7 +93,8 @@ class FixConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
-        self._is_given_up = False
+        self._resends_next = False
+        self._is_ending = False
         self._peer: Peer | None = None
         self._tls: TlsTransport | None = None
         self._enquiry: Enquiry | None = None
@@ -121,7 +122,7 @@ class FixConnection(asyncio.Protocol):
             self._transport = self._tls = TlsTransport(self._transport, door.tls)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_given_up:
+        if self._is_ending:
             return
         if self._tls is not None:
             data = self._decrypted(self._tls, data)
@@ -139,22 +140,29 @@ class FixConnection(asyncio.Protocol):
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""
         transport, session = self._transport, self._session
-        if transport is None or transport.is_closing() or self._is_given_up:
+        if transport is None or transport.is_closing() or self._is_ending:
             return
-        # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
-        # goes to the transport at once, and the size of its buffer tells who does not read.
-        while not ((is_resending := session.is_resending) and self._is_paused):
+        # A resend comes in small pieces, one a turn of the loop so that no other session waits for it, as fast as the
+        # client reads; the session bounds what waits behind it. All else goes to the transport at once, and the size of
+        # its buffer tells who does not read.
+        while not ((is_resending := session.is_resending) and (self._is_paused or self._resends_next)):
             data = session.data_to_send()
             if not data:
                 break
             transport.write(data)
-            if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
+            if is_resending:
+                self._resends_next = session.has_data_to_send
+                if self._resends_next:
+                    asyncio.get_running_loop().call_soon(self._write_next)
+            elif transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
                 self._give_up(transport)
                 return
         if session.is_closed:
-            transport.close()
-            # It waits for a client that may be gone to take what is left.
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+            self._end(transport)
+
+    def _write_next(self) -> None:
+        self._resends_next = False
+        self.write()
 
     def _give_up(self, transport: asyncio.Transport) -> None:
         """Log out a client that does not read, without waiting for its answer; what it missed is kept for a resend."""
@@ -165,8 +173,12 @@ class FixConnection(asyncio.Protocol):
         self._link.hang_up("too much is unread", now_ns())
         server.pipeline.router.flush()  # cancels of who is gone
         transport.write(self._session.data_to_send())
-        self._is_given_up = True
-        if transport.can_write_eof():
+        self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Close when what is left has gone; cut, where nobody takes it."""
+        self._is_ending = True
+        if self._session.state is not None and transport.can_write_eof():
             # What it sends is read on and dropped: to close on unread bytes is a reset, which takes the Logout with it.
             transport.write_eof()
         else:
@@ -263,7 +275,7 @@ class FixConnection(asyncio.Protocol):
             self._timer.cancel()
         if deadline is None or self._transport is None or self._transport.is_closing():
             return
-        # A resend that waits for the client to read is due at once, for ever: look again in a moment instead. And look
-        # now and then in any case: a logout, or a gap that opens, brings the deadline nearer.
+        # A resend is due at once as long as it lasts, but its pieces have their own turns: look again in a moment. And
+        # look now and then in any case: a logout, or a gap that opens, brings the deadline nearer.
         delay_s = min(MAX_SLEEP_S, max(0.001, (deadline - now) / 1e9))
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)

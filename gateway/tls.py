@@ -97,6 +97,10 @@ class TlsTransport(asyncio.Transport):
             self._flush()
         self._below.close()
 
+    def can_write_eof(self) -> bool:
+        """TLS says by itself that nothing more comes: `close`."""
+        return False
+
     def abort(self) -> None:
         """Close at once."""
         self._below.abort()

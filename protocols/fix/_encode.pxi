@@ -152,3 +152,86 @@ def encode(
     put_two(at + 4, total % 100)
     at[6] = SOH
     return PyBytes_FromStringAndSize(<char *>head, n + TRAILER)
+
+
+cdef Py_ssize_t field_end(const byte *s, Py_ssize_t at, Py_ssize_t n) except -1:
+    """Return the place behind the SOH that ends the field at `at`."""
+    cdef const void *found = memchr(s + at, SOH, n - at)
+    if found == NULL:
+        raise LocalProtocolError("a stored message is cut short")
+    return <const byte *>found - s + 1
+
+
+cdef inline bint begins(const byte *s, Py_ssize_t at, Py_ssize_t n, const char *tag, Py_ssize_t size) noexcept:
+    return at + size <= n and memcmp(s + at, tag, size) == 0
+
+
+cdef inline byte *put_part(byte *at, const byte *s, Py_ssize_t begin, Py_ssize_t end) noexcept:
+    memcpy(at, s + begin, end - begin)
+    return at + (end - begin)
+
+
+def possible_duplicate(bytes raw not None, bytes sending_time not None):
+    """Return a sent message as it is sent again. See duplicates.possible_duplicate."""
+    cdef const byte *s = <const byte *>PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(raw) - TRAILER
+    cdef Py_ssize_t begin, number_end, names, time_at, time_end, at, rest, original, original_end, inner_size, head_size
+    cdef byte *to
+    cdef byte *target
+    cdef byte length_text[20]
+    cdef unsigned int total = 0
+    cdef Py_ssize_t i, size
+    cdef int length_size
+    if n > OUT_BYTES or PyBytes_GET_SIZE(sending_time) > 40:
+        raise LocalProtocolError("message is too long to send again")
+    begin = field_end(s, 0, n)
+    head_size = begin + 2
+    begin = field_end(s, begin, n)
+    number_end = field_end(s, field_end(s, begin, n), n)
+    names = field_end(s, number_end, n) if begins(s, number_end, n, b"43=", 3) else number_end
+    time_at = names
+    while not begins(s, time_at, n, b"52=", 3):
+        time_at = field_end(s, time_at, n)
+    time_end = field_end(s, time_at, n)
+    time_at += 3
+    at = time_end
+    while (
+        begins(s, at, n, b"56=", 3)
+        or begins(s, at, n, b"57=", 3)
+        or begins(s, at, n, b"97=", 3)
+        or begins(s, at, n, b"115=", 4)
+        or begins(s, at, n, b"116=", 4)
+    ):
+        at = field_end(s, at, n)
+    rest = at
+    original = time_at
+    original_end = time_end
+    if begins(s, at, n, b"122=", 4):
+        original = at + 4
+        original_end = rest = field_end(s, at, n)
+    size = PyBytes_GET_SIZE(sending_time)
+    inner_size = (number_end - begin) + 5 + (time_at - names) + size + (at - time_end + 1) + 4
+    inner_size += (original_end - original) + (n - rest)
+    length_size = put_number(length_text, inner_size)
+    whole = PyBytes_FromStringAndSize(NULL, head_size + length_size + 1 + inner_size + TRAILER)
+    target = to = <byte *>PyBytes_AS_STRING(whole)
+    to = put_part(to, s, 0, head_size)
+    memcpy(to, length_text, length_size)
+    to += length_size
+    to[0] = SOH
+    to = put_part(to + 1, s, begin, number_end)
+    memcpy(to, b"43=Y\x01", 5)
+    to = put_part(to + 5, s, names, time_at)
+    memcpy(to, PyBytes_AS_STRING(sending_time), size)
+    to = put_part(to + size, s, time_end - 1, at)
+    memcpy(to, b"122=", 4)
+    to = put_part(to + 4, s, original, original_end)
+    to = put_part(to, s, rest, n)
+    for i in range(to - target):
+        total += target[i]
+    total &= 255
+    memcpy(to, b"10=", 3)
+    to[3] = 48 + <byte>(total // 100)
+    put_two(to + 4, total % 100)
+    to[6] = SOH
+    return whole

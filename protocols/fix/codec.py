@@ -38,6 +38,7 @@ __all__ = [
     "group_values",
     "parse_decimal",
     "parse_timestamp",
+    "possible_duplicate",
 ]
 
 COMPILED = False
@@ -58,6 +59,7 @@ if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
             frame,
             parse_decimal,
             parse_timestamp,
+            possible_duplicate,
         )
 
         COMPILED = True
@@ -65,6 +67,7 @@ if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
         pass
 
 if TYPE_CHECKING or not COMPILED:
+    from protocols.fix.duplicates import possible_duplicate
     from protocols.fix.plain import Header, Layout, Message, decode, encode, frame
     from protocols.fix.plain_framer import Framer
     from protocols.fix.screen import Screen

@@ -73,6 +73,48 @@ def _tag_number(text: bytes) -> int:
     return int(text) if _STRICT_TAG.fullmatch(text) else 0
 
 
+class Shape:
+    """What all messages with the same tags in the same order have in common: clients send few shapes, and many of each.
+
+    `places`: where each tag comes first; `number_at`: where MsgSeqNum(34) does, -1 where it is missing.
+    """
+
+    __slots__ = ("_columns", "has_duplicates", "number_at", "places", "texts")
+
+    def __init__(self, texts: tuple[bytes, ...]) -> None:
+        self.texts = texts
+        self.places = {text: len(texts) - place for place, text in enumerate(reversed(texts), 1)}
+        self.has_duplicates = len(self.places) != len(texts)
+        self.number_at = self.places.get(b"34", -1)
+        self._columns: dict[tuple[int, ...], list[int | None]] = {}
+
+    def columns(self, tags: tuple[int, ...]) -> list[int | None]:
+        """Return the place of each tag, None where it is absent."""
+        known = self._columns.get(tags)
+        if known is None:
+            known = [self.places.get(_tag_text(tag)) for tag in tags]
+            if len(self._columns) < _MAX_COLUMNS:
+                self._columns[tags] = known
+        return known
+
+
+# Bounded: whoever sends a new shape each time gains nothing, and costs no more than without.
+_shapes: dict[tuple[bytes, ...], Shape] = {}
+_MAX_SHAPES, _MAX_SHAPE_FIELDS, _MAX_COLUMNS = 512, 64, 16
+
+
+def _shape_of(texts: tuple[bytes, ...]) -> Shape | None:
+    """Return the shape of tags that were not seen before; None when one of them is no number at all."""
+    shape = Shape(texts)
+    if not shape.places.keys() <= _KNOWN_TAG_TEXTS and any(_is_no_number(text) for text in shape.places):
+        return None
+    if len(texts) <= _MAX_SHAPE_FIELDS:
+        if len(_shapes) >= _MAX_SHAPES:
+            _shapes.clear()
+        _shapes[texts] = shape
+    return shape
+
+
 class Message:
     """One message as it came, cut into fields; read-only.
 
@@ -80,31 +122,35 @@ class Message:
     or no number. `has_duplicates` tells whether any tag came twice, in groups too.
     """
 
-    __slots__ = ("first", "has_duplicates", "msg_seq_num", "msg_type", "raw", "texts", "wire_values")
+    __slots__ = ("msg_seq_num", "msg_type", "raw", "shape", "wire_values")
 
-    def __init__(self, raw: bytes, texts: list[bytes], wire_values: list[bytes], first: dict[bytes, bytes]) -> None:
-        """`texts`: tags as they are written; `first`: the first value of each."""
+    def __init__(self, raw: bytes, shape: Shape, wire_values: list[bytes]) -> None:
         self.raw = raw
-        self.texts = texts
+        self.shape = shape
         self.wire_values = wire_values
-        self.first = first
-        self.has_duplicates = len(first) != len(texts)
-        self.msg_type = first[b"35"].decode("latin-1")
-        seq_num = first.get(b"34", b"")
+        self.msg_type = wire_values[2].decode("latin-1")
+        at = shape.number_at
+        seq_num = wire_values[at] if at >= 0 else b""
         self.msg_seq_num = int(seq_num) if seq_num.isdigit() and len(seq_num) < 19 else -1
+
+    @property
+    def has_duplicates(self) -> bool:
+        """Some tag came twice."""
+        return self.shape.has_duplicates
 
     def get(self, tag: int) -> bytes | None:
         """Return the value of the first field with this tag, or None."""
-        return self.first.get(_tag_text(tag))
+        at = self.shape.places.get(_tag_text(tag))
+        return None if at is None else self.wire_values[at]
 
     def values(self, tags: tuple[int, ...]) -> tuple[bytes | None, ...]:
         """Return the first value of each tag, None where absent."""
-        first = self.first.get
-        return tuple([first(_TAG_TEXT[tag] if 0 <= tag < 2048 else b"%d" % tag) for tag in tags])
+        found = self.wire_values
+        return tuple([None if at is None else found[at] for at in self.shape.columns(tags)])
 
     def fields(self) -> list[tuple[int, bytes]]:
         """Return (tag, value) in wire order, 8 to 10."""
-        return [(_tag_number(text), value) for text, value in zip(self.texts, self.wire_values, strict=True)]
+        return [(_tag_number(text), value) for text, value in zip(self.shape.texts, self.wire_values, strict=True)]
 
     def groups(self, count_tag: int, tags: tuple[int, ...]) -> list[tuple[bytes | None, ...]]:
         """Return one tuple of values (in order of `tags`) for each entry of a repeating group."""
@@ -188,12 +234,9 @@ def frame(
     texts, values = fields
     if len(texts) > max_fields:
         raise RemoteProtocolError(f"{len(texts)} fields are over the limit of {max_fields}")
-    first = dict(zip(texts, values))
-    if len(first) != len(texts):
-        first = dict(zip(reversed(texts), reversed(values)))
-    if not first.keys() <= _KNOWN_TAG_TEXTS and any(_is_no_number(text) for text in first):
-        return -total
-    return Message(raw, texts, values, first)
+    key = tuple(texts)
+    shape = _shapes.get(key) or _shape_of(key)
+    return -total if shape is None else Message(raw, shape, values)
 
 
 def _split_fields(raw: bytes) -> tuple[list[bytes], list[bytes]] | None:

@@ -1,74 +1,11 @@
 """Outbound resends: stored messages with PossDupFlag(43), runs of others as one GapFill."""
 
-from protocols.fix import tags
-from protocols.fix.codec import Header, assemble, encode, format_timestamp
+from protocols.fix.codec import Header, encode, format_timestamp, possible_duplicate
 from protocols.fix.messages import SEQUENCE_RESET
-from protocols.fix.plain import TRAILER_BYTES
 from protocols.fix.store import MessageStore
 
-# Header fields of a message of ours, in the order written: body begins at the first other one.
-_HEADER_TAGS = frozenset(
-    {
-        8,
-        9,
-        35,
-        34,
-        43,
-        49,
-        50,
-        52,
-        56,
-        57,
-        97,
-        115,
-        116,
-        122,
-        128,
-        129,
-        142,
-        143,
-        144,
-        145,
-        212,
-        213,
-        347,
-        1128,
-        1129,
-        1156,
-    }
-)
-_REPLACED = frozenset({8, 9, 35, 34, 43, 49, 52, 56, 122})
 # How many numbers one chunk may look at, so that a store full of gaps stalls nobody either.
 _MAX_STEPS = 4096
-
-
-def possible_duplicate(raw: bytes, header: Header, now_ns: int) -> bytes:
-    """Return a sent message as it is sent again: 43=Y, 122 = its SendingTime, a new 52, the same body."""
-    fields: dict[int, bytes] = {}
-    at = 0
-    while True:
-        equals, end = raw.index(b"=", at), raw.index(b"\x01", at)
-        tag = int(raw[at:equals])
-        if tag not in _HEADER_TAGS:
-            break
-        fields[tag] = raw[equals + 1 : end]
-        at = end + 1
-    own = Header(
-        header.begin_string,
-        header.sender_comp_id,
-        header.target_comp_id,
-        [(tag, value) for tag, value in fields.items() if tag not in _REPLACED],
-        header.timestamp_digits,
-    )
-    return assemble(
-        b"35=%b\x0134=" % fields[tags.MSG_TYPE],
-        own,
-        int(fields[tags.MSG_SEQ_NUM]),
-        format_timestamp(now_ns, header.timestamp_digits),
-        raw[at:-TRAILER_BYTES],
-        True,
-        fields.get(tags.ORIG_SENDING_TIME) or fields[tags.SENDING_TIME],
-    )
 
 
 class Resend:
@@ -93,6 +30,7 @@ class Resend:
         size = 0
         gap_begin = 0
         steps = 0
+        sending_time = format_timestamp(now_ns, header.timestamp_digits)
         # What the store has dropped is one gap, however wide.
         first_kept = min(sent.first_seq_num, self.end + 1)
         if self._next < first_kept:
@@ -105,7 +43,7 @@ class Resend:
                 if gap_begin:
                     parts.append(_gap_fill(gap_begin, self._next, header, now_ns))
                     gap_begin = 0
-                parts.append(possible_duplicate(raw, header, now_ns))
+                parts.append(possible_duplicate(raw, sending_time))
                 size += len(parts[-1])
             self._next += 1
             steps += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from protocols.fix.formats import Format
-from protocols.fix.plain import Message
+from protocols.fix.plain import Message, Shape
 from protocols.fix.values import parse_timestamp
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ Check = Callable[[bytes], object]
 _UNPRINTABLE_KEPT = bytes([1, *range(32, 127)])
 _strict_tag = re.compile(rb"[1-9][0-9]{0,8}").fullmatch
 _short_decimal = re.compile(rb"-?[0-9]{1,9}(?:\.[0-9]{1,9})?").fullmatch
+
+# Where SendingTime(52) is, and the checks of a shape's values by their place: those that are not for any text.
+Known = tuple[int, tuple[tuple[int, Check], ...]]
+_MAX_SHAPES = 64
 
 # Body checks by tag text, required tag texts, all tag texts of the message.
 Table = tuple[dict[bytes, Check], frozenset[bytes], frozenset[bytes]]
@@ -62,27 +66,57 @@ class Screen:
         self._header[b"43"] = {b"N"}.__contains__
         # Known to be right by framing, by `msg_seq_num`, by the latency check.
         self._header[b"9"] = self._header[b"34"] = self._header[b"52"] = len
+        self._shapes: dict[str, dict[Shape, Known]] = {msg_type: {} for msg_type in self._tables}
 
     def passes(self, message: Message, msg_seq_num: int, now_ns: int) -> bool:
         """Tell whether `message` is an application message, wholly valid, numbered so and sent just now."""
-        table = self._tables.get(message.msg_type)
-        if (
-            table is None
-            or message.msg_seq_num != msg_seq_num
-            or message.has_duplicates
-            or message.raw.translate(None, _UNPRINTABLE_KEPT)
-        ):
+        if message.msg_seq_num != msg_seq_num:
             return False
-        body, required, all_tags = table
-        if not required <= message.first.keys():
+        shapes = self._shapes.get(message.msg_type)
+        if shapes is None:
             return False
-        if self._identity and not self._identity.keys() <= message.first.keys():
+        shape = message.shape
+        known = shapes.get(shape)
+        if known is None:
+            known = self._learn(message.msg_type, shape)
+        time_at, checks = known
+        if not checks:
             return False
-        sent_ns = parse_timestamp(message.first[b"52"])
+        raw = message.raw
+        # Empty values, and bytes that no text has, are looked for in all fields at once.
+        if b"=\x01" in raw or raw.translate(None, _UNPRINTABLE_KEPT):
+            return False
+        values = message.wire_values
+        sent_ns = parse_timestamp(values[time_at])
         if sent_ns is None or abs(now_ns - sent_ns) > self._max_latency_ns:
             return False
+        for at, check in checks:
+            if not check(values[at]):
+                break
+        else:
+            return True
+        return False
+
+    def _learn(self, msg_type: str, shape: Shape) -> Known:
+        """Return what is left to check of messages of this shape; nothing, where one of them can not pass."""
+        shapes = self._shapes[msg_type]
+        known = (0, self._value_checks(msg_type, shape))
+        if known[1]:
+            known = (shape.places[b"52"], known[1])
+        if len(shapes) >= _MAX_SHAPES:
+            shapes.clear()
+        shapes[shape] = known
+        return known
+
+    def _value_checks(self, msg_type: str, shape: Shape) -> tuple[tuple[int, Check], ...]:
+        """Return (place, check) of each value of a shape; none for one that has a fault by itself."""
+        body, required, all_tags = self._tables[msg_type]
+        present = shape.places.keys()
+        if shape.has_duplicates or not required | self._identity.keys() <= present:
+            return ()
+        found = []
         checks = self._header
-        for text, value in zip(message.texts, message.wire_values):
+        for at, text in enumerate(shape.texts):
             check = checks.get(text)
             if check is None:
                 # The header is over once a body field came; `body` knows no header field.
@@ -94,10 +128,10 @@ class Screen:
                 elif self._allows_unknown_tags and text not in all_tags and _strict_tag(text):
                     check = len
                 else:
-                    return False
-            if not check(value):
-                return False
-        return True
+                    return ()
+            if check is not len:
+                found.append((at, check))
+        return tuple(found)
 
 
 def _table(dictionary: "Dictionary", msg_type: str) -> Table:

@@ -13,9 +13,10 @@ MAX_DECIMAL_BYTES = 32
 _DECIMAL = re.compile(rb"(-?)([0-9]*)(?:\.([0-9]*))?")
 _TIMESTAMP = re.compile(rb"[0-9]{8}-[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}|[0-9]{6}|[0-9]{9}))?")
 
-# One-entry caches: the second changes once for thousands of messages.
+# The second that is written changes once for thousands of messages; those that are read are few too.
 _formatted: tuple[int, bytes] = (-1, b"")
-_parsed: tuple[bytes, int] = (b"", 0)
+_parsed: dict[bytes, int] = {}
+_MAX_PARSED = 64
 
 
 def format_decimal(mantissa: int, exponent: int) -> bytes:
@@ -100,14 +101,13 @@ def parse_timestamp(text: bytes) -> int | None:
 
     A leap second (:60) is the first moment of the next minute.
     """
-    global _parsed
     prefix = text[:17]
-    cached, seconds = _parsed
-    if prefix == cached and len(text) == 21 and text[17] == 46 and text[18:].isdigit():
+    seconds = _parsed.get(prefix)
+    if seconds is not None and len(text) == 21 and text[17] == 46 and text[18:].isdigit():
         return seconds * NS_PER_SECOND + int(text[18:]) * 1_000_000
     if _TIMESTAMP.fullmatch(text) is None:
         return None
-    if prefix != cached:
+    if seconds is None:
         year, month, day = int(prefix[:4]), int(prefix[4:6]), int(prefix[6:8])
         hour, minute, second = int(prefix[9:11]), int(prefix[12:14]), int(prefix[15:17])
         if hour > 23 or minute > 59 or second > 60 or year < 1970 or year > 2200:
@@ -117,7 +117,9 @@ def parse_timestamp(text: bytes) -> int | None:
         except ValueError:
             return None
         seconds = timegm((year, month, day, hour, minute, second))
-        _parsed = (prefix, seconds)
+        if len(_parsed) >= _MAX_PARSED:
+            _parsed.clear()
+        _parsed[prefix] = seconds
     if len(text) == 17:
         return seconds * NS_PER_SECOND
     fraction = text[18:]

@@ -20,6 +20,7 @@ from protocols.fix import codec
 from risk import kernel
 from tests.bench.conditions import conditions
 from tests.bench.report import print_all
+from tests.bench.session import measure_engine
 from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
 
 _PARTS_TIMEOUT_S: Final = 300
@@ -74,9 +75,13 @@ def measure(plan: Plan) -> dict[str, Any]:
         "notes": _NOTES,
     }
     parts = {kind: _parts(is_plain, plan.batches) for kind, is_plain in kinds.items()}
+    engine = {
+        kind: measure_engine(peer, (gateway_core, peer_core), is_plain, plan.rounds, plan.single, 4 * plan.flight)
+        for kind, is_plain in kinds.items()
+    }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "wire": wire}
+    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

@@ -13,10 +13,10 @@ _SOH: Final = b"\x01"
 _PATIENCE_S: Final = 10.0
 
 
-def message(msg_type: str, seq: int, fields: list[tuple[int, str]]) -> bytes:
+def message(msg_type: str, seq: int, fields: list[tuple[int, str]], sender: str = SENDER) -> bytes:
     """Return one whole FIX message."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
-    header = [(35, msg_type), (34, str(seq)), (49, SENDER), (52, now), (56, TARGET)]
+    header = [(35, msg_type), (34, str(seq)), (49, sender), (52, now), (56, TARGET)]
     body = b"".join(f"{tag}={value}".encode() + _SOH for tag, value in [*header, *fields])
     text = b"8=FIX.4.4" + _SOH + b"9=%d" % len(body) + _SOH + body
     return text + b"10=%03d" % (sum(text) % 256) + _SOH

@@ -30,6 +30,7 @@ from risk.order import Order
 from risk.pre_trade import evaluate
 from tests.bench.client import SENDER, TARGET
 from tests.bench.rig import DroppingLink, Rig, open_websocket, server_frame, venue_answer
+from tests.bench.session import order_ns
 from tests.bench.venue import order_json
 
 SCENARIOS: Final = (16, 49, 256)
@@ -98,6 +99,8 @@ def _measure_once(calls: int, batches: int) -> dict[str, float]:
         _paths(note, rig)
         _floors(note, rig)
     _kernels(note)
+    for window in (1, 256):
+        figures[f"engine_{window}"] = order_ns(batches, window)
     return figures
 
 

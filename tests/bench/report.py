@@ -12,6 +12,8 @@ PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
     "decode": ("FIX decode, NewOrderSingle", "floor_checksum", 400, 6_000),
     "session_step": ("FIX session step, by dictionary", "floor_checksum", None, None),
     "encode": ("FIX encode, ExecutionReport", "floor_join", 350, 2_500),
+    "engine_1": ("session engine, bytes to bytes, saved: order to report", None, None, None),
+    "engine_256": ("the same, 256 orders a read", None, 6_600, 20_000),
     "what_if_16": ("what-if, 16 scenarios", None, None, None),
     "what_if_49": ("what-if, 49 scenarios", "floor_numpy_49", 150, 3_000),
     "what_if_256": ("what-if, 256 scenarios", None, None, None),
@@ -63,6 +65,8 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
     )
     console.print(f"{conditions['notes']}\n")
     _print_parts(figures["parts"], console)
+    for kind, engine in figures["engine"].items():
+        _print_engine(kind, engine, console)
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
 
@@ -104,6 +108,32 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         cells = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}", _bound(rate["per_s"], bound, is_least=True))
         table.add_row(budget.name, *cells)
     console.print(table)
+
+
+def _print_engine(kind: str, engine: dict[str, Any], console: Console) -> None:
+    """The session engine: an ExecutionReport for each order, dictionary and durable store on, no checks."""
+    is_compiled = kind == "compiled"
+    table = Table(title=f"Session engine on the wire, {kind}", title_justify="left")
+    for heading in ("", "p50 us", "p99 us", "p50 / echo p50", "orders/s", "best round", "budget"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for key, floor in ((name, name == "echo") for name in engine if name != "resend"):
+        figures = engine[key]
+        name = "echo (floor)" if floor else f"{key.removeprefix('engine_')} in flight"
+        ratio, budget = "", ""
+        if "ratio" in figures:
+            ratio = f"{figures['ratio']:.2f}"
+            budget = _bound(figures["ratio"], 1.7 if is_compiled else None, is_least=False)
+        elif key == "engine_256":
+            budget = _bound(figures["per_s"], 150_000 if is_compiled else 50_000, is_least=True)
+        rates = (f"{figures['per_s']:,.0f}", f"{figures['best']:,.0f}")
+        table.add_row(name, *_latency(figures)[:2], ratio, *rates, budget)
+    console.print(table)
+    resend = engine["resend"]
+    console.print(
+        f"p99 of an order: {resend['p99_alone_us']:,.0f} us alone, {resend['p99_beside_us']:,.0f} us beside a resend "
+        f"of 100,000 reports ({resend['resent_per_s']:,.0f} a second, {resend['orders_beside']:,} orders meanwhile): "
+        f"{resend['ratio']:.2f} x {_bound(resend['ratio'], 2.0, is_least=False)}\n"
+    )
 
 
 def _latency(figures: dict[str, float]) -> tuple[str, str, str]:

@@ -1,11 +1,14 @@
 """Outbound resends: bounded, in order, byte for byte, and never ahead of a first sending."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from protocols.fix.codec import decode, encode_fields
+from protocols.fix.codec import decode, encode_fields, format_timestamp
 from protocols.fix.session import Disconnected, Limits, LoggedOut, SessionConfig
 from tests.protocols.fix.conversation import SECOND, START_NS
 from tests.protocols.fix.test_session import REPORT, events_of, logged_on, peer, sent_by
+from tests.protocols.fix.twins import PLAIN, TWINS
 
 
 def test_a_resend_is_bounded_in_memory_and_keeps_every_body() -> None:
@@ -40,6 +43,55 @@ def test_a_resend_is_bounded_in_memory_and_keeps_every_body() -> None:
     assert numbers == list(range(1, 503))
     assert session.deadline_ns is not None
     assert session.deadline_ns > later
+
+
+TAGS = [50, 57, 97, 115, 116, 128, 129, 142, 143, 144, 145]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    values=st.tuples(*[st.one_of(st.none(), st.binary(max_size=9).filter(lambda value: b"\x01" not in value))] * 6),
+    routing=st.dictionaries(st.sampled_from(TAGS), st.sampled_from([b"x", b"52=y", b"122=z"])),
+    number=st.integers(1, 10**9),
+    digits=st.sampled_from([0, 3, 6, 9]),
+    original=st.one_of(st.none(), st.integers(0, 10**18)),
+    now_ns=st.integers(10**18, 4 * 10**18),
+)
+def test_a_message_sent_again_says_the_same(values, routing, number, digits, original, now_ns) -> None:
+    """Both twins, held against the fields: 43=Y, a new 52, the old one as 122, all else as it was."""
+    layout = PLAIN.Layout("8", (6, 11, 52 + 1, 58, 122 + 1, 5000))
+    header = PLAIN.Header("FIX.4.4", "GATE", "CLIENT", routing.items(), digits)
+    raw = PLAIN.encode(layout, header, number, now_ns - 5, values, original is not None, original)
+    sending_time = format_timestamp(now_ns, digits)
+    again = [twin.possible_duplicate(raw, sending_time) for twin in TWINS]
+    assert again == [again[0]] * len(TWINS)
+    before, after = PLAIN.decode(raw).fields(), PLAIN.decode(again[0]).fields()
+    wanted = dict(before) | {43: b"Y", 52: sending_time, 122: dict(before).get(122) or dict(before)[52]}
+    assert {tag: value for tag, value in after if tag not in (9, 10)} == {
+        tag: value for tag, value in wanted.items() if tag not in (9, 10)
+    }
+    tags = [tag for tag, _ in after]
+    assert [tag for tag in tags if tag not in (43, 122)] == [tag for tag, _ in before if tag not in (43, 122)]
+    head = tags[3 : len(tags) - 1 - sum(value not in (None, b"") for value in values)]
+    assert head == sorted(head) and tags[:3] == [8, 9, 35]
+
+
+def test_a_resend_of_a_hundred_thousand_messages_takes_little_of_each_turn() -> None:
+    """Whatever is asked for, one turn writes a piece: no session waits for more than that of another's resend."""
+    session, state = logged_on()
+    for _ in range(100_000):
+        session.send(REPORT, (b"E1", b"x" * 100, b"0"), START_NS)
+    session.data_to_send()
+    session.receive_data(peer("35=2|34=2|7=1|16=0"), START_NS)
+    assert session.next_event() is None
+    largest = pieces = messages = 0
+    while session.is_resending:
+        piece = session.data_to_send()
+        largest = max(largest, len(piece))
+        messages += piece.count(b"\x0143=Y\x01")
+        pieces += 1
+    assert messages == 100_001 and largest < 8192 + 300 and pieces > 1500
+    assert session.data_to_send() == b"" and state.next_out == 100_002
 
 
 def test_what_waits_behind_a_resend_is_never_sent_twice() -> None:

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from protocols.fix import plain, plain_framer, screen, values
+from protocols.fix import duplicates, plain, plain_framer, screen, values
 
 PLAIN = SimpleNamespace(
     name="plain",
@@ -20,6 +20,7 @@ PLAIN = SimpleNamespace(
     frame=plain.frame,
     parse_decimal=values.parse_decimal,
     parse_timestamp=values.parse_timestamp,
+    possible_duplicate=duplicates.possible_duplicate,
 )
 
 try:
