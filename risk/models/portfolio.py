@@ -162,7 +162,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An account at one venue. `cash` is in `currency`; parameters override those of `parameter_set`."""
+    """An account at one venue. `cash` is in `currency`; parameters override those of `parameter_set`.
+
+    `add_ons` are charges that the venue states and no public formula gives, by name, in `currency`: they are added to
+    the initial margin as they stand (Deribit's mmp_margin, spot_margin, correlation_contingency).
+    """
 
     model: str
     currency: str = "USD"
@@ -172,6 +176,7 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     positions: tuple[Position, ...] = ()
     collateral: tuple[Collateral, ...] = ()
     orders: tuple[Order, ...] = ()
+    add_ons: dict[str, float] = {}
     parameter_set: str | None = None
     parameters: dict[str, Any] = {}
     name: str = ""
@@ -212,6 +217,8 @@ def prepared(portfolio: Portfolio) -> Portfolio:
             require(expiry.expiry_s >= 0, "expired", f"{name}: an expiry lies {-expiry.expiry_s} s back")
     for held in portfolio.collateral:
         require(held.price >= 0, "bad_mark", f"{held.asset}: price {held.price} is no price")
+    for name, charge in portfolio.add_ons.items():
+        require(charge >= 0, "bad_portfolio", f"add-on {name}: {charge} is negative")
     for order in portfolio.orders:
         require(order.qty > 0, "bad_order", f"{order.instrument}: quantity {order.qty} is not positive")
         require(order.price >= 0, "bad_order", f"{order.instrument}: price {order.price} is no price")
@@ -336,3 +343,54 @@ def merged(first: Position, second: Position) -> Position:
         entry = first.entry if abs(first.qty) >= abs(second.qty) else second.entry
         accrued += cost - size / entry if is_inverse else size * entry - cost
     return msgspec.structs.replace(first, qty=qty, accrued=accrued, entry=entry)
+
+
+def contract_of(portfolio: Portfolio, order: Order) -> Position:
+    """Return the order's instrument as a position of nothing, from what is held or from the order itself.
+
+    Raises
+    ------
+    MarginError
+        If neither describes it.
+    """
+    if order.contract is not None:
+        return msgspec.structs.replace(order.contract, qty=0.0, entry=None, accrued=0.0)
+    for held in portfolio.positions:
+        if held.instrument == order.instrument:
+            return msgspec.structs.replace(held, qty=0.0, entry=None, accrued=0.0)
+    raise MarginError("unknown_instrument", f"{order.instrument}: not held, and the order has no contract")
+
+
+def equity(portfolio: Portfolio, counts_options: bool) -> float:
+    """Return cash, collateral after its rate, profit of futures, and option marks where the venue counts them.
+
+    All in the portfolio's currency: amounts in the coin of an underlying are converted at its spot.
+    """
+    total = portfolio.cash
+    for held in portfolio.collateral:
+        value = held.qty * held.price
+        total += min(value * held.rate, value)  # a debt is not discounted
+    for position in portfolio.positions:
+        if position.kind == "option":
+            amount = position.notional_qty * position.marked() if counts_options else 0.0
+        elif position.kind == "spot":
+            amount = position.notional_qty * position.marked()
+        else:
+            amount = position.profit(position.marked()) if position.qty or position.accrued else 0.0
+        total += converted(portfolio, position, amount)
+    return total
+
+
+def converted(portfolio: Portfolio, held: Position, amount: float) -> float:
+    """Return an amount of a position's settlement currency in the portfolio's currency."""
+    in_coin = held.is_coin_settled
+    account_in_coin = portfolio.currency == held.underlying
+    require(
+        account_in_coin or portfolio.currency in USD_LIKE,
+        "unsupported",
+        f"{held.instrument} in an account of {portfolio.currency}",
+    )
+    if in_coin == account_in_coin:
+        return amount
+    spot = portfolio.underlying(held.underlying).spot
+    return amount / spot if account_in_coin else amount * spot
