@@ -14,7 +14,7 @@ import numpy as np
 
 from risk.models import matrix
 from risk.models.parameters import parameters
-from risk.models.portfolio import Portfolio, Position, equity
+from risk.models.portfolio import Portfolio, Position, contract_of, equity
 from risk.models.result import Component, MarginResult, Scenario, require
 from risk.models.valuation import Moves, VolShock, delta_coins, year_fraction
 from risk.pricing import Floats
@@ -69,7 +69,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     require(0 < p.price_range < 1 and p.buckets_count > 0, "bad_parameter", "price_range, buckets_count")
     units = matrix.units(portfolio)
     for order in portfolio.orders:
-        units.setdefault(matrix.contract_of(portfolio, order).underlying, [])
+        units.setdefault(contract_of(portfolio, order).underlying, [])
     standard = Moves.grid(p.buckets(), ("down", "same", "up"))
     extended = Moves.grid(p.extended_moves, ("up",))
     held = np.zeros(standard.spot.shape), np.zeros(extended.spot.shape)
