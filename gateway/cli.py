@@ -19,6 +19,7 @@ from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.journal import Journal, JournalError, read
+from gateway.margin_command import margin
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.status import StatusWriter
 from protocols.fix import codec
@@ -26,6 +27,8 @@ from risk import kernel
 from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+app.command("margin")(margin)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import erfc, exp, lgamma, log, log1p, sqrt
 from typing import Final
 
@@ -52,7 +53,7 @@ def kupiec(days: int, exceptions: int, p: float) -> LikelihoodRatio:
 def transitions(hits: Sequence[int | bool]) -> tuple[int, int, int, int]:
     """Return the counts n00, n01, n10, n11 of a daily series of exceptions."""
     counts = [0, 0, 0, 0]
-    for before, after in zip(hits, hits[1:]):
+    for before, after in pairwise(hits):
         counts[2 * bool(before) + bool(after)] += 1
     return counts[0], counts[1], counts[2], counts[3]
 

@@ -88,11 +88,11 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         amounts[asset] += held.profit(held.marked())
         charge = maintenance(held, p) * assets[asset].price
         _add(components, held.instrument, charge, p)
-    for name, held in assets.items():
-        if held.loan:
+    for name, owned in assets.items():
+        if owned.loan:
             rate = p.loan_mmr_by_asset.get(name, p.loan_mmr)
-            _add(components, f"loan {name}", held.loan * rate * held.price, p)
-    equities = {name: asset_equity(amounts[name], held.price, held.rate) for name, held in assets.items()}
+            _add(components, f"loan {name}", owned.loan * rate * owned.price, p)
+    equities = {name: asset_equity(amounts[name], owned.price, owned.rate) for name, owned in assets.items()}
     open_loss = _open_loss(portfolio, components, p)
     total, mm = sum(equities.values()) - open_loss, sum(c.maintenance for c in components.values())
     uni_mmr = total / mm if mm else None

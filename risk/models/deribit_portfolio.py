@@ -1,6 +1,7 @@
 """Deribit's portfolio margin: buckets x volatility, extended moves, roll shock; in coin, or in USD across currencies.
 
-    IM = worst case + delta shock + roll shock + add-ons + open orders;  MM = mm_factor * (the first three + correlation)
+    IM = worst case + delta shock + roll shock + add-ons + open orders
+    MM = mm_factor * (worst case + delta shock + roll shock + correlation contingency)
 
 Re-computed on real replies to 1e-8; the delta shock is a hypothesis (it is zero in both), and is marked so.
 """
@@ -76,8 +77,10 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     filled = np.zeros(standard.spot.shape), np.zeros(extended.spot.shape)
     roll = delta_shock = 0.0
     for name, positions in units.items():
-        for moves, is_extended, sums, worst_sums in ((standard, False, held[0], filled[0]),
-                                                     (extended, True, held[1], filled[1])):
+        for moves, is_extended, sums, worst_sums in (
+            (standard, False, held[0], filled[0]),
+            (extended, True, held[1], filled[1]),
+        ):
             profit = matrix.total_pnl(portfolio, positions, moves, p.vol_shock)
             worst = profit + matrix.losses_of_orders(portfolio, name, moves, p.vol_shock)
             sums += _offset(portfolio, name, _extended(portfolio, name, profit, p) if is_extended else profit, p)
@@ -193,9 +196,7 @@ def _delta(portfolio: Portfolio, held: Position) -> float:
     return delta
 
 
-def _roll_shock(
-    portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters
-) -> float:
+def _roll_shock(portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters) -> float:
     by_expiry: dict[float | None, float] = {}
     for held in positions:
         if held.kind != "spot":
@@ -207,9 +208,7 @@ def _roll_shock(
     return coins if portfolio.currency == name else coins * portfolio.underlying(name).spot
 
 
-def _delta_shock(
-    portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters
-) -> float:
+def _delta_shock(portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters) -> float:
     """Return the charge on a delta beyond the threshold: a hypothesis, no reply with a non-zero one is public."""
     spot = portfolio.underlying(name).spot
     size = abs(sum(_delta(portfolio, held) for held in positions if held.kind != "spot"))

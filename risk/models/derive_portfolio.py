@@ -142,12 +142,10 @@ class _Expiry:
 
 def evaluate(portfolio: Portfolio) -> MarginResult:
     """Return Derive's portfolio margin; equity is mark to market plus cash."""
-    p, where = parameters(
-        "derive_portfolio", DerivePortfolioParameters, portfolio.parameter_set, portfolio.parameters
-    )
+    p, where = parameters("derive_portfolio", DerivePortfolioParameters, portfolio.parameter_set, portfolio.parameters)
     require(bool(p.scenarios), "bad_parameter", "no scenarios")
     require(portfolio.stable_price > 0, "bad_mark", f"stable price {portfolio.stable_price}")
-    name, market = _base(portfolio)
+    market = _base(portfolio)
     perps = [held for held in net(portfolio.positions) if held.kind == "perpetual"]
     expiries = _expiries(portfolio, market, p)
     perp_qty = sum(held.notional_qty for held in perps)
@@ -196,11 +194,11 @@ def _name(s: DeriveScenario) -> str:
     return f"{100 * (s.spot - 1.0):+.6g}% {s.vol} x{s.dampening:.6g}"
 
 
-def _base(portfolio: Portfolio) -> tuple[str, Underlying]:
+def _base(portfolio: Portfolio) -> Underlying:
     """Return the one underlying that a portfolio-margined account of this venue may hold."""
     held = sorted({position.underlying for position in portfolio.positions} or set(portfolio.underlyings))
     require(len(held) == 1, "one_underlying", f"portfolio margin holds one underlying, not {', '.join(held) or 'none'}")
-    return held[0], portfolio.underlying(held[0])
+    return portfolio.underlying(held[0])
 
 
 def _expiries(portfolio: Portfolio, market: Underlying, p: DerivePortfolioParameters) -> list[_Expiry]:
@@ -257,4 +255,3 @@ def _haircut(value: float, haircut: float, held: Collateral) -> float:
 def _unsure(confidence: float, p: DerivePortfolioParameters) -> float:
     """Return the charge on notional for an oracle's confidence below the threshold."""
     return (1.0 - confidence) * p.confidence_margin if confidence < p.confidence_threshold else 0.0
-

@@ -1,7 +1,7 @@
 """Derive's standard margin: each expiry at the better of the isolated sum and its bounded loss. All in USD.
 
-    net margin = cash + perpetual profit + base * factor + sum over expiries max(isolated, max loss) - perp margin
-                 - (initial only) oracle and depeg penalties
+net margin = cash + perpetual profit + base * factor + sum over expiries max(isolated, max loss) - perp margin
+             - (initial only) oracle and depeg penalties
 """
 
 from __future__ import annotations
@@ -129,9 +129,7 @@ class _Market:
     def _isolated(self, held: Position, is_initial: bool) -> float:
         if held.qty > 0:
             return 0.0
-        margins = short_margin(
-            self.p.option, held.is_call, self.market.spot, held.strike or 0.0, self.values[id(held)]
-        )
+        margins = short_margin(self.p.option, held.is_call, self.market.spot, held.strike or 0.0, self.values[id(held)])
         return held.notional_qty * margins[0 if is_initial else 1]
 
     def _shorts(self, options: list[Position]) -> float:

@@ -1,6 +1,6 @@
 """Grids with charges by contract: TIMS-style customer portfolio margin, Dederi. In USD.
 
-    margin = max(worst loss over the grid + contingencies, minimum per contract)
+margin = max(worst loss over the grid + contingencies, minimum per contract)
 """
 
 from __future__ import annotations

@@ -180,9 +180,7 @@ def _bracket(function: Callable[[float], float], edge: float) -> tuple[float, fl
     return None
 
 
-def _bisected(
-    function: Callable[[float], float], solvent: float, insolvent: float, scale: float
-) -> tuple[float, bool]:
+def _bisected(function: Callable[[float], float], solvent: float, insolvent: float, scale: float) -> tuple[float, bool]:
     """Return the root between two factors, and whether the function jumps over zero there.
 
     Regula falsi in its Illinois form, with a bisection whenever that stalls; a root that no step reaches is a jump.

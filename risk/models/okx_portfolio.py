@@ -97,7 +97,9 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     owed = sum(max(0.0, -held.qty * held.price) for held in portfolio.collateral) + max(0.0, -portfolio.cash)
     if owed:
         components["borrowing"] = Component(p.mr8_imr * owed, p.mr8_mmr * owed)
-    used = [name for name in UNCONFIRMED if any(float(u.get(name, 0.0)) for u in details.values() if isinstance(u, dict))]
+    used = [
+        name for name in UNCONFIRMED if any(float(u.get(name, 0.0)) for u in details.values() if isinstance(u, dict))
+    ]
     return MarginResult(
         model="okx_portfolio",
         currency="USD",
@@ -242,4 +244,3 @@ def depeg_rate(price: float, pegs: Sequence[Sequence[float]]) -> float:
         raise MarginError("bad_parameter", "no peg tiers")
     rows = sorted(pegs, key=lambda row: row[0])
     return float(np.interp(price, [row[0] for row in rows], [row[1] for row in rows]))
-

@@ -64,9 +64,7 @@ def short_margin(rule: OptionRule, is_call: bool, spot: float, strike: float, ma
     return max(initial, floor * maintenance), maintenance
 
 
-def reservation(
-    position: float, orders: Iterable[tuple[float, float]], short_initial: float, mark: float
-) -> float:
+def reservation(position: float, orders: Iterable[tuple[float, float]], short_initial: float, mark: float) -> float:
     """Return what working orders in one option reserve beyond the position's margin, in USD.
 
     `orders` are (signed quantity, limit). What closes the position reserves nothing; a buy beyond that reserves its

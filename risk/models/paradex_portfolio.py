@@ -1,6 +1,6 @@
 """Paradex's portfolio margin: weighted worst of 24 scenarios, or a minimum by delta, plus provisions. In USD.
 
-    IMR = max(scan, min delta) + funding provision + fee provision;  MMR = 50 % of the first + both provisions
+IMR = max(scan, min delta) + funding provision + fee provision;  MMR = 50 % of the first + both provisions
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     )
 
 
-def minimum_delta(
-    portfolio: Portfolio, name: str, positions: Sequence[Position], p: ParadexParameters
-) -> float:
+def minimum_delta(portfolio: Portfolio, name: str, positions: Sequence[Position], p: ParadexParameters) -> float:
     """Return the charge on net and hedged delta; hedged is what long and short delta have in common."""
     deltas = [delta_coins(portfolio, held) for held in positions if held.kind != "spot"]
     long = sum(delta for delta in deltas if delta > 0)

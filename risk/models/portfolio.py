@@ -125,7 +125,7 @@ class Underlying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     expiries: tuple[Expiry, ...] = ()
 
     def expiry(self, expiry_s: float) -> Expiry:
-        """Return the expiry at `expiry_s`; without one the forward is spot and the rate zero is not assumed: refused."""
+        """Return the expiry at `expiry_s`, or refuse: no forward is made up."""
         for expiry in self.expiries:
             if expiry.expiry_s == expiry_s:
                 return expiry
@@ -332,7 +332,7 @@ def _order(held: Position) -> tuple[Any, ...]:
 def merged(first: Position, second: Position) -> Position:
     """Return one position that has the quantity and, at every price, the profit of both."""
     qty, accrued, entry = first.qty + second.qty, first.accrued + second.accrued, first.entry
-    if first.entry is None or second.entry is None or first.style == "inverse" and 0 in (first.entry, second.entry):
+    if first.entry is None or second.entry is None or (first.style == "inverse" and 0 in (first.entry, second.entry)):
         return msgspec.structs.replace(first, qty=qty, accrued=accrued)
     is_inverse = first.style == "inverse"
     costs = [q.notional_qty / q.entry if is_inverse else q.notional_qty * q.entry for q in (first, second) if q.entry]

@@ -8,7 +8,6 @@ Scenarios in the usual order; profit is positive here, where the exchanges' file
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from typing import Final
 
 import msgspec
@@ -22,9 +21,8 @@ from risk.pricing import Floats, black76
 
 # (share of the price scan range, volatility direction, share of the loss that counts); extremes are filled in.
 _REGULAR: Final = (0.0, 1 / 3, -1 / 3, 2 / 3, -2 / 3, 1.0, -1.0)
-NAMES: Final = tuple(
-    f"{share}{vol}" for share in ("0", "+1/3", "-1/3", "+2/3", "-2/3", "+3/3", "-3/3") for vol in (",+v", ",-v")
-) + ("+extreme", "-extreme")
+_SHARES: Final = ("0", "+1/3", "-1/3", "+2/3", "-2/3", "+3/3", "-3/3")
+NAMES: Final = (*(f"{share}{vol}" for share in _SHARES for vol in (",+v", ",-v")), "+extreme", "-extreme")
 SCENARIOS: Final = 16
 
 
@@ -73,7 +71,7 @@ def risk_array(portfolio: Portfolio, held: Position, p: SpanParameters) -> Float
     """Return a position's profit in the sixteen scenarios, in USD, the cover of extremes applied."""
     scan = p.price_scan.get(held.underlying, p.default_price_scan)
     vol_scan = p.vol_scan.get(held.underlying, p.default_vol_scan)
-    require(0 < scan * p.extreme_multiple, "bad_parameter", f"price scan {scan}")
+    require(scan * p.extreme_multiple > 0, "bad_parameter", f"price scan {scan}")
     shares = np.array([share for share in _REGULAR for _ in range(2)] + [p.extreme_multiple, -p.extreme_multiple])
     vols = np.array([vol_scan, -vol_scan] * len(_REGULAR) + [0.0, 0.0])
     cover = np.array([1.0] * (2 * len(_REGULAR)) + [p.extreme_cover] * 2)
@@ -83,10 +81,12 @@ def risk_array(portfolio: Portfolio, held: Position, p: SpanParameters) -> Float
         shocked = np.maximum(option_vol(held) + vols, 0.0)
         moved = fixed + (forward - fixed) * factors
         after = black76(moved, held.strike or 0.0, held.years(), shocked, held.is_call)
-        return held.notional_qty * (after - option_value(portfolio, held)) * cover
+        gained: Floats = held.notional_qty * (after - option_value(portfolio, held)) * cover
+        return gained
     if held.style == "inverse":
         raise MarginError("unsupported", f"{held.instrument}: SPAN here is for contracts that pay in USD")
-    return held.notional_qty * held.marked() * (factors - 1.0) * cover
+    profits: Floats = held.notional_qty * held.marked() * (factors - 1.0) * cover
+    return profits
 
 
 def evaluate(portfolio: Portfolio) -> MarginResult:
@@ -107,9 +107,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
             "delivery": p.delivery.get(name, 0.0) * sum(abs(h.notional_qty) for h in positions if h.kind == "future"),
             "credit": credit.get(name, 0.0),
             "minimum": p.short_option_minimum.get(name, 0.0) * _shorts(positions),
-            "option_value": sum(
-                option_value(portfolio, h) * h.notional_qty for h in positions if h.kind == "option"
-            ),
+            "option_value": sum(option_value(portfolio, h) * h.notional_qty for h in positions if h.kind == "option"),
         }
         asked = requirement(scans[name], **parts)
         components[name] = Component(p.initial_factor * asked, asked)
@@ -179,9 +177,3 @@ def _credits(
             freed[name] = freed.get(name, 0.0) + share * rate * scans[name]
             left[name] -= pairs * size * (1 if left[name] > 0 else -1)
     return freed
-
-
-def root_time(price_scan: float, days: float) -> float:
-    """Return a price scan range stretched to a longer margin period of risk."""
-    require(days > 0, "bad_parameter", f"{days} days")
-    return price_scan * sqrt(days)

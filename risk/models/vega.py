@@ -1,7 +1,7 @@
 """Vega: log-normal expected shortfall in closed form, linear slippage, margin levels, funding margin.
 
-    rf_short = N(s - z) / L - 1,  rf_long = 1 - N(-z - s) / L,  s = sigma * sqrt(tau),  z = N^-1(1 - L)
-    MM = |qty| * mark * (slippage + rf) [+ funding factor * max(0, payment * qty)]
+rf_short = N(s - z) / L - 1,  rf_long = 1 - N(-z - s) / L,  s = sigma * sqrt(tau),  z = N^-1(1 - L)
+MM = |qty| * mark * (slippage + rf) [+ funding factor * max(0, payment * qty)]
 """
 
 from __future__ import annotations

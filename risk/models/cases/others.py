@@ -242,7 +242,10 @@ def _vega_funding(given: Mapping[str, Any], values: dict[str, Any], mm: float | 
 
 def _vega_levels(given: Mapping[str, Any], mm: float) -> dict[str, float]:
     factors = given.get("scaling_factors") or given.get("factors") or given
-    names = {"search": ("search", "search_level", "search_factor"), "initial": ("initial", "initial_margin", "initial_factor")}
+    names = {
+        "search": ("search", "search_level", "search_factor"),
+        "initial": ("initial", "initial_margin", "initial_factor"),
+    }
     names["release"] = ("release", "collateral_release", "release_factor")
     found = {level: number(factors, *keys, default=-1) for level, keys in names.items()}
     return {level: factor * mm for level, factor in found.items() if factor > 0}
@@ -258,7 +261,10 @@ def dederi(case: Case) -> dict[str, Any]:
     profits = [qty * forward * float(shock) for shock in shocks]
     contingency = number(given, "contingency_factor", "future_contingency_factor", "factor", default=0.006)
     values = {"forward": forward, "futures_price": forward, "pnl": profits[0] if len(profits) == 1 else profits}
-    return values | {"contingency": contingency * index * abs(qty), "future_contingency": contingency * index * abs(qty)}
+    return values | {
+        "contingency": contingency * index * abs(qty),
+        "future_contingency": contingency * index * abs(qty),
+    }
 
 
 def adl_rank(case: Case) -> dict[str, Any]:
@@ -272,7 +278,9 @@ def adl_rank(case: Case) -> dict[str, Any]:
 def statistics(case: Case) -> dict[str, Any]:
     """Run a backtest: Kupiec, Christoffersen, or Basel's zones, by what the inputs are."""
     given = case["input"]
-    series = next((given[k] for k in ("hits", "sequence", "violations", "exceptions") if isinstance(given.get(k), list)), None)
+    series = next(
+        (given[k] for k in ("hits", "sequence", "violations", "exceptions") if isinstance(given.get(k), list)), None
+    )
     counts = tuple(int(number(given, k)) for k in ("n00", "n01", "n10", "n11")) if "n00" in given else None
     if series is not None or counts is not None:
         return _christoffersen(given, series, counts)

@@ -39,9 +39,7 @@ def _leg(given: Mapping[str, Any], rule: VenueRule, is_inverse: bool) -> Leg:
     entry = number(given, "entry", "entry_price", "price", "open_rate")
     qty = side_sign(given) * abs(number(given, "qty", "contracts_usd", "amount", "size", default=1))
     fee = number(given, "taker_fee", "fee", default=rule.taker_fee) if rule.counts_closing_fee else 0.0
-    return Leg(
-        qty=qty, entry=entry, tiers=_table(given, rule, entry), fee=fee, basis=rule.basis, is_inverse=is_inverse
-    )
+    return Leg(qty=qty, entry=entry, tiers=_table(given, rule, entry), fee=fee, basis=rule.basis, is_inverse=is_inverse)
 
 
 def liquidation(case: Case) -> dict[str, Any]:
