@@ -25,7 +25,7 @@ from risk.models import (
 from risk.models.cases import CaseResult, is_case, run_case
 from risk.models.portfolio import Order, Portfolio, load, prepared, refuse_bad_numbers
 from risk.models.result import Component, Liquidation, MarginError, MarginResult, Scenario
-from risk.models.whatif import WhatIf, what_if
+from risk.models.whatif import WhatIf, what_if, with_orders_enumerated
 
 __all__ = [
     "MODELS",
@@ -46,6 +46,12 @@ __all__ = [
 
 Model = Callable[[Portfolio], MarginResult]
 
+
+def _reserving(model: Model) -> Model:
+    """Return a model that reserves for working orders by their worst complete fills: it has no rule of its own."""
+    return lambda portfolio: with_orders_enumerated(model, portfolio)
+
+
 MODELS: Final[dict[str, Model]] = {
     "tiered": tiered.evaluate,
     "deribit_standard": deribit_standard.evaluate,
@@ -53,10 +59,10 @@ MODELS: Final[dict[str, Model]] = {
     "okx_portfolio": okx_portfolio.evaluate,
     "bybit_portfolio": bybit_portfolio.evaluate,
     "binance_portfolio": binance_portfolio.evaluate,
-    "derive_standard": derive_standard.evaluate,
-    "derive_portfolio": derive_portfolio.evaluate,
+    "derive_standard": _reserving(derive_standard.evaluate),
+    "derive_portfolio": _reserving(derive_portfolio.evaluate),
     "paradex_portfolio": paradex_portfolio.evaluate,
-    "span": span.evaluate,
+    "span": _reserving(span.evaluate),
     "grid": grid.evaluate,
     "vega": vega.evaluate,
 }
@@ -79,9 +85,9 @@ def evaluate(
     name = model or given.model
     chosen = _model(name)
     result = _checked(chosen(given))
-    if not with_liquidation or name == "tiered":
+    if not with_liquidation or (name == "tiered" and tiered.is_solved(given)):
         return result
-    found: tuple[Liquidation, ...] = ()
+    found = result.liquidation
     for underlying in sorted({held.underlying for held in given.positions if held.qty}):
         found += liquidation.search(chosen, given, underlying)
     return msgspec.structs.replace(result, liquidation=found)

@@ -198,6 +198,17 @@ def _isolated(h: _Held) -> dict[str, float]:
     }
 
 
+def is_solved(portfolio: Portfolio) -> bool:
+    """Return True where every liquidation price has a closed form: no other currency, no rounding to quanta."""
+    rule = venue_rule(portfolio.parameter_set, portfolio.parameters)[0]
+    cross = [held for held in portfolio.positions if held.margin_mode == "cross"]
+    return not rule.quantum and all(_is_own_currency(portfolio, held) for held in cross)
+
+
+def _is_own_currency(portfolio: Portfolio, held: Position) -> bool:
+    return held.is_coin_settled == (portfolio.currency == held.underlying)
+
+
 def _liquidations(balance: float, cross: list[_Held], isolated: list[_Held]) -> Iterable[Liquidation]:
     """Yield the liquidation price of each instrument, all others standing still."""
     for h in isolated:
@@ -205,10 +216,10 @@ def _liquidations(balance: float, cross: list[_Held], isolated: list[_Held]) -> 
     for h in cross:
         others = [other for other in cross if other is not h]
         resting = balance + sum(other.in_account(other.profit - other.maintenance) for other in others)
-        if h.in_account(1.0) != 1.0:
+        if not _is_own_currency(h.portfolio, h.positions[0]):
             continue  # an account in another currency: its price is searched for, not solved
         accrued = sum(position.accrued for position in h.positions)
-        unmaintained = balance + sum(other.profit for other in others) + accrued
+        unmaintained = balance + sum(other.in_account(other.profit) for other in others) + accrued
         yield from _one(h, resting + accrued, unmaintained)
 
 

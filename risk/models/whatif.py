@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from risk.models.portfolio import Order, Portfolio, contract_of, converted, merged, prepared
-from risk.models.result import MarginResult, require
+from risk.models.result import Component, MarginResult, require
 
 # More orders have too many subsets of fills to enumerate here; the order path's kernel bounds them all at once.
 MAX_ENUMERATED: Final = 8
@@ -80,6 +80,24 @@ def what_if(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio,
         worst_available=None if worst is None else worst[0],
         worst_fills=() if worst is None else worst[1],
     )
+
+
+def with_orders_enumerated(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio) -> MarginResult:
+    """Return a model's margin with a reservation for working orders, for models that have none of their own.
+
+    The reservation is what the worst subset of complete fills takes off what is available; refused for more orders
+    than can be enumerated.
+    """
+    held = evaluate(msgspec.structs.replace(portfolio, orders=()))
+    if not portfolio.orders:
+        return held
+    count = len(portfolio.orders)
+    require(count <= MAX_ENUMERATED, "too_many_orders", f"{count} working orders are more than {MAX_ENUMERATED}")
+    outcome = what_if(evaluate, msgspec.structs.replace(portfolio, orders=()), portfolio.orders)
+    assert outcome.worst_available is not None
+    reserved = max(0.0, held.available - outcome.worst_available)
+    components = held.components | {"orders": Component(reserved, 0.0)}
+    return msgspec.structs.replace(held, components=components, initial=held.initial + reserved)
 
 
 def _after(portfolio: Portfolio, orders: Sequence[Order]) -> Portfolio:
