@@ -74,9 +74,9 @@ def independence(n00: int, n01: int, n10: int, n11: int) -> LikelihoodRatio:
     return LikelihoodRatio(ratio, _chi2_tail(ratio, 1))
 
 
-def conditional_coverage(n00: int, n01: int, n10: int, n11: int, p: float) -> LikelihoodRatio:
-    """Return Christoffersen's joint test over the days that follow another: coverage and independence."""
-    ratio = kupiec(n00 + n01 + n10 + n11, n01 + n11, p).statistic + independence(n00, n01, n10, n11).statistic
+def joint(coverage: LikelihoodRatio, independent: LikelihoodRatio) -> LikelihoodRatio:
+    """Return Christoffersen's conditional coverage: both tests at once, two degrees of freedom."""
+    ratio = coverage.statistic + independent.statistic
     return LikelihoodRatio(ratio, _chi2_tail(ratio, 2))
 
 

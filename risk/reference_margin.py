@@ -45,7 +45,7 @@ def scaled_vol(sign: int, size: float, short_power: float, long_power: float, le
     def move(vol: float, seconds: float) -> float:
         days = max(seconds / DAY_S, 1.0)
         power = short_power if seconds / DAY_S <= 30 else long_power
-        shocked = vol * max(0.0, 1 + sign * size * (30 / days) ** power)
+        shocked: float = vol * max(0.0, 1 + sign * size * (30 / days) ** power)
         return max(shocked, least) if sign > 0 else shocked
 
     return move
@@ -61,7 +61,7 @@ def forward(document: Mapping[str, Any], held: Mapping[str, Any], spot_move: flo
     for expiry in document["underlyings"][held["underlying"]]["expiries"]:
         if expiry["expiry_s"] == held["expiry_s"]:
             today: float = expiry["forward"]
-            free = min(1.0, held["expiry_s"] / 1800)
+            free: float = min(1.0, held["expiry_s"] / 1800)
             return today * (1 - free) + today * free * (1 + spot_move)
     raise LookupError(held["instrument"])
 
@@ -69,7 +69,8 @@ def forward(document: Mapping[str, Any], held: Mapping[str, Any], spot_move: flo
 def profit(document: Mapping[str, Any], held: Mapping[str, Any], spot_move: float, vol_move: VolMove) -> float:
     """Return one position's profit in the account's currency under one move."""
     in_coin_account = document["currency"] == held["underlying"]
-    spot = document["underlyings"][held["underlying"]]["spot"] * (1 + spot_move)
+    spot: float = document["underlyings"][held["underlying"]]["spot"] * (1 + spot_move)
+    gained: float
     qty, seconds = held["qty"] * held.get("contract_size", 1.0), held.get("expiry_s", 0.0)
     pays_coin = held.get("style") == "inverse" or held.get("settlement") == held["underlying"]
     if held["kind"] == "option":
@@ -188,9 +189,7 @@ def _derive_vol(held: Mapping[str, Any], expiry: Mapping[str, Any], vol: str, p:
         return float(sigma)
     root_t = sqrt(seconds / YEAR_S)
     cap = skew[f"{vol}_cap"] + skew[f"{vol}_c"] * root_t
-    flat = max(
-        skew["min_k_star"], root_t * skew["width_scale"] * (skew["vol_static"] + skew["vol_scale"] * root_t)
-    )
+    flat = max(skew["min_k_star"], root_t * skew["width_scale"] * (skew["vol_static"] + skew["vol_scale"] * root_t))
     k = log(held["strike"] / expiry["forward"])
     k = abs(k) if vol == "abs" else k
     return float(sigma * max(0.0, 1 + max(-cap, min(cap, k * cap / flat))))
@@ -201,7 +200,8 @@ def _derive_profit(
 ) -> float:
     rate, years = max(expiry.get("rate", 0.0), 0.0), expiry["expiry_s"] / YEAR_S
     is_skew = vol in ("linear", "abs")
-    value = _derive_value(expiry, options, 0.0 if is_skew else move, vol, p)
+    value: float = _derive_value(expiry, options, 0.0 if is_skew else move, vol, p)
+    gained: float
     if value >= 0:
         value *= p["long_static_discount"] * exp(-years * (rate * p["long_rate_mult"] + p["long_rate_add"]))
     else:

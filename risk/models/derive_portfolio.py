@@ -72,61 +72,70 @@ class DerivePortfolioParameters(msgspec.Struct, frozen=True, forbid_unknown_fiel
 
 
 class _Expiry:
-    """One expiry's options as arrays, and what its value is under a move."""
+    """One expiry's options, priced under every scenario at once: profits, shape (S,), before dampening."""
 
     def __init__(self, market: Expiry, options: list[Position], p: DerivePortfolioParameters) -> None:
         self.market, self.p = market, p
         self.years = options[0].years()
+        # Calls first: black76 prices one kind at a time.
+        options = [o for o in options if o.is_call] + [o for o in options if not o.is_call]
+        self.calls = sum(o.is_call for o in options)
         self.strikes = np.array([o.strike for o in options], dtype=np.float64)
         self.vols = np.array([option_vol(o) for o in options])
         self.qty = np.array([o.notional_qty for o in options])
-        self.is_call = np.array([o.is_call for o in options])
-        self.fixed = market.fixed_part()
-        self.variable = market.forward - self.fixed
         rate = max(market.rate, 0.0)  # the venue takes no negative rate
         self.discount = exp(-rate * self.years)
-        self.mtm = self.value(1.0, "none")
-        t = self.years
-        self.when_long = p.long_static_discount * exp(-t * (rate * p.long_rate_mult + p.long_rate_add))
+        today = DeriveScenario(1.0, "none", 1.0)
+        basis = [DeriveScenario(spot, "none", 1.0) for spot in (p.basis_up, p.basis_down)]
+        values = self._values([today, *basis, *p.scenarios])
+        self.mtm = float(values[0])
+        loss = min(0.0, float(values[1]) - self.mtm, float(values[2]) - self.mtm)
+        # The loss when this forward alone moves, scaled up with time to expiry.
+        self.basis = loss * (p.basis_add + p.basis_mult * self.years)
+        self.profits = self._profits(values[3:], rate)
+
+    def _profits(self, values: Floats, rate: float) -> Floats:
+        """Return shocked values, discounted against the holder, less the mark."""
+        p, t = self.p, self.years
+        when_long = p.long_static_discount * exp(-t * (rate * p.long_rate_mult + p.long_rate_add))
         when_short = p.short_static_discount * exp(t * (rate * p.short_rate_mult + p.short_rate_add))
-        self.when_short = min(1.0 / self.discount, when_short)
-
-    def value(self, spot: float, vol: str) -> float:
-        """Return the expiry's discounted value after a move."""
-        if vol in ("linear", "abs"):
-            return self._priced(self.market.forward, self._skewed(vol))
-        forward = self.variable * spot + self.fixed
-        shock, expiry_s = self.p.vol_shock, self.market.expiry_s
-        if vol == "up":
-            vols = np.maximum(self.vols * (1.0 + shock.up * shock.scale(expiry_s)), shock.min_up)
-        elif vol == "down":
-            vols = self.vols * max(0.0, 1.0 - shock.down * shock.scale(expiry_s))
-        else:
-            vols = self.vols
-        return self._priced(forward, vols)
-
-    def profit(self, scenario: DeriveScenario) -> float:
-        """Return the undampened profit: the shocked value, discounted against the holder, less the mark."""
-        value = self.value(scenario.spot, scenario.vol)
-        value *= self.when_long if value >= 0 else self.when_short
-        profit = value - self.mtm
+        when_short = min(1.0 / self.discount, when_short)
+        profits = np.where(values >= 0, values * when_long, values * when_short) - self.mtm
         # A tilt may go either way: each expiry is counted at its loss.
-        return -abs(profit) if scenario.vol in ("linear", "abs") else profit
+        tilts = np.array([s.vol in ("linear", "abs") for s in p.scenarios])
+        return np.where(tilts, -np.abs(profits), profits)
 
-    def basis(self) -> float:
-        """Return the loss, at most zero, when this forward alone moves, scaled up with time to expiry."""
-        moves = (self.value(self.p.basis_up, "none"), self.value(self.p.basis_down, "none"))
-        return min(0.0, *(value - self.mtm for value in moves)) * (self.p.basis_add + self.p.basis_mult * self.years)
+    def _values(self, scenarios: list[DeriveScenario]) -> Floats:
+        """Return the expiry's discounted value in each scenario, shape (S,)."""
+        fixed = self.market.fixed_part()
+        # A tilt of the surface leaves the forward where it is.
+        spots = np.array([1.0 if s.vol in ("linear", "abs") else s.spot for s in scenarios])
+        forwards = (fixed + (self.market.forward - fixed) * spots)[:, None]
+        shocked = {vol: self._shocked(vol) for vol in {s.vol for s in scenarios}}
+        vols, n = np.array([shocked[s.vol] for s in scenarios]), self.calls
+        prices = np.hstack(
+            [
+                black76(forwards, self.strikes[:n], self.years, vols[:, :n], True),
+                black76(forwards, self.strikes[n:], self.years, vols[:, n:], False),
+            ]
+        )
+        values: Floats = self.discount * (prices @ self.qty)
+        return values
+
+    def _shocked(self, vol: str) -> Floats:
+        shock, expiry_s = self.p.vol_shock, self.market.expiry_s
+        if vol in ("linear", "abs"):
+            return self._skewed(vol)
+        if vol == "up":
+            return np.maximum(self.vols * (1.0 + shock.up * shock.scale(expiry_s)), shock.min_up)
+        if vol == "down":
+            return self.vols * max(0.0, 1.0 - shock.down * shock.scale(expiry_s))
+        return self.vols
 
     def naked_shorts(self) -> float:
         """Return short options of each strike that no long one of the same strike covers."""
         by_strike = (self.qty[self.strikes == strike] for strike in sorted(set(self.strikes.tolist())))
         return float(sum(max(0.0, -float(quantities.sum())) for quantities in by_strike))
-
-    def _priced(self, forward: float, vols: Floats) -> float:
-        calls = black76(forward, self.strikes, self.years, vols, True)
-        puts = black76(forward, self.strikes, self.years, vols, False)
-        return self.discount * float(np.sum(np.where(self.is_call, calls, puts) * self.qty))
 
     def _skewed(self, vol: str) -> Floats:
         p, root = self.p.skew, sqrt(self.years)
@@ -155,12 +164,12 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     option_mtm = sum(e.mtm for e in expiries)
     perp_value = sum(held.profit(held.marked()) for held in perps)
     mtm = option_mtm + perp_value + sum(values) + portfolio.cash
-    pnl = [
-        s.dampening * (perp_qty * perp_price * (s.spot - 1.0) + cancelling * (s.spot - 1.0))
-        + s.dampening * sum(e.profit(s) for e in expiries)
-        for s in p.scenarios
-    ]
-    basis = sum(e.basis() for e in expiries)
+    moves = np.array([s.spot - 1.0 for s in p.scenarios])
+    profits = moves * (perp_qty * perp_price + cancelling)
+    for e in expiries:
+        profits = profits + e.profits
+    pnl = (profits * np.array([s.dampening for s in p.scenarios])).tolist()
+    basis = sum(e.basis for e in expiries)
     worst = min(basis, *pnl)
     peg = max(0.0, p.peg_threshold - portfolio.stable_price) * p.peg_factor
     components = _contingencies(portfolio, market, p, expiries, perp_qty, values)

@@ -25,6 +25,8 @@ def pnl(portfolio: Portfolio, held: Position, moves: Moves, shock: VolShock) -> 
     """Return a position's profit by scenario in the portfolio's currency, converted at the scenario's own spot."""
     profit = position_pnl(portfolio, held, moves, shock)
     account_in_coin = portfolio.currency == held.underlying
+    if held.kind == "spot" and account_in_coin:
+        return np.zeros(moves.spot.shape)  # a coin is worth one coin
     require(
         account_in_coin or portfolio.currency in USD_LIKE,
         "unsupported",

@@ -48,7 +48,7 @@ class SpanParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def scan_risk(profits: Sequence[float] | Floats) -> float:
     """Return the largest loss of a total array of sixteen profits, at least zero."""
     require(len(profits) == SCENARIOS, "bad_input", f"{len(profits)} scenarios, not {SCENARIOS}")
-    return max(0.0, -min(profits))
+    return max(0.0, -float(min(profits)))
 
 
 def combined(arrays: Sequence[Sequence[float]], quantities: Sequence[float]) -> list[float]:

@@ -297,8 +297,12 @@ def _christoffersen(
 ) -> dict[str, Any]:
     n00, n01, n10, n11 = counts if counts is not None else backtest.transitions(series or [])
     alone = backtest.independence(n00, n01, n10, n11)
-    values = {"lr_ind": alone.statistic, "p_value": alone.p_value, "p_value_ind": alone.p_value}
+    values: dict[str, Any] = {"lr_ind": alone.statistic, "p_value": alone.p_value, "p_value_ind": alone.p_value}
     if "p" in given:
-        joint = backtest.conditional_coverage(n00, n01, n10, n11, number(given, "p"))
+        # Of a series every day counts for coverage; of counts, the days that follow another are all there is.
+        days, hits = (n00 + n01 + n10 + n11, n01 + n11) if series is None else (len(series), sum(map(bool, series)))
+        cover = backtest.kupiec(days, hits, number(given, "p"))
+        joint = backtest.joint(cover, alone)
+        values |= {"lr_pof": cover.statistic, "p_value_pof": cover.p_value}
         values |= {"lr_cc": joint.statistic, "p_value_cc": joint.p_value}
     return values | {"n00": n00, "n01": n01, "n10": n10, "n11": n11}

@@ -89,9 +89,7 @@ def test_derive_net_margin(document: dict[str, Any]) -> None:
     assert (details["im_net"], details["mm_net"]) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
-@given(
-    st.booleans(), st.floats(100, 1e5), st.floats(0.3, 3.0), st.floats(0.0, 0.5)
-)
+@given(st.booleans(), st.floats(100, 1e5), st.floats(0.3, 3.0), st.floats(0.0, 0.5))
 def test_deribit_short_option(is_call: bool, spot: float, moneyness: float, mark: float) -> None:
     rule = option_margin.option_rule()[0]
     ours = option_margin.short_margin(rule, is_call, spot, spot * moneyness, spot * mark)
@@ -108,9 +106,7 @@ def test_tiers_are_slices(notional: float) -> None:
 @given(
     qty=st.floats(0.01, 500), sign=st.sampled_from((-1.0, 1.0)), entry=st.floats(10, 1e5), cover=st.floats(0.06, 0.8)
 )
-def test_linear_liquidation_price_is_where_the_slices_say(
-    qty: float, sign: float, entry: float, cover: float
-) -> None:
+def test_linear_liquidation_price_is_where_the_slices_say(qty: float, sign: float, entry: float, cover: float) -> None:
     wallet = cover * qty * entry
     price = liquidation_price([Leg(qty=sign * qty, entry=entry, tiers=tiers.TierTable(ROWS))], wallet)
 
@@ -121,12 +117,8 @@ def test_linear_liquidation_price_is_where_the_slices_say(
     assert expected is not None and price == pytest.approx(expected, rel=1e-9)
 
 
-@given(
-    qty=st.floats(100, 1e6), sign=st.sampled_from((-1.0, 1.0)), entry=st.floats(10, 1e5), cover=st.floats(0.06, 0.8)
-)
-def test_inverse_liquidation_price_is_where_the_slices_say(
-    qty: float, sign: float, entry: float, cover: float
-) -> None:
+@given(qty=st.floats(100, 1e6), sign=st.sampled_from((-1.0, 1.0)), entry=st.floats(10, 1e5), cover=st.floats(0.06, 0.8))
+def test_inverse_liquidation_price_is_where_the_slices_say(qty: float, sign: float, entry: float, cover: float) -> None:
     rows = [[0.0, 0.004], [5.0, 0.01], [50.0, 0.05]]
     wallet = cover * qty / entry
     leg = Leg(qty=sign * qty, entry=entry, tiers=tiers.TierTable(rows), is_inverse=True)

@@ -17,11 +17,11 @@ FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "vectors"
 def vectors() -> list[Any]:
     if not FOLDER.is_dir():
         return [pytest.param(None, None, marks=pytest.mark.skip(reason="../shared/vectors is not here"))]
-    found = []
+    found: list[Any] = []
     for path in sorted(FOLDER.glob("*.json")):
         document = json.loads(path.read_text())
-        for case in document["cases"]:
-            found.append(pytest.param(document["meta"].get("params"), case, id=f"{path.stem}-{case['id']}"))
+        defaults = document["meta"].get("params")
+        found += [pytest.param(defaults, case, id=f"{path.stem}-{case['id']}") for case in document["cases"]]
     return found
 
 
