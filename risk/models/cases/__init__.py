@@ -77,11 +77,11 @@ FAMILIES: Final[tuple[tuple[str, Callable[[Case], bool], Run], ...]] = (
     ("okx_portfolio", _has("risk_unit", "positions"), others.okx_unit),
     ("okx_account", _has("units"), _values(others.okx_account)),
     ("okx_depeg", _has_any("cash_delta", "cash_deltas"), _values(others.okx_depeg)),
-    ("deribit_standard", _has_any("mark_coin", "size_coin"), _values(deribit.standard_margin)),
+    ("deribit_standard", _has_any("mark_coin", "mark_usd", "size_coin"), _values(deribit.standard_margin)),
     ("binance_portfolio", _has_any("um", "cm", "margin"), _values(others.binance_assets)),
-    ("span", _has_any("array", "arrays", "legs"), _values(others.span_scan)),
+    ("span", _has_any("array", "arrays", "legs", "scenarios"), _values(others.span_scan)),
     ("bitmex_adl", _has("mark", "bankruptcy"), _values(others.adl_rank)),
-    ("dederi", _has("index", "days"), _values(others.dederi)),
+    ("dederi", _has_any("abr", "annual_basis", "basis"), _values(others.dederi)),
     (
         "vega",
         _has_any(
@@ -94,6 +94,7 @@ FAMILIES: Final[tuple[tuple[str, Callable[[Case], bool], Run], ...]] = (
             "search_factor",
             "scaling_factors",
             "search_level",
+            "search",
         ),
         _values(others.vega_margin),
     ),

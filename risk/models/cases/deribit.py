@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from risk.models import deribit_portfolio, deribit_standard
 from risk.models.cases.reading import Case, number, side_sign, signed_qty
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
@@ -13,9 +15,6 @@ from risk.models.portfolio import load
 from risk.models.result import MarginError, MarginResult
 
 _PARAMETERS: Final = frozenset(DeribitPortfolioParameters.__struct_fields__)
-# What a reply states and the model does not need: the count of volatility scenarios is three, and the haircut is of
-# collateral, which a case does not give.
-_STATED: Final = frozenset({"vol_scenarios_count", "haircut"})
 
 
 def portfolio_margin(case: Case) -> MarginResult:
@@ -23,22 +22,20 @@ def portfolio_margin(case: Case) -> MarginResult:
     currency, index = str(case["currency"]), number(case, "index_price")
     now_s = number(case, "ts_ms") / 1e3
     given = case.get("params", {})
-    unknown = given.keys() - _PARAMETERS - _STATED
-    if unknown:
-        raise MarginError("unknown_input", f"params.{sorted(unknown)[0]}")
     rows = case["positions"]
-    other = case.get("other_margin", {})
-    names = {"mmp_margin": "mmp_margin", "open_orders_margin": "open_orders_margin", "spot_margin": "spot_margin"}
     document = {
         "model": "deribit_portfolio",
         "currency": currency,
         "underlyings": {currency: {"spot": index, "expiries": _expiries(rows, now_s)}},
         "positions": [_position(row, currency, now_s) for row in rows],
-        "add_ons": {names.get(key, key): value for key, value in other.items()},
+        "add_ons": dict(case.get("other_margin", {})),
         "parameter_set": "eth_2026_02" if currency == "ETH" else None,
         "parameters": {key: value for key, value in given.items() if key in _PARAMETERS},
     }
-    return deribit_portfolio.evaluate(load(document))
+    result = deribit_portfolio.evaluate(load(document))
+    # A reply states more than the model reads (a haircut of collateral that it does not list): said, not hidden.
+    unread = sorted(given.keys() - _PARAMETERS)
+    return msgspec.structs.replace(result, details=result.details | {"unread_params": unread})
 
 
 def _position(row: Mapping[str, Any], currency: str, now_s: float) -> dict[str, Any]:
@@ -50,6 +47,8 @@ def _position(row: Mapping[str, Any], currency: str, now_s: float) -> dict[str, 
     if kind.startswith("inverse"):
         # The reply counts coins: the face in USD at the mark.
         found |= {"style": "inverse", "qty": qty * mark, "settlement": currency}
+    elif kind.startswith("linear"):
+        found["settlement"] = "USDC"
     if "option" in kind:
         found |= {"kind": "option", "style": "linear", "qty": qty, "settlement": row.get("settlement", currency)}
         found |= {"strike": number(row, "strike"), "option_type": row["type"], "vol": number(row, "mark_vol", "vol")}
@@ -76,7 +75,8 @@ def standard_margin(case: Case) -> dict[str, Any]:
         names = ("im_rate", "mm_rate", "im_coin", "mm_coin")
         return dict(zip(names, (*rates, rates[0] * size, rates[1] * size)))
     rule = option_rule(given.get("venue") or case.get("venue") or "deribit")[0]
-    spot, mark = number(given, "underlying"), number(given, "mark_coin")
+    spot = number(given, "underlying", "index", "spot")
+    mark = number(given, "mark_coin") if "mark_coin" in given else number(given, "mark_usd", "mark") / spot
     is_call = given["type"] == "call"
     short = short_margin(rule, is_call, spot, number(given, "strike"), mark * spot)
     position = signed_qty(given, "qty", "position")

@@ -255,7 +255,7 @@ def dederi(case: Case) -> dict[str, Any]:
     """Run Dederi's futures: forward at an annual basis, profit by shock, contingency."""
     given = case["input"]
     index, qty = number(given, "index", "index_price"), signed_qty(given, "qty")
-    years = number(given, "days") / 365.0
+    years = number(given, "days", "days_to_expiry", "dte") / 365.0
     forward = index * exp(number(given, "basis", "abr", "annual_basis") * years)
     shocks = given.get("shocks", [number(given, "shock", default=-0.15)])
     profits = [qty * forward * float(shock) for shock in shocks]
@@ -298,11 +298,12 @@ def _christoffersen(
     n00, n01, n10, n11 = counts if counts is not None else backtest.transitions(series or [])
     alone = backtest.independence(n00, n01, n10, n11)
     values: dict[str, Any] = {"lr_ind": alone.statistic, "p_value": alone.p_value, "p_value_ind": alone.p_value}
+    values |= {"p_ind": alone.p_value}
     if "p" in given:
         # Of a series every day counts for coverage; of counts, the days that follow another are all there is.
         days, hits = (n00 + n01 + n10 + n11, n01 + n11) if series is None else (len(series), sum(map(bool, series)))
         cover = backtest.kupiec(days, hits, number(given, "p"))
         joint = backtest.joint(cover, alone)
         values |= {"lr_pof": cover.statistic, "p_value_pof": cover.p_value}
-        values |= {"lr_cc": joint.statistic, "p_value_cc": joint.p_value}
+        values |= {"lr_cc": joint.statistic, "p_value_cc": joint.p_value, "p_cc": joint.p_value}
     return values | {"n00": n00, "n01": n01, "n10": n10, "n11": n11}

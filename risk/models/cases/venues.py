@@ -124,14 +124,28 @@ def _inverse_liquidation(given: Mapping[str, Any], face: float) -> dict[str, Any
     if "balance_btc" in given or "balance" in given:
         wallet = number(given, "balance_btc", "balance") - number(given, "order_margin_btc", default=0)
     else:
-        wallet = value / number(given, "leverage") + number(given, "extra_margin", "extra_margin_btc", default=0)
+        return _inverse_isolated(given, face, value, fee)
     tiers = TierTable.single(number(given, "mmr"), number(given, "maint_amount", "deduction", default=0))
     charged = Leg(qty=face, entry=entry, tiers=tiers, fee=fee, is_inverse=True, basis="entry")
     bankrupt = bankruptcy_price([charged], wallet)
     closing = 0.0 if bankrupt is None else abs(face) * fee / bankrupt
     leg = Leg(qty=face, entry=entry, tiers=tiers, is_inverse=True, basis="entry")
     price = liquidation_price([leg], wallet - closing)
-    initial = value / number(given, "leverage") if "leverage" in given else wallet
+    return _inverse_values(leg, price, bankrupt, value / number(given, "leverage") if "leverage" in given else wallet)
+
+
+def _inverse_isolated(given: Mapping[str, Any], face: float, value: float, fee: float) -> dict[str, Any]:
+    """Bybit's isolated rule: maintenance at entry; where a fee is stated (2026), at the price, after the fee."""
+    initial = value / number(given, "leverage")
+    extra = number(given, "extra_margin", "extra_margin_btc", default=0) / (1.0 + fee)
+    tiers = TierTable.single(number(given, "mmr"), number(given, "maint_amount", "deduction", default=0))
+    leg = Leg(qty=face, entry=number(given, "entry"), tiers=tiers, is_inverse=True, basis="mark" if fee else "entry")
+    price, bankrupt = liquidation_price([leg], initial + extra), bankruptcy_price([leg], initial + extra)
+    return _inverse_values(leg, price, bankrupt, initial)
+
+
+def _inverse_values(leg: Leg, price: float | None, bankrupt: float | None, initial: float) -> dict[str, Any]:
+    value = leg.value(leg.entry_x)
     return {
         "bankruptcy_price": bankrupt,
         "liq_price": price,
