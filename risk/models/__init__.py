@@ -47,9 +47,9 @@ __all__ = [
 Model = Callable[[Portfolio], MarginResult]
 
 
-def _reserving(model: Model) -> Model:
+def _reserving(model: Model, *, holds_premium: bool = False) -> Model:
     """Return a model that reserves for working orders by their worst complete fills: it has no rule of its own."""
-    return lambda portfolio: with_orders_enumerated(model, portfolio)
+    return lambda portfolio: with_orders_enumerated(model, portfolio, holds_premium=holds_premium)
 
 
 MODELS: Final[dict[str, Model]] = {
@@ -59,7 +59,7 @@ MODELS: Final[dict[str, Model]] = {
     "okx_portfolio": okx_portfolio.evaluate,
     "bybit_portfolio": bybit_portfolio.evaluate,
     "binance_portfolio": binance_portfolio.evaluate,
-    "derive_standard": _reserving(derive_standard.evaluate),
+    "derive_standard": _reserving(derive_standard.evaluate, holds_premium=True),
     "derive_portfolio": _reserving(derive_portfolio.evaluate),
     "paradex_portfolio": paradex_portfolio.evaluate,
     "span": _reserving(span.evaluate),

@@ -50,9 +50,10 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         for key, charge in charges.items():
             components[f"{name} {key}"] = Component(p.im_factor * charge, charge)
         if portfolio.orders:
-            more = max(0.0, -float(filled.min()) - worst) + _orders(portfolio, name, p)
+            more = max(0.0, -float(filled.min()) - worst) + _orders(portfolio, name, positions, p)
             components[f"{name} orders"] = Component(p.im_factor * more, 0.0)
         ladder += matrix.ladder(moves, profits, f"{name} ")
+    components |= matrix.order_component(portfolio)
     return MarginResult(
         model="bybit_portfolio",
         currency=portfolio.currency,
@@ -96,16 +97,22 @@ def contingencies(
     }
 
 
-def _orders(portfolio: Portfolio, name: str, p: BybitParameters) -> float:
-    """Return the size charges that fills of working orders add at most."""
-    index, charge = portfolio.underlying(name).spot, 0.0
-    for order in portfolio.orders:
-        held = contract_of(portfolio, order)
-        if held.underlying == name:
-            coins = order.qty * held.contract_size / (held.marked() if held.style == "inverse" else 1.0)
-            is_option = held.kind == "option"
-            charge += coins * index * (p.short_option if is_option and order.side == "sell" else p.futures)
-    return charge
+def _orders(portfolio: Portfolio, name: str, positions: Sequence[Position], p: BybitParameters) -> float:
+    """Return the most that fills of orders add to the contingencies: each counts whole, at the longest hedge."""
+    orders, index, charge = matrix.filled_orders(portfolio, name), portfolio.underlying(name).spot, 0.0
+    expiries = [held.expiry_s or 0.0 for held in (*positions, *orders) if held.kind != "spot"]
+    days = min((max(expiries, default=0.0) - min(expiries, default=0.0)) / SECONDS_A_DAY, p.most_days)
+    for order in orders:
+        if order.kind == "spot":
+            continue
+        delta = abs(delta_coins(portfolio, order))
+        charge += delta * (p.stable_spread + days / 365.0 * p.basis)
+        if order.kind == "option":
+            charge += abs(_vega_coins(portfolio, order)) * days * p.vega_spread
+            charge += max(0.0, -order.notional_qty) * p.short_option
+        else:
+            charge += delta * p.futures
+    return charge * index
 
 
 def _vega_coins(portfolio: Portfolio, held: Position) -> float:

@@ -8,13 +8,14 @@ Re-computed on real replies to 1e-8; the delta shock is a hypothesis (it is zero
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import copysign
 
 import msgspec
 import numpy as np
 
 from risk.models import matrix
-from risk.models.parameters import parameters
+from risk.models.parameters import Provenance, parameters
 from risk.models.portfolio import Portfolio, Position, contract_of, equity
 from risk.models.result import Component, MarginResult, Scenario, require
 from risk.models.valuation import Moves, VolShock, delta_coins, year_fraction
@@ -87,21 +88,20 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
             worst_sums += _offset(portfolio, name, _extended(portfolio, name, worst, p) if is_extended else worst, p)
         roll += _roll_shock(portfolio, name, positions, p)
         delta_shock += _delta_shock(portfolio, name, positions, p)
-    return _result(portfolio, p, where.source, where.as_of, standard, extended, held, filled, roll, delta_shock)
+    shocks = {"roll_shock": roll, "delta_shock": delta_shock, "orders_shocks": _order_shocks(portfolio, units, p)}
+    return _result(portfolio, p, where, (standard, extended), held, filled, shocks)
 
 
 def _result(
     portfolio: Portfolio,
     p: DeribitPortfolioParameters,
-    source: str,
-    as_of: str,
-    standard: Moves,
-    extended: Moves,
+    where: Provenance,
+    moves: tuple[Moves, Moves],
     held: tuple[Floats, Floats],
     filled: tuple[Floats, Floats],
-    roll: float,
-    delta_shock: float,
+    shocks: Mapping[str, float],
 ) -> MarginResult:
+    roll, delta_shock = shocks["roll_shock"], shocks["delta_shock"]
     worst_case = max(0.0, -float(min(held[0].min(), held[1].min(initial=0.0))))
     with_orders = max(worst_case, -float(min(filled[0].min(), filled[1].min(initial=0.0))))
     correlation = portfolio.add_ons.get(CORRELATION, 0.0)
@@ -110,11 +110,12 @@ def _result(
         "delta_shock": Component(delta_shock, p.mm_factor * delta_shock),
         "roll_shock": Component(roll, p.mm_factor * roll),
         "orders_worst_case": Component(with_orders - worst_case, 0.0),
-    }
+        "orders_shocks": Component(shocks["orders_shocks"], 0.0),
+    } | matrix.order_component(portfolio)
     for name, charge in portfolio.add_ons.items():
         components[name] = Component(charge, p.mm_factor * charge if name == CORRELATION else 0.0)
     by_bucket = held[0].reshape(-1, 3).min(axis=1)
-    rungs = matrix.ladder(standard, held[0]) + matrix.ladder(extended, held[1], "extended ")
+    rungs = matrix.ladder(moves[0], held[0]) + matrix.ladder(moves[1], held[1], "extended ")
     initial, maintenance = (sum(getattr(c, k) for c in components.values()) for k in ("initial", "maintenance"))
     in_standard = -float(held[0].min()) >= worst_case
     return MarginResult(
@@ -141,8 +142,8 @@ def _result(
             "maintenance_margin": maintenance,
         },
         unconfirmed=("delta_shock",) if delta_shock else (),
-        source=source,
-        as_of=as_of,
+        source=where.source,
+        as_of=where.as_of,
     )
 
 
@@ -208,10 +209,29 @@ def _roll_shock(portfolio: Portfolio, name: str, positions: list[Position], p: D
     return coins if portfolio.currency == name else coins * portfolio.underlying(name).spot
 
 
+def _order_shocks(portfolio: Portfolio, units: Mapping[str, list[Position]], p: DeribitPortfolioParameters) -> float:
+    """Return the most that fills of working orders add to the roll and delta shocks: every order's delta counts."""
+    total = 0.0
+    for name, positions in units.items():
+        orders = matrix.filled_orders(portfolio, name)
+        total += sum(_roll_shock(portfolio, name, [order], p) for order in orders)
+        grown = sum(abs(_delta(portfolio, order)) for order in orders if order.kind != "spot")
+        size = abs(_unit_delta(portfolio, positions))
+        total += _shock_of(portfolio, name, size + grown, p) - _shock_of(portfolio, name, size, p)
+    return total
+
+
+def _unit_delta(portfolio: Portfolio, positions: list[Position]) -> float:
+    return sum(_delta(portfolio, held) for held in positions if held.kind != "spot")
+
+
 def _delta_shock(portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters) -> float:
     """Return the charge on a delta beyond the threshold: a hypothesis, no reply with a non-zero one is public."""
+    return _shock_of(portfolio, name, abs(_unit_delta(portfolio, positions)), p)
+
+
+def _shock_of(portfolio: Portfolio, name: str, size: float, p: DeribitPortfolioParameters) -> float:
     spot = portfolio.underlying(name).spot
-    size = abs(sum(_delta(portfolio, held) for held in positions if held.kind != "spot"))
     beyond = max(0.0, size - p.delta_total_liq_shock_threshold / spot)
     coins = size * min(p.max_delta_shock, p.m_inc * beyond)
     return coins if portfolio.currency == name else coins * spot

@@ -6,7 +6,7 @@ import msgspec
 
 from risk.models.option_margin import OptionRule, option_rule, reservation, short_margin
 from risk.models.parameters import parameters
-from risk.models.portfolio import Order, Portfolio, Position, contract_of, converted, equity, net
+from risk.models.portfolio import Order, Portfolio, Position, contract_of, converted, equity, loss_at_once, net
 from risk.models.result import Component, MarginError, MarginResult, require
 
 
@@ -44,6 +44,8 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         held.setdefault(name, contract_of(portfolio, orders[0]))
     for name, position in sorted(held.items()):
         components |= _position(portfolio, position, by_name.get(name, []))
+    if portfolio.orders:
+        components["orders at once"] = Component(loss_at_once(portfolio, counts_options=False), 0.0)
     return MarginResult(
         model="deribit_standard",
         currency=portfolio.currency,

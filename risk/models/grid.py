@@ -47,10 +47,14 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         floor = asked - worst - charge
         components[f"{name} minimum"] = Component(p.initial_factor * floor, floor)
         if portfolio.orders:
-            grown, ordered = max(0.0, -float(filled.min())), _contingency(_ordered(portfolio, name), index, p)
+            grown, ordered = (
+                max(0.0, -float(filled.min())),
+                _contingency(matrix.filled_orders(portfolio, name), index, p),
+            )
             more = max(grown + charge + ordered[0], p.minimum * (coins + ordered[1])) - asked
             components[f"{name} orders"] = Component(p.initial_factor * max(0.0, more), 0.0)
         ladder += matrix.ladder(moves, profits, f"{name} ")
+    components |= matrix.order_component(portfolio)
     return MarginResult(
         model="grid",
         currency=portfolio.currency,
@@ -76,12 +80,3 @@ def _contingency(positions: list[Position], index: float, p: GridParameters) -> 
 def _coins(held: Position, index: float) -> float:
     size = abs(held.notional_qty)
     return size / index if held.style == "inverse" else size
-
-
-def _ordered(portfolio: Portfolio, name: str) -> list[Position]:
-    found = []
-    for order in portfolio.orders:
-        held = contract_of(portfolio, order)
-        if held.underlying == name:
-            found.append(msgspec.structs.replace(held, qty=order.signed_qty))
-    return found

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from risk.models.portfolio import USD_LIKE, Order, Portfolio, Position, contract_of, net
-from risk.models.result import Scenario, require
+from risk.models.portfolio import USD_LIKE, Portfolio, Position, contract_of, loss_at_once, net
+from risk.models.result import Component, Scenario, require
 from risk.models.valuation import Moves, VolShock, position_pnl
 from risk.pricing import Floats
 
@@ -47,31 +47,31 @@ def total_pnl(portfolio: Portfolio, positions: Sequence[Position], moves: Moves,
     return total
 
 
-def order_pnl(portfolio: Portfolio, order: Order, moves: Moves, shock: VolShock) -> Floats:
-    """Return the profit of an order filled completely at its limit, by scenario, in the portfolio's currency."""
-    contract = contract_of(portfolio, order)
-    filled = msgspec.structs.replace(contract, qty=order.signed_qty)
-    if contract.kind == "option":
-        at_once = filled.notional_qty * (filled.marked() - order.price)
-    elif contract.style == "inverse":
-        require(order.price > 0, "bad_order", f"{order.instrument}: price {order.price} is no price")
-        at_once = filled.notional_qty * (1.0 / order.price - 1.0 / filled.marked())
-    else:
-        at_once = filled.notional_qty * (filled.marked() - order.price)
-    in_coin, account_in_coin = contract.is_coin_settled, portfolio.currency == contract.underlying
-    if in_coin != account_in_coin:
-        spot = portfolio.underlying(contract.underlying).spot
-        at_once = at_once / spot if account_in_coin else at_once * spot
-    return at_once + pnl(portfolio, filled, moves, shock)
-
-
 def losses_of_orders(portfolio: Portfolio, underlying: str, moves: Moves, shock: VolShock) -> Floats:
-    """Return, by scenario, the sum of min(0, profit) over working orders: the exact bound over their fills."""
+    """Return, by scenario, the sum of min(0, profit from the mark) over working orders.
+
+    This is the worst that any fills of them add in each scenario; what a fill loses against the mark at once is
+    `portfolio.loss_at_once`, which a scenario's weight does not lighten.
+    """
     total = np.zeros(moves.spot.shape)
-    for order in portfolio.orders:
-        if contract_of(portfolio, order).underlying == underlying:
-            total += np.minimum(0.0, order_pnl(portfolio, order, moves, shock))
+    for filled in filled_orders(portfolio, underlying):
+        total += np.minimum(0.0, pnl(portfolio, filled, moves, shock))
     return total
+
+
+def filled_orders(portfolio: Portfolio, underlying: str) -> list[Position]:
+    """Return what each working order in an underlying would add as a position of its own."""
+    found = []
+    for order in portfolio.orders:
+        contract = contract_of(portfolio, order)
+        if contract.underlying == underlying:
+            found.append(msgspec.structs.replace(contract, qty=order.signed_qty))
+    return found
+
+
+def order_component(portfolio: Portfolio) -> dict[str, Component]:
+    """Return the initial charge for what working orders lose at once; nothing where there are none."""
+    return {"orders at once": Component(loss_at_once(portfolio), 0.0)} if portfolio.orders else {}
 
 
 def ladder(moves: Moves, profits: Floats, prefix: str = "") -> tuple[Scenario, ...]:

@@ -95,6 +95,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         ladder += rungs
         details[name] = msgspec.to_builtins(unit) | {"mmr": unit.mmr, "imr": p.imr_factor * unit.mmr}
     owed = sum(max(0.0, -held.qty * held.price) for held in portfolio.collateral) + max(0.0, -portfolio.cash)
+    components |= matrix.order_component(portfolio)
     if owed:
         components["borrowing"] = Component(p.mr8_imr * owed, p.mr8_mmr * owed)
     used = [
@@ -136,24 +137,36 @@ def _unit(
         for expiry_s, delta in sorted(deltas.items(), key=lambda item: item[0] or -1.0)
     )
     gross = sum(_gross(portfolio, held) for held in positions) * spot
-    if with_orders:
-        contracts = [(contract_of(portfolio, order), order) for order in portfolio.orders]
-        gross += sum(
-            order.qty * held.contract_size * (1.0 if held.style == "inverse" else spot)
-            for held, order in contracts
-            if held.underlying == name and (held.kind != "option" or order.side == "sell")
-        )
+    orders = matrix.filled_orders(portfolio, name) if with_orders else []
+    gross += sum(_gross(portfolio, order) for order in orders) * spot
+    more = _order_charges(portfolio, orders, spot, p)
     unit = UnitMargin(
         mr1=max(0.0, -float(profits.min())),
-        mr2=_theta(portfolio, positions),
-        mr3=p.mr3_rate * _vega_mismatch(portfolio, positions),
-        mr4=basis,
-        mr5=_interest(portfolio, positions, p.mr5_shift),
+        mr2=_theta(portfolio, positions) + more.mr2,
+        mr3=p.mr3_rate * _vega_mismatch(portfolio, positions) + more.mr3,
+        mr4=basis + more.mr4,
+        mr5=_interest(portfolio, positions, p.mr5_shift) + more.mr5,
         mr6=max(0.0, -float(far.min())) * p.mr6_weight,
         mr7=minimum_charge(gross * p.mr7_rate, p.mr7_tiers),
-        mr9=depeg_charge(_cash_deltas(portfolio, positions), {"USDT": portfolio.stable_price}, p.mr9_pegs)[0],
+        mr9=depeg_charge(_cash_deltas(portfolio, positions), {"USDT": portfolio.stable_price}, p.mr9_pegs)[0]
+        + more.mr9,
     )
     return unit, matrix.ladder(moves, profits, f"{name} ")
+
+
+def _order_charges(portfolio: Portfolio, orders: Sequence[Position], spot: float, p: OkxParameters) -> UnitMargin:
+    """Return the most that fills of orders add to each charge: every order counts whole, none hedges."""
+    peg = depeg_rate(min(1.0, portfolio.stable_price), p.mr9_pegs)
+    mr2 = mr3 = mr4 = mr5 = mr9 = 0.0
+    for order in orders:
+        cash = 0.0 if order.kind == "spot" else abs(delta_coins(portfolio, order)) * spot
+        mr4 += cash * max(p.mr4_least, p.mr4_annual * year_fraction(order.expiry_s))
+        mr9 += cash * peg
+        if order.kind == "option":
+            mr2 += _theta(portfolio, [order])
+            mr3 += p.mr3_rate * abs(option_vega(portfolio, order) * order.notional_qty) * 0.01
+            mr5 += _interest(portfolio, [order], p.mr5_shift)
+    return UnitMargin(mr2=mr2, mr3=mr3, mr4=mr4, mr5=mr5, mr9=mr9)
 
 
 def _gross(portfolio: Portfolio, held: Position) -> float:

@@ -78,7 +78,9 @@ def reservation(position: float, orders: Iterable[tuple[float, float]], short_in
             buys, dearest = buys + qty, max(dearest, limit)
         else:
             sells, cheapest = sells - qty, min(cheapest, limit)
-    opened_long = max(0.0, buys - max(0.0, -position))
+    closed = min(buys, max(0.0, -position))
+    opened_long = buys - closed
     opened_short = max(0.0, sells - max(0.0, position))
     # A sale below the mark receives less premium than the mark that the margin counts with.
-    return opened_long * dearest + opened_short * (short_initial + mark - cheapest)
+    dear = max(0.0, dearest - short_initial)  # a closing buy that costs more than the margin it frees
+    return closed * dear + opened_long * dearest + opened_short * (short_initial + mark - cheapest)

@@ -55,9 +55,11 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         components[f"{name} funding"] = Component(funding, funding)
         components[f"{name} fee"] = Component(fee, fee)
         if portfolio.orders:
-            grown = max(-float(filled.min()), least + _order_delta(portfolio, name, p))
-            components[f"{name} orders"] = Component(max(0.0, grown - net_margin), 0.0)
+            delta, provisions = _order_charges(portfolio, name, p)
+            grown = max(-float(filled.min()), least + delta)
+            components[f"{name} orders"] = Component(max(0.0, grown - net_margin) + provisions, 0.0)
         ladder += matrix.ladder(moves, weighted, f"{name} ")
+    components |= matrix.order_component(portfolio)
     return MarginResult(
         model="paradex_portfolio",
         currency=portfolio.currency,
@@ -81,14 +83,15 @@ def minimum_delta(portfolio: Portfolio, name: str, positions: Sequence[Position]
     return (p.net_delta * abs(long - short) + p.hedged_delta * min(long, short)) * spot
 
 
-def _order_delta(portfolio: Portfolio, name: str, p: ParadexParameters) -> float:
-    spot, charge = portfolio.underlying(name).spot, 0.0
-    for order in portfolio.orders:
-        held = contract_of(portfolio, order)
-        if held.underlying == name:
-            filled = msgspec.structs.replace(held, qty=order.signed_qty)
-            charge += abs(delta_coins(portfolio, filled)) * max(p.net_delta, p.hedged_delta) * spot
-    return charge
+def _order_charges(portfolio: Portfolio, name: str, p: ParadexParameters) -> tuple[float, float]:
+    """Return the most that fills of working orders add to the minimum by delta, and to the provisions."""
+    delta = provisions = 0.0
+    spot = portfolio.underlying(name).spot
+    for order in matrix.filled_orders(portfolio, name):
+        if order.kind != "spot":
+            delta += abs(delta_coins(portfolio, order)) * max(p.net_delta, p.hedged_delta) * spot
+        provisions += sum(_provisions(portfolio, name, [order], p))
+    return delta, provisions
 
 
 def _provisions(

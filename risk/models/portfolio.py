@@ -394,3 +394,19 @@ def converted(portfolio: Portfolio, held: Position, amount: float) -> float:
         return amount
     spot = portfolio.underlying(held.underlying).spot
     return amount / spot if account_in_coin else amount * spot
+
+
+def loss_at_once(portfolio: Portfolio, counts_options: bool = True) -> float:
+    """Return what working orders lose the moment they fill, by limits beyond the mark; each alone, gains left out.
+
+    In the portfolio's currency. Options are left out where equity does not count their marks.
+    """
+    total = 0.0
+    for order in portfolio.orders:
+        contract = contract_of(portfolio, order)
+        if contract.kind == "option" and not counts_options:
+            continue
+        fill = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price)
+        require(order.price > 0 or contract.kind == "option", "bad_order", f"{order.instrument}: price {order.price}")
+        total += max(0.0, -converted(portfolio, fill, fill.profit(fill.marked())))
+    return total

@@ -14,7 +14,7 @@ import msgspec
 
 from risk.models.liquidation import Basis, Leg, bankruptcy_price, liquidation_price
 from risk.models.parameters import parameters
-from risk.models.portfolio import Order, Portfolio, Position, contract_of, converted, merged, net
+from risk.models.portfolio import Order, Portfolio, Position, contract_of, converted, loss_at_once, merged, net
 from risk.models.result import Component, Liquidation, MarginError, MarginResult, require
 from risk.models.tiers import PPM, TierTable, open_interest_fraction, rounded_up, rows_of
 
@@ -85,14 +85,25 @@ class _Held:
         return converted(self.portfolio, self.positions[0], amount)
 
     def _initial_with(self, orders: list[Order]) -> float:
-        """Return the largest initial margin that fills of the orders can make: all buys, or all sells."""
+        """Return the largest initial margin that fills of orders can make: all buys, all sells, in hedge mode both.
+
+        In hedge mode a buy opens the long leg and a sale the short one, so that neither closes the other.
+        """
         worst = self.initial
-        for side in ("buy", "sell"):
-            taken = [order for order in orders if order.side == side]
+        sides = [("buy",), ("sell",)] if self.positions[0].leg == "both" else [("buy", "sell")]
+        for taken in ([order for order in orders if order.side in side] for side in sides):
             if taken:
-                filled = [_filled(held, taken) for held in self.positions]
+                filled = [_filled(held, taken) for held in _both_legs(self.positions)]
                 worst = max(worst, _Held(self.portfolio, self.rule, filled, []).initial)
         return worst
+
+
+def _both_legs(positions: list[Position]) -> list[Position]:
+    """Return an instrument's legs; in hedge mode the missing one as a position of nothing."""
+    if positions[0].leg == "both" or len(positions) == 2:
+        return positions
+    other: Literal["long", "short"] = "short" if positions[0].leg == "long" else "long"
+    return [*positions, msgspec.structs.replace(positions[0], leg=other, qty=0.0, entry=None, accrued=0.0)]
 
 
 def _filled(held: Position, orders: list[Order]) -> Position:
@@ -142,7 +153,13 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         components[name] = Component(h.in_account(h.initial), h.in_account(h.maintenance))
         if h.reserved:
             components[f"{name} orders"] = Component(h.in_account(h.reserved), 0.0)
-    isolated = {h.positions[0].instrument: _isolated(h) for h in held if h.mode == "isolated"}
+    alone = [h for h in held if h.mode == "isolated"]
+    for h in alone:
+        if h.reserved:
+            # What an order in an isolated position will need is taken out of the cross account.
+            components[f"{h.positions[0].instrument} orders"] = Component(h.in_account(h.reserved), 0.0)
+    if portfolio.orders:
+        components["orders at once"] = Component(loss_at_once(portfolio), 0.0)
     return MarginResult(
         model="tiered",
         currency=portfolio.currency,
@@ -150,8 +167,12 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         initial=sum(c.initial for c in components.values()),
         maintenance=sum(c.maintenance for c in components.values()),
         components=components,
-        liquidation=tuple(_liquidations(balance, cross, [h for h in held if h.mode == "isolated"])),
-        details={"balance": balance, "unrealised": profit, "isolated": isolated},
+        liquidation=tuple(_liquidations(balance, cross, alone)),
+        details={
+            "balance": balance,
+            "unrealised": profit,
+            "isolated": {h.positions[0].instrument: _isolated(h) for h in alone},
+        },
         source=source,
         as_of=as_of,
     )

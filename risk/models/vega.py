@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from risk.models.parameters import parameters
-from risk.models.portfolio import Portfolio, Position, contract_of, equity, net
+from risk.models.portfolio import Portfolio, Position, contract_of, equity, loss_at_once, net
 from risk.models.result import Component, MarginError, MarginResult, require
 
 _NORMAL: Final = NormalDist()
@@ -124,6 +124,10 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
             raise MarginError("unsupported", f"{name}: only linear futures have a market here")
         mm = _market(portfolio, position, p, factors)
         components[name] = Component(p.initial * mm, mm)
+    if portfolio.orders:
+        components["orders at once"] = Component(loss_at_once(portfolio), 0.0)
+        # The venue counts slippage and funding once an order is filled; whoever asks before must count them now.
+        components["orders filled"] = Component(p.initial * _once_filled(portfolio, p), 0.0)
     total = sum(c.maintenance for c in components.values())
     return MarginResult(
         model="vega",
@@ -140,6 +144,17 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
         source=where.source,
         as_of=where.as_of,
     )
+
+
+def _once_filled(portfolio: Portfolio, p: VegaParameters) -> float:
+    """Return the slippage and funding margin that fills of working orders add at most."""
+    total = 0.0
+    for order in portfolio.orders:
+        contract = contract_of(portfolio, order)
+        payment = p.payments.get(order.instrument, 0.0)
+        per_unit = contract.marked() * p.linear_slippage + p.funding_factor * abs(payment)
+        total += order.qty * contract.contract_size * per_unit
+    return total
 
 
 def _market(portfolio: Portfolio, held: Position, p: VegaParameters, factors: tuple[float, float]) -> float:

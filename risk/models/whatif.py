@@ -82,22 +82,35 @@ def what_if(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio,
     )
 
 
-def with_orders_enumerated(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio) -> MarginResult:
+def with_orders_enumerated(
+    evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio, *, holds_premium: bool = False
+) -> MarginResult:
     """Return a model's margin with a reservation for working orders, for models that have none of their own.
 
-    The reservation is what the worst subset of complete fills takes off what is available; refused for more orders
-    than can be enumerated.
+    The reservation is what the worst subset of complete fills takes off what is available. Where the requirement is
+    not convex in a fill (a bought hedge that is worth nothing until it covers all), `holds_premium` sets the premium
+    of every option that is bought aside as well, which bounds every partial fill. Refused for more orders than can be
+    enumerated.
     """
-    held = evaluate(msgspec.structs.replace(portfolio, orders=()))
+    alone = msgspec.structs.replace(portfolio, orders=())
+    held = evaluate(alone)
     if not portfolio.orders:
         return held
     count = len(portfolio.orders)
     require(count <= MAX_ENUMERATED, "too_many_orders", f"{count} working orders are more than {MAX_ENUMERATED}")
-    outcome = what_if(evaluate, msgspec.structs.replace(portfolio, orders=()), portfolio.orders)
-    assert outcome.worst_available is not None
-    reserved = max(0.0, held.available - outcome.worst_available)
+    bought = [o for o in portfolio.orders if _is_bought_option(portfolio, o)] if holds_premium else []
+    others = [order for order in portfolio.orders if order not in bought]
+    reserved = sum(order.qty * contract_of(portfolio, order).contract_size * order.price for order in bought)
+    if others:
+        outcome = what_if(evaluate, alone, others)
+        assert outcome.worst_available is not None
+        reserved += max(0.0, held.available - outcome.worst_available)
     components = held.components | {"orders": Component(reserved, 0.0)}
     return msgspec.structs.replace(held, components=components, initial=held.initial + reserved)
+
+
+def _is_bought_option(portfolio: Portfolio, order: Order) -> bool:
+    return order.side == "buy" and contract_of(portfolio, order).kind == "option"
 
 
 def _after(portfolio: Portfolio, orders: Sequence[Order]) -> Portfolio:

@@ -365,6 +365,7 @@ class TestVega:
         chosen = {"risk_aversion": 0.01, "sigma": 0.6, "linear_slippage": 0.0}
         short, long = vega.risk_factors(0.01, 0.1, 0.6)
         result = priced("vega", future(), orders=[sale], parameters=chosen)
+        assert result.components["orders filled"].initial == 0.0
         assert result.maintenance == pytest.approx(max(200 * short, 100 * long))
         assert result.details["levels"]["search"] == pytest.approx(1.1 * result.maintenance)
         assert priced("vega", future(), parameters=chosen | {"payments": {"F": 2.0}}).maintenance == pytest.approx(
