@@ -11,6 +11,7 @@ from typing import Any, Final
 from gateway import records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
+from gateway.inquiries import Inquiries
 from gateway.journal import Journal, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -19,7 +20,9 @@ from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.valuation import Valuation
+from gateway.volatile import INQUIRY_TYPES
 from protocols.fix.session import SessionConfig, SessionKey, SessionState
+from protocols.fix.state import ORDER_MESSAGES
 from risk.account import Account, AccountState
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
@@ -57,6 +60,11 @@ class Core:
             router=self.router,
             monitor=self.monitor,
             accounts_of=self.accounts_of,
+        )
+        self.inquiries = self.pipeline.inquiries = Inquiries(
+            self.pipeline,
+            max_subscriptions=config.fix.market_data_subscriptions,
+            max_backlog_bytes=config.fix.market_data_backlog_bytes,
         )
         self._open(now_ns, version)
         self.valuation = Valuation(
@@ -135,7 +143,11 @@ class Core:
 
 def _session_state(config: Config, target_comp_id: str) -> SessionState:
     session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
-    rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
+    rules = SessionConfig(
+        application_messages=ORDER_MESSAGES.union(INQUIRY_TYPES),
+        max_heart_bt_int=config.fix.heart_bt_int_s,
+        reset_on_logon=session.reset_on_logon,
+    )
     return SessionState(SessionKey(session.begin_string, config.fix.sender_comp_id, target_comp_id), rules)
 
 

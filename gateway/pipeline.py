@@ -7,7 +7,7 @@ decision is journalled before it is applied, and applied before anything leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway import records
 from gateway.journal import Journal, JournalError
@@ -16,6 +16,7 @@ from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
+from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
@@ -23,13 +24,23 @@ from risk.marks import Market
 from risk.order import Approved, Reject
 from risk.pre_trade import evaluate
 
+if TYPE_CHECKING:
+    from gateway.inquiries import Inquiries
+
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
 UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
 NEW_RISK: Final = frozenset(
-    {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
+    {
+        records.OrderApproved,
+        records.OrderRefused,
+        records.ReplaceRequested,
+        records.StatusAsked,
+        records.VolatileSent,
+        records.NewsPublished,
+    }
 )
 
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
@@ -58,6 +69,9 @@ class Pipeline:
         self.accounts_of = accounts_of
         # Sessions whose numbers moved while the journal could not be written; made good before the next record.
         self._unwritten: set[str] = set()
+        # Answers that are not kept: market data, reference data, statuses.
+        self.volatile = Volatile(self)
+        self.inquiries: Inquiries | None = None
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -100,9 +114,9 @@ class Pipeline:
             else:
                 self._refuse_message(session, message, UNSUPPORTED_MESSAGE_TYPE, "Unsupported Message Type", now_ns)
         except JournalError as error:
-            self._refuse_unwritten(session, message, str(error), now_ns)
+            self.refuse_unwritten(session, message, str(error), now_ns)
 
-    def _refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
+    def refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
         """Tell the client that nothing was done, although that can not be journalled either."""
         self.monitor.journal_failed(why)
         text, ref_id = "journal unavailable: no new risk", (message.get(11) or b"").decode("latin-1")
@@ -243,6 +257,10 @@ class Pipeline:
             self.router.cancel(order, now_ns)
         return len(orders)
 
+    def _inquire(self, session: str, message: Message, now_ns: int) -> None:
+        assert self.inquiries is not None
+        self.inquiries.receive(session, message, now_ns)
+
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
@@ -334,4 +352,5 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     "F": Pipeline._cancel,
     "G": Pipeline._replace,
     "H": Pipeline._status,
+    **dict.fromkeys(INQUIRY_TYPES, Pipeline._inquire),
 }

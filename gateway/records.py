@@ -240,6 +240,23 @@ class Replaced(Record, frozen=True, tag=25):
     session: str = ""
 
 
+class VolatileSent(Record, frozen=True, tag=50):
+    """A FIX session's next numbers after a batch of messages that are neither kept nor made again: gateway.volatile."""
+
+    session: str
+    next_in: int
+    next_out: int
+
+
+class NewsPublished(Record, frozen=True, tag=51):
+    """News(B) for the sessions that were logged on; `urgency` is FIX's: 0 normal, 1 flash, 2 background."""
+
+    sessions: tuple[str, ...]
+    headline: str
+    lines: tuple[str, ...]
+    urgency: int
+
+
 AnyRecord = (
     GatewayStarted
     | AccountOpened
@@ -262,6 +279,8 @@ AnyRecord = (
     | Filled
     | Cancelled
     | Replaced
+    | VolatileSent
+    | NewsPublished
 )
 
 encode = msgspec.msgpack.Encoder().encode

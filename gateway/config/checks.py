@@ -27,6 +27,13 @@ def _check_fix(values: Mapping[str, Any]) -> Found:
             f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
             "or listen on 127.0.0.1 or ::1",
         )
+    backlog, buffer = values.get("market_data_backlog_bytes"), values.get("max_write_buffer_bytes")
+    if backlog is not None and buffer is not None and 2 * backlog > buffer:
+        yield (
+            ("market_data_backlog_bytes",),
+            f"must be at most half of max_write_buffer_bytes, {buffer // 2}, not {backlog}: else market data alone "
+            "has a client disconnected",
+        )
     if certificate is not None and not certificate.is_file():
         yield ("tls_certificate_file",), f"there is no file {certificate}"
     if key is not None and (problem := private_file_problem(key)):

@@ -1,15 +1,15 @@
-"""The plain encoder of messages with repeating groups: values by tag, entries as a sequence of the same.
+"""Messages with repeating groups: a plain encoder, values by tag, entries as a sequence of the same; and a reader.
 
 What is given is in the words of FIX 4.4 or later, whatever the session's version: a tag or an enumerated value that the
 version does not have is left out, as `versions.View` does for layouts. Members of a group go out in the order of the
 version's dictionary, everything else ascending by tag.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from protocols.errors import LocalProtocolError
-from protocols.fix.codec import DATA_OF_LENGTH, assemble, format_timestamp
+from protocols.fix.codec import DATA_OF_LENGTH, Message, assemble, format_timestamp
 from protocols.fix.dictionary import Dictionary
 
 if TYPE_CHECKING:
@@ -86,3 +86,21 @@ def _put_group(parts: list[bytes], dictionary: Dictionary, group: "GroupRule", e
                 _put(parts, dictionary, group.groups, tag, entry[tag])
         if len(parts) == begin or not parts[begin].startswith(b"%d=" % group.tags[0]):
             raise LocalProtocolError(f"an entry of group {group.count_tag} begins with {group.tags[0]}")
+
+
+def entries_of(dictionary: Dictionary, message: Message, count_tag: int, tag: int) -> list[bytes]:
+    """Return the value of one field in each entry of a group of a valid message; empty where an entry has none."""
+    group = dictionary.messages[message.msg_type].groups.get(count_tag)
+    if group is None:
+        return []
+    tags = tuple(_all_tags(group))
+    at = tags.index(tag)
+    return [entry[at] or b"" for entry in message.groups(count_tag, tags)]
+
+
+def _all_tags(group: "GroupRule") -> Iterator[int]:
+    """Yield a group's tags, the first of them first, those of groups within it too."""
+    for tag in group.tags:
+        yield tag
+        if tag in group.groups:
+            yield from _all_tags(group.groups[tag])
