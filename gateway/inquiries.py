@@ -41,7 +41,7 @@ class Inquiries:
             max_backlog_bytes=max_backlog_bytes,
         )
         self._paced = PacedAnswers(volatile, sessions, max_backlog_bytes)
-        self._reference = ReferenceData(ledger, volatile, self._paced)
+        self._reference = ReferenceData(ledger, volatile, self._paced, sessions)
         self.statuses = Statuses(ledger, self.feeds, volatile, sessions)
         self.users = Users(volatile, sessions)
         self.news = Newsroom(pipeline, self.feeds)

@@ -46,9 +46,10 @@ class Newsroom:
         """Tell clients of venues that have gone or come since the last look."""
         for venue, feed in self._feeds.venues.items():
             is_live = self._feeds.is_live(venue)
-            if is_live is self._live.get(venue, False):
-                continue
+            was_live = self._live.get(venue, is_live)  # how it is at the first look is no news
             self._live[venue] = is_live
+            if is_live is was_live:
+                continue
             if is_live:
                 headline, line, urgency = f"Venue {venue} is live", "orders for its instruments are taken", NORMAL
             else:

@@ -27,7 +27,7 @@ BY_SYMBOL, BY_TYPE, BY_PRODUCT, BY_SESSION, ALL = b"0", b"1", b"2", b"3", b"4"
 VALID, UNSUPPORTED, NONE_FOUND, UNAVAILABLE = 0, 1, 2, 4
 # SecurityRequestType(321); SecurityResponseType(323)
 LIST_SECURITIES: Final = b"3"
-AS_IS, LISTED, REJECTED, NO_MATCH = 1, 4, 5, 6
+AS_IS, LISTED, REJECTED, NO_MATCH = 1, 4, 5, 6  # FIX 4.4 has no 4
 
 
 class PacedAnswers:
@@ -85,10 +85,13 @@ class PacedAnswers:
 class ReferenceData:
     """Answers what instruments there are."""
 
-    def __init__(self, ledger: Ledger, volatile: Volatile, paced: PacedAnswers) -> None:
+    def __init__(
+        self, ledger: Ledger, volatile: Volatile, paced: PacedAnswers, sessions: dict[str, SessionState]
+    ) -> None:
         self._ledger = ledger
         self._volatile = volatile
         self._paced = paced
+        self._sessions = sessions
         self._responses = 0
 
     def list_securities(self, session: str, message: Message, now_ns: int) -> None:
@@ -165,9 +168,11 @@ class ReferenceData:
         elif not self._paced.can_take(session):
             self._refuse_definition(session, req_id, REJECTED, f"{MAX_LISTS} lists are on their way already")
         else:
+            known = self._sessions[session].dictionary.fields[323].values
+            response = LISTED if b"%d" % LISTED in known else AS_IS
             response_id, count = self._response_id(), len(chosen)
             self._paced.add(
-                session, (("d", self._definition(req_id, response_id, LISTED, one, count)) for one in chosen)
+                session, (("d", self._definition(req_id, response_id, response, one, count)) for one in chosen)
             )
 
     @staticmethod

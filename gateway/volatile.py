@@ -36,6 +36,7 @@ class Volatile:
         self._pipeline = pipeline
         self._answers: dict[str, list[Outgoing]] = {}
         self._requests: dict[str, list[Message]] = {}
+        self._is_failing = False
         self.sent = 0
         self.dropped = 0
 
@@ -71,9 +72,10 @@ class Volatile:
         if session in self._answers:
             self.flush(now_ns)  # what was asked before comes before
         problem = self._send(session, messages, now_ns)
-        if problem is not None:
-            self._pipeline.monitor.journal_failed(problem)
-        return problem is None
+        if problem is not None and not self._is_failing:
+            self._pipeline.monitor.journal_failed(problem)  # once, however often it is tried
+        self._is_failing = problem is not None
+        return not self._is_failing
 
     def _is_there(self, session: str) -> bool:
         connection = self._pipeline.reports.sessions[session].connection

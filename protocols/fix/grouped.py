@@ -26,16 +26,23 @@ _DATA_TAGS = frozenset(DATA_OF_LENGTH.values())
 def grouped_body(dictionary: Dictionary, msg_type: str, values: Values) -> bytes:
     """Return the body of a message as this version writes it.
 
-    Raises LocalProtocolError for a message that the version has not, a value that holds SOH, and an entry of a group
-    without the field that begins it.
+    Raises LocalProtocolError for a message that the version has not or that would lack what it requires, a value that
+    holds SOH, and an entry of a group without the field that begins it.
     """
     rule = dictionary.messages.get(msg_type)
     if rule is None:
         raise LocalProtocolError(f"{dictionary.begin_string} has no message {msg_type}")
     parts: list[bytes] = []
+    written = set()
     for tag in sorted(values):
         if tag in rule.body:
+            begin = len(parts)
             _put(parts, dictionary, rule.groups, tag, values[tag])
+            if len(parts) > begin:
+                written.add(tag)
+    missing = [tag for tag in rule.required if tag in rule.body and tag not in written]
+    if missing:
+        raise LocalProtocolError(f"{msg_type} without {dictionary.name(missing[0])}")
     return b"".join(parts)
 
 

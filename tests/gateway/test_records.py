@@ -51,7 +51,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.Cancelled("r-1", "user_request"), "9318a3722d31ac757365725f72657175657374"),
     (records.Replaced("r-1", "o"), "9419a3722d31a16fa0"),
     (records.VolatileSent("ALPHA", 7, 9), "9432a5414c5048410709"),
-    (records.NewsPublished(("ALPHA",), "headline", ("a line",), 1), "953391a5414c504841a8686561646c696e6591a661206c696e6501"),
+    (records.NewsPublished(("ALPHA",), "headline", ("a line",), 1),
+     "953391a5414c504841a8686561646c696e6591a661206c696e6501"),
 ]  # fmt: skip
 
 
