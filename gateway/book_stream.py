@@ -56,7 +56,9 @@ class BookStream:
         self.told = Told()
         self.trouble = "not looked at yet"
         self.version = 0
-        self._snapshots: dict[bool, list[bytes]] = {}
+        # Worked out once for all who want them, until the book changes.
+        self._snapshots: dict[tuple[bytes, bool], list[bytes]] = {}  # by side, and whether beyond
+        self._differences: list[tuple[Told, Entries]] = []
 
     def look(self, book: OrderBook | None, trouble: str, touched: Touched) -> Entries:
         """Take over what the book is now, and return what is new. Nothing, where it has just become usable, or has just
@@ -87,6 +89,7 @@ class BookStream:
     def _has_changed(self) -> None:
         self.version += 1
         self._snapshots.clear()
+        self._differences.clear()
 
     def _follow(self, told: Levels, side: BookSide, kind: bytes, touched: set[Decimal] | None) -> list[bytes]:
         """Bring one side up to date; return its changes."""
@@ -108,31 +111,40 @@ class BookStream:
 
     def since(self, known: Told) -> Entries:
         """Return the net change from what one reader knows to what all others do."""
+        for other, entries in self._differences:
+            if other is known:
+                return entries
         bids, offers = self.told.bids, self.told.offers
-        return Entries(
+        entries = Entries(
             _changes(known.bids, bids, known.bids.keys() | bids.keys(), self.symbol, BID),
             _changes(known.offers, offers, known.offers.keys() | offers.keys(), self.symbol, OFFER),
         )
+        self._differences.append((known, entries))
+        return entries
 
     def snapshot(self, kind: bytes) -> list[bytes]:
         """Return the entries of a snapshot of one side, best first, at most SNAPSHOT_LEVELS."""
-        is_bid = kind == BID
-        entries = self._snapshots.get(is_bid)
+        entries = self._snapshots.get((kind, False))
         if entries is None:
-            levels = self.told.bids if is_bid else self.told.offers
-            prices = sorted(levels, reverse=is_bid)[:SNAPSHOT_LEVELS]
-            entries = [level(kind, text_of(price), text_of(levels[price])) for price in prices]
-            self._snapshots[is_bid] = entries
+            levels, prices = self._sorted(kind)
+            entries = [level(kind, text_of(price), text_of(levels[price])) for price in prices[:SNAPSHOT_LEVELS]]
+            self._snapshots[kind, False] = entries
         return entries
 
     def beyond_snapshot(self, kind: bytes) -> list[bytes]:
         """Return the levels that a snapshot of one side has no room for, as new ones of an increment."""
+        entries = self._snapshots.get((kind, True))
+        if entries is None:
+            levels, prices = self._sorted(kind)
+            further, symbol = prices[SNAPSHOT_LEVELS:], self.symbol
+            entries = [level_changed(NEW, kind, symbol, text_of(price), text_of(levels[price])) for price in further]
+            self._snapshots[kind, True] = entries
+        return entries
+
+    def _sorted(self, kind: bytes) -> tuple[Levels, list[Decimal]]:
         is_bid = kind == BID
         levels = self.told.bids if is_bid else self.told.offers
-        if len(levels) <= SNAPSHOT_LEVELS:
-            return []
-        prices = sorted(levels, reverse=is_bid)[SNAPSHOT_LEVELS:]
-        return [level_changed(NEW, kind, self.symbol, text_of(price), text_of(levels[price])) for price in prices]
+        return levels, sorted(levels, reverse=is_bid)
 
 
 def _best(side: BookSide, depth: int) -> Levels:

@@ -71,6 +71,13 @@ class Core:
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
 
+    def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
+        """Send an operator's News(B) to every client that is logged on; return to how many.
+
+        Raises ValueError for a text that FIX can not carry, JournalError if it can not be written: nothing was sent.
+        """
+        return self.inquiries.news.publish(headline, lines, now_ns)
+
     @property
     def checks_configured(self) -> int:
         """How many checks every order must pass."""

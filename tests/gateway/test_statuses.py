@@ -215,7 +215,7 @@ def test_news_goes_to_all_who_are_logged_on_and_is_resent(tmp_path: Path, versio
     with opened(tmp_path, config=config_of(version)) as rig:
         client = Client(rig, version)
         before = client.state.next_in
-        assert rig.core.inquiries.news.publish("Halt at noon", ("all orders", "will be cancelled"), rig.now_ns) == 1
+        assert rig.core.publish_news("Halt at noon", ("all orders", "will be cancelled"), rig.now_ns) == 1
         rig.flush()
         (told,) = client.pump()
         assert shown(told, 148, 61, 42) == (b"B", b"Halt at noon", b"0", b"20251009-08:53:20.000")
