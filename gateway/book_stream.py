@@ -18,10 +18,12 @@ from protocols.venues.orderbook import BookSide, OrderBook, Touched
 
 FULL: Final = 0  # MarketDepth(264)
 # A snapshot has no more levels a side than this: MarketDataSnapshotFullRefresh(W) can not be fragmented. Who reads
-# increments gets the others right behind it, as new ones.
+# increments gets the others in the turns that follow, as new ones.
 SNAPSHOT_LEVELS: Final = 500
 # Entries of one MarketDataIncrementalRefresh(X): longer than those of a snapshot, and far below what we may send.
 INCREMENT_ENTRIES: Final = 400
+# Entries for one reader in one turn, so that what one turn adds to what he has to read is bounded too.
+TURN_ENTRIES: Final = 2 * INCREMENT_ENTRIES
 
 Levels = dict[Decimal, Decimal]
 
@@ -43,6 +45,11 @@ class Entries(msgspec.Struct, gc=False):
     bids: list[bytes] = []
     offers: list[bytes] = []
 
+    @property
+    def is_much(self) -> bool:
+        """Whether a snapshot says it in less."""
+        return len(self.bids) + len(self.offers) > TURN_ENTRIES
+
 
 class BookStream:
     """One book to one depth. `told` is what readers know who keep up, `version` how often that has changed.
@@ -57,8 +64,9 @@ class BookStream:
         self.trouble = "not looked at yet"
         self.version = 0
         # Worked out once for all who want them, until the book changes.
-        self._snapshots: dict[tuple[bytes, bool], list[bytes]] = {}  # by side, and whether beyond
-        self._differences: list[tuple[Told, Entries]] = []
+        self._snapshots: dict[bytes, list[bytes]] = {}
+        self._in_snapshot: Told | None = None
+        self._differences: list[tuple[Told, Entries, Told | None]] = []
 
     def look(self, book: OrderBook | None, trouble: str, touched: Touched) -> Entries:
         """Take over what the book is now, and return what is new. Nothing, where it has just become usable, or has just
@@ -89,6 +97,7 @@ class BookStream:
     def _has_changed(self) -> None:
         self.version += 1
         self._snapshots.clear()
+        self._in_snapshot = None
         self._differences.clear()
 
     def _follow(self, told: Levels, side: BookSide, kind: bytes, touched: set[Decimal] | None) -> list[bytes]:
@@ -102,49 +111,69 @@ class BookStream:
             now = _best(side, self.depth)
             prices = told.keys() | now.keys()
         changes = _changes(told, now, prices, self.symbol, kind)
-        for price in prices:
-            if price in now:
-                told[price] = now[price]
-            else:
-                told.pop(price, None)
+        _take(told, now, prices)
         return changes
 
-    def since(self, known: Told) -> Entries:
-        """Return the net change from what one reader knows to what all others do."""
-        for other, entries in self._differences:
+    def since(self, known: Told) -> tuple[Entries, Told | None]:
+        """Return the net change from what one reader knows to what all others do, and what he knows then.
+
+        No more than a turn's entries, those of the best prices first: None when that is all.
+        """
+        for other, entries, rest in self._differences:
             if other is known:
-                return entries
+                return entries, rest
         bids, offers = self.told.bids, self.told.offers
+        bid_prices, offer_prices = _differing(known.bids, bids), _differing(known.offers, offers)
+        rest = None
+        if len(bid_prices) + len(offer_prices) > TURN_ENTRIES:
+            rest = known.copy()
+            bid_prices = set(sorted(bid_prices, reverse=True)[: TURN_ENTRIES // 2])
+            offer_prices = set(sorted(offer_prices)[: TURN_ENTRIES // 2])
+            _take(rest.bids, bids, bid_prices)
+            _take(rest.offers, offers, offer_prices)
         entries = Entries(
-            _changes(known.bids, bids, known.bids.keys() | bids.keys(), self.symbol, BID),
-            _changes(known.offers, offers, known.offers.keys() | offers.keys(), self.symbol, OFFER),
+            _changes(known.bids, bids, bid_prices, self.symbol, BID),
+            _changes(known.offers, offers, offer_prices, self.symbol, OFFER),
         )
-        self._differences.append((known, entries))
-        return entries
+        self._differences.append((known, entries, rest))
+        return entries, rest
 
     def snapshot(self, kind: bytes) -> list[bytes]:
         """Return the entries of a snapshot of one side, best first, at most SNAPSHOT_LEVELS."""
-        entries = self._snapshots.get((kind, False))
+        entries = self._snapshots.get(kind)
         if entries is None:
-            levels, prices = self._sorted(kind)
-            entries = [level(kind, text_of(price), text_of(levels[price])) for price in prices[:SNAPSHOT_LEVELS]]
-            self._snapshots[kind, False] = entries
+            levels = self.told.bids if kind == BID else self.told.offers
+            entries = [level(kind, text_of(price), text_of(amount)) for price, amount in _top(levels, kind).items()]
+            self._snapshots[kind] = entries
         return entries
 
-    def beyond_snapshot(self, kind: bytes) -> list[bytes]:
-        """Return the levels that a snapshot of one side has no room for, as new ones of an increment."""
-        entries = self._snapshots.get((kind, True))
-        if entries is None:
-            levels, prices = self._sorted(kind)
-            further, symbol = prices[SNAPSHOT_LEVELS:], self.symbol
-            entries = [level_changed(NEW, kind, symbol, text_of(price), text_of(levels[price])) for price in further]
-            self._snapshots[kind, True] = entries
-        return entries
+    def in_snapshot(self) -> Told | None:
+        """Return what a snapshot tells of the book; None where that is all of it."""
+        bids, offers = self.told.bids, self.told.offers
+        if max(len(bids), len(offers)) <= SNAPSHOT_LEVELS:
+            return None
+        if self._in_snapshot is None:
+            self._in_snapshot = Told(_top(bids, BID), _top(offers, OFFER))
+        return self._in_snapshot
 
-    def _sorted(self, kind: bytes) -> tuple[Levels, list[Decimal]]:
-        is_bid = kind == BID
-        levels = self.told.bids if is_bid else self.told.offers
-        return levels, sorted(levels, reverse=is_bid)
+
+def _top(levels: Levels, kind: bytes) -> Levels:
+    """Return the best levels of a side, as many as a snapshot has, best first."""
+    prices = sorted(levels, reverse=kind == BID)[:SNAPSHOT_LEVELS]
+    return {price: levels[price] for price in prices}
+
+
+def _differing(old: Levels, new: Levels) -> set[Decimal]:
+    return {price for price in old.keys() | new.keys() if old.get(price) != new.get(price)}
+
+
+def _take(old: Levels, new: Levels, prices: set[Decimal]) -> None:
+    """Make `old` what `new` is at these prices."""
+    for price in prices:
+        if price in new:
+            old[price] = new[price]
+        else:
+            old.pop(price, None)
 
 
 def _best(side: BookSide, depth: int) -> Levels:

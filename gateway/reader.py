@@ -49,7 +49,7 @@ class Reader:
         self.is_once = is_once
         self.asked_ns = asked_ns
         self.told = State.NOTHING
-        # The levels that he was told last, where he is behind the stream.
+        # The levels that he was told last, where he is behind the stream; shared, and never changed.
         self.known: Told | None = None
         self._state = state
         self._connection = state.connection
@@ -88,10 +88,14 @@ class Reader:
         if self.told is not State.CURRENT:
             yield from self._snapshot(tape, quote, now_ns)
             return
-        entries = [*self._levels(changes), *self._trades(tape), *self._quotes(quote)]
+        is_too_much = self.known is None and changes is not None and changes.is_much
+        levels = [] if is_too_much else self._levels(changes)
+        entries = [*levels, *self._trades(tape), *self._quotes(quote)]
         if self.is_incremental:
             for first in range(0, len(entries), INCREMENT_ENTRIES):
                 yield "X", md.increment(self.md_req_id, entries[first : first + INCREMENT_ENTRIES])
+            if is_too_much:
+                yield from self._snapshot(tape, quote, now_ns)
         elif entries or (self.stream is not None and self._version != self.stream.version):
             yield from self._snapshot(tape, quote, now_ns)
 
@@ -104,26 +108,24 @@ class Reader:
 
     def _snapshot(self, tape: TradeTape | None, quote: Quote, now_ns: int) -> Iterator[Outgoing]:
         entries: list[bytes] = []
-        beyond: list[bytes] = []
+        self.known = None
         if self.stream is not None:
             for kind in (md.BID, md.OFFER):
                 if kind in self.kinds:
                     entries += self.stream.snapshot(kind)
-                    beyond += self.stream.beyond_snapshot(kind) if self.is_incremental else []
             self._version = self.stream.version
+            self.known = self.stream.in_snapshot() if self.is_incremental else None
         if md.TRADE in self.kinds and tape is not None:
             self._trades_seen = tape.count
             if (last := tape.last) is not None:
                 entries.append(md.traded(b"", text_of(last.price), text_of(last.amount), last.time_ns))
         self._prices = self._prices_of(quote)
         entries += [md.quoted(kind, price, quote.time_ns) for kind, price in self._prices.items() if price]
-        self.told, self.known = State.CURRENT, None
+        self.told = State.CURRENT
         if entries:
             yield "W", md.snapshot(self._name, self.md_req_id, entries, now_ns if self._wants_time else None)
         else:
             yield self._empty(b"nothing yet", now_ns)
-        for first in range(0, len(beyond), INCREMENT_ENTRIES):
-            yield "X", md.increment(self.md_req_id, beyond[first : first + INCREMENT_ENTRIES])
 
     # -- increments --------------------------------------------------------------------------------------------------
 
@@ -131,7 +133,7 @@ class Reader:
         if self.stream is None or not self.is_incremental:
             return []
         if self.known is not None:
-            changes, self.known = self.stream.since(self.known), None
+            changes, self.known = self.stream.since(self.known)
         self._version = self.stream.version
         assert changes is not None
         return (changes.bids if md.BID in self.kinds else []) + (changes.offers if md.OFFER in self.kinds else [])

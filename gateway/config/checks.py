@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.config.credentials import private_file_problem
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
+from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -28,11 +29,12 @@ def _check_fix(values: Mapping[str, Any]) -> Found:
             "or listen on 127.0.0.1 or ::1",
         )
     backlog, buffer = values.get("market_data_backlog_bytes"), values.get("max_write_buffer_bytes")
-    if backlog is not None and buffer is not None and 2 * backlog > buffer:
+    # Market data, and lists of instruments, each stop at the backlog, and a message more may have been on its way.
+    if backlog is not None and buffer is not None and 2 * (backlog + MAX_ENCODED_BYTES) > buffer:
         yield (
             ("market_data_backlog_bytes",),
-            f"must be at most half of max_write_buffer_bytes, {buffer // 2}, not {backlog}: else market data alone "
-            "has a client disconnected",
+            f"with {backlog}, max_write_buffer_bytes must be at least {2 * (backlog + MAX_ENCODED_BYTES)}, not "
+            f"{buffer}: else market data alone has a client disconnected",
         )
     if certificate is not None and not certificate.is_file():
         yield ("tls_certificate_file",), f"there is no file {certificate}"

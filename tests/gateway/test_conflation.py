@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import book_stream
-from gateway.book_stream import SNAPSHOT_LEVELS, BookStream, text_of
-from protocols.venues.orderbook import OrderBook, Touched
+from gateway import book_stream, reader
+from gateway.book_stream import SNAPSHOT_LEVELS, TURN_ENTRIES, text_of
+from protocols.fix.plain import MAX_ENCODED_BYTES
 from tests.gateway.readers import BookFeed, Client, ClientBook
 from tests.gateway.rig import BTC, VENUE, Rig, opened
 
@@ -119,107 +119,55 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(actions, max_size=25), many)
-def test_what_is_rebuilt_equals_the_book(market: Market, script: list[tuple[str, Any]], first: Any) -> None:
-    market.begin()
-    market.feed.set(BTC, *first)
-    for action, value in script:
-        if action == "turn":
-            market.turn()
-            market.check()
-        else:
-            market.act(action, value)
-    # In the end everybody reads, the venue is live and its book is good.
-    market.act("venue", False)
-    for at in range(len(SESSIONS)):
-        market.act("slow", (at, False))
-    if not market.feed.book(BTC).is_usable:
-        market.act("snapshot", first)
-    market.turn()
-    market.check()
-    assert all(not known.trouble or known.trouble == b"nothing yet" for _, known in market.books.values())
-    quiet = [known.messages for _, known in market.books.values()]
-    market.turn()
-    assert [known.messages for _, known in market.books.values()] == quiet, "told although nothing has changed"
-    market.end()
-
-
-def test_who_falls_behind_gets_one_message_for_all_that_he_missed(tmp_path: Path) -> None:
-    with opened(tmp_path) as rig:
-        market = Market(rig)
+def test_deep_books_go_out_in_pieces(market: Market, script: list[tuple[str, Any]], first: Any) -> None:
+    """With limits of a few levels: a snapshot has so many a side, a turn so many entries; the rest follows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(book_stream, "SNAPSHOT_LEVELS", 3)
+        patch.setattr(book_stream, "TURN_ENTRIES", 4)
+        patch.setattr(reader, "INCREMENT_ENTRIES", 2)
         market.begin()
-        market.feed.set(BTC, [(D(19), D(1))], [(D(20), D(1))])
-        market.turn()
-        market.act("slow", (1, True))
-        for amount in range(2, 50):
-            market.act("change", ([(D(19), D(amount)), (D(5 + amount % 10), D(amount % 3))], []))
+        market.feed.set(BTC, *first)
+        for action, value in script:
+            market.turn() if action == "turn" else market.act(action, value)
+        market.act("venue", False)
+        for at in range(len(SESSIONS)):
+            market.act("slow", (at, False))
+        if not market.feed.book(BTC).is_usable:
+            market.act("snapshot", first)
+        for _ in range(20):
             market.turn()
-        reader = next(
-            r for r in rig.core.inquiries.market_data._readers[BTC] if r.session == "BETA" and r.is_incremental
-        )
-        assert reader.known is not None
-        assert reader.known.bids == {D(19): D(1)}
-        before = {key: known.messages for key, (_, known) in market.books.items()}
-        market.act("slow", (1, False))
-        market.turn()
-        market.check()
-        grown = {key: known.messages - before[key] for key, (_, known) in market.books.items() if key[0] == "BETA"}
-        assert set(grown.values()) == {1}
-        assert rig.core.inquiries.market_data.conflated > 0
+        book = market.feed.book(BTC)
+        for (_, md_req_id), (depth, known) in market.books.items():
+            most = (depth or 99) if md_req_id.endswith(b"1") else min(depth or 3, 3)
+            assert known.sides == {b"0": dict(book.bids.depth(most)), b"1": dict(book.asks.depth(most))}, md_req_id
+        market.end()
+
+
+def test_one_turn_tells_a_reader_so_much_and_no_more(tmp_path: Path) -> None:
+    with opened(tmp_path) as rig:
+        feed = BookFeed(rig)
+        client, known = Client(rig), ClientBook()
+        client.subscribe(b"one", BTC)
+        levels = [(D(n), D(1)) for n in range(1, 3001)]
+        feed.set(BTC, levels, [])
+        turns = 0
+        while known.sides[b"0"] != dict(levels):
+            told = client.turn()
+            assert sum(len(message.raw) for message in told) < MAX_ENCODED_BYTES
+            for message in told:
+                known.apply(message)
+            turns += 1
+        assert (3000 - SNAPSHOT_LEVELS) / TURN_ENTRIES < turns <= 1 + (3000 - SNAPSHOT_LEVELS) / (TURN_ENTRIES // 2)
+        feed.set(BTC, [(D(n), D(2)) for n in range(1, 3001)], [])  # too much for increments: a snapshot again
+        (again,) = client.turn()
+        assert again.msg_type == "W"
+        known.apply(again)
+        while known.sides[b"0"] != dict(feed.book(BTC).bids.levels):
+            for message in client.turn():
+                known.apply(message)
         rig.check_replay()
-
-
-def test_who_is_behind_costs_one_copy_however_many_they_are(tmp_path: Path) -> None:
-    with opened(tmp_path) as rig:
-        market = Market(rig)
-        client = market.clients["BETA"]
-        for number in range(20):
-            client.subscribe(b"%d" % number, BTC)
-        market.feed.set(BTC, [(D(n), D(1)) for n in range(1, 19)], [])
-        rig.core.inquiries.run(rig.now_ns)
-        market.backlogs["BETA"] = BACKLOG
-        market.feed.change(BTC, [(D(1), D(2))], [])
-        rig.core.inquiries.run(rig.now_ns)
-        readers = rig.core.inquiries.market_data._readers[BTC]
-        assert len({id(reader.known) for reader in readers}) == 1
-        assert readers[0].known is not None
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1300), st.integers(0, 1300), st.integers(0, 2**32))
-def test_a_deep_book_goes_out_in_pieces(held: int, further: int, seed: int) -> None:
-    """A snapshot has so many levels a side; who reads increments gets the others right behind it."""
-    book = OrderBook("X")
-    book.apply_snapshot(1, 1, [(D(n), D(1)) for n in range(1, held + 1)], [])
-    stream = BookStream("X", 0)
-    stream.look(book, "", Touched())
-    known = stream.snapshot(b"0")
-    assert len(known) == min(held, SNAPSHOT_LEVELS)
-    assert len(stream.beyond_snapshot(b"0")) == held - len(known)
-    book.take_touched()
-    book.apply_change(1, 2, 1, [(D(n + seed % 7), D(2)) for n in range(1, further + 1)], [])
-    changes = stream.look(book, "", book.take_touched())
-    assert len(changes.bids) == further
-    assert stream.told.bids == book.bids.levels
-
-
-def test_a_side_of_a_full_snapshot_is_the_best_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book_stream, "SNAPSHOT_LEVELS", 3)
-    with opened(tmp_path) as rig:
-        market = Market(rig)
-        market.begin()
-        levels = [(D(n), D(n)) for n in range(1, 11)]
-        market.feed.set(BTC, levels, [])
-        market.turn()
-        kept = {
-            depth: known.sides[b"0"]
-            for (_, md_req_id), (depth, known) in market.books.items()
-            if md_req_id[-1:] == b"1"
-        }
-        assert kept[0] == dict(levels), "increments follow the snapshot"
-        full = market.books["ALPHA", b"1-0-0"][1]
-        assert full.sides[b"0"] == dict(levels[-3:])
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_slow_client_stays_connected_and_catches_up(tmp_path: Path, monkeypatc
     """Full refreshes of deep books to a client that does not read: told less, never cut off."""
 
     async def scenario() -> None:
-        settings = "market_data_interval_ms = 10\nmarket_data_backlog_bytes = 4096\nmax_write_buffer_bytes = 65536"
+        settings = "market_data_interval_ms = 10\nmarket_data_backlog_bytes = 4096\nmax_write_buffer_bytes = 139264"
         async with live(tmp_path, monkeypatch, extra_fix=settings) as running:
             desk = running.app.core.inquiries.market_data
             client = await TcpClient().connect(running.port, is_slow=True)
