@@ -17,6 +17,7 @@ from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
+from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
@@ -28,6 +29,9 @@ from risk.self_trade import SelfTradePrevention
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
 
+if TYPE_CHECKING:
+    from gateway.inquiries import Inquiries
+
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
 POSS_RESEND: Final = 97
@@ -35,7 +39,14 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
 NEW_RISK: Final = frozenset(
-    {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
+    {
+        records.OrderApproved,
+        records.OrderRefused,
+        records.ReplaceRequested,
+        records.StatusAsked,
+        records.VolatileSent,
+        records.NewsPublished,
+    }
 )
 # record type -> its tag in the journal, and whether it may use the reserve
 _KINDS: Final = {record_type: (tag, record_type not in NEW_RISK) for record_type, tag in records.TAGS.items()}
@@ -72,6 +83,9 @@ class Pipeline:
         # Sessions whose messages must pass something first, and how often each session's numbers began again.
         self.gates: dict[str, Gate] = {}
         self.resets = {name: state.resets for name, state in reports.sessions.items()}
+        # Answers that are not kept: market data, reference data, statuses.
+        self.volatile = Volatile(self)
+        self.inquiries: Inquiries | None = None
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -128,7 +142,7 @@ class Pipeline:
                 if not gate.admits(message, now_ns):
                     return
             except JournalError as error:
-                self._refuse_unwritten(session, message, str(error), now_ns)
+                self.refuse_unwritten(session, message, str(error), now_ns)
                 return
         self.act(session, message, now_ns)
 
@@ -141,9 +155,9 @@ class Pipeline:
             else:
                 self._refuse_message(session, message, UNSUPPORTED_MESSAGE_TYPE, "Unsupported Message Type", now_ns)
         except JournalError as error:
-            self._refuse_unwritten(session, message, str(error), now_ns)
+            self.refuse_unwritten(session, message, str(error), now_ns)
 
-    def _refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
+    def refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
         """Tell the client that nothing was done, although that can not be journalled either."""
         self.monitor.journal_failed(why)
         text, ref_id = "journal unavailable: no new risk", (message.get(11) or b"").decode("latin-1")
@@ -326,6 +340,10 @@ class Pipeline:
         self.commit(record, now_ns)
         return True
 
+    def _inquire(self, session: str, message: Message, now_ns: int) -> None:
+        assert self.inquiries is not None
+        self.inquiries.receive(session, message, now_ns)
+
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
@@ -420,4 +438,5 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     "F": Pipeline._cancel,
     "G": Pipeline._replace,
     "H": Pipeline._status,
+    **dict.fromkeys(INQUIRY_TYPES, Pipeline._inquire),
 }

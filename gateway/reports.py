@@ -14,6 +14,7 @@ from gateway.compiled import order_values, refusal_values
 from gateway.ledger import Ledger
 from gateway.report_values import NO_REFUSAL, STATUSES
 from protocols.fix.codec import Layout, format_timestamp
+from protocols.fix.grouped import Values, send_grouped
 from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, EXECUTION_REPORT, ORDER_CANCEL_REJECT
 from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
@@ -44,7 +45,7 @@ class Reports:
 
     # -- records that come from a client's message: its number was used ----------------------------------------------
 
-    def _session_moved(self, record: records.SessionMoved, sequence: int, time_ns: int) -> None:
+    def _session_moved(self, record: records.SessionMoved | records.VolatileSent, sequence: int, time_ns: int) -> None:
         """In a replay, take the numbers over; live the session has moved them itself already."""
         if not self.is_replaying:
             return
@@ -52,7 +53,7 @@ class Reports:
         if record.next_out < state.next_out:
             state.reset()
         for msg_seq_num in range(state.next_out, record.next_out):
-            state.sent.put(msg_seq_num, None)  # administrative: filled as a gap, should it be asked for
+            state.sent.put(msg_seq_num, None)  # administrative or volatile: filled as a gap, should it be asked for
         state.next_in, state.next_out = record.next_in, record.next_out
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
@@ -139,6 +140,14 @@ class Reports:
             b"I", b"0", *NO_REFUSAL,
         )  # fmt: skip
         self._send(record.session, EXECUTION_REPORT, values, time_ns)
+
+    def _news_published(self, record: records.NewsPublished, sequence: int, time_ns: int) -> None:
+        lines: list[Values] = [{58: line.encode()} for line in record.lines]
+        values: Values = {42: format_timestamp(time_ns), 61: record.urgency, 148: record.headline.encode(), 33: lines}
+        for name in record.sessions:
+            if name in self.sessions:
+                send_grouped(self.sessions[name], "B", values, time_ns)
+                self.touched.add(name)
 
     # -- records that come from a venue ------------------------------------------------------------------------------
 
@@ -237,4 +246,6 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], N
     records.Filled: Reports._filled,
     records.Cancelled: Reports._cancelled,
     records.Replaced: Reports._replaced,
+    records.VolatileSent: Reports._session_moved,
+    records.NewsPublished: Reports._news_published,
 }

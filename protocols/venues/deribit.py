@@ -66,6 +66,7 @@ class Deribit:
     request_timeout_ns : after it an order's outcome is unknown
     cancel_on_disconnect : have the venue cancel this connection's orders when it is lost
     book_interval : "raw", "100ms", "agg2", or None for no books; ticker_interval likewise
+    books_on_demand : follow the books that `feeds.want` names, instead of all
     trades_since_ns : ask for own trades from this time at the first connection; None: earlier ones are not
         asked for
     max_ahead_ns : how far a timestamp of the venue may be ahead of our clock
@@ -85,6 +86,7 @@ class Deribit:
         limits: RateLimits | None = None,
         cancel_on_disconnect: bool = True,
         book_interval: str | None = "raw",
+        books_on_demand: bool = False,
         ticker_interval: str | None = "100ms",
         trades_since_ns: int | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
@@ -110,8 +112,9 @@ class Deribit:
             self._requests, self._frames, self._events, limits, request_timeout_ns, self._identity.redact
         )
         self._accounts = Accounts(self._events, self._orders, self._market, self._ask, self._report, trades_since_ns)
-        self._channels = Channels(
-            self._market, self._accounts, self._ask, book_interval=book_interval, ticker_interval=ticker_interval
+        intervals = {"book_interval": book_interval, "ticker_interval": ticker_interval}
+        self.feeds = self._channels = Channels(
+            self._market, self._accounts, self._ask, **intervals, books_on_demand=books_on_demand
         )
         self._routes = self._channels.routes
         self._short_way = ShortWay(
@@ -190,6 +193,7 @@ class Deribit:
         for request in self._requests.clear() + self._paced.clear():
             self._on_lost(request, "connection lost")
         self._orders.on_disconnected()
+        self._channels.on_disconnected()
         self._market.on_disconnected()
         self._identity.forget_tokens()
         self._frames.clear()
@@ -397,6 +401,7 @@ class Deribit:
             if missing:
                 self._report(f"{len(missing)} channels not subscribed: {', '.join(missing[:5])}", "subscribe")
             if missing and kind != Kind.SUBSCRIBE_PUBLIC:
+                request.channels = tuple(missing)
                 self._on_lost(request, "not subscribed")
         else:
             self._accounts.on_result(request, result, now_ns)
@@ -427,7 +432,7 @@ class Deribit:
                 params = self._identity.credentials(self._now_ns)
                 self._ask(Request(Kind.REFRESH, count=1), "public/auth", params, self._now_ns)
         elif kind == Kind.SUBSCRIBE_BOOK:
-            self._market.on_resync_failed(request.symbol, reason, self._now_ns)
+            self._channels.on_refused(request.channels, reason, self._now_ns)
         elif kind == Kind.CANCEL_ALL:
             self._report(f"outcome unknown: {reason}", "cancel_all")
         else:

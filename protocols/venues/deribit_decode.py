@@ -21,6 +21,7 @@ from protocols.venues.events import (
     Side,
     VenueOrderState,
 )
+from protocols.venues.trade_tape import PublicTrade
 
 NS_PER_MS: Final = 1_000_000
 # What decoding may raise; RecursionError for JSON that is nested too deeply.
@@ -258,6 +259,15 @@ class BookWire(msgspec.Struct, gc=False):
     prev_change_id: int | None = None
 
 
+class PublicTradeWire(msgspec.Struct, gc=False):
+    trade_id: str
+    instrument_name: str
+    direction: Side
+    price: float
+    amount: float
+    timestamp: int
+
+
 class IndexWire(msgspec.Struct, gc=False):
     index_name: str
     price: float
@@ -286,6 +296,7 @@ INSTRUMENT: Final = msgspec.json.Decoder(InstrumentWire)
 INSTRUMENT_KIND: Final = msgspec.json.Decoder(InstrumentKindWire)
 TICKER: Final = msgspec.json.Decoder(TickerWire)
 BOOK: Final = msgspec.json.Decoder(BookWire)
+PUBLIC_TRADES: Final = msgspec.json.Decoder(list[PublicTradeWire])
 INDEX: Final = msgspec.json.Decoder(IndexWire)
 
 
@@ -413,6 +424,14 @@ def instrument_listed(wire: InstrumentWire) -> InstrumentListed:
         taker_fee=decimal(wire.taker_commission),
         is_open=wire.is_active,
     )
+
+
+def public_trade(wire: PublicTradeWire) -> PublicTrade:
+    """Return a trade between others; `direction` is the taker's."""
+    if wire.amount <= 0.0:
+        raise FieldError(f"amount: {wire.amount} traded")
+    is_buy, time_ns = wire.direction == "buy", since_epoch_ns(wire.timestamp)
+    return PublicTrade(wire.trade_id, decimal(wire.price), decimal(wire.amount), is_buy, time_ns)
 
 
 def levels(wire: list[LevelWire]) -> list[tuple[Decimal, Decimal]]:

@@ -52,7 +52,8 @@ def test_random_messages_of_each_version(version: str) -> None:
                 dictionary = state.dictionary_of(event.message)
                 assert dictionary is not None
                 assert dictionary.validate(event.message) is None
-        session.data_to_send()
+        while session.data_to_send():
+            pass
         if session.phase is Phase.ACTIVE and session._is_regular and choice.random() < 0.01:
             session.reset(START_NS)
     assert delivered > INPUTS // 500
