@@ -16,9 +16,13 @@ from gateway import records
 from gateway.clock import now_ns
 from gateway.config import Config, Venue
 from gateway.config.credentials import load_credentials
+from gateway.control import ControlServer
 from gateway.core import Core
 from gateway.fix_server import FixServer
+from gateway.front_door import open_front_door
 from gateway.journal import Journal, JournalError, read
+from gateway.operator import Operator
+from gateway.sessions import name_of
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
@@ -28,8 +32,12 @@ from risk.account import AccountState
 
 # Venues stamp trades with their own clock; asking again for the last minute costs one request.
 BACKFILL_MARGIN_NS: Final = 60_000_000_000
+# What is due of session controls (a grace, a delayed message) is done so late at the most.
+TICK_S: Final = 0.02
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
+# Connections that the kernel accepts while the loop is busy: a SYN that finds no place is sent again a second later.
+LISTEN_BACKLOG: Final = 1024
 
 
 class App:
@@ -44,7 +52,7 @@ class App:
             durability=config.gateway.journal_durability,
         )
         self.core = Core(config, self.journal, read(directory), now_ns(), version("margingate"))
-        disconnect_rules = {s.target_comp_id: s.cancel_on_disconnect for s in config.fix.session}
+        disconnect_rules = {name_of(s): s.cancel_on_disconnect for s in config.fix.session}
         self.server = FixServer(
             self.core.pipeline,
             max_connections=config.fix.max_connections,
@@ -55,8 +63,11 @@ class App:
                 max_queued_bytes=config.fix.max_write_buffer_bytes,
             ),
             cancels_on_disconnect=lambda session: disconnect_rules.get(session, True),
+            door=open_front_door(config.fix, self.core.monitor, self.core.last_record_ns),
         )
         self.venues = [self._venue_client(venue) for venue in config.venue]
+        self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
+        self._ticking: asyncio.TimerHandle | None = None
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._began_ns = now_ns()
@@ -73,14 +84,13 @@ class App:
         self._tasks.append(asyncio.create_task(self._revalue()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
-        context = _server_tls(self.config)
+        self.core.controls.start(now_ns())
+        # TLS begins behind the front door, which looks at the address first.
         self._listener = await loop.create_server(
-            self.server.protocol,
-            fix.listen_host,
-            fix.listen_port,
-            ssl=context,
-            ssl_handshake_timeout=fix.logon_timeout_s if context else None,
+            self.server.protocol, fix.listen_host, fix.listen_port, backlog=LISTEN_BACKLOG
         )
+        await self.control.start()
+        self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
@@ -104,7 +114,11 @@ class App:
             self._listener.close()
         self.server.close()
         await self._drained()
+        self.control.stop()
+        if self._ticking is not None:
+            self._ticking.cancel()
         self.server.abort()
+        self.server.door.close()
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -123,7 +137,17 @@ class App:
         counters["venues"] = {venue.link.venue: venue.link.state_name for venue in self.venues}
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
+        counters["controls"] = core.controls.snapshot()
         return counters
+
+    def _tick(self) -> None:
+        """Do what is due of session controls, for ever; an exception in it is one that nobody caught."""
+        self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        controls, now = self.core.controls, now_ns()
+        deadline_ns = controls.deadline_ns
+        if self.core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
+            controls.tick(now)
+            self.server.flush()
 
     def _watch_journal(self) -> None:
         """Tell of a disk that fills while half a segment is left, and of a sync that failed."""
@@ -142,7 +166,7 @@ class App:
         what = type(error).__name__ if error is not None else context["message"]
         self.core.monitor.alert(f"internal error, gateway halted: {what}")
         for account in self.core.ledger.accounts.values():
-            if account.state is not AccountState.HALTED:
+            if self.core.ledger.standing.state_of(account) is not AccountState.HALTED:
                 record = records.AccountStateMoved(account.name, AccountState.HALTED, "internal error of the gateway")
                 with contextlib.suppress(JournalError):  # what can not be written takes no new risk either
                     self.core.pipeline.commit(record, now_ns())
@@ -202,13 +226,3 @@ class App:
             flush_all=self.server.flush,
             ssl_context=ssl.create_default_context(cafile=str(config.ca_file)) if config.ca_file else None,
         )
-
-
-def _server_tls(config: Config) -> ssl.SSLContext | None:
-    fix = config.fix
-    if fix.tls_certificate_file is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(fix.tls_certificate_file, fix.tls_key_file)
-    return context

@@ -18,8 +18,11 @@ from gateway import compiled, records
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
+from gateway.control_cli import register
 from gateway.journal import Journal, JournalError, page, read
+from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
+from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from protocols.fix import codec
 from protocols.venues import frames
@@ -71,6 +74,7 @@ def replay_journal(
         "orders": ledger.order_count,
         "working_orders": sum(1 for _ in ledger.working_orders()),
         "breaks": [f"{b.venue} {b.symbol}: {b.text}" for b in ledger.breaks],
+        "killed": [f"{scope} {name}: by {k.who}: {k.reason}" for (scope, name), k in ledger.standing.kills.items()],
         "restricted": {
             name: f"{account.state.value}: {account.state_reason}"
             for name, account in ledger.accounts.items()
@@ -116,7 +120,8 @@ def set_state(
     try:
         log = Journal.open(journal)
         try:
-            known = replay(read(journal)).ledger.accounts
+            ledger = replay(read(journal)).ledger
+            known = ledger.accounts
             if account not in known:
                 _fail(f"{journal}: no account {account}; there are {', '.join(sorted(known)) or 'none'}")
             record = records.AccountStateMoved(account, state, reason)
@@ -125,7 +130,22 @@ def set_state(
             log.close()
     except (JournalError, UnreadableRecordError) as error:
         _fail(str(error))
-    print(f"{account}: {known[account].state.value} -> {state.value}: {reason}")
+    print(f"{account}: {ledger.standing.state_of(known[account]).value} -> {state.value}: {reason}")
+    if (ACCOUNT, account) in ledger.standing.kills:
+        print(f"{account} is killed, and stays so until it is reinstated")
+
+
+@app.command()
+def password() -> None:
+    """Ask for a password, or read it from standard input, and print the line for a session's credentials file."""
+    if sys.stdin.isatty():
+        text = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        text = sys.stdin.readline(MAX_CHARACTERS + 2).removesuffix("\n")
+    try:
+        print(f'password_hash = "{hashed(text)}"')
+    except ValueError as error:
+        _fail(str(error))
 
 
 @app.command()
@@ -141,6 +161,9 @@ def kernels() -> None:
     }
     for name, is_compiled in parts.items():
         print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
+
+
+register(app)
 
 
 async def _run(config: Config, status_json: bool) -> None:

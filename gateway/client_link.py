@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from gateway.authentication import Verdict
 from gateway.pipeline import Pipeline
-from protocols.fix.session import Disconnected, Limits, LoggedOn, MessageReceived, Session, SessionKey, SessionState
+from protocols.fix.session import (
+    Disconnected,
+    Limits,
+    LoggedOn,
+    LogonRequested,
+    MessageReceived,
+    Session,
+    SessionKey,
+    SessionState,
+)
 
 # The orders of a full read go out in parts: the venue, and the client that waits for its first answer, begin with those
 # while we are at the rest. Fewer a part cost more writes than that gains.
@@ -29,8 +39,11 @@ class ClientLink:
         limits: Limits,
         on_logged_on: Callable[[str], None],
         cancels_on_disconnect: Callable[[str], bool] = lambda name: True,
+        on_logon_requested: Callable[[LogonRequested], None] | None = None,
     ) -> None:
-        self.session = Session(states.get, now_ns, limits=limits)
+        """`on_logon_requested` sees to it that `answer_logon` is called; without it a CompID is enough."""
+        self.session = Session(states.get, now_ns, limits=limits, authenticates=on_logon_requested is not None)
+        self._on_logon_requested = on_logon_requested
         self._pipeline = pipeline
         self._on_logged_on = on_logged_on
         self._cancels_on_disconnect = cancels_on_disconnect
@@ -38,9 +51,9 @@ class ClientLink:
 
     @property
     def name(self) -> str:
-        """The client's CompID; empty before its Logon."""
+        """What the configuration calls the session; empty before its Logon."""
         state = self.session.state
-        return "" if state is None else state.key.target_comp_id
+        return "" if state is None else state.name
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Take bytes of the client and act on every whole message in them."""
@@ -63,20 +76,33 @@ class ClientLink:
         self.session.logout(text, now_ns)
         self._handle_events(now_ns)
 
+    def answer_logon(self, verdict: Verdict, now_ns: int) -> None:
+        """Let the client in or send it away, as was found out about its Logon."""
+        if verdict.is_accepted:
+            self.session.accept_logon(now_ns)
+        else:
+            self.session.refuse_logon(now_ns, verdict.text, verdict.reason)
+        self._handle_events(now_ns)
+
+    def hang_up(self, text: str, now_ns: int) -> None:
+        """Say goodbye to who does not read, and wait for no answer."""
+        self.session.hang_up(text, now_ns)
+        self._handle_events(now_ns)
+
     def disconnected(self, now_ns: int) -> None:
         """The transport is gone."""
         self.session.connection_lost(now_ns)
         self._handle_events(now_ns)
 
     def _session_ended(self, now_ns: int) -> None:
-        """Cancel the client's working orders, where it wants that, as soon as it is gone.
+        """Cancel the client's working orders, where it wants that, as soon as it is gone or its grace is over.
 
         Not when the transport closes: a transport whose peer has vanished may take minutes to notice, and by then the
         client may have logged on again, with new orders.
         """
         was_logged_on, self._is_logged_on = self._is_logged_on, False
-        if was_logged_on and self._cancels_on_disconnect(self.name):
-            self._pipeline.cancel_all(self.name, now_ns)
+        if was_logged_on:
+            self._pipeline.controls.session_ended(self.name, self._cancels_on_disconnect(self.name), now_ns)
 
     def _handle_events(self, now_ns: int, most: int = MESSAGES_IN_ALL) -> bool:
         """Act on up to so many messages; tell whether there may be more."""
@@ -89,7 +115,7 @@ class ClientLink:
                 assert state is not None
                 # The message in hand is not acted on yet: the record of its decision will count it.
                 next_in = event.message.msg_seq_num if isinstance(event, MessageReceived) else state.next_in
-                name = state.key.target_comp_id
+                name = state.name
                 pipeline.session_moved(name, next_in, state.next_out, now_ns)
             if type(event) is MessageReceived:
                 pipeline.receive(name, event.message, now_ns)
@@ -99,7 +125,11 @@ class ClientLink:
             elif isinstance(event, LoggedOn):
                 name = self.name
                 self._is_logged_on = True
+                pipeline.controls.logged_on(name, now_ns)
                 self._on_logged_on(name)
+            elif isinstance(event, LogonRequested):
+                assert self._on_logon_requested is not None
+                self._on_logon_requested(event)
             elif isinstance(event, Disconnected):
                 pipeline.monitor.session_closed(name, event.reason)
                 self._session_ended(now_ns)

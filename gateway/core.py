@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway import records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
+from gateway.controls import Controls
 from gateway.journal import Journal, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -18,8 +20,8 @@ from gateway.pipeline import Pipeline
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
+from gateway.sessions import clients_of, name_of, state_of
 from gateway.valuation import Valuation
-from protocols.fix.session import SessionConfig, SessionKey, SessionState
 from risk.account import Account, AccountState
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
@@ -28,6 +30,7 @@ from risk.marks import Collar, Market
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
+from risk.self_trade import ClientOrders, SelfTradePrevention
 
 NS_PER_MS: Final = 1_000_000
 _SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
@@ -39,7 +42,7 @@ class Core:
     def __init__(self, config: Config, journal: Journal, past: Iterable[Record], now_ns: int, version: str) -> None:
         self.config = config
         self.journal = journal
-        sessions = {s.target_comp_id: _session_state(config, s.target_comp_id) for s in config.fix.session}
+        sessions = {name_of(session): state_of(config.fix, session) for session in config.fix.session}
         recovered: Recovered = replay(past, sessions)
         self.recovered_records = recovered.records
         self.last_record_ns = recovered.time_ns
@@ -59,6 +62,7 @@ class Core:
             accounts_of=self.accounts_of,
         )
         self._open(now_ns, version)
+        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
         self.valuation = Valuation(
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
@@ -91,7 +95,7 @@ class Core:
 
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
-        return state_hash(self.ledger, self.reports.sessions)
+        return state_hash(self.ledger, self.reports)
 
     def _open(self, now_ns: int, version: str) -> None:
         """Journal what the configuration adds to what the journal knows, and set limits, which are not journalled."""
@@ -110,10 +114,15 @@ class Core:
                     commit(records.CashMoved(account_config.name, currency, units, "initial deposit"), now_ns)
             self._set_up(account_config, now_ns)
         for session in config.fix.session:
-            name = session.target_comp_id
+            name, state = name_of(session), self.reports.sessions[name_of(session)]
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
-            opened = (name, session.begin_string, config.fix.sender_comp_id, name, session.accounts)
-            commit(records.SessionOpened(*opened), now_ns)
+            key, digits = state.key, state.config.timestamp_digits
+            names = (name, key.begin_string, key.sender_comp_id, key.target_comp_id)
+            routing = (key.sender_sub_id, key.sender_location_id, key.target_sub_id, key.target_location_id)
+            commit(records.SessionOpened(*names, session.accounts, routing if any(routing) else (), digits), now_ns)
+        clients: defaultdict[str, ClientOrders] = defaultdict(ClientOrders)
+        for account_name, client in clients_of(config).items():
+            ledger.accounts[account_name].exposure.join(clients[client])
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
@@ -126,17 +135,12 @@ class Core:
         account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
+        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
-        if _SEVERITY.index(wanted) > _SEVERITY.index(account.state):
+        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
             self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
-
-
-def _session_state(config: Config, target_comp_id: str) -> SessionState:
-    session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
-    rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
-    return SessionState(SessionKey(session.begin_string, config.fix.sender_comp_id, target_comp_id), rules)
 
 
 def _market(config: Config, instruments: int) -> Market:

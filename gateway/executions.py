@@ -366,7 +366,7 @@ class Executions:
         accounts = list(self._ledger.accounts.values())
         holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.lots)]
         for account in holders or accounts:
-            if account.state is AccountState.TRADING:
+            if self._ledger.standing.state_of(account) is AccountState.TRADING:
                 self._pipeline.commit(
                     records.AccountStateMoved(account.name, AccountState.REDUCING, f"{symbol}: {text}"), now_ns
                 )

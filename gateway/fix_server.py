@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+from gateway.authentication import Enquiry, Peer, Verdict
 from gateway.client_link import ClientLink
 from gateway.clock import now_ns
+from gateway.front_door import FrontDoor, peer_of
 from gateway.pipeline import Pipeline
-from protocols.fix.session import Limits
+from gateway.tls import TlsTransport
+from protocols.fix.session import Limits, LogonRequested
 
 # A connection that is over is cut if its last bytes have not left in this time.
 CLOSE_TIMEOUT_S: Final = 2.0
@@ -27,8 +30,10 @@ class FixServer:
         max_write_buffer_bytes: int,
         limits: Limits,
         cancels_on_disconnect: Callable[[str], bool],
+        door: FrontDoor | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.door = door or FrontDoor()
         self.max_connections = max_connections
         self.max_write_buffer_bytes = max_write_buffer_bytes
         self.limits = limits
@@ -76,23 +81,52 @@ class FixConnection(asyncio.Protocol):
     def __init__(self, server: FixServer) -> None:
         self._server = server
         self._link = ClientLink(
-            server.states, server.pipeline, now_ns(), server.limits, self._logged_on, server.cancels_on_disconnect
+            server.states,
+            server.pipeline,
+            now_ns(),
+            server.limits,
+            self._logged_on,
+            server.cancels_on_disconnect,
+            None if server.door.authenticator is None else self._logon_requested,
         )
         self._session = self._link.session
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._is_given_up = False
+        self._peer: Peer | None = None
+        self._tls: TlsTransport | None = None
+        self._enquiry: Enquiry | None = None
+
+    @property
+    def is_asked_about(self) -> bool:
+        """Its Logon is here, and being looked at."""
+        return self._enquiry is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._server.connections) >= self._server.max_connections:
-            self._server.pipeline.monitor.alert("fix: connection refused, max_connections reached")
-            self._transport.abort()
+        server, door = self._server, self._server.door
+        self._peer = peer = peer_of(transport)
+        room = server.max_connections - (len(server.connections) - len(door.lobby))
+        objection = door.objection(peer) or ("" if room > 0 else "max_connections reached")
+        if peer is None or objection:
+            self.refuse(objection)
             return
-        self._server.connections.add(self)
+        leaving = door.lobby.enter(self, peer.origin, room)
+        if leaving is not None:
+            leaving.refuse("too many wait to log on")
+        server.connections.add(self)
         self._set_timer(now_ns())
+        if door.tls is not None:
+            self._transport = self._tls = TlsTransport(self._transport, door.tls)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_given_up:
+            return
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
+            if not data:
+                return
         now = now_ns()
         link, server = self._link, self._server
         while link.receive_some(data, now):
@@ -105,7 +139,7 @@ class FixConnection(asyncio.Protocol):
     def write(self) -> None:
         """Hand everything queued to the socket in one write; a client that does not read is cut off."""
         transport, session = self._transport, self._session
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_given_up:
             return
         # A resend comes in chunks, as fast as the client reads, and the session bounds what waits behind it. All else
         # goes to the transport at once, and the size of its buffer tells who does not read.
@@ -115,13 +149,29 @@ class FixConnection(asyncio.Protocol):
                 break
             transport.write(data)
             if not is_resending and transport.get_write_buffer_size() > self._server.max_write_buffer_bytes:
-                self._server.pipeline.monitor.alert(f"fix: {self._link.name} does not read; its reports wait")
-                transport.abort()
+                self._give_up(transport)
                 return
         if session.is_closed:
             transport.close()
             # It waits for a client that may be gone to take what is left.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        """Log out a client that does not read, without waiting for its answer; what it missed is kept for a resend."""
+        server, name = self._server, self._link.name
+        server.pipeline.monitor.alert(f"fix: {name} does not read; its reports wait")
+        if server.logged_on.get(name) is self:
+            del server.logged_on[name]
+        self._link.hang_up("too much is unread", now_ns())
+        server.pipeline.router.flush()  # cancels of who is gone
+        transport.write(self._session.data_to_send())
+        self._is_given_up = True
+        if transport.can_write_eof():
+            # What it sends is read on and dropped: to close on unread bytes is a reset, which takes the Logout with it.
+            transport.write_eof()
+        else:
+            transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -136,7 +186,12 @@ class FixConnection(asyncio.Protocol):
         server, name = self._server, self._link.name
         if self._timer is not None:
             self._timer.cancel()
+        if self._enquiry is not None:
+            self._enquiry.cancel()
+        if self._tls is not None and not self._tls.is_open:
+            self._count_refusal("no TLS handshake")
         server.connections.discard(self)
+        server.door.lobby.leave(self)
         if server.logged_on.get(name) is self:
             del server.logged_on[name]
         self._link.disconnected(now_ns())
@@ -153,7 +208,41 @@ class FixConnection(asyncio.Protocol):
             self._transport.abort()
         self.connection_lost(None)
 
+    def refuse(self, reason: str) -> None:
+        """Drop a connection that may not log on, or not now, and count why."""
+        self._tls = None
+        self._count_refusal(reason)
+        self.abort()
+
+    def _decrypted(self, tls: TlsTransport, data: bytes) -> bytes:
+        was_open = tls.is_open
+        try:
+            data = tls.receive(data)
+            if tls.is_open and not was_open and self._peer is not None:
+                self._peer = Peer(self._peer.address, tls.client_certificate())
+        except (OSError, ValueError):
+            self.refuse("TLS broken" if was_open else "no TLS handshake")
+            return b""
+        return data
+
+    def _count_refusal(self, reason: str) -> None:
+        address = "an unknown address" if self._peer is None else str(self._peer.address)
+        self._server.pipeline.monitor.connection_refused(reason, address, now_ns())
+
+    def _logon_requested(self, event: LogonRequested) -> None:
+        authenticator, peer = self._server.door.authenticator, self._peer
+        assert authenticator is not None and peer is not None
+        enquiry = authenticator.ask(peer, event.key, event.message, self._answered)
+        self._enquiry = enquiry if enquiry.answer is not None else None
+
+    def _answered(self, verdict: Verdict) -> None:
+        self._enquiry = None
+        self._link.answer_logon(verdict, now_ns())
+        self._server.flush()
+        self.write()
+
     def _logged_on(self, name: str) -> None:
+        self._server.door.lobby.leave(self)
         self._server.logged_on[name] = self
         self._set_timer(now_ns())  # HeartBtInt(108) may be shorter than what is left of the time to Logon
 

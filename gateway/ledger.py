@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import records
+from gateway.standing import Standing
 from risk.account import Account, AccountState
 from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
@@ -44,6 +45,7 @@ class Ledger:
         self.order_count = 0
         self.was_opened = False  # a start came as far as its sessions: the accounts and their deposits are there
         self.accounts: dict[str, Account] = {}
+        self.standing = Standing(self.accounts)
         self.instruments: list[Instrument] = []
         self.by_symbol: dict[str, Instrument] = {}
         self.listings: list[records.InstrumentListed] = []
@@ -98,6 +100,7 @@ class Ledger:
             parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
+        parts.append(self.standing.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -139,8 +142,7 @@ class Ledger:
                         account.cl_ord_ids = shared
 
     def _account_state_moved(self, record: records.AccountStateMoved) -> None:
-        account = self.accounts[record.account]
-        account.state, account.state_reason = AccountState(record.state), record.reason
+        self.standing.move(self.accounts[record.account], AccountState(record.state), record.reason)
 
     def _break_raised(self, record: records.BreakRaised) -> None:
         self.breaks.append(record)
@@ -218,7 +220,9 @@ class Ledger:
 
     def _check_overfill(self, order: WorkingOrder) -> None:
         if order.cum_lots > order.largest_lots:
-            _restrict(self.accounts[order.account], f"order {order.order_id} was filled beyond its quantity")
+            self.standing.restrict(
+                self.accounts[order.account], f"order {order.order_id} was filled beyond its quantity"
+            )
 
     def _venue_accepted(self, record: records.VenueAccepted) -> None:
         order = self.orders[record.order_id]
@@ -255,7 +259,7 @@ class Ledger:
         except IllegalTransitionError:
             # What traded, traded: the position must be right, and a person must look.
             account.book_fill(order.instrument, order.side, record.lots, record.ticks, record.fee_units)
-            _restrict(account, f"order {order.order_id} was filled after it had ended")
+            self.standing.restrict(account, f"order {order.order_id} was filled after it had ended")
             return
         self._check_overfill(order)
         if not order.is_working:
@@ -273,12 +277,6 @@ class Ledger:
         self._ended.append(order.order_id)
         if len(self._ended) > ENDED_ORDERS_KEPT:
             self.orders.pop(self._ended.popleft(), None)
-
-
-def _restrict(account: Account, reason: str) -> None:
-    """Let an account only reduce from here on; one that is halted stays so: nothing loosens by itself."""
-    if account.state is AccountState.TRADING:
-        account.state, account.state_reason = AccountState.REDUCING, reason
 
 
 def instrument_of(record: records.InstrumentListed) -> Instrument:
@@ -325,4 +323,8 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Cancelled: Ledger._cancelled,
     records.Replaced: Ledger._replaced,
     records.Filled: Ledger._filled,
+    records.Killed: lambda ledger, record: ledger.standing.killed(record),
+    records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
+    records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
+    records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
+from gateway.redaction import redacted
 from risk.order import Reject, RejectReason
 
 # Latency buckets: 16 a power of two, so a percentile is within 6 % of the truth, in one list of integers.
 SUB_BUCKETS: Final = 16
 BUCKETS: Final = 64 * SUB_BUCKETS
+# What strangers can cause is told once in so long for each cause: they must not wash other alerts away.
+ALERT_INTERVAL_NS: Final = 10_000_000_000
 # Accepted orders whose acknowledgement is timed; more in flight than this are not timed.
 TIMED_ORDERS_MAX: Final = 65_536
 
@@ -75,6 +78,9 @@ class Monitor:
         self.alerts: list[str] = []
         self.sessions_closed = 0
         self.last_session_closed = ""
+        self.logons_refused: Counter[str] = Counter()
+        self.connections_refused: Counter[str] = Counter()
+        self._told_ns: dict[tuple[str, str], int] = {}
         self.reject_latency = Histogram()
         self.accept_latency = Histogram()
         # When orders were received -> how many of those are to be timed once the batch is written: of one read, all are
@@ -119,7 +125,26 @@ class Monitor:
     def session_closed(self, name: str, reason: str) -> None:
         """A FIX connection ended."""
         self.sessions_closed += 1
-        self.last_session_closed = f"{name or 'a connection without Logon'}: {reason}"
+        self.last_session_closed = redacted(f"{name or 'a connection without Logon'}: {reason}")
+
+    def logon_refused(self, session: str, reason: str, address: str, now_ns: int) -> None:
+        """A Logon was refused; `session` is "" for all that are none of the configuration's."""
+        self.logons_refused[reason] += 1
+        name = session or "an unknown session"
+        text = f"fix: logon of {name} from {address} refused: {reason}; {self.logons_refused[reason]} such in all"
+        self._alert_now_and_then((name, reason), text, now_ns)
+
+    def connection_refused(self, reason: str, address: str, now_ns: int) -> None:
+        """A connection was ended before its Logon. `reason` is one of a few texts of ours."""
+        self.connections_refused[reason] += 1
+        text = f"fix: connection refused, {reason}: {address}; {self.connections_refused[reason]} such in all"
+        self._alert_now_and_then(("", reason), text, now_ns)
+
+    def _alert_now_and_then(self, cause: tuple[str, str], text: str, now_ns: int) -> None:
+        told_ns = self._told_ns.get(cause)
+        if told_ns is None or now_ns >= told_ns + ALERT_INTERVAL_NS:
+            self._told_ns[cause] = now_ns
+            self.alert(text)
 
     def journal_failed(self, text: str) -> None:
         """The journal can not be written: new risk is refused until it can."""
@@ -127,7 +152,7 @@ class Monitor:
 
     def alert(self, text: str) -> None:
         """Keep an alert for the operator; the oldest is dropped beyond a hundred."""
-        self.alerts.append(text)
+        self.alerts.append(redacted(text))
         del self.alerts[:-100]
 
     def snapshot(self) -> dict[str, Any]:
@@ -143,6 +168,8 @@ class Monitor:
             "reject": _percentiles(self.reject_latency),
             "accept": _percentiles(self.accept_latency),
         }
+        counters["logons_refused"] = dict(sorted(self.logons_refused.items()))
+        counters["connections_refused"] = dict(sorted(self.connections_refused.items()))
         counters["alerts"] = list(self.alerts)
         return counters
 

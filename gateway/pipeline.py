@@ -7,7 +7,7 @@ decision is journalled before it is applied, and applied before anything leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway import records
 from gateway.compiled import ordinary_order
@@ -23,9 +23,14 @@ from risk.exposure import WorkingOrder
 from risk.marks import Market
 from risk.order import Approved, Order, Reject
 from risk.pre_trade import evaluate
+from risk.self_trade import SelfTradePrevention
+
+if TYPE_CHECKING:
+    from gateway.controls import Controls, Gate
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
+POSS_RESEND: Final = 97
 UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
@@ -35,11 +40,14 @@ NEW_RISK: Final = frozenset(
 # record type -> its tag in the journal, and whether it may use the reserve
 _KINDS: Final = {record_type: (tag, record_type not in NEW_RISK) for record_type, tag in records.TAGS.items()}
 
+_CANCEL_RESTING: Final = SelfTradePrevention.CANCEL_RESTING
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
 
 
 class Pipeline:
     """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
+
+    controls: Controls  # set by who builds both: each needs the other
 
     def __init__(
         self,
@@ -61,6 +69,9 @@ class Pipeline:
         self.accounts_of = accounts_of
         # Sessions whose numbers moved while the journal could not be written; made good before the next record.
         self._unwritten: set[str] = set()
+        # Sessions whose messages must pass something first, and how often each session's numbers began again.
+        self.gates: dict[str, Gate] = {}
+        self.resets = {name: state.resets for name, state in reports.sessions.items()}
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -79,22 +90,50 @@ class Pipeline:
 
     def session_moved(self, session: str, next_in: int, next_out: int, now_ns: int) -> None:
         """Journal the numbers of a session after administrative traffic."""
+        waiting = list(self.reports.delayed.get(session, {}).values())
         try:
-            self.commit(records.SessionMoved(session, next_in, next_out), now_ns)
+            for record in self._numbers(session, next_in, next_out):
+                self.commit(record, now_ns)
+            self.resets[session] = self.reports.sessions[session].resets
         except JournalError as error:
             self.monitor.journal_failed(str(error))
             self._unwritten.add(session)
+            if self.reports.sessions[session].resets != self.resets.get(session, 0):
+                self.reports.delayed.pop(session, None)
+        if waiting and session not in self.reports.delayed:
+            self.controls.numbers_reset(session, waiting, now_ns)
+
+    def _numbers(self, session: str, next_in: int, next_out: int) -> list[records.Record]:
+        """Return what tells of a session's numbers: that they began again, where they did, and where they are."""
+        state = self.reports.sessions[session]
+        moved = records.SessionMoved(session, next_in, next_out)
+        if state.resets == self.resets.get(session, 0):
+            return [moved]
+        return [records.SessionRenewed(session, True, state.as_of_ns or 0), moved]
 
     def _write_numbers(self, is_essential: bool, now_ns: int) -> None:
         """Make good what could not be written; orders that are refused may not use up the reserve with it."""
         for session in sorted(self._unwritten):
             state = self.reports.sessions[session]
-            moved = records.SessionMoved(session, state.next_in, state.next_out)
-            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, is_essential)
+            for record in self._numbers(session, state.next_in, state.next_out):
+                self.journal.append(records.TAGS[type(record)], records.encode(record), now_ns, is_essential)
+            self.resets[session] = state.resets
             self._unwritten.discard(session)
 
     def receive(self, session: str, message: Message, now_ns: int) -> None:
-        """Act on one application message of a session, in sequence and valid by the dictionary."""
+        """Take one application message of a session, in sequence and valid by the dictionary."""
+        gate = self.gates.get(session)
+        if gate is not None:
+            try:
+                if not gate.admits(message, now_ns):
+                    return
+            except JournalError as error:
+                self._refuse_unwritten(session, message, str(error), now_ns)
+                return
+        self.act(session, message, now_ns)
+
+    def act(self, session: str, message: Message, now_ns: int) -> None:
+        """Act on one application message, now that nothing keeps it."""
         handler = _HANDLERS.get(message.msg_type)
         try:
             if handler is not None:
@@ -121,6 +160,7 @@ class Pipeline:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
         order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        fields = None
         if order is None:
             fields = OrderFields(message)
             order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
@@ -129,15 +169,30 @@ class Pipeline:
         else:
             decision = evaluate(order, self._account(session, order.account), self.market)
         if type(decision) is Reject:
-            self.commit(refused(session, message, decision), now_ns)
+            if fields is not None and self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+                return
+            self.commit(refused(session, message.msg_seq_num, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()
         self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
         monitor.order_accepted(order_id, decision.checks_run, now_ns)
+        if decision.account.self_trade_prevention is _CANCEL_RESTING:
+            self._cancel_resting(decision, now_ns)
         failure = self.router.send(decision, order_id, now_ns)
         if failure is not None:
             self._end_unsent(order_id, failure, now_ns)
+
+    def _cancel_resting(self, approved: Approved, now_ns: int) -> None:
+        """Cancel what an approved order would meet of its own client, ahead of it on the same connection."""
+        order, client_orders = approved.order, approved.account.exposure.client_orders
+        if client_orders is not None:
+            met = list(client_orders.met_by(order.side, approved.instrument.index, order.ticks))
+            for resting in met:
+                if not resting.is_cancel_pending:
+                    self.cancel_unasked(resting, "", now_ns)
+            if met:
+                self.controls.watch.watch([o.order_id for o in met], "self-trade prevention", now_ns)
 
     def _end_unsent(self, order_id: str, why: str, now_ns: int) -> None:
         """End an approved order that the venue's session did not take."""
@@ -152,7 +207,7 @@ class Pipeline:
     def _cancel(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.cancels_in += 1
         fields = OrderFields(message)
-        order = self._find(session, fields)
+        order = self.find(session, fields)
         refusal = self._why_not(order, fields, now_ns)
         if order is None or refusal is not None:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
@@ -165,7 +220,7 @@ class Pipeline:
     def _replace(self, session: str, message: Message, now_ns: int) -> None:
         self.monitor.replaces_in += 1
         fields = OrderFields(message)
-        order = self._find(session, fields)
+        order = self.find(session, fields)
         refusal = self._why_not(order, fields, now_ns)
         if refusal is None and order is not None and order.replace is not None:
             refusal = (ALREADY_PENDING, "a replace of this order is on its way")
@@ -185,6 +240,8 @@ class Pipeline:
         )  # fmt: skip
         self.monitor.replaces_accepted += 1
         self.monitor.replace_checks_run += decision.checks_run
+        if decision.account.self_trade_prevention is _CANCEL_RESTING:
+            self._cancel_resting(decision, now_ns)
         failure = self.router.replace(order, now_ns)
         if failure is not None:
             self.refuse_replace(order, failure, now_ns)
@@ -242,12 +299,30 @@ class Pipeline:
         """Cancel every working order of a session (its client is gone); return how many."""
         orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
         for order in orders:
-            try:
-                self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
-            except JournalError as error:
-                self.monitor.journal_failed(str(error))
-            self.router.cancel(order, now_ns)
+            self.cancel_unasked(order, session, now_ns)
         return len(orders)
+
+    def cancel_unasked(self, order: WorkingOrder, session: str, now_ns: int) -> None:
+        """Cancel an order that no message of its client names; it goes even where the journal does not."""
+        try:
+            self.commit(records.CancelRequested(session, 0, order.order_id, ""), now_ns)
+        except JournalError as error:
+            self.monitor.journal_failed(str(error))
+        self.router.cancel(order, now_ns)
+
+    def answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
+        """Answer a PossResend(97) that was seen under another number: with how its order stands, never with a reject.
+
+        A reject under the ClOrdID(11) of an order that works would tell the client that it does not.
+        """
+        if message.get(POSS_RESEND) != b"Y" or (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
+            return False
+        side = str(int(order.side))
+        record = records.StatusAsked(
+            session, message.msg_seq_num, order.order_id, cl_ord_id, order.instrument.symbol, side
+        )
+        self.commit(record, now_ns)
+        return True
 
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
@@ -263,7 +338,8 @@ class Pipeline:
             return order if order is not None and order.account in accounts else None
         return None
 
-    def _find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
+    def find(self, session: str, fields: OrderFields) -> WorkingOrder | None:
+        """Return the order that OrigClOrdID(41) names, where the session may see it."""
         return self._by_cl_ord_id(session, fields.orig_cl_ord_id)
 
     def _why_not(self, order: WorkingOrder | None, fields: OrderFields, now_ns: int) -> tuple[int, str] | None:
@@ -289,6 +365,8 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
+        if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+            return
         is_replace = message.msg_type == "G"
         if is_replace:
             self.monitor.replaces_refused += 1

@@ -87,13 +87,18 @@ class BreakRaised(Record, frozen=True, tag=7):
 
 
 class SessionOpened(Record, frozen=True, tag=8):
-    """A FIX session of the configuration, at each start; CompIDs as we see them, and the accounts it may use."""
+    """A FIX session of the configuration, at each start; CompIDs as we see them, and the accounts it may use.
+
+    `routing`: our SubID and LocationID, then the client's; empty where none is set.
+    """
 
     session: str
     begin_string: str
     sender_comp_id: str
     target_comp_id: str
     accounts: tuple[str, ...] = ()
+    routing: tuple[str, ...] = ()
+    timestamp_digits: int = 3
 
 
 class OrderApproved(Record, frozen=True, tag=10):
@@ -240,6 +245,66 @@ class Replaced(Record, frozen=True, tag=25):
     session: str = ""
 
 
+class SessionRenewed(Record, frozen=True, tag=55):
+    """Sequence numbers are of a new session from here on: by schedule, ResetSeqNumFlag(141) or reset_on_logon.
+
+    `is_reset`: they begin at 1; else a schedule was introduced, and they are taken to be of the session that is on.
+    `as_of_ns` is 0 without a schedule.
+    """
+
+    session: str
+    is_reset: bool
+    as_of_ns: int
+
+
+class MessageDelayed(Record, frozen=True, tag=56):
+    """A client's message came faster than its throttle allows; it counts as received and waits for its turn."""
+
+    session: str
+    seq_in: int
+    raw: bytes
+
+
+class MessageReleased(Record, frozen=True, tag=57):
+    """A delayed message was acted on, and what was decided has no record of its own."""
+
+    session: str
+    seq_in: int
+
+
+class SessionEnded(Record, frozen=True, tag=58):
+    """A client is gone with orders working; they are cancelled at `cancel_at_ns`, unless it is back by then."""
+
+    session: str
+    cancel_at_ns: int
+
+
+class GraceEnded(Record, frozen=True, tag=59):
+    """The client is back, and keeps its orders; or it is not, and they have been cancelled."""
+
+    session: str
+    is_resumed: bool
+    cancels: int
+
+
+class Killed(Record, frozen=True, tag=60):
+    """A person stopped a session or an account: no new orders, and cancels of all that work. Only a person lifts it."""
+
+    scope: str
+    name: str
+    who: str
+    reason: str
+
+
+class Reinstated(Record, frozen=True, tag=61):
+    """A person lifted a kill."""
+
+    scope: str
+    name: str
+    who: str
+    reason: str
+
+
 AnyRecord = (
     GatewayStarted
     | AccountOpened
@@ -262,6 +327,13 @@ AnyRecord = (
     | Filled
     | Cancelled
     | Replaced
+    | SessionRenewed
+    | MessageDelayed
+    | MessageReleased
+    | SessionEnded
+    | GraceEnded
+    | Killed
+    | Reinstated
 )
 
 encode = msgspec.msgpack.Encoder().encode

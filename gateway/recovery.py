@@ -27,7 +27,7 @@ class Recovered(msgspec.Struct):
 
     def state_hash(self) -> str:
         """Return the hash over the book and the session numbers."""
-        return state_hash(self.ledger, self.reports.sessions)
+        return state_hash(self.ledger, self.reports)
 
 
 def replay(journal: Iterable[Record], sessions: dict[str, SessionState] | None = None) -> Recovered:
@@ -56,7 +56,9 @@ def replay(journal: Iterable[Record], sessions: dict[str, SessionState] | None =
     return Recovered(ledger, reports, count, time_ns)
 
 
-def state_hash(ledger: Ledger, sessions: dict[str, SessionState]) -> str:
-    """Return one hash over the book and every session's numbers."""
+def state_hash(ledger: Ledger, reports: Reports) -> str:
+    """Return one hash over the book, every session's numbers, and the messages that wait for their turn."""
+    sessions = reports.sessions
     numbers = ",".join(f"{name}:{sessions[name].next_in}:{sessions[name].next_out}" for name in sorted(sessions))
-    return ledger.state_hash(numbers)
+    waiting = ",".join(f"{name}:{list(reports.delayed[name])}" for name in sorted(reports.delayed))
+    return ledger.state_hash(f"{numbers};{waiting}" if waiting else numbers)

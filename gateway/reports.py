@@ -15,7 +15,7 @@ from gateway.ledger import Ledger
 from gateway.report_values import NO_REFUSAL, STATUSES
 from protocols.fix.codec import Layout, format_timestamp
 from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, EXECUTION_REPORT, ORDER_CANCEL_REJECT
-from protocols.fix.session import SessionKey, SessionState, send_or_store
+from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
@@ -31,6 +31,10 @@ class Reports:
         self.sessions = sessions
         self.is_replaying = False
         self.touched: set[str] = set()
+        # Messages that wait for their turn, by session and MsgSeqNum(34), in the order in which they came.
+        self.delayed: dict[str, dict[int, bytes]] = {}
+        # Sessions that no configuration told of: they are as their records say.
+        self._of_journal: set[str] = set()
 
     def report(self, record: records.Record, sequence: int, time_ns: int) -> None:
         """Send the report that `record`, journalled as number `sequence`, owes; most owe at most one."""
@@ -52,9 +56,31 @@ class Reports:
         state.next_in, state.next_out = record.next_in, record.next_out
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
-        if record.session not in self.sessions:
-            key = SessionKey(record.begin_string, record.sender_comp_id, record.target_comp_id)
-            self.sessions[record.session] = SessionState(key)
+        known = self.sessions.get(record.session)
+        if known is not None and record.session not in self._of_journal:
+            return  # the configuration says what it is
+        key = SessionKey(record.begin_string, record.sender_comp_id, record.target_comp_id, *record.routing)
+        rules = SessionConfig(timestamp_digits=record.timestamp_digits, renews_when_away=False)
+        if known is None:
+            self.sessions[record.session] = SessionState(key, rules, name=record.session)
+            self._of_journal.add(record.session)
+        elif (known.key, known.config.timestamp_digits) != (key, record.timestamp_digits):
+            numbers = (known.next_in, known.next_out, known.sent, known.as_of_ns)
+            self.sessions[record.session] = SessionState(key, rules, *numbers, name=record.session)
+
+    def _session_renewed(self, record: records.SessionRenewed, sequence: int, time_ns: int) -> None:
+        """In a replay, begin at 1 again; live the session has done so itself."""
+        if record.is_reset:
+            self.delayed.pop(record.session, None)  # they have numbers of the session before
+        if self.is_replaying:
+            state = self.sessions[record.session]
+            state.as_of_ns = record.as_of_ns or None
+            if record.is_reset:
+                state.reset()
+
+    def _message_delayed(self, record: records.MessageDelayed, sequence: int, time_ns: int) -> None:
+        self._received(record)
+        self.delayed.setdefault(record.session, {})[record.seq_in] = record.raw
 
     def _received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
         """Count the message as received: live this is so already, in a replay it is how the number comes back."""
@@ -63,6 +89,15 @@ class Reports:
             state = self.sessions[record.session]
             if state.next_in <= seq_in:
                 state.next_in = seq_in + 1
+            if self.delayed:
+                self._acted_on(record.session, seq_in)
+
+    def _acted_on(self, session: str, seq_in: int) -> None:
+        waiting = self.delayed.get(session)
+        if waiting is not None:
+            waiting.pop(seq_in, None)
+            if not waiting:
+                del self.delayed[session]
 
     def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
         self._received(record)
@@ -187,6 +222,9 @@ def _text(value: str) -> bytes | None:
 _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
     records.SessionOpened: Reports._session_opened,
     records.SessionMoved: Reports._session_moved,
+    records.SessionRenewed: Reports._session_renewed,
+    records.MessageDelayed: Reports._message_delayed,
+    records.MessageReleased: Reports._received,
     records.OrderApproved: Reports._received,
     records.OrderRefused: Reports._order_refused,
     records.CancelRequested: Reports._received,

@@ -128,12 +128,12 @@ def new_order(
     )
 
 
-def refused(session: str, message: Message, reject: Reject) -> records.OrderRefused:
+def refused(session: str, seq_in: int, message: Message, reject: Reject) -> records.OrderRefused:
     """Return the record of a refused order; the fields are what the client sent, untouched."""
     cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(_REFUSED_TAGS)
     return records.OrderRefused(
         session,
-        message.msg_seq_num,
+        seq_in,
         cl_ord_id,
         account,
         symbol,

@@ -13,6 +13,7 @@ from risk.lifecycle import Happening
 from risk.limits import Limits
 from risk.position import Position
 from risk.rate import RateLimit
+from risk.self_trade import SelfTradePrevention
 
 # Clients must not use a ClOrdID(11) twice within a day (faults sheet, 18); a day's ids are kept, up to the cap.
 CL_ORD_ID_MEMORY_NS: Final = 24 * 3600 * 1_000_000_000
@@ -106,6 +107,7 @@ class Account:
         "name",
         "positions",
         "rate",
+        "self_trade_prevention",
         "state",
         "state_reason",
     )
@@ -116,6 +118,7 @@ class Account:
         self.currency = currency
         self.limits = limits
         self.rate = rate
+        self.self_trade_prevention = SelfTradePrevention.OFF
         self.state = AccountState.TRADING
         self.state_reason = ""
         self.cash_units: dict[str, int] = {}

@@ -16,6 +16,7 @@ from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
 from risk.order import OrdType, TimeInForce
+from risk.self_trade import ClientOrders
 
 _BUY: Final = Side.BUY
 
@@ -101,6 +102,7 @@ class Exposure:
         "_next",
         "_to_mirror",
         "buy_lots",
+        "client_orders",
         "orders",
         "sell_lots",
     )
@@ -118,6 +120,18 @@ class Exposure:
         self.orders: dict[str, WorkingOrder] = {}  # by OrderID(37)
         self.buy_lots: dict[int, int] = {}  # by instrument index: lots that working buys could still add
         self.sell_lots: dict[int, int] = {}
+        self.client_orders: ClientOrders | None = None  # none until it is known whose account it is
+
+    def join(self, client_orders: ClientOrders) -> None:
+        """Count the working orders, from now on too, among those of a client."""
+        if self.client_orders is not None:
+            raise AssertionError("an account is one client's")
+        self.client_orders = client_orders
+        client_orders.exposures.append(self)
+        for order in self.orders.values():
+            for held in (order.held, order.held_alternative):
+                if held is not None:
+                    client_orders.add(order.side, order.instrument.index, held[1])
 
     def hold(self, order: WorkingOrder) -> None:
         """Hold what the order could still do; an order holds at most once."""
@@ -144,6 +158,11 @@ class Exposure:
         if self._next is not None:
             self._next.hold(*arguments)
             self._held_next.add(order_id)
+        client_orders = self.client_orders
+        if client_orders is not None:
+            client_orders.add(order.side, index, order.ticks)
+            if order.held_alternative is not None:
+                client_orders.add(order.side, index, order.held_alternative[1])
 
     def release(self, order: WorkingOrder) -> None:
         """Release what was held for the order, exactly once: nothing where nothing is held."""
@@ -157,6 +176,11 @@ class Exposure:
             self._next.release(*arguments)
         by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         by_instrument[order.instrument.index] -= order.held_lots()
+        client_orders = self.client_orders
+        if client_orders is not None:
+            client_orders.remove(order.side, order.instrument.index, order.held[1])
+            if order.held_alternative is not None:
+                client_orders.remove(order.side, order.instrument.index, order.held_alternative[1])
         order.held = None
         order.held_alternative = None
         self.orders.pop(order.order_id, None)

@@ -15,6 +15,7 @@ from risk.gate import KNOWN_CHECKS, surely_passed
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Approved, Order, Reject, RejectReason
+from risk.self_trade import SelfTradePrevention
 
 Check = Callable[[Order, Account, Market], Reject | None]
 
@@ -22,6 +23,7 @@ Check = Callable[[Order, Account, Market], Reject | None]
 _BUY: Final = Side.BUY
 _SHORTFALL: Final = RejectReason.MARGIN_SHORTFALL
 _TRADING, _REDUCING, _HALTED = AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED
+_OFF, _CANCEL_RESTING = SelfTradePrevention.OFF, SelfTradePrevention.CANCEL_RESTING
 
 _KNOWN: Final = "instrument_is_known comes first"
 
@@ -195,6 +197,33 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
     )
 
 
+def own_orders_are_not_met(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse what could trade with a working order of the same client, in any of its accounts.
+
+    An account that would have those cancelled passes where all of them can be: who cancels does so before this one is
+    sent, and a cancel of an order that the venue has not named yet would come after it.
+    """
+    instrument, client_orders = order.instrument, account.exposure.client_orders
+    assert instrument is not None, _KNOWN
+    prevention = account.self_trade_prevention
+    if prevention is _OFF or client_orders is None:
+        return None
+    met_ticks = client_orders.met_at(order.side, instrument.index, order.ticks)
+    if met_ticks is None:
+        return None
+    if prevention is _CANCEL_RESTING:
+        resting = client_orders.met_by(order.side, instrument.index, order.ticks)
+        if all(working.venue_order_id for working in resting):
+            return None
+    return Reject(
+        RejectReason.SELF_TRADE,
+        "own_orders_are_not_met",
+        "could trade with a working order of the same client",
+        limit=met_ticks * instrument.tick,
+        observed=order.ticks * instrument.tick,
+    )
+
+
 def position_is_within_limit(order: Order, account: Account, market: Market) -> Reject | None:
     """Refuse what could, with all working orders of its side filled, take the position beyond its limit."""
     instrument = order.instrument
@@ -303,6 +332,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     rate_is_within_limit,
     price_is_within_collar,
     mark_is_fresh,
+    own_orders_are_not_met,
     position_is_within_limit,
     margin_is_covered,
 )

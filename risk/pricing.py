@@ -5,12 +5,14 @@ Inputs that have no price (NaN, infinite, negative, out of bounds) are refused w
 function returns NaN.
 """
 
+from collections.abc import Sequence
 from math import erfc, isfinite, log, sqrt
 from typing import Final, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 from risk.instrument import Instrument, Kind
 
@@ -84,19 +86,20 @@ def black76(forward: FloatLike, strike: FloatLike, time_years: FloatLike, vol: F
         sd = np.maximum(v, 0.0) * np.sqrt(np.maximum(t, 0.0))
     moves = (sd > 0) & (f > 0)
     # Where nothing can move any more the formula is 0/0: stand-ins go in, and intrinsic value comes out.
-    value = _black76(np.where(moves, f, 1.0), np.where(moves, k, 1.0), np.where(moves, sd, 1.0), is_call)
+    sign = 1.0 if is_call else -1.0
+    value = _black76(np.where(moves, f, 1.0), np.where(moves, k, 1.0), np.where(moves, sd, 1.0), sign)
     return np.where(moves, value, np.maximum(f - k if is_call else k - f, 0.0))
 
 
-def _black76(forward: Floats, strike: FloatLike, sd: Floats, is_call: bool) -> Floats:
-    """Return `black76` for positive, finite forwards and strikes, and positive sd = vol sqrt(T)."""
-    sign = 1.0 if is_call else -1.0
+def _black76(forward: Floats, strike: FloatLike, sd: Floats, sign: FloatLike) -> Floats:
+    """Return `black76` for positive, finite forwards and strikes, positive sd = vol sqrt(T), sign 1 call and -1 put."""
     with np.errstate(over="ignore"):
         ratio = (np.log(forward) - np.log(strike)) / sd
-    first = forward * _normal_cdf(sign * (ratio + 0.5 * sd))
-    second = strike * _normal_cdf(sign * (ratio - 0.5 * sd))
+    first = forward * ndtr(sign * (ratio + 0.5 * sd))
+    second = strike * ndtr(sign * (ratio - 0.5 * sd))
     intrinsic = np.maximum(sign * (forward - strike), 0.0)
-    value: Floats = np.minimum(np.maximum(sign * (first - second), intrinsic), forward if is_call else strike)
+    most = np.where(sign > 0, forward, strike)
+    value: Floats = np.minimum(np.maximum(sign * (first - second), intrinsic), most)
     return value
 
 
@@ -136,16 +139,61 @@ def lot_values(
         If the mark has no usable price, or the contract's settlement does not move with its underlying.
     """
     in_coin = settles_in_coin(instrument)
-    _refuse_bad_mark(instrument, mark)
+    refuse_bad_mark(instrument, mark)
     if settlement_usd is None:
         settlement_usd = mark.index_price * (1.0 + grid.spot) if in_coin else np.ones(grid.spot.shape)
-    amount = instrument.lot_amount
     if instrument.kind is Kind.OPTION:
-        return amount * _option_prices(instrument, mark, grid, in_coin) * settlement_usd
+        values, refusals = option_lot_values([instrument], [mark], grid, settlement_usd[None, :])
+        if refusals[0] is not None:
+            raise ValueError(refusals[0])
+        row: Floats = values[0]
+        return row
+    amount = instrument.lot_amount
     price = mark.mark_price * (1.0 + grid.spot)
     if instrument.is_inverse:
         return -amount / price * settlement_usd
     return amount * price * settlement_usd
+
+
+def option_lot_values(
+    instruments: Sequence[Instrument], marks: Sequence[InstrumentMark], grid: Moves, settlement_usd: Floats
+) -> tuple[Floats, list[str | None]]:
+    """Return the USD values of one long lot of N options, shape (N, S), and for each why it has none, or None.
+
+    Option prices are shifted so that the base scenario is the mark. The difference between mark and model (rounding,
+    the venue's own smile) is carried as a constant, not as a factor: on a far option a mark of one tick against a model
+    of a third of it would triple every gain of a long hedge. A long option is never worth less than nothing, so the sum
+    stops at zero. settlement_usd is (N, S). The marks are `refuse_bad_mark`'s: checked before.
+    """
+    rows = [
+        (
+            mark.forward_price, float(instrument.strike or 0), mark.mark_iv, max(mark.years_to_expiry, 0.0),
+            1.0 if instrument.is_call else -1.0, mark.mark_price, instrument.lot_amount,
+            instrument.settlement_currency == instrument.underlying,
+        )
+        for instrument, mark in zip(instruments, marks, strict=True)
+    ]  # fmt: skip
+    columns = np.array(rows, dtype=np.float64).T[:, :, None]
+    forward, strike, vol, years, sign, mark_price, amount, in_coin = columns
+    shocked = forward * (1.0 + grid.spot)
+    sd = vol * np.sqrt(years) * (1.0 + grid.vol)
+    model = np.maximum(sign * (shocked - strike), 0.0)
+    can_move = sd[:, 0] > 0  # no move takes all of a volatility away, so a row has one or has none
+    if can_move.any():
+        model[can_move] = _black76(shocked[can_move], strike[can_move], sd[can_move], sign[can_move])
+    # Deribit quotes in coin of the underlying future, so a call is worth at most one coin.
+    model /= np.where(in_coin > 0, shocked, 1.0)
+    gap = mark_price - model[:, grid.base : grid.base + 1]
+    most = MAX_MODEL_GAP * np.where(in_coin > 0, 1.0, forward)
+    values: Floats = np.maximum(model + gap, 0.0)
+    values *= amount * settlement_usd
+    refusals: list[str | None] = [None] * len(rows)
+    for row in np.flatnonzero(~(np.abs(gap) <= most)[:, 0]).tolist():
+        refusals[row] = (
+            f"{instruments[row].symbol}: mark {marks[row].mark_price} is {gap[row, 0]} from its own model at "
+            f"iv {marks[row].mark_iv}"
+        )
+    return values, refusals
 
 
 def settles_in_coin(instrument: Instrument) -> bool:
@@ -173,32 +221,8 @@ def settles_in_coin(instrument: Instrument) -> bool:
     return in_coin
 
 
-def _option_prices(instrument: Instrument, mark: InstrumentMark, grid: Moves, in_coin: bool) -> Floats:
-    """Return shocked option prices in the settlement currency, shifted so that the base scenario is the mark.
-
-    The difference between mark and model (rounding, the venue's own smile) is carried as a constant, not as a factor:
-    on a far option a mark of one tick against a model of a third of it would triple every gain of a long hedge. A long
-    option is never worth less than nothing, so the sum stops at zero.
-    """
-    assert instrument.strike is not None and instrument.is_call is not None
-    forward = mark.forward_price * (1.0 + grid.spot)
-    strike, sd = float(instrument.strike), mark.mark_iv * (1.0 + grid.vol) * sqrt(max(mark.years_to_expiry, 0.0))
-    if sd.min() > 0:
-        model = _black76(forward, strike, sd, instrument.is_call)
-    else:
-        model = black76(forward, strike, 1.0, sd, instrument.is_call)
-    if in_coin:
-        # Deribit quotes in coin of the underlying future, so a call is worth at most one coin.
-        model = model / forward
-    gap = mark.mark_price - float(model[grid.base])
-    if abs(gap) > MAX_MODEL_GAP * (1.0 if in_coin else mark.forward_price):
-        raise ValueError(
-            f"{instrument.symbol}: mark {mark.mark_price} is {gap} from its own model at iv {mark.mark_iv}"
-        )
-    return np.maximum(model + gap, 0.0)
-
-
-def _refuse_bad_mark(instrument: Instrument, mark: InstrumentMark) -> None:
+def refuse_bad_mark(instrument: Instrument, mark: InstrumentMark) -> None:
+    """Raise ValueError, naming what is wrong, unless a contract can be priced from a mark."""
     is_option = instrument.kind is Kind.OPTION
     if not instrument.lot_amount > 0:
         raise ValueError(f"{instrument.symbol}: a lot of {instrument.lot_amount} is no amount; use make_instrument")
@@ -216,11 +240,3 @@ def _refuse_bad_mark(instrument: Instrument, mark: InstrumentMark) -> None:
     if is_option and mark.years_to_expiry > 0 and mark.mark_iv == 0:
         # Intrinsic value would switch its volatility risk off.
         raise ValueError(f"{instrument.symbol}: an option with time left has no mark_iv")
-
-
-def _normal_cdf(x: Floats) -> Floats:
-    """Return the standard normal distribution function, to the precision of the C library's erfc."""
-    # numpy has no erf. At the sizes of one risk array a mapped erfc is faster than a rational approximation in numpy.
-    scaled = np.asarray(x * -_ROOT_HALF)
-    flat = np.fromiter(map(erfc, scaled.ravel().tolist()), dtype=np.float64, count=scaled.size)
-    return 0.5 * flat.reshape(scaled.shape)

@@ -84,10 +84,10 @@ class Client:
             pass
         self.session = None
         link = self.world.client_links.pop(self.comp_id, None)
-        if tell_gateway and link is not None:
+        self.world.call_in(self.random.randrange(20, 200) * MS, self.connect)
+        if tell_gateway and link is not None:  # the gateway may die of it
             link.disconnected(self.world.now_ns)
             self.world.flush()
-        self.world.call_in(self.random.randrange(20, 200) * MS, self.connect)
 
     @property
     def is_up_to_date(self) -> bool:

@@ -54,6 +54,11 @@ cancel_on_disconnect = {cancel_on_disconnect}
 [[fix.session]]
 target_comp_id = "BETA"
 accounts = ["beta", "gamma"]
+cancel_on_disconnect_grace_ms = {grace_ms}
+throttle_messages = {throttle_messages}
+throttle_interval_ms = 200
+throttle_answer = "{throttle_answer}"
+throttle_queue = 5
 [[account]]
 name = "alpha"
 deposits = {{ BTC = "2", USDC = "100000" }}
@@ -131,7 +136,15 @@ class World:
         self.end_ns = START_NS + duration_ms * MS
         self.calls: list[tuple[int, int, Callable[[], None]]] = []
         self.call_count = 0
-        text = CONFIG.format(directory=directory, cancel_on_disconnect=self.random.choice(("true", "false")))
+        self.operator = Random(f"controls:{seed}")
+        choice = self.operator.choice
+        text = CONFIG.format(
+            directory=directory,
+            cancel_on_disconnect=self.random.choice(("true", "false")),
+            grace_ms=choice((0, 0, 50, 1_000)),
+            throttle_messages=choice((3, 20, 1_000)),
+            throttle_answer=choice(("reject", "delay")),
+        )
         self.config = configuration.parse(text, Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
@@ -159,6 +172,7 @@ class World:
             self.call_in(self.random.randrange(50) * MS, client.connect)
         self.call_in(0, self.connect_venue)
         if self.has_faults:
+            self.call_in(self.operator.randrange(500, 2_000) * MS, self.kill)
             for _ in range(2):
                 self.call_in(self.random.randrange(500, 2_500) * MS, self.doom)
         self._run_until(self.end_ns)
@@ -187,7 +201,7 @@ class World:
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
-            for deadline in (self.venue.deadline_ns, self.link.deadline_ns):
+            for deadline in (self.venue.deadline_ns, self.link.deadline_ns, self.core.controls.deadline_ns):
                 if deadline is not None:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
@@ -211,6 +225,10 @@ class World:
             self.link.tick(now)
             self.flush()
             self._close_venue_if_asked()
+        controls = self.core.controls
+        if controls.watch.unconfirmed or (controls.deadline_ns is not None and controls.deadline_ns <= now):
+            controls.tick(now)
+            self.flush()
         for client in self.clients:
             client.tick()
         if self.venue.deadline_ns <= now:
@@ -231,9 +249,22 @@ class World:
         self.states = {state.key: state for state in self.core.reports.sessions.values()}
         self.link = SessionLink("deribit", self._venue_session, pipeline, self._flush_to_venue)
         self.link.recover(self.now_ns)
+        self.core.controls.start(self.now_ns)
         self.client_links: dict[str, ClientLink] = {}
         generation = self.crashes
         self.call_in(250 * MS, lambda: self._revalue(generation))
+
+    def kill(self) -> None:
+        """An operator kills a session or an account, and thinks better of it later, whatever happened meanwhile."""
+        name = self.operator.choice(("ALPHA", "BETA", "alpha", "gamma"))
+        scope = "session" if name.isupper() else "account"
+        self.call_in(self.operator.randrange(50, 500) * MS, partial(self.reinstate, scope, name))
+        self.core.controls.kill(scope, name, "simulator", "a try", self.now_ns)
+        self.flush()
+
+    def reinstate(self, scope: str, name: str) -> None:
+        if (scope, name) in self.core.ledger.standing.kills:  # a process that died of the kill knows of none
+            self.core.controls.reinstate(scope, name, "simulator", "all well", self.now_ns)
 
     def doom(self) -> None:
         """Let the process die: now, between two events, or inside one of the next appends."""

@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "risk/cash.py": {"os"},  # the same
     "risk/gate.py": {"os"},  # the same
     "risk/kernel.py": {"os"},  # the same
+    "risk/remargin.py": {"os"},  # the same
     "protocols/websocket.py": {"logging"},  # to hand the websockets library a logger that is off
     "protocols/fix/values.py": {"datetime"},  # calendar arithmetic; its clock is never asked
     "protocols/fix/dictionary.py": {"pathlib", "importlib"},  # the dictionary is a data file of the package

@@ -1,6 +1,12 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
-from gateway.config.credentials import Credentials, CredentialsError, load_credentials
+from gateway.config.credentials import (
+    Credentials,
+    CredentialsError,
+    load_credentials,
+    load_public_key,
+    load_session_credentials,
+)
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -12,6 +18,7 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
+    Schedule,
     Session,
     Venue,
 )
@@ -29,9 +36,12 @@ __all__ = [
     "Margin",
     "Market",
     "Monitor",
+    "Schedule",
     "Session",
     "Venue",
     "load",
     "load_credentials",
+    "load_public_key",
+    "load_session_credentials",
     "parse",
 ]

@@ -9,7 +9,18 @@ from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
 from gateway.config.rules import KeyPath, Problem, TableCheck
-from gateway.config.schema import Fix, InstrumentLimits, Limits, Margin, Market, Venue, is_loopback
+from gateway.config.schema import (
+    Fix,
+    InstrumentLimits,
+    Limits,
+    Margin,
+    Market,
+    Schedule,
+    Session,
+    Venue,
+    is_loopback,
+)
+from gateway.config.sessions import check_between, check_schedule, check_session
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -31,6 +42,55 @@ def _check_fix(values: Mapping[str, Any]) -> Found:
         yield ("tls_certificate_file",), f"there is no file {certificate}"
     if key is not None and (problem := private_file_problem(key)):
         yield ("tls_key_file",), problem
+    authority = values.get("tls_client_ca_file")
+    if authority is not None and not authority.is_file():
+        yield ("tls_client_ca_file",), f"there is no file {authority}"
+    if authority is not None and certificate is None:
+        yield ("tls_client_ca_file",), "client certificates take TLS: give tls_certificate_file and tls_key_file"
+    if authority is None and values.get("tls_requires_client_certificate"):
+        yield ("tls_requires_client_certificate",), "takes tls_client_ca_file: whose certificates count"
+    is_public = host is not None and not is_loopback(host)
+    for index, session in enumerate(values.get("session", ())):
+        yield from _session_at_door(("session", index), session, is_public, authority is not None)
+
+
+def _session_at_door(path: KeyPath, session: Session, is_public: bool, has_authority: bool) -> Found:
+    certificate = "certificate_subject" if session.certificate_sha256 is None else "certificate_sha256"
+    has_certificate = session.certificate_sha256 is not None or session.certificate_subject is not None
+    if has_certificate and not has_authority:
+        yield (*path, certificate), "takes tls_client_ca_file in [fix]: else no certificate is asked for"
+    if is_public and session.authentication == "none" and not has_certificate:
+        yield (
+            (*path, "authentication"),
+            "listen_host can be reached from other machines, and anybody could log on: give an authentication, or "
+            "certificate_sha256 or certificate_subject",
+        )
+
+
+# authentication -> the keys of which it takes exactly one; it takes none of the others'.
+_PROOFS = {
+    "none": (),
+    "password": ("credentials_file", "credentials_env"),
+    "hmac": ("credentials_file", "credentials_env"),
+    "ed25519": ("public_key", "public_key_file"),
+}
+
+
+def _check_session(values: Mapping[str, Any]) -> Found:
+    yield from check_session(values)
+    method = values.get("authentication")
+    if method is None or any(key not in values for keys in _PROOFS.values() for key in keys):
+        return
+    takes = _PROOFS[method]
+    if takes and (values[takes[0]] is None) == (values[takes[1]] is None):
+        yield (takes[0],), f'authentication = "{method}" takes either {takes[0]} or {takes[1]}: one of the two'
+    for key in sorted({key for keys in _PROOFS.values() for key in keys} - set(takes)):
+        if values[key] is not None:
+            yield (key,), f'has no use with authentication = "{method}"'
+    if (file := values["credentials_file"]) is not None and (problem := private_file_problem(file)):
+        yield ("credentials_file",), problem
+    if (file := values["public_key_file"]) is not None and not file.is_file():
+        yield ("public_key_file",), f"there is no file {file}"
 
 
 def _check_instrument(values: Mapping[str, Any]) -> Found:
@@ -107,6 +167,8 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Limits: _check_limits,
     Margin: _check_margin,
     Market: _check_market,
+    Schedule: check_schedule,
+    Session: _check_session,
     Venue: _check_venue,
 }
 
@@ -116,9 +178,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
-    yield from _repeated(_column(document, ("fix", "session"), "target_comp_id"), "session")
+    sessions = _tables(document, ("fix", "session"))
+    yield from check_between(document, sessions)
     known = {name for _, name in accounts}
-    for path, session in _tables(document, ("fix", "session")):
+    for path, session in sessions:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway.config.schema import Venue
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from gateway.config.schema import Session, Venue
+from protocols.fix.authentication import public_key_of
 
 # A client id and a secret are some hundred bytes; anything larger is another file.
 MAX_FILE_BYTES = 8192
 _KEYS = ("client_id", "client_secret")
+# A session's: authentication -> who, and what nobody else has.
+_SESSION_KEYS = {"password": ("username", "password_hash"), "hmac": ("key_id", "secret")}
 
 
 class CredentialsError(Exception):
@@ -19,7 +26,7 @@ class CredentialsError(Exception):
 
 
 class Credentials:
-    """A client id and its secret.
+    """A client id and its secret; of a session, its username and password hash, or its key id and secret.
 
     No struct, so that no serialiser of ours takes it; its repr, and so every log line and traceback, hides the secret.
     """
@@ -39,14 +46,44 @@ class Credentials:
 
 def load_credentials(venue: Venue, environ: Mapping[str, str] = os.environ) -> Credentials:
     """Return the venue's credentials from its file or from the environment; raises CredentialsError."""
-    if venue.credentials_file is not None:
-        return _from_file(venue.credentials_file)
+    return _load(venue, f"venue {venue.name}", _KEYS, environ)
+
+
+def load_session_credentials(session: Session, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return what a session with a password or a MAC is compared with; raises CredentialsError."""
+    return _load(
+        session, f"session {session.name or session.target_comp_id}", _SESSION_KEYS[session.authentication], environ
+    )
+
+
+def load_public_key(session: Session) -> Ed25519PublicKey:
+    """Return the public key of a session with signatures; raises CredentialsError."""
+    if session.public_key is not None:
+        return public_key_of(session.public_key.encode())
+    path = session.public_key_file
+    assert path is not None
+    try:
+        with path.open("rb") as file:
+            key = load_pem_public_key(file.read(MAX_FILE_BYTES))
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        # Somebody may have put the private key there: what the parser says is dropped.
+        raise CredentialsError(f"{path}: not a public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise CredentialsError(f"{path}: not an Ed25519 key")
+    return key
+
+
+def _load(owner: Venue | Session, name: str, keys: tuple[str, str], environ: Mapping[str, str]) -> Credentials:
+    if owner.credentials_file is not None:
+        return _from_file(owner.credentials_file, keys)
     values = []
-    for key in _KEYS:
-        variable = f"{venue.credentials_env}_{key.upper()}"
+    for key in keys:
+        variable = f"{owner.credentials_env}_{key.upper()}"
         value = environ.get(variable, "")
         if not value:
-            raise CredentialsError(f"venue {venue.name}: the environment variable {variable} is not set")
+            raise CredentialsError(f"{name}: the environment variable {variable} is not set")
         values.append(value)
     return Credentials(*values)
 
@@ -71,7 +108,7 @@ def _status_problem(path: Path, status: os.stat_result) -> str | None:
     return None
 
 
-def _from_file(path: Path) -> Credentials:
+def _from_file(path: Path, keys: tuple[str, str]) -> Credentials:
     try:
         with path.open("rb") as file:
             # Of the opened file, so that it cannot be exchanged between the question and the reading.
@@ -84,12 +121,12 @@ def _from_file(path: Path) -> Credentials:
     if len(data) > MAX_FILE_BYTES:
         raise CredentialsError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
     values = _parsed(data)
-    if not isinstance(values, dict) or set(values) != set(_KEYS):
-        raise CredentialsError(f'{path}: must have the two lines client_id = "..." and client_secret = "..."')
-    for key in _KEYS:
+    if not isinstance(values, dict) or set(values) != set(keys):
+        raise CredentialsError(f'{path}: must have the two lines {keys[0]} = "..." and {keys[1]} = "..."')
+    for key in keys:
         if not isinstance(values[key], str) or not values[key]:
             raise CredentialsError(f"{path}: {key} must be a string that is not empty")
-    return Credentials(values["client_id"], values["client_secret"])
+    return Credentials(values[keys[0]], values[keys[1]])
 
 
 def _parsed(data: bytes) -> Any:

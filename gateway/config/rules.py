@@ -11,7 +11,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from msgspec import NODEFAULT, Struct, structs
 
@@ -132,7 +132,7 @@ def parts_of(annotation: Any) -> Hint:
             kind, *extras = get_args(kind)
             rules = [extra for extra in extras if isinstance(extra, Rule)] + rules
             description = next((extra for extra in extras if isinstance(extra, str)), description)
-        elif isinstance(kind, UnionType):
+        elif get_origin(kind) in (Union, UnionType):
             (kind,) = (member for member in get_args(kind) if member is not NoneType)
         else:
             return Hint(kind, tuple(rules), description)

@@ -13,6 +13,10 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
+from protocols.fix.authentication import public_key_of
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -23,10 +27,22 @@ DEFAULT_JOURNAL_SEGMENT_MIB = 64
 DEFAULT_LISTEN_HOST = "127.0.0.1"
 # What FIX clients propose; a silent peer is found out after a little more than twice that.
 DEFAULT_HEART_BT_INT_S = 30
+# A CompID is a name, not a proof: enough on loopback, refused elsewhere.
+DEFAULT_AUTHENTICATION: Literal["none"] = "none"
+# Sessions say which certificate they must have; others may go on with what they know.
+DEFAULT_REQUIRES_CLIENT_CERTIFICATE = False
+# One neutral text; a client with a wrong password finds out that it is not the network.
+DEFAULT_REFUSED_LOGON: Literal["logout"] = "logout"
+# Clocks of trading firms are within milliseconds of each other; the network and a queue need the rest.
+DEFAULT_LOGON_WINDOW_S = 5
+# All clients at once after a restart fit; a stranger costs 64 KiB, with TLS twice that.
+DEFAULT_MAX_PENDING_CONNECTIONS = 128
+# Half of them: one address can not fill the lobby.
+DEFAULT_MAX_PENDING_PER_ADDRESS = 64
 # A peer that has not sent Logon(A) by then holds a connection for nothing.
 DEFAULT_LOGON_TIMEOUT_S = 10
-# A few per session, for reconnects and mistakes; each may hold its whole write buffer.
-DEFAULT_MAX_CONNECTIONS = 64
+# One for each session, and those that wait to log on; each that is in may hold its whole write buffer.
+DEFAULT_MAX_CONNECTIONS = 256
 # An order is 200 bytes; 8 KiB leave room for parties and text, and nothing for an attack.
 DEFAULT_MAX_MESSAGE_BYTES = 8192
 # Some 3 000 reports behind: such a client is not slow but gone. What it missed is kept for its resend request.
@@ -37,6 +53,32 @@ DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 DEFAULT_RESET_ON_LOGON = False
 # An order that nobody watches is a risk that nobody manages.
 DEFAULT_CANCEL_ON_DISCONNECT = True
+# A blink of the network is no reason to cancel, but only the client knows whether it can see its orders meanwhile.
+DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS = 0
+# HeartBtInt(108) of 0 would never find out a client that is gone.
+DEFAULT_MIN_HEART_BT_INT_S = 1
+# What FIX engines allow a SendingTime(52) to be off, either way.
+DEFAULT_MAX_LATENCY_S = 120
+# Rates are mostly agreed in messages a second.
+DEFAULT_THROTTLE_INTERVAL_MS = 1000
+# An answer at once lets the client decide; an order that waits is one that it may no longer want.
+DEFAULT_THROTTLE_ANSWER: Literal["reject"] = "reject"
+# Whatever waits longer than some seconds is better refused.
+DEFAULT_THROTTLE_QUEUE = 1000
+# FIX 4.x knows no finer one.
+DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
+# One client's orders that meet make fees, and a market that is none.
+DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
+# What is not said otherwise is UTC, as every time on the wire.
+DEFAULT_TIME_ZONE = "UTC"
+# Coins trade every day.
+DEFAULT_DAYS: tuple[Day, ...] = DAYS
+# A resend on request is what every engine knows; this one both sides must have switched on.
+DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
+# What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
+DEFAULT_ALLOW_UNKNOWN_TAGS = False
+DEFAULT_ALLOW_ANY_ORDER = False
+DEFAULT_CHECK_VALUES = True
 # Margin is called in one currency, and most limits are written in dollars.
 DEFAULT_ACCOUNT_CURRENCY = "USD"
 # An account in the file is meant to be used.
@@ -82,6 +124,9 @@ CURRENCIES = ("BTC", "ETH", "EURR", "SOL", "USD", "USDC", "USDT", "XRP")
 
 NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "of 1 to 64 letters, digits, '.', '_' or '-'")
 SYMBOL = matching(r"[A-Za-z0-9._-]{1,64}", "of 1 to 64 letters, digits, '.', '_' or '-'")
+SUB_ID = matching(r"[!-~]{1,64}", "of 1 to 64 characters, ASCII, without spaces")
+TIME_OF_DAY = matching(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?", "that is a time as 08:00 or 08:00:00")
+ZONE = matching(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}", "that is a time zone as Europe/London")
 PATTERN = matching(r"[A-Za-z0-9._*?\[\]-]{1,64}", "of 1 to 64 letters, digits, '.', '_', '-' or wildcards * ? []")
 ENVIRONMENT_PREFIX = matching(r"[A-Z][A-Z0-9_]{0,63}", "of capital letters, digits and '_'")
 CURRENCY = Rule("that is one of " + ", ".join(CURRENCIES), lambda value: value in CURRENCIES)
@@ -115,6 +160,27 @@ def _is_host(value: str) -> bool:
 
 HOST = Rule("that is an IP address or localhost", _is_host)
 
+
+def _is_network(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_public_key(value: str) -> bool:
+    try:
+        public_key_of(value.encode())
+    except ValueError:
+        return False
+    return True
+
+
+NETWORK = Rule("that is an IP address or a network, as 192.0.2.0/24", _is_network)
+PUBLIC_KEY = Rule("that is an Ed25519 public key: base64 of its 32 bytes", _is_public_key)
+SHA256 = matching(r"[0-9a-f]{64}", "of 64 small hex digits")
+
 Name = Annotated[str, NAME]
 Currency = Annotated[str, CURRENCY]
 Amount = Annotated[Decimal, POSITIVE]
@@ -136,6 +202,18 @@ class Gateway(_Table, frozen=True, kw_only=True):
     )
 
 
+Networks = tuple[Annotated[str, NETWORK], ...]
+
+
+class Schedule(_Table, frozen=True, kw_only=True):
+    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
+    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
+    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
+    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
+    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
+    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
+
+
 class Session(_Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
@@ -148,6 +226,76 @@ class Session(_Table, frozen=True, kw_only=True):
     cancel_on_disconnect: Annotated[bool, "Cancel the client's working orders when its connection is lost."] = (
         DEFAULT_CANCEL_ON_DISCONNECT
     )
+    authentication: Annotated[
+        Literal["none", "password", "hmac", "ed25519"],
+        "How a Logon(A) shows whose it is; none is for loopback, or where the client certificate does (security.md).",
+    ] = DEFAULT_AUTHENTICATION
+    credentials_file: Annotated[
+        Path | None, "A TOML file of mode 0600: username and password_hash, or key_id and secret; or `credentials_env`."
+    ] = None
+    credentials_env: Annotated[
+        str | None,
+        ENVIRONMENT_PREFIX,
+        "PREFIX: read from PREFIX_USERNAME, PREFIX_PASSWORD_HASH, or _KEY_ID, _SECRET.",
+    ] = None
+    public_key: Annotated[str | None, PUBLIC_KEY, "For ed25519: the client's key; this or `public_key_file`."] = None
+    public_key_file: Annotated[Path | None, "For ed25519: the client's key, PEM."] = None
+    allowed_addresses: Annotated[Networks, DISTINCT, "Where the client may come from; none: anywhere."] = ()
+    certificate_sha256: Annotated[str | None, SHA256, "The SHA-256 of the certificate that it must have."] = None
+    certificate_subject: Annotated[
+        str | None, "The subject that its certificate must have, as RFC 4514 writes it: CN=oms-1,O=Alpha."
+    ] = None
+    cancel_on_disconnect_grace_ms: Annotated[
+        int, between(0, 3_600_000), "A client that is back within it keeps its orders; 0 cancels at once."
+    ] = DEFAULT_CANCEL_ON_DISCONNECT_GRACE_MS
+    name: Annotated[
+        str | None,
+        NAME,
+        "Names the session in the journal and to operators; none: `target_comp_id`. A new name is a new session.",
+    ] = None
+    sender_comp_id: Annotated[str | None, NAME, "Our CompID to this client; none: that of `[fix]`."] = None
+    sender_sub_id: Annotated[str | None, SUB_ID, "Our SubID: the client's TargetSubID(57), demanded."] = None
+    sender_location_id: Annotated[str | None, SUB_ID, "The client's TargetLocationID(143), demanded."] = None
+    target_sub_id: Annotated[str | None, SUB_ID, "The client's SenderSubID(50), demanded."] = None
+    target_location_id: Annotated[str | None, SUB_ID, "The client's SenderLocationID(142), demanded."] = None
+    schedule: Annotated[Schedule | None, "When the session may be up; none: always, and no reset by time."] = None
+    next_expected_msg_seq_num: Annotated[
+        bool, "Send NextExpectedMsgSeqNum(789) in our Logon(A) and heed the client's; not with FIX.4.2."
+    ] = DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM
+    timestamp_precision: Annotated[
+        Literal["s", "ms", "us", "ns"], "Of SendingTime(52) and OrigSendingTime(122) that we send."
+    ] = DEFAULT_TIMESTAMP_PRECISION
+    dictionary_overlay: Annotated[
+        Path | None, "A TOML file with custom tags, messages and groups (docs/fix-library.md, Overlays)."
+    ] = None
+    allow_unknown_tags: Annotated[bool, "Pass over tags that a message does not know, outside of groups."] = (
+        DEFAULT_ALLOW_UNKNOWN_TAGS
+    )
+    allow_any_order: Annotated[
+        bool, "Let header, body and trailer mix, and members of a group follow in any order."
+    ] = DEFAULT_ALLOW_ANY_ORDER
+    check_values: Annotated[bool, "Refuse values that an enumerated field does not know."] = DEFAULT_CHECK_VALUES
+    min_heart_bt_int_s: Annotated[
+        int, between(1, 3600), "The shortest HeartBtInt(108) that the client may ask for."
+    ] = DEFAULT_MIN_HEART_BT_INT_S
+    max_heart_bt_int_s: Annotated[int | None, between(1, 3600), "The longest; none: `heart_bt_int_s` of `[fix]`."] = (
+        None
+    )
+    max_latency_s: Annotated[int, between(1, 3600), "How far SendingTime(52) may be from our clock, either way."] = (
+        DEFAULT_MAX_LATENCY_S
+    )
+    throttle_messages: Annotated[
+        int | None, between(1, 100_000), "Application messages taken in any interval; none: as many as come."
+    ] = None
+    throttle_interval_ms: Annotated[int, between(1, 3_600_000), "The interval of `throttle_messages`."] = (
+        DEFAULT_THROTTLE_INTERVAL_MS
+    )
+    throttle_answer: Annotated[Literal["reject", "delay"], "What is done with a message beyond it."] = (
+        DEFAULT_THROTTLE_ANSWER
+    )
+    throttle_queue: Annotated[int, between(1, 10_000), "Delayed messages that may wait; more are refused."] = (
+        DEFAULT_THROTTLE_QUEUE
+    )
 
 
 class Fix(_Table, frozen=True, kw_only=True):
@@ -159,6 +307,17 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     tls_certificate_file: Annotated[Path | None, "The server's certificate chain, PEM."] = None
     tls_key_file: Annotated[Path | None, "The certificate's private key, PEM, mode 0600."] = None
+    tls_client_ca_file: Annotated[Path | None, "Who signs client certificates, PEM; else none is asked for."] = None
+    tls_requires_client_certificate: Annotated[bool, "Nobody connects without a certificate of that authority."] = (
+        DEFAULT_REQUIRES_CLIENT_CERTIFICATE
+    )
+    allowed_addresses: Annotated[Networks, DISTINCT, "Where any client may come from; none: anywhere."] = ()
+    refused_logon: Annotated[
+        Literal["logout", "silence"], "What a refused Logon(A) is answered with; the reason is never told."
+    ] = DEFAULT_REFUSED_LOGON
+    logon_window_s: Annotated[int, between(1, 60), "How far the time in a signed Logon(A) may be from ours."] = (
+        DEFAULT_LOGON_WINDOW_S
+    )
     heart_bt_int_s: Annotated[int, between(1, 3600), "The longest HeartBtInt(108) that a client may ask for."] = (
         DEFAULT_HEART_BT_INT_S
     )
@@ -167,6 +326,12 @@ class Fix(_Table, frozen=True, kw_only=True):
     )
     max_connections: Annotated[int, between(1, 10_000), "Connections at one time; more are closed at once."] = (
         DEFAULT_MAX_CONNECTIONS
+    )
+    max_pending_connections: Annotated[
+        int, between(1, 10_000), "Connections that have not logged on; for one more the longest waiting is closed."
+    ] = DEFAULT_MAX_PENDING_CONNECTIONS
+    max_pending_per_address: Annotated[int, between(1, 10_000), "The same for one address, or one /64 of IPv6."] = (
+        DEFAULT_MAX_PENDING_PER_ADDRESS
     )
     max_message_bytes: Annotated[int, between(512, 65_536), "A longer message closes its connection."] = (
         DEFAULT_MAX_MESSAGE_BYTES
@@ -213,6 +378,15 @@ class Account(_Table, frozen=True, kw_only=True):
     state: Annotated[
         Literal["trading", "reducing", "halted"], "At start: all orders, only those that reduce risk, or none."
     ] = DEFAULT_ACCOUNT_STATE
+    client: Annotated[
+        str | None,
+        NAME,
+        "Whose account it is, for self-trade prevention; none: one with the other such accounts of its sessions.",
+    ] = None
+    self_trade_prevention: Annotated[
+        Literal["reject", "cancel_resting", "off"],
+        "Where an order would meet a working order of the same client: refuse it, cancel that one, or do nothing.",
+    ] = DEFAULT_SELF_TRADE_PREVENTION
     deposits: Annotated[
         dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."
     ] = {}

@@ -247,6 +247,8 @@ cdef Message cut_frame(
     if n < total:
         result[0] = total
         return None
+    # A fault costs the body that is claimed; see plain.frame.
+    result[0] = -body_end
     if (
         length < 5
         or s[body_end - 1] != SOH
@@ -254,9 +256,7 @@ cdef Message cut_frame(
         or number(s + body_end + 3, 3) < 0
         or s[total - 1] != SOH
     ):
-        result[0] = -1
         return None
-    # From here the envelope is whole, so a fault inside costs exactly this message: no byte is looked at twice.
     result[0] = -total
     for i in range(body_end):
         total_sum += s[i]

@@ -17,7 +17,6 @@ from protocols.fix.state import Limits, SessionState
 
 Values = tuple[bytes | int | None, ...]
 Lookup = Callable[[SessionKey], SessionState | None]
-Authenticate = Callable[[SessionState, Message], bool]
 
 # A reject goes back the way its message came: OnBehalfOf and DeliverTo change places.
 _REVERSED = {
@@ -29,6 +28,8 @@ _REVERSED = {
     tags.DELIVER_TO_LOCATION_ID: tags.ON_BEHALF_OF_LOCATION_ID,
 }
 _REVERSED_TAGS = tuple(_REVERSED)
+# The standard's types have one or two characters, users' own a few.
+MAX_ECHOED_MSG_TYPE = 16
 _NOTHING_TO_REVERSE = (None,) * len(_REVERSED)
 
 
@@ -36,7 +37,8 @@ class SessionCore:
     """Fields and outbound side of a session."""
 
     __slots__ = (
-        "_authenticate",
+        "_asked_logon",
+        "_authenticates",
         "_before_resend",
         "_events",
         "_framer",
@@ -65,16 +67,23 @@ class SessionCore:
         now_ns: int,
         role: Role = ACCEPTOR,
         limits: Limits | None = None,
-        authenticate: Authenticate | None = None,
+        authenticates: bool = False,
     ) -> None:
-        """`lookup` finds the state of a Logon's session; `authenticate` may refuse one, reason untold."""
+        """`lookup` finds the state of a Logon's session.
+
+        An acceptor that `authenticates` tells of each first Logon by LogonRequested, and goes on when it is answered.
+        """
+        if authenticates and role is INITIATOR:
+            raise ValueError("an acceptor authenticates; an initiator looks at LoggedOn")
         self.role = role
         self.limits = limits = limits or Limits()
         self.state: SessionState | None = None
         self.admin_moved = False
         self.phase = Phase.AWAITING_LOGON
         self._lookup = lookup
-        self._authenticate = authenticate
+        self._authenticates = authenticates
+        # In AUTHENTICATING: the Logon in question, and the session that it is for.
+        self._asked_logon: tuple[SessionState | None, Message] | None = None
         self._framer = Framer(limits.max_message_bytes, limits.max_fields, limits.max_buffered_bytes)
         self._next_message = self._framer.next_message
         self._events: deque[Event] = deque()
@@ -85,7 +94,7 @@ class SessionCore:
         self._waiting_bytes = 0  # behind a resend
         self._heartbeats = Heartbeats(now_ns)
         self._now_ns = now_ns
-        # In AWAITING_LOGON, LOGON_SENT and LOGOUT_SENT: when patience ends.
+        # In AWAITING_LOGON, AUTHENTICATING, LOGON_SENT and LOGOUT_SENT: when patience ends.
         self._phase_ends_ns = now_ns + limits.logon_timeout_ns
         # When the schedule ends the session; None: never.
         self._session_ends_ns: int | None = None
@@ -225,10 +234,10 @@ class SessionCore:
 
     # --- closing ----------------------------------------------------------------------------------------------
 
-    def _refuse(self, text: str) -> None:
-        """Send Logout(5) and close: the peer broke a rule that ends the session."""
+    def _refuse(self, text: str, reason: str = "") -> None:
+        """Send Logout(5) and close: the peer broke a rule that ends the session. `reason`: what is not told to it."""
         self._send_admin(LOGOUT, (text.encode("ascii", "replace"),))
-        self._end_with_logout(text, text)
+        self._end_with_logout(text, reason or text)
 
     def _end_with_logout(self, text: str, reason: str) -> None:
         if self.phase is not Phase.CLOSED:
@@ -242,6 +251,7 @@ class SessionCore:
             # Whether the peer has reset too is not known: the next Logon says it again.
             self._known_state.resets_next = True
         self.phase = Phase.CLOSED
+        self._asked_logon = None
         self._is_regular = False
         self._transmits = False
         if self._resend is not None:
@@ -278,5 +288,6 @@ class SessionCore:
 
 
 def _echo(msg_type: str) -> bytes | None:
-    """Return RefMsgType(372) as it came, unless that is nothing that we may send."""
-    return msg_type.encode() if msg_type.isascii() and msg_type.isprintable() and msg_type else None
+    """Return RefMsgType(372) as it came, unless that is nothing that we may send, or so long that it is no type."""
+    is_sendable = 0 < len(msg_type) <= MAX_ECHOED_MSG_TYPE and msg_type.isascii() and msg_type.isprintable()
+    return msg_type.encode() if is_sendable else None

@@ -17,6 +17,26 @@ class SessionKey(msgspec.Struct, frozen=True, gc=False):
     target_location_id: str = ""
 
 
+class LogonHeader(msgspec.Struct, frozen=True, gc=False):
+    """What a signature over a Logon(A) may cover, as it stands on the wire."""
+
+    sender_comp_id: bytes
+    target_comp_id: bytes
+    msg_seq_num: bytes
+    sending_time: bytes
+
+
+class LogonRequested(msgspec.Struct, frozen=True, gc=False):
+    """A peer wants to log on: answer with `accept_logon` or `refuse_logon`, at once or later. Nothing is validated yet.
+
+    `key` is None where nobody knows the session. Such a Logon is refused whatever is answered; it is told of so that
+    the answer can take as long as for a session that there is.
+    """
+
+    key: SessionKey | None
+    message: Message
+
+
 class LoggedOn(msgspec.Struct, frozen=True, gc=False):
     """Logons were exchanged. `message` is the peer's Logon(A)."""
 
@@ -52,4 +72,4 @@ class Disconnected(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Event = LoggedOn | MessageReceived | RejectReceived | SequenceNumbersReset | LoggedOut | Disconnected
+Event = LogonRequested | LoggedOn | MessageReceived | RejectReceived | SequenceNumbersReset | LoggedOut | Disconnected

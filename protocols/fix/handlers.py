@@ -2,7 +2,7 @@
 
 from protocols.fix import reject, tags
 from protocols.fix.codec import Message, parse_timestamp
-from protocols.fix.core import SessionCore
+from protocols.fix.core import MAX_ECHOED_MSG_TYPE, SessionCore
 from protocols.fix.events import MessageReceived, RejectReceived
 from protocols.fix.messages import HEARTBEAT, LOGOUT
 from protocols.fix.phases import ADMIN_TYPES, APPLICATION, HANDLERS, Phase
@@ -23,7 +23,9 @@ class MessageHandlers(SessionCore):
         msg_type = message.msg_type
         handler = HANDLERS.get((self.phase, msg_type if msg_type in ADMIN_TYPES else APPLICATION))
         if handler is None:
-            self._close(f"MsgType {msg_type!r} is not expected now")
+            # A reason is read by people: what a stranger writes is not repeated at any length.
+            shown = repr(msg_type) if len(msg_type) <= MAX_ECHOED_MSG_TYPE else f"of {len(msg_type)} characters"
+            self._close(f"MsgType {shown} is not expected now")
         elif self.state is None or self.phase is Phase.LOGON_SENT:
             getattr(self, handler)(message)
         elif self._is_ours(message):
@@ -104,6 +106,8 @@ class MessageHandlers(SessionCore):
             return
         fault = self._resent_fault(message)
         if fault is None:
+            if message.msg_type == tags.SEQUENCE_RESET and self._recovery.was_asked_for(message.msg_seq_num):
+                self._on_late_gap_fill(message)
             return
         if fault.reason == reject.SENDING_TIME_PROBLEM:
             self._reject_and_log_out(message, fault.reason)
@@ -219,6 +223,11 @@ class MessageHandlers(SessionCore):
     def _on_gap_fill(self, message: Message) -> None:
         """SequenceReset with 123=Y, in sequence: skip to NewSeqNo(36)."""
         self._move_next_in(message)
+
+    def _on_late_gap_fill(self, message: Message) -> None:
+        """A GapFill of a resend that begins at what we had held, and delivered already: its end still holds."""
+        if self._passes_validation(message) and int(message.get(tags.NEW_SEQ_NO) or 0) > self._known_state.next_in:
+            self._move_next_in(message)
 
     def _on_sequence_reset(self, message: Message) -> None:
         """SequenceReset without 123=Y: its own number does not matter."""

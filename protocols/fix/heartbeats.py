@@ -25,8 +25,8 @@ class Heartbeats:
 
     @property
     def heartbeat_at_ns(self) -> int | None:
-        """When our own silence ends."""
-        return self.last_sent_ns + self._interval_ns if self._interval_ns else None
+        """When our own silence ends; None while our TestRequest waits, for then it is the peer's turn."""
+        return self.last_sent_ns + self._interval_ns if self._interval_ns and not self.is_tested else None
 
     @property
     def test_at_ns(self) -> int | None:

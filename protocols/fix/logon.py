@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 from protocols.fix import tags
 from protocols.fix.codec import Message, encode_fields, parse_timestamp
 from protocols.fix.core import SessionCore
-from protocols.fix.events import LoggedOn, SequenceNumbersReset, SessionKey
+from protocols.fix.events import LoggedOn, LogonRequested, SequenceNumbersReset, SessionKey
 from protocols.fix.phases import Phase
 from protocols.fix.reject import TEXTS
-from protocols.fix.state import SessionState
+from protocols.fix.state import FIXT, SessionConfig, SessionState
 
 if TYPE_CHECKING:
     from protocols.fix.session import Session
@@ -19,6 +19,8 @@ _KEY_TAGS = (tags.BEGIN_STRING, tags.TARGET_COMP_ID, tags.SENDER_COMP_ID)
 # Of a key's optional fields, in its order: the header field that a peer of ours names it by.
 _NARROWING_TAGS = (tags.TARGET_SUB_ID, tags.TARGET_LOCATION_ID, tags.SENDER_SUB_ID, tags.SENDER_LOCATION_ID)
 _NARROWING = (0, 1, 2, 3)
+# A session that nobody knows has the rules that most have: how long its Logon is looked at tells nobody which it is.
+_STRANGER = SessionConfig()
 
 
 class LogonHandlers(SessionCore):
@@ -29,18 +31,30 @@ class LogonHandlers(SessionCore):
     def _on_first_logon(self, message: Message) -> None:
         """Acceptor: a peer that cannot be told from a stranger is closed silently, others hear why."""
         state = self._state_of(message)
+        if state is not None and state.connection is not None:
+            self._close("the session is connected already")
+        elif state is None and not self._authenticates:
+            self._close("no such session")
+        elif not self._is_timely(message, _STRANGER if state is None else state.config):
+            self._close(TEXTS[10])
+        elif message.get(tags.BEGIN_STRING) == FIXT.encode() and message.get(tags.DEFAULT_APPL_VER_ID) is None:
+            self._close("no DefaultApplVerID(1137)")
+        elif self._authenticates:
+            self.phase = Phase.AUTHENTICATING
+            self._asked_logon = (state, message)
+            self._events.append(LogonRequested(None if state is None else state.key, message))
+        else:
+            self._begin(state, message)
+
+    def _begin(self, state: SessionState | None, message: Message) -> None:
+        """Acceptor: the peer may be who it says. Another connection may have been quicker, though."""
         if state is None:
             self._close("no such session")
             return
         if state.connection is not None:
             self._close("the session is connected already")
             return
-        if not self._is_timely(message, state):
-            self._close(TEXTS[10])
-            return
-        if state.versions and message.get(tags.DEFAULT_APPL_VER_ID) is None:
-            self._close("no DefaultApplVerID(1137)")
-            return
+        self.phase = Phase.AWAITING_LOGON
         self.state = state
         if state.renew(self._now_ns):
             self.admin_moved = True
@@ -71,7 +85,7 @@ class LogonHandlers(SessionCore):
     def _on_logon_answer(self, message: Message) -> None:
         """Initiator: the acceptor has agreed."""
         state = self._known_state
-        if state.key not in _keys_of(message) or not self._is_timely(message, state):
+        if state.key not in _keys_of(message) or not self._is_timely(message, state.config):
             self._close("the answer to Logon is not this session's")
             return
         if message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y" and not (state.config.reset_on_logon or state.resets_next):
@@ -170,9 +184,9 @@ class LogonHandlers(SessionCore):
                 return state
         return None
 
-    def _is_timely(self, message: Message, state: SessionState) -> bool:
+    def _is_timely(self, message: Message, config: SessionConfig) -> bool:
         sent_ns = parse_timestamp(message.get(tags.SENDING_TIME) or b"")
-        return sent_ns is not None and abs(self._now_ns - sent_ns) <= state.config.max_latency_ns
+        return sent_ns is not None and abs(self._now_ns - sent_ns) <= config.max_latency_ns
 
     def _logon_fault(self, message: Message, state: SessionState) -> str | None:
         """Return why a Logon is refused, for Text(58)."""
@@ -181,8 +195,6 @@ class LogonHandlers(SessionCore):
         if fault is not None:
             where = f": {state.dictionary.name(fault.ref_tag)}" if fault.ref_tag else ""
             return fault.text + where
-        if self._authenticate is not None and not self._authenticate(state, message):
-            return "Logon refused"
         if config.schedule is not None and config.schedule.window(self._now_ns) is None:
             return "outside of session time"
         appl_ver_id = state.dictionary.appl_ver_id

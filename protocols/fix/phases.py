@@ -16,6 +16,7 @@ class Phase(Enum):
     """Where a connection stands."""
 
     AWAITING_LOGON = auto()  # an acceptor's: nothing is known of the peer
+    AUTHENTICATING = auto()  # an acceptor's: a Logon is here, and whether it may be is still to be told
     LOGON_SENT = auto()  # an initiator's
     ACTIVE = auto()
     RESET_SENT = auto()  # active, but that the peer is still to answer our Logon with 141=Y
@@ -28,7 +29,8 @@ ACCEPTOR, INITIATOR = Role.ACCEPTOR, Role.INITIATOR
 APPLICATION = "application"
 ADMIN_TYPES = frozenset("012345A")
 
-# (phase, MsgType or APPLICATION) -> handler. An absent pair is a violation: the connection closes.
+# (phase, MsgType or APPLICATION) -> handler. An absent pair is a violation: the connection closes. AUTHENTICATING has
+# no row: whatever follows the Logon waits, unread, until that is accepted.
 HANDLERS = {
     (Phase.AWAITING_LOGON, tags.LOGON): "_on_first_logon",
     (Phase.LOGON_SENT, tags.LOGON): "_on_logon_answer",

@@ -173,9 +173,10 @@ def frame(
     if len(buffer) - start < total:
         return total
     trailer = _TRAILER.match(buffer, body_end - 1)
+    # A fault costs the body that BodyLength(9) claims, be it too long: a head within may be text, not a message.
+    # So no byte is looked at twice.
     if trailer is None or body_end - body_start < 5:
-        return -1
-    # From here the envelope is whole, so a fault inside costs exactly this message: no byte is looked at twice.
+        return start - body_end
     raw = buffer[start : start + total]
     if check_sum(raw[:-TRAILER_BYTES]) != int(trailer[1]):
         return -total

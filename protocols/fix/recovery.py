@@ -35,6 +35,10 @@ class Recovery:
         """No gap, nothing held."""
         return not self.is_open and not self._held
 
+    def was_asked_for(self, msg_seq_num: int) -> bool:
+        """Tell whether the last request on this connection reached to this number (16=0: it reaches to the end)."""
+        return 0 < self._begin <= msg_seq_num
+
     def hold(self, msg_seq_num: int, message: Message | None) -> None:
         """Keep a message above the gap; one over the bounds is dropped, and will be found missing."""
         if msg_seq_num in self._held:
@@ -89,5 +93,6 @@ class Recovery:
         """Forget the gap and what is above it."""
         self._held.clear()
         self._held_bytes = 0
+        self._begin = 0
         self._until = 0
         self.is_open = False

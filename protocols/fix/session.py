@@ -3,15 +3,19 @@
 Both sides of a session, acceptor and initiator, are rows of one table (`phases.HANDLERS`).
 """
 
+from collections.abc import Callable
+
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.fix import tags
-from protocols.fix.codec import Layout, encode
-from protocols.fix.core import Authenticate, Lookup, Values
+from protocols.fix.codec import Layout, Message, encode, format_timestamp
+from protocols.fix.core import Lookup, Values
 from protocols.fix.events import (
     Disconnected,
     Event,
     LoggedOn,
     LoggedOut,
+    LogonHeader,
+    LogonRequested,
     MessageReceived,
     RejectReceived,
     SequenceNumbersReset,
@@ -19,7 +23,7 @@ from protocols.fix.events import (
 )
 from protocols.fix.handlers import MessageHandlers
 from protocols.fix.logon import LogonHandlers
-from protocols.fix.messages import HEARTBEAT, LOGOUT, TEST_REQUEST
+from protocols.fix.messages import HEARTBEAT, LOGOUT, SEQUENCE_RESET, TEST_REQUEST
 from protocols.fix.phases import ACCEPTOR, HANDLERS, INITIATOR, Phase, Role
 from protocols.fix.state import Limits, SessionConfig, SessionState
 
@@ -27,12 +31,13 @@ __all__ = [
     "ACCEPTOR",
     "HANDLERS",
     "INITIATOR",
-    "Authenticate",
     "Disconnected",
     "Event",
     "Limits",
     "LoggedOn",
     "LoggedOut",
+    "LogonHeader",
+    "LogonRequested",
     "Lookup",
     "MessageReceived",
     "Phase",
@@ -47,8 +52,10 @@ __all__ = [
 ]
 
 
+Fields = tuple[tuple[int, bytes], ...]
+
 # Enum members are dear to look up on their class.
-_CLOSED = Phase.CLOSED
+_CLOSED, _AWAITING_LOGON, _AUTHENTICATING = Phase.CLOSED, Phase.AWAITING_LOGON, Phase.AUTHENTICATING
 # Between the pieces of a resend, for a transport that writes only when something happens: 64 KiB each millisecond.
 _RESEND_PAUSE_NS = 1_000_000
 
@@ -100,7 +107,7 @@ class Session(LogonHandlers, MessageHandlers):
         events = self._events
         while not events:
             if not self._is_regular:
-                if self.phase is _CLOSED:
+                if self.phase is _CLOSED or self.phase is _AUTHENTICATING:
                     return None
                 if self._take_held():
                     continue
@@ -108,6 +115,10 @@ class Session(LogonHandlers, MessageHandlers):
                 message = self._next_message()
             except RemoteProtocolError as error:
                 self._close(str(error))
+                continue
+            if not self._is_regular and self.phase is _AWAITING_LOGON and self._framer.garbled_count:
+                # A stranger whose first message is garbled will not send a better one.
+                self._close("garbled before Logon")
                 continue
             if message is None:
                 return None
@@ -198,8 +209,12 @@ class Session(LogonHandlers, MessageHandlers):
 
     # --- beginning and end ------------------------------------------------------------------------------------
 
-    def logon(self, state: SessionState, now_ns: int, fields: tuple[tuple[int, bytes], ...] = ()) -> None:
-        """Begin as initiator: send Logon(A), with `fields` (credentials and the like) added to its body."""
+    def logon(self, state: SessionState, now_ns: int, fields: Fields | Callable[[LogonHeader], Fields] = ()) -> None:
+        """Begin as initiator: send Logon(A), with `fields` (credentials and the like) added to its body.
+
+        Where they depend on the header, as signatures do, `fields` is a function that makes them of it
+        (`protocols.fix.authentication` has those of some venues).
+        """
         if self.role is not INITIATOR or self.phase is not Phase.AWAITING_LOGON:
             raise LocalProtocolError("only an initiator that has not begun may log on")
         if state.connection is not None:
@@ -216,12 +231,45 @@ class Session(LogonHandlers, MessageHandlers):
         if config.reset_on_logon or state.resets_next:
             state.reset()
             body.append((tags.RESET_SEQ_NUM_FLAG, b"Y"))
-        body += fields
+        body += fields(_logon_header(state, now_ns)) if callable(fields) else fields
         if config.sends_next_expected:
             body.append((tags.NEXT_EXPECTED_MSG_SEQ_NUM, state.next_in))
         self.phase = Phase.LOGON_SENT
         self._phase_ends_ns = now_ns + config.logon_timeout_ns
         self._send_logon(body)
+
+    def accept_logon(self, now_ns: int) -> None:
+        """Answer LogonRequested: the peer is who it says. What came behind its Logon is read from now on.
+
+        Nothing happens where the connection is over by now. Raises LocalProtocolError where nothing was asked.
+        """
+        asked = self._take_asked(now_ns)
+        if asked is not None:
+            self._begin(*asked)
+            self._settle()
+
+    def refuse_logon(self, now_ns: int, text: str | None = "Logon refused", reason: str = "") -> None:
+        """Answer LogonRequested: the peer hears `text` in a Logout(5), or, with None, nothing at all.
+
+        A Logout takes a number of the session, so it goes only where the session is known and nobody else is in it.
+        `reason` is for Disconnected, and never told to the peer.
+        """
+        asked = self._take_asked(now_ns)
+        if asked is None:
+            return
+        state, _ = asked
+        if state is None or state.connection is not None or text is None:
+            self._close(reason or "Logon refused")
+        else:
+            self.state = state
+            self._refuse(text, reason)
+
+    def _take_asked(self, now_ns: int) -> tuple[SessionState | None, Message] | None:
+        self._now_ns = now_ns
+        asked, self._asked_logon = self._asked_logon, None
+        if asked is None and self.phase is not Phase.CLOSED:
+            raise LocalProtocolError("there is no Logon that waits for an answer")
+        return asked
 
     def reset(self, now_ns: int) -> None:
         """Begin both sides' numbers again at 1 within the session: send Logon with 141=Y, and await the peer's.
@@ -245,6 +293,19 @@ class Session(LogonHandlers, MessageHandlers):
         self._send_logon(body)
         self._settle()
 
+    def sequence_reset(self, new_seq_no: int, now_ns: int) -> None:
+        """Tell the peer by SequenceReset(4) with 123=N that our next number is `new_seq_no`: the last resort (case 9).
+
+        What it had not received is lost to it. Raises LocalProtocolError without a logon, or for a number that is past.
+        """
+        state = self._known_state
+        if not self.is_logged_on or self._resend is not None or new_seq_no <= state.next_out:
+            raise LocalProtocolError("a session that is logged on, and resends nothing, may go forward")
+        self._now_ns = now_ns
+        self._send_admin(SEQUENCE_RESET, (new_seq_no, b"N"))
+        state.next_out = new_seq_no
+        state.sent.reset(new_seq_no)
+
     def logout(self, text: str, now_ns: int) -> None:
         """Say goodbye and wait for the peer's Logout; before a logon, just close."""
         self._now_ns = now_ns
@@ -256,11 +317,26 @@ class Session(LogonHandlers, MessageHandlers):
         elif self.phase is not Phase.LOGOUT_SENT and self.phase is not Phase.CLOSED:
             self._close(text)
 
+    def hang_up(self, text: str, now_ns: int) -> None:
+        """Say goodbye and close without waiting for the answer, as to a peer that does not read."""
+        self._now_ns = now_ns
+        if self.is_logged_on:
+            self._refuse(text)
+        else:
+            self._close(text)
+
     def connection_lost(self, now_ns: int) -> None:
         """Take note that the transport is gone."""
         self._now_ns = now_ns
         self._close("connection lost")
         self._out.clear()
+
+
+def _logon_header(state: SessionState, now_ns: int) -> LogonHeader:
+    sending_time = format_timestamp(now_ns, state.config.timestamp_digits)
+    key = state.key
+    number = b"%d" % state.next_out
+    return LogonHeader(key.sender_comp_id.encode(), key.target_comp_id.encode(), number, sending_time)
 
 
 def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: int) -> bytes:
@@ -275,7 +351,8 @@ def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: i
             layout, values = view.layout, view.values(values)
     if state.connection is not None:
         return state.connection.send(layout, values, now_ns)
-    state.renew(now_ns)
+    if state.config.renews_when_away:
+        state.renew(now_ns)
     raw = encode(layout, state.header, state.next_out, now_ns, values)
     state.sent.put(state.next_out, raw)
     state.next_out += 1

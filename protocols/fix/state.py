@@ -11,7 +11,7 @@ from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2, Dictionary
 from protocols.fix.events import SessionKey
 from protocols.fix.framing import MAX_BUFFERED_BYTES
 from protocols.fix.schedule import Schedule
-from protocols.fix.store import MessageStore
+from protocols.fix.store import MAX_SENT_BYTES, MessageStore
 from protocols.fix.values import NS_PER_SECOND
 from protocols.fix.versions import View, needs_view
 
@@ -61,7 +61,11 @@ class SessionConfig(msgspec.Struct, frozen=True):
     reset_on_logon: bool = False  # both sides start from 1 with every Logon
     sends_next_expected: bool = False  # NextExpectedMsgSeqNum(789) in our Logon, and the peer's honoured
     timestamp_digits: int = 3
-    sent_capacity: int = 100_000
+    sent_capacity: int = 100_000  # messages kept for resends, and bytes of them
+    sent_bytes: int = MAX_SENT_BYTES
+    # Whether a message that is sent while nobody is connected begins a new session where the schedule has; False:
+    # only a Logon and `SessionState.renew` do, for an owner that keeps a record of each reset.
+    renews_when_away: bool = True
     # Further header fields, such as (50, b"DESK1").
     routing: tuple[tuple[int, bytes], ...] = ()
 
@@ -93,8 +97,10 @@ class SessionState:
         "header",
         "identity",
         "key",
+        "name",
         "next_in",
         "next_out",
+        "resets",
         "resets_next",
         "routing",
         "screen",
@@ -111,13 +117,18 @@ class SessionState:
         next_out: int = 1,
         sent: MessageStore | None = None,
         as_of_ns: int | None = None,
+        name: str = "",
     ) -> None:
         """`next_in`: the MsgSeqNum expected next; `next_out`: the one that our next message will have.
+
+        `name`: what its owner calls the session, the peer's CompID where nothing is said.
 
         `as_of_ns`: when these numbers were last in use, for a schedule to tell whether a new session has begun since;
         None: they are of the present one. Raises ValueError when key and config contradict each other.
         """
         self.key = key
+        self.name = name or key.target_comp_id
+        self.resets = 0  # how often `reset` was called
         self.config = config = config or SessionConfig()
         self.as_of_ns = as_of_ns
         self.writes_as_given = key.begin_string == FIX44.begin_string
@@ -135,7 +146,7 @@ class SessionState:
         self.next_in = next_in
         self.next_out = next_out
         if sent is None:
-            sent = MessageStore(config.sent_capacity)
+            sent = MessageStore(config.sent_capacity, config.sent_bytes)
             sent.reset(next_out)
         self.sent = sent
         self.connection: Session | None = None
@@ -191,6 +202,7 @@ class SessionState:
         """Start both directions from 1 and forget what was sent: a new session by schedule, or 141=Y."""
         self.next_in = 1
         self.next_out = 1
+        self.resets += 1
         self.sent.reset()
 
     def __repr__(self) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +19,17 @@ from typing import Any, Final
 import pytest
 import simplefix
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fixtures.fix_conversation import FixConversation
+from fixtures.fix_conversation import FixConversation, timestamp
 from fixtures.market import Market
 from fixtures.venues.deribit import DeribitVenue
 from fixtures.venues.deribit_limits import GENEROUS
 from fixtures.venues.server import serve
 from gateway import config as configuration
 from gateway.app import App
+from protocols.fix.authentication import Fields, ed25519_fields
+from protocols.fix.session import LogonHeader
 from tests.gateway.rig import CONFIG, order_fields
 
 PATIENCE_S: Final = 20.0
@@ -64,6 +66,18 @@ def free_port() -> int:
         return port
 
 
+Credentials = Fields | Callable[[LogonHeader], Fields]
+
+
+def signed(fix: FixConversation, credentials: Credentials, now_ns: int) -> list[tuple[int, str]]:
+    """Fields of a Logon that goes next, at `now_ns`."""
+    if callable(credentials):
+        comp_ids = (fix.sender_comp_id.encode(), fix.target_comp_id.encode())
+        header = LogonHeader(*comp_ids, b"%d" % fix.next_out, timestamp(now_ns).encode())
+        credentials = credentials(header)
+    return [(tag, value.decode("latin-1")) for tag, value in credentials]
+
+
 _clients: list[TcpClient] = []  # those that are connected; each test leaves none behind
 
 
@@ -91,10 +105,13 @@ class TcpClient:
         _clients.append(self)
         return self
 
-    async def log_on(self, *, resets: bool = True, heart_bt_int: int = 30, reads: bool = True) -> TcpClient:
+    async def log_on(
+        self, *, resets: bool = True, heart_bt_int: int = 30, reads: bool = True, credentials: Credentials = ()
+    ) -> TcpClient:
         body = [(98, "0"), (108, str(heart_bt_int)), *([(141, "Y")] if resets else [])]
         self.fix.is_logged_out = False
-        self.fix.send("A", body, time.time_ns())
+        now_ns = time.time_ns()
+        self.fix.send("A", [*body, *signed(self.fix, credentials, now_ns)], now_ns)
         self.write()
         if reads:
             self.read()
@@ -158,8 +175,18 @@ def make_venue(**options: Any) -> DeribitVenue:
     return DeribitVenue(market, seed=1, start_ns=start_ns, **(settings | options))
 
 
-def config_text(url: str, port: int, extra_fix: str = "") -> str:
+def key_pair() -> tuple[str, Callable[[LogonHeader], Fields]]:
+    """What `public_key` takes, and what signs Logons for it."""
+    key = Ed25519PrivateKey.generate()
+    return b64encode(key.public_key().public_bytes_raw()).decode(), ed25519_fields(key)
+
+
+def config_text(url: str, port: int, extra_fix: str = "", extra_session: str = "") -> str:
+    """`extra_session`: for each session; in it {name} is its CompID."""
     text = CONFIG.replace("listen_port = 9880", f"listen_port = {port}\n{extra_fix}")
+    for name in ("ALPHA", "BETA"):
+        head = f'target_comp_id = "{name}"'
+        text = text.replace(head, f"{head}\n{extra_session.replace('{name}', name)}")
     text = text.replace('name = "test"', 'name = "test"\njournal_segment_mib = 1')
     text = text.replace('"ws://127.0.0.1:1/ws/api/v2"', f'"{url}"').replace('"TEST"', '"LIVE"')
     return text + "reconnect_min_ms = 50\nrequests_per_second = 10000\nrequest_burst = 10000\n"
@@ -198,7 +225,13 @@ class Live:
 
 @contextlib.asynccontextmanager
 async def live(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, *, extra_fix: str = "", waits: bool = True, **options: Any
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    extra_fix: str = "",
+    extra_session: str = "",
+    waits: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Live]:
     """A whole gateway in this loop, on a journal in `directory`."""
     for name, value in ENVIRONMENT.items():
@@ -207,7 +240,7 @@ async def live(
     async with serve(venue, compression=None) as url:
         port = free_port()
         path = directory / "gateway.toml"
-        path.write_text(config_text(url, port, extra_fix))
+        path.write_text(config_text(url, port, extra_fix, extra_session))
         app = App(configuration.load(path))
         try:
             assert await app.start() == port
@@ -218,21 +251,6 @@ async def live(
         finally:
             await app.stop()
             asyncio.get_running_loop().set_exception_handler(None)
-
-
-def certificate(directory: Path, name: str = "localhost") -> tuple[Path, Path]:
-    """A self-signed certificate and its key; skips where there is nothing to make one with."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("no openssl program to make a certificate with")
-    chain, key = directory / "server.pem", directory / "server.key"
-    subprocess.run(
-        [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-         "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    key.chmod(0o600)
-    return chain, key
 
 
 def environment() -> dict[str, str]:

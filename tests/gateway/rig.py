@@ -22,6 +22,7 @@ from gateway.core import Core
 from gateway.executions import Executions
 from gateway.journal import Files, Journal, Record, read
 from gateway.recovery import replay
+from gateway.sessions import name_of
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -146,8 +147,8 @@ class Desk:
         self.rig = rig
         self.comp_id = comp_id
         self.fix = conversation or FixConversation(comp_id, "MARGINGATE", 30, rig.now_ns)
-        rules = {s.target_comp_id: s.cancel_on_disconnect for s in rig.core.config.fix.session}
-        states = {state.key: state for state in rig.core.reports.sessions.values()}
+        rules = {name_of(s): s.cancel_on_disconnect for s in rig.core.config.fix.session}
+        states = {rig.core.reports.sessions[name].key: rig.core.reports.sessions[name] for name in rules}
         self.link = ClientLink(
             states, rig.core.pipeline, rig.now_ns, Limits(), lambda name: None, lambda name: rules[name]
         )

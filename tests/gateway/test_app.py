@@ -24,15 +24,16 @@ from gateway.journal import read
 from gateway.recovery import replay
 from risk.account import AccountState
 from risk.lifecycle import OrdStatus
+from tests.gateway.certificates import Authority
 from tests.gateway.live import (
     PATIENCE_S,
     SECRET,
     Live,
     TcpClient,
-    certificate,
     config_text,
     environment,
     free_port,
+    key_pair,
     live,
     make_venue,
     run,
@@ -179,24 +180,30 @@ def test_kill_9_and_start_again(tmp_path: Path) -> None:
 
 
 def test_an_address_that_others_can_reach_speaks_tls_1_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chain, key = certificate(tmp_path)
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("localhost")
     files = f'listen_host = "0.0.0.0"\ntls_certificate_file = "{chain}"\ntls_key_file = "{key}"'
+    public_key, credentials = key_pair()
 
     async def scenario() -> None:
-        async with live(tmp_path, monkeypatch, extra_fix=files) as gateway:
-            context = ssl.create_default_context(cafile=str(chain))
-            client = await (await TcpClient().connect(gateway.port, tls=context)).log_on()
+        session = f'authentication = "ed25519"\npublic_key = "{public_key}"'
+        async with live(tmp_path, monkeypatch, extra_fix=files, extra_session=session) as gateway:
+            context = authority.trusted()
+            client = await TcpClient().connect(gateway.port, tls=context)
+            await client.log_on(credentials=credentials)
             assert client.writer.get_extra_info("ssl_object").version() == "TLSv1.3"
             client.order(symbol="DOGE")
             await client.until(lambda: client.told)
-            old = ssl.create_default_context(cafile=str(chain))
+            old = authority.trusted()
             old.maximum_version = ssl.TLSVersion.TLSv1_2
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 await TcpClient().connect(gateway.port, tls=old)
-            plain = await (await TcpClient("BETA").connect(gateway.port)).log_on(reads=False)
+            plain = await TcpClient("BETA").connect(gateway.port)
+            await plain.log_on(reads=False, credentials=credentials)
             plain.read()
             await plain.until(lambda: plain.is_closed)
             assert not plain.fix.is_logged_on and client.fix.is_logged_on
+            assert gateway.app.snapshot()["connections_refused"] == {"no TLS handshake": 2}
             states = [account.state for account in gateway.app.core.ledger.accounts.values()]
             assert set(states) == {AccountState.TRADING}  # a stranger's bad handshake is no bug of ours
 

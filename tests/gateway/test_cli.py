@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import orjson
@@ -11,8 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.passwords import PasswordHash
+from protocols.fix.codec import decode
 from tests.gateway.rig import CONFIG, filled, opened
 from tests.gateway.test_executions import ordered
+from tests.protocols.fix.conversation import START_NS, peer_message
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -130,3 +134,18 @@ def test_the_command_is_a_program() -> None:
     )
     for command in ("run", "check", "replay", "demo", "kernels", "set-state"):
         assert command in done.stdout
+
+
+def test_a_password_is_hashed_for_the_credentials_file() -> None:
+    result = runner.invoke(cli.app, ["password"], input="correct horse\n")
+    assert result.exit_code == 0 and "correct horse" not in result.output
+    line = tomllib.loads(result.stdout)["password_hash"]
+    logon = decode(peer_message("35=A|34=1|98=0|108=30|553=desk|554=correct horse", START_NS))
+    assert PasswordHash(b"desk", line).fault(logon) is None
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 129, "x" * 5000, "no\ttabulators here"])
+def test_a_password_that_will_not_do_ends_with_1(password: str) -> None:
+    result = runner.invoke(cli.app, ["password"], input=password)
+    assert result.exit_code == 1 and "a password has" in result.stderr and "argon2" not in result.output
+    assert runner.invoke(cli.app, ["password", "correct horse"]).exit_code == 2  # never as an argument

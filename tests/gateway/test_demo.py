@@ -46,7 +46,7 @@ def account(name: str, equity: float | None = 1000.0, margin: float | None = 100
 SNAPSHOT: dict[str, Any] = {
     "orders_in": 1234, "accepted": 1000, "rejected": 234, "venue_rejects": 7, "fills": 300, "cancels_in": 500,
     "cancels_refused": 4, "cancelled": 480, "replaces_in": 60, "replaces_accepted": 55, "replaced": 54, "unknown": 0,
-    "checks_run": 11_000, "checks_configured": 11, "journal_records": 4321, "duration_s": 9.5, "alerts": [],
+    "checks_run": 12_000, "checks_configured": 12, "journal_records": 4321, "duration_s": 9.5, "alerts": [],
     "rejects_by_code": {"MARGIN_SHORTFALL": 120, "DUPLICATE_CL_ORD_ID": 14, "RATE_ABOVE_LIMIT": 100},
     "latency_us": {
         "reject": {"p50": 31.2, "p99": 80.0, "count": 234}, "accept": {"p50": 900.0, "p99": 2100.0, "count": 9},
@@ -84,7 +84,7 @@ def test_a_picture_tells_what_matters() -> None:
     text = re.sub(" +", " ", rendered(picture(scene(), 80, 24)))
     for words in (
         "● sim-deribit live", "● DESK-1", "10 of 20 s trading", "1,234", "per s 120", "FUND-1", "95%",
-        "halted", "unknown", "reject p50 31 p99 80", "accept p50 900 p99 2,100", "11,000", "4,321",
+        "halted", "unknown", "reject p50 31 p99 80", "accept p50 900 p99 2,100", "12,000", "4,321",
     ):  # fmt: skip
         assert words in text, words
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fixtures.fix_conversation import text
 from gateway import fix_server
 from gateway.clock import now_ns
 from gateway.fix_server import FixServer
+from gateway.front_door import FrontDoor
 from protocols.fix.session import Limits
 from tests.gateway.live import TcpClient, run, until
 from tests.gateway.rig import BTC, Rig, accepted, filled, shown
@@ -82,46 +84,133 @@ def test_a_second_logon_is_refused_and_the_first_untouched(rig: Rig) -> None:
 
 def test_connections_beyond_the_limit_are_closed_at_once(rig: Rig) -> None:
     async def scenario() -> None:
-        async with serving(rig, max_connections=2) as (server, port):
+        async with serving(rig, max_connections=1) as (server, port):
             client = await (await TcpClient().connect(port)).log_on()
-            idle = await TcpClient("BETA").connect(port)
-            await until(lambda: len(server.connections) == 2)
             for _ in range(5):
-                refused = await TcpClient().connect(port)
+                refused = await TcpClient("BETA").connect(port)
                 refused.read()
                 await refused.until(lambda refused=refused: refused.is_closed)
-            assert len(server.connections) == 2 and "max_connections" in rig.monitor.alerts[-1]
-            idle.abort()
-            await until(lambda: len(server.connections) == 1)
+            assert len(server.connections) == 1 and "max_connections" in rig.monitor.alerts[-1]
+            assert rig.monitor.connections_refused == {"max_connections reached": 5} and len(rig.monitor.alerts) == 1
+            client.abort()
+            await until(lambda: not server.connections)
             await (await TcpClient("BETA").connect(port)).log_on()
-            assert client.fix.is_logged_on
 
     run(scenario())
 
 
-def test_a_client_that_does_not_read_is_cut_and_gets_its_reports_later(rig: Rig) -> None:
-    """The socket's buffers and 64 KiB of ours fill up; then it is cut, and what it missed waits for its resend."""
+def test_whoever_waits_longest_makes_room_and_no_client_that_is_in(rig: Rig) -> None:
+    async def scenario() -> None:
+        async with serving(rig, max_connections=2) as (server, port):
+            client = await (await TcpClient().connect(port)).log_on()
+            for _ in range(5):
+                idle = await TcpClient("BETA").connect(port)
+                idle.read()
+                newer = await TcpClient("BETA").connect(port)
+                await idle.until(lambda idle=idle: idle.is_closed)
+                assert len(server.connections) == 2
+            await newer.log_on()
+            assert client.fix.is_logged_on and sorted(server.logged_on) == ["ALPHA", "BETA"]
+            assert not server.door.lobby
+
+    run(scenario())
+
+
+def test_fault_6_five_hundred_slow_connections(rig: Rig) -> None:
+    """They are held to the bound of one address, none of them is in when its time is over, and a client is at once."""
+
+    async def scenario() -> None:
+        door = FrontDoor(max_pending=32, max_pending_per_address=16)
+        async with serving(rig, max_connections=64, door=door) as (server, port):
+            strangers = [socket.socket() for _ in range(500)]
+            try:
+                for stranger in strangers:
+                    stranger.setblocking(False)
+                    await asyncio.get_running_loop().sock_connect(stranger, ("127.0.0.1", port))
+                for _ in range(2):  # a byte "a second": enough to look alive
+                    for stranger in strangers:
+                        with contextlib.suppress(OSError):
+                            stranger.send(b"8")
+                    await asyncio.sleep(0)
+                await until(lambda: rig.monitor.connections_refused.total() == 500 - 16)
+                assert len(server.connections) == len(door.lobby) == 16
+                client = await (await TcpClient().connect(port)).log_on()
+                client.order()
+                await until(lambda: rig.ledger.order_count == 1)
+                assert len(server.connections) <= 17 and len(rig.monitor.alerts) == 1
+                # Time passes for those that wait, a byte each second.
+                begun_ns = now_ns()
+                waiting = [connection for connection in server.connections if connection in door.lobby]
+                for second in range(1, 12):
+                    for connection in waiting:
+                        connection._link.receive(b"8", begun_ns + second * 10**9)
+                        connection._link.tick(begun_ns + second * 10**9)
+                    assert all(connection._session.is_closed for connection in waiting) == (second >= 10)
+                for connection in waiting:
+                    connection.write()
+                await until(lambda: len(server.connections) == 1)
+                assert client.fix.is_logged_on and not door.lobby
+            finally:
+                for stranger in strangers:
+                    stranger.close()
+
+    run(scenario())
+
+
+async def flood_until_cut(server: FixServer, port: int, *, between: Callable[[], None] = lambda: None) -> TcpClient:
+    """A client of BETA's that sends and does not read, up to the moment at which it is logged out."""
+    beta = TcpClient("BETA")
+    await beta.connect(port, is_slow=True)
+    await beta.log_on(reads=False)
+    await until(lambda: "BETA" in server.logged_on)
+    sent = 0
+    while "BETA" in server.logged_on:
+        sent += 1
+        assert sent < 60_000, "never cut"
+        beta.order(symbol="DOGE", account="beta")
+        if sent % 50 == 0:
+            between()
+            await beta.writer.drain()
+            await asyncio.sleep(0)
+    return beta
+
+
+def test_a_client_that_does_not_read_is_logged_out_and_others_trade_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 20. It reads too late: what was in the buffers, and then why it was logged out."""
+    monkeypatch.setattr(fix_server, "CLOSE_TIMEOUT_S", 60.0)
 
     async def scenario() -> None:
         async with serving(rig, max_write_buffer_bytes=1 << 16) as (server, port):
-            beta = TcpClient("BETA")
-            await beta.connect(port, is_slow=True)
-            await beta.log_on(reads=False)
-            await until(lambda: server.logged_on)
-            sent = 0
-            while server.logged_on:
-                sent += 1
-                assert sent < 60_000, "never cut"
-                beta.order(symbol="DOGE", account="beta")
-                if sent % 50 == 0:
-                    await beta.writer.drain()
-                    await asyncio.sleep(0)
+            alpha = await (await TcpClient().connect(port)).log_on()
+            beta = await flood_until_cut(server, port, between=lambda: alpha.order(symbol="DOGE") and None)
+            assert rig.core.reports.sessions["BETA"].connection is None  # it may be back at once
+            assert alpha.fix.is_logged_on and list(server.logged_on) == ["ALPHA"]
+            await alpha.until(lambda: len(alpha.told) == alpha.count)
+            beta.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            beta.read()
+            await beta.until(lambda: beta.fix.is_logged_out)
+            assert beta.fix.logout_text == "too much is unread"
+            assert rig.monitor.last_session_closed == "BETA: too much is unread"
+            beta.abort()
+            await until(lambda: len(server.connections) == 1)
+
+    run(scenario())
+
+
+def test_a_client_that_never_reads_is_cut_and_gets_its_reports_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket's buffers and 64 KiB of ours fill up; then it is cut, and what it missed waits for its resend."""
+    monkeypatch.setattr(fix_server, "CLOSE_TIMEOUT_S", 0.05)
+
+    async def scenario() -> None:
+        async with serving(rig, max_write_buffer_bytes=1 << 16) as (server, port):
+            await flood_until_cut(server, port)
             assert "BETA does not read" in " ".join(rig.monitor.alerts)
             queued = rig.core.reports.sessions["BETA"].sent
-            beta.abort()
             await until(lambda: not server.connections)
             state = rig.core.reports.sessions["BETA"]
-            reports = state.next_out - 2
+            reports = state.next_out - 3  # but for Logon and Logout
             again = TcpClient("BETA")
             again.fix.next_out = state.next_in
             again.fix.next_in = 1

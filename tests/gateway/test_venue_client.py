@@ -19,7 +19,8 @@ from gateway.venue_link import SessionLink
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from risk.lifecycle import OrdStatus
-from tests.gateway.live import SECRET, certificate, free_port, make_venue, run, until
+from tests.gateway.certificates import Authority
+from tests.gateway.live import SECRET, free_port, make_venue, run, until
 from tests.gateway.rig import BTC, Rig, opened
 
 
@@ -195,7 +196,8 @@ def test_a_session_that_must_end_closes_and_a_dead_transport_is_cut(
 
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_who_answers_must_prove_who_it_is(tmp_path: Path, is_trusted: bool) -> None:
-    chain, key = certificate(tmp_path)
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("localhost")
 
     async def scenario() -> None:
         asked: list[bytes] = []
@@ -209,7 +211,7 @@ def test_who_answers_must_prove_who_it_is(tmp_path: Path, is_trusted: bool) -> N
         with live_rig(tmp_path / "journal") as rig:
             server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
             url = f"wss://localhost:{server.sockets[0].getsockname()[1]}/ws/api/v2"
-            trusted = ssl.create_default_context(cafile=str(chain)) if is_trusted else None
+            trusted = authority.trusted() if is_trusted else None
             client = client_of(rig, url, ssl_context=trusted)
             running = asyncio.create_task(client.run())
             if is_trusted:

@@ -21,6 +21,7 @@ from risk.limits import InstrumentLimits
 from risk.order import Approved, Order, Reject, RejectReason
 from risk.pre_trade import CHECKS, evaluate
 from risk.rate import RateLimit
+from risk.self_trade import ClientOrders, SelfTradePrevention
 from tests.strategies import (
     COIN_OPTION,
     ETH_LINEAR,
@@ -141,6 +142,13 @@ def generation_aged(w: World, order: Order) -> Order:
     return order
 
 
+def own_order_met(w: World, order: Order) -> Order:
+    w.account.exposure.client_orders = ClientOrders()
+    w.account.exposure.client_orders.add(Side.SELL, INDEX, -1_000)  # whatever else is wrong with the order's price
+    w.account.self_trade_prevention = SelfTradePrevention.REJECT
+    return order
+
+
 def penniless(w: World, order: Order) -> Order:
     w.set_cash("USDC", 0)
     return order
@@ -180,6 +188,7 @@ FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
     (R.MARK_STALE, "mark_is_fresh", mark_aged(2 * NS + 1)),
     (R.MARK_STALE, "mark_is_fresh", mark_aged(-2 * NS - 1)),
     (R.MARK_STALE, "mark_is_fresh", generation_aged),
+    (R.SELF_TRADE, "own_orders_are_not_met", own_order_met),
     (R.POSITION_ABOVE_LIMIT, "position_is_within_limit", limit_lots(position_lots=9)),
     (R.ORDER_NOT_REDUCING, "position_is_within_limit", change(is_reduce_only=True)),
     (R.MARGIN_SHORTFALL, "margin_is_covered", penniless),
@@ -208,6 +217,7 @@ class TestPrecedence:
             "rate_is_within_limit",
             "price_is_within_collar",
             "mark_is_fresh",
+            "own_orders_are_not_met",
             "position_is_within_limit",
             "margin_is_covered",
         ]
@@ -245,7 +255,7 @@ class TestPrecedence:
         named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
-            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED,
+            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED, R.KILLED, R.THROTTLED,
         }  # fmt: skip
         assert named == reached == set(RejectReason) - elsewhere
 

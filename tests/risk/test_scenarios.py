@@ -1,5 +1,6 @@
 from math import inf, nan
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +18,17 @@ from risk.scenarios import (
     currency_group,
     risk_array,
 )
-from tests.risk.contracts import CURRENCIES, ETH_INVERSE, INDEX_PRICES, INSTRUMENTS, LINEAR, MARKS, SPOT, contract
+from tests.risk.contracts import (
+    COIN_CALL,
+    CURRENCIES,
+    ETH_INVERSE,
+    INDEX_PRICES,
+    INSTRUMENTS,
+    LINEAR,
+    MARKS,
+    SPOT,
+    contract,
+)
 
 GRID = Grid((-0.16, 0.0, 0.16), (-0.3, 0.0, 0.5))
 
@@ -176,3 +187,18 @@ def test_a_generation_of_nothing_is_allowed() -> None:
     kernel = MarginKernel(1, 1, 1, 1, 9)
     kernel.load(*made.arrays())
     assert np.isnan(kernel.what_if(0, 0, 1.0, 0.0))
+
+
+def test_options_priced_together_are_each_themselves() -> None:
+    """One that contradicts its own volatility, one out of bounds and one expired do not touch their neighbours."""
+    option, mark = COIN_CALL, MARKS[COIN_CALL.index]
+    contradicts = msgspec.structs.replace(mark, mark_price=0.9)
+    expired = msgspec.structs.replace(mark, mark_price=0.0, years_to_expiry=0.0)
+    options = [msgspec.structs.replace(option, index=index) for index in range(4)]
+    options[2] = msgspec.structs.replace(options[2], lot_amount=1e18)
+    made = generation(instruments=options, marks={0: mark, 1: contradicts, 2: mark, 3: expired})
+    assert made.known.tolist() == [1, 0, 0, 1]
+    assert made.values[0].tolist() == risk_array(option, mark, GRID).tolist()
+    assert made.values[3].tolist() == risk_array(option, expired, GRID).tolist()
+    assert "from its own model" in made.refusals[1]
+    assert "worth more than" in made.refusals[2]

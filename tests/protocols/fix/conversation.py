@@ -13,7 +13,9 @@
     @ 30                    so many seconds pass, in steps that no deadline is missed by
     * send 11=a|...         the application sends an ExecutionReport with these body fields
     * store 11=a|...        the same by send_or_store
-    * logout text, logon 553=x|..., lost, connect
+    * logout text, logon 553=x|..., reset, sequence_reset 20, lost, connect
+    * accept_logon, refuse_logon [text]  of an acceptor with authenticates=later in its setting; with yes (the default)
+                            or no it answers at once, and LogonRequested is not listed
     = next_in=3 next_out=7 is_closed=yes at any later place: must hold there
 
 What a version demands is added where it is not given: 1137 to Logons of FIXT, 21 to orders and 20 to reports of 4.2;
@@ -69,6 +71,25 @@ def conversations() -> list[tuple[Path, str]]:
     return pairs
 
 
+def as_initiator(path: Path) -> list[str] | None:
+    """The lines of an acceptor's conversation with us as the initiator; None where its beginning matters.
+
+    Once two plain Logons were exchanged, both sides have the same rules: only who spoke first is another.
+    """
+    lines = path.read_text().splitlines()
+    at = next(at for at, text in enumerate(lines) if text and text[0] not in "#=")
+    theirs = re.fullmatch(r"> (35=A\|34=1\|98=0\|108=(\d+))", lines[at])
+    if theirs is None or lines[at + 1 : at + 3] != [f"< {theirs[1]}", "! LoggedOn"] or "* connect" in lines:
+        return None
+    settings = [text for text in lines[:at] if text.startswith("=")]
+    setting = settings[0] if settings else "="
+    if "role=" in setting or "next_" in setting:
+        return None
+    comments = [text for text in lines[:at] if text.startswith("#")]
+    setting += f" role=initiator heart_bt_int={theirs[2]}"
+    return [*comments, setting, "* logon", lines[at + 1], lines[at], *lines[at + 2 :]]
+
+
 def fields_of(text: str, now_ns: int) -> list[tuple[int, bytes]]:
     """``35=D|11=a`` -> fields; ``@n`` is a time n seconds from now."""
     return [(int(tag), value) for tag, value in texts_of(text, now_ns)]
@@ -122,8 +143,12 @@ def _completed(given: list[tuple[str, bytes]], version: str) -> list[tuple[str, 
 class Player:
     """One run of one conversation."""
 
-    def __init__(self, path: Path, split: Split = whole, version: str = "FIX.4.4") -> None:
+    def __init__(
+        self, path: Path, split: Split = whole, version: str = "FIX.4.4", *, lines: list[str] | None = None
+    ) -> None:
+        """`lines`: what is played instead of the file's own, see `as_initiator`."""
         self.path = path
+        self.lines = path.read_text().splitlines() if lines is None else lines
         self.version = version
         self.split = split
         self.now_ns = START_NS
@@ -136,11 +161,11 @@ class Player:
         self.events: list[events.Event] = []
         self.line = 0
         self.pending = b""
-        self.authenticates = True
+        self.authenticates = "yes"
 
     def play(self) -> None:
         """Raise AssertionError, with the line, where the session does anything else."""
-        for line, text in enumerate(self.path.read_text().splitlines(), 1):
+        for line, text in enumerate(self.lines, 1):
             self.line = line
             mark, _, rest = text.partition(" ")
             if mark not in (">", ">>") and self.pending:
@@ -162,7 +187,7 @@ class Player:
             self.check_values(values)
             return
         self.role = values.pop("role", self.role)
-        self.authenticates = values.pop("authenticates", "yes") == "yes"
+        self.authenticates = values.pop("authenticates", self.authenticates)
         numbers = {name: int(values.pop(name)) for name in ("next_in", "next_out") if name in values}
         values.pop("versions", None)
         narrowing = {name: values.pop(name) for name in KEY_FIELDS if name in values}
@@ -192,8 +217,11 @@ class Player:
             self.now_ns,
             role=INITIATOR if self.role == "initiator" else ACCEPTOR,
             limits=self.limits,
-            authenticate=lambda state, message: self.authenticates,
+            authenticates=self.role == "acceptor",
         )
+
+    def lose(self) -> None:
+        self.connected().connection_lost(self.now_ns)
 
     def receive(self, text: str) -> None:
         self.pending += peer_message(text, self.now_ns, version=self.version)
@@ -211,11 +239,23 @@ class Player:
     def collect(self) -> None:
         session = self.connected()
         while (event := session.next_event()) is not None:
-            self.events.append(event)
+            self.take(session, event)
         while data := session.data_to_send():
-            for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
-                decode(part)
-                self.sent.append((part, self.now_ns))
+            self.note_sent(data)
+
+    def take(self, session: Session, event: events.Event) -> None:
+        """List an event; a question about a Logon is answered at once, unless the conversation is about that."""
+        if not isinstance(event, events.LogonRequested) or self.authenticates == "later":
+            self.events.append(event)
+        elif self.authenticates == "yes":
+            session.accept_logon(self.now_ns)
+        else:
+            session.refuse_logon(self.now_ns)
+
+    def note_sent(self, data: bytes) -> None:
+        for part in re.findall(rb"8=FIX.*?\x0110=\d{3}\x01", data, re.S):
+            decode(part)
+            self.sent.append((part, self.now_ns))
 
     def expect_sent(self, text: str) -> None:
         expected = fields_of(text, self.now_ns)
@@ -259,7 +299,6 @@ class Player:
 
     def act(self, text: str) -> None:
         verb, _, rest = text.partition(" ")
-        session = self.session
         if verb in ("send", "store"):
             fields = sorted(fields_of(rest, self.now_ns))
             layout = Layout("8", tuple(tag for tag, _ in fields))
@@ -273,11 +312,16 @@ class Player:
         elif verb == "logon":
             fields = fields_of(rest, self.now_ns) if rest else []
             self.connected().logon(self.state, self.now_ns, tuple(fields))
+        elif verb == "accept_logon":
+            self.connected().accept_logon(self.now_ns)
+        elif verb == "refuse_logon":
+            self.connected().refuse_logon(self.now_ns, rest or None, "untold")
         elif verb == "lost":
-            assert session is not None
-            session.connection_lost(self.now_ns)
+            self.lose()
         elif verb == "reset":
             self.connected().reset(self.now_ns)
+        elif verb == "sequence_reset":
+            self.connected().sequence_reset(int(rest), self.now_ns)
         elif verb == "connect":
             self.connect(rest)
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocols.fix.conversation import Player, Split, conversations, whole
+from tests.protocols.fix.conversation import Player, Split, as_initiator, conversations, whole
 
 
 def one_by_one(data: bytes) -> Iterator[bytes]:
@@ -58,3 +58,12 @@ CASES = [
 @pytest.mark.parametrize(("path", "version", "split"), CASES, ids=[f"{p.stem}-{v}-{s.__name__}" for p, v, s in CASES])
 def test_conversation(path: Path, version: str, split: Split) -> None:
     Player(path, split, version).play()
+
+
+MIRRORED = [(path, version, lines) for path, version in conversations() if (lines := as_initiator(path)) is not None]
+
+
+@pytest.mark.parametrize(("path", "version", "lines"), MIRRORED, ids=[f"{p.stem}-{v}" for p, v, _ in MIRRORED])
+def test_conversation_as_initiator(path: Path, version: str, lines: list[str]) -> None:
+    """Behind the Logons both sides follow the same rules."""
+    Player(path, whole, version, lines=lines).play()

@@ -126,6 +126,16 @@ def test_numbers_of_an_older_session_begin_anew() -> None:
     assert state.next_out == 2
 
 
+def test_an_owner_that_records_resets_begins_new_sessions_itself() -> None:
+    config = SessionConfig(schedule=DAILY, renews_when_away=False)
+    state = SessionState(SessionKey("FIX.4.4", "GATE", "CLIENT"), config, 5, 7, as_of_ns=ns("2026-01-01T16:59:59"))
+    now_ns = ns("2026-01-02T09:00:00")
+    send_or_store(state, Layout("8", (17,)), (b"E1",), now_ns)
+    assert (state.next_out, state.resets) == (8, 0)
+    assert state.renew(now_ns)
+    assert (state.next_out, state.resets) == (1, 1)
+
+
 def test_an_initiator_keeps_to_the_schedule() -> None:
     config = SessionConfig(schedule=DAILY)
     state = SessionState(SessionKey("FIX.4.4", "GATE", "CLIENT"), config, 5, 7, as_of_ns=ns("2026-01-01T16:00:00"))

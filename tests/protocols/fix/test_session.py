@@ -1,6 +1,5 @@
 """The session beyond its conversations: the whole table, bounds, what the owner of the state relies on."""
 
-import random
 from itertools import product
 from typing import Any
 
@@ -20,6 +19,7 @@ from protocols.fix.session import (
     Limits,
     LoggedOn,
     LoggedOut,
+    LogonRequested,
     MessageReceived,
     Phase,
     Session,
@@ -80,6 +80,11 @@ def logged_on(config: SessionConfig | None = None, limits: Limits | None = None)
 def in_phase(phase: Phase) -> Session:
     if phase is Phase.AWAITING_LOGON:
         return Session({KEY: SessionState(KEY)}.get, START_NS)
+    if phase is Phase.AUTHENTICATING:
+        session = Session({KEY: SessionState(KEY)}.get, START_NS, authenticates=True)
+        session.receive_data(peer("35=A|34=1|98=0|108=30"), START_NS)
+        assert [type(event) for event in events_of(session)] == [LogonRequested]
+        return session
     if phase is Phase.LOGON_SENT:
         session = Session(lambda key: None, START_NS, role=INITIATOR)
         session.logon(SessionState(KEY), START_NS)
@@ -122,6 +127,9 @@ def test_every_pair_of_the_table(phase: Phase, kind: str, monkeypatch: pytest.Mo
         assert called == [handler]
         return
     assert called == []
+    if phase is Phase.AUTHENTICATING:  # it waits
+        assert (session.phase, events, session.has_data_to_send) == (phase, [], False)
+        return
     assert session.is_closed
     assert sent_by(session) == []
     assert [type(event) for event in events] == ([] if phase is Phase.CLOSED else [Disconnected])
@@ -130,8 +138,73 @@ def test_every_pair_of_the_table(phase: Phase, kind: str, monkeypatch: pytest.Mo
 
 def test_the_table_names_methods_only() -> None:
     assert all(callable(getattr(Session, name)) for name in HANDLERS.values())
-    assert {phase for phase, _ in HANDLERS} == set(Phase) - {Phase.CLOSED}
+    assert {phase for phase, _ in HANDLERS} == set(Phase) - {Phase.AUTHENTICATING, Phase.CLOSED}
     assert isinstance(in_phase(Phase.ACTIVE), MessageHandlers)
+
+
+# --- a Logon that is asked about ------------------------------------------------------------------------------------
+
+LOGON_TEXT = "35=A|34=1|98=0|108=30"
+
+
+def asked(lookup: Any, text: str = LOGON_TEXT) -> Session:
+    session = Session(lookup, START_NS, authenticates=True)
+    session.receive_data(peer(text), START_NS)
+    (event,) = events_of(session)
+    assert isinstance(event, LogonRequested)
+    return session
+
+
+def test_of_two_that_are_asked_about_at_once_the_first_accepted_is_in() -> None:
+    state = SessionState(KEY)
+    first, second, third = (asked({KEY: state}.get) for _ in range(3))
+    second.accept_logon(START_NS)
+    assert second.is_logged_on and [message.msg_type for message in sent_by(second)] == ["A"]
+    numbers = (state.next_in, state.next_out)
+    first.accept_logon(START_NS)
+    assert events_of(first) == [Disconnected("the session is connected already")] and sent_by(first) == []
+    # No Logout either: its number would be one of the live connection's.
+    third.refuse_logon(START_NS, "Logon refused", "untold")
+    assert events_of(third) == [Disconnected("untold")] and sent_by(third) == []
+    assert (state.next_in, state.next_out) == numbers and state.connection is second
+    late = Session({KEY: state}.get, START_NS, authenticates=True)
+    late.receive_data(peer(LOGON_TEXT), START_NS)
+    assert events_of(late) == [Disconnected("the session is connected already")]
+
+
+def test_an_answer_that_nobody_asked_for_is_refused() -> None:
+    session = Session({KEY: SessionState(KEY)}.get, START_NS, authenticates=True)
+    for answer in (session.accept_logon, session.refuse_logon):
+        with pytest.raises(LocalProtocolError):
+            answer(START_NS)
+    session.receive_data(peer(LOGON_TEXT), START_NS)
+    events_of(session)
+    session.accept_logon(START_NS)
+    for answer in (session.accept_logon, session.refuse_logon):
+        with pytest.raises(LocalProtocolError):
+            answer(START_NS)
+    with pytest.raises(ValueError, match="an acceptor authenticates"):
+        Session(lambda key: None, START_NS, INITIATOR, authenticates=True)
+
+
+def test_what_waits_behind_a_logon_is_bounded() -> None:
+    session = asked({KEY: SessionState(KEY)}.get)
+    order = peer(f"35=D|34=2|{ORDER}")
+    fed = 0
+    while not session.is_closed:
+        session.receive_data(order, START_NS)
+        fed += len(order)
+        assert session.next_event() is None or session.is_closed
+    assert Limits().max_buffered_bytes < fed < Limits().max_buffered_bytes + 3 * len(order)
+    session.accept_logon(START_NS)
+    assert sent_by(session) == []
+
+
+@pytest.mark.parametrize("text", ["35=A|34=1|49=STRANGER|52=@-121|98=0|108=30", "35=A|34=1|52=@-121|98=0|108=30"])
+def test_what_closes_before_anybody_is_asked_does_not_tell_a_session_from_none(text: str) -> None:
+    session = Session({KEY: SessionState(KEY)}.get, START_NS, authenticates=True)
+    session.receive_data(peer(text), START_NS)
+    assert events_of(session) == [Disconnected("SendingTime accuracy problem")] and sent_by(session) == []
 
 
 # --- what the owner relies on ---------------------------------------------------------------------------------------
@@ -252,6 +325,20 @@ def test_the_bytes_of_the_last_words_survive_the_close() -> None:
     assert session.data_to_send() == b""
 
 
+def test_hanging_up_waits_for_no_answer() -> None:
+    session, state = logged_on()
+    assert state.name == KEY.target_comp_id
+    session.send(REPORT, (b"E1", b"G1", b"0"), START_NS)
+    session.hang_up("too much is unread", START_NS)
+    assert [type(event) for event in events_of(session)] == [LoggedOut, Disconnected]
+    assert session.is_closed and state.connection is None and session.admin_moved
+    report, logout = sent_by(session)
+    assert (report.msg_type, logout.msg_type, logout.get(58)) == ("8", "5", b"too much is unread")
+    before_logon = Session({KEY: state}.get, START_NS)
+    before_logon.hang_up("bye", START_NS)
+    assert events_of(before_logon) == [Disconnected("bye")] and before_logon.data_to_send() == b""
+
+
 def test_a_second_logon_leaves_the_first_connection_alone() -> None:
     first, state = logged_on()
     second = Session({KEY: state}.get, START_NS)
@@ -360,62 +447,18 @@ def test_the_deadline_is_the_first_of_all() -> None:
     assert not waiting.is_closed
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_two_sessions_lose_nothing_over_a_bad_line(seed: int) -> None:
-    """An initiator and an acceptor exchange orders and reports over connections that die at random."""
-    choice = random.Random(seed)
-    config = SessionConfig(application_messages=frozenset("8D"))
-    theirs = SessionState(SessionKey("FIX.4.4", "CLIENT", "GATE"), config)
-    ours = SessionState(KEY, config)
-    order = Layout("D", (11, 38, 40, 54, 55, 60))
-    report = Layout("8", (6, 14, 17, 37, 39, 54, 55, 150, 151))
-    now_ns = START_NS
-    sent: dict[str, list[bytes]] = {"8": [], "D": []}
-    received: dict[str, list[bytes]] = {"8": [], "D": []}
-
-    def write(state: SessionState) -> None:
-        ident = b"%d" % (len(sent["8"]) + len(sent["D"]))
-        if state is theirs:
-            values = (ident, 1, b"1", b"1", b"X", b"20260101-00:00:00")
-            send_or_store(state, order, values, now_ns)
-            sent["D"].append(ident)
-        else:
-            send_or_store(state, report, (0, 0, ident, b"G", b"0", b"1", b"X", b"0", 1), now_ns)
-            sent["8"].append(ident)
-
-    def read(session: Session) -> None:
-        for event in events_of(session):
-            if isinstance(event, MessageReceived):
-                kind = event.message.msg_type
-                received[kind].append(event.message.get(11 if kind == "D" else 17) or b"")
-
-    for connection in range(12):
-        client = Session(lambda key: None, now_ns, role=INITIATOR)
-        server = Session({KEY: ours}.get, now_ns)
-        client.logon(theirs, now_ns)
-        for _ in range(choice.randint(1, 12) if connection < 11 else 40):
-            now_ns += choice.randint(0, 2 * SECOND)
-            if connection < 11:
-                for state in (theirs, ours):
-                    for _ in range(choice.randint(0, 2)):
-                        write(state)
-            for source, target in ((client, server), (server, client)):
-                source.tick(now_ns)
-                data = source.data_to_send()
-                cut = len(data) if connection == 11 else choice.randint(0, 2 * len(data) + 1)
-                target.receive_data(data[:cut], now_ns)
-                read(target)
-                if cut < len(data):
-                    source.connection_lost(now_ns)
-                    target.connection_lost(now_ns)
-                    read(source)
-                    read(target)
-        for session in (client, server):
-            session.connection_lost(now_ns)
-            read(session)
-    assert received == sent
-
-
 def test_configs_are_values() -> None:
     assert msgspec.structs.replace(SessionConfig(), heart_bt_int=5).heart_bt_int == 5
     assert SessionKey("FIX.4.4", "GATE", "CLIENT") == KEY
+
+
+def test_a_sequence_reset_of_ours_only_goes_forward_within_a_session() -> None:
+    session, state = logged_on()
+    for number in (1, state.next_out):
+        with pytest.raises(LocalProtocolError, match="may go forward"):
+            session.sequence_reset(number, START_NS)
+    session.sequence_reset(9, START_NS)
+    assert state.next_out == 9 and state.sent.first_seq_num == 9 and session.admin_moved
+    session.connection_lost(START_NS)
+    with pytest.raises(LocalProtocolError, match="may go forward"):
+        session.sequence_reset(20, START_NS)

@@ -18,6 +18,8 @@ def test_the_last_ones_are_kept(capacity: int, messages: list[bytes | None], fir
     assert store.first_seq_num == first + len(messages) - len(kept)
     wanted = range(max(first - 3, 0), first + len(messages) + 3)
     assert dict(store.get_range(wanted[0], wanted[-1])) == {number: kept.get(number) for number in wanted}
+    for count in range(len(messages) + 2):
+        assert store.last(count) == (list(kept.values())[-count:] if count else [])
 
 
 def test_another_number_starts_again() -> None:
@@ -32,3 +34,32 @@ def test_another_number_starts_again() -> None:
 def test_capacity_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         MessageStore(0)
+
+
+@given(st.integers(1, 9), st.integers(0, 12), st.lists(st.one_of(st.none(), st.binary(max_size=5)), max_size=60))
+def test_bytes_are_bounded_too(capacity: int, max_bytes: int, messages: list[bytes | None]) -> None:
+    """The oldest are dropped, the newest never; what is kept is kept whole, and what is counted is there."""
+    store = MessageStore(capacity, max_bytes)
+    for number, raw in enumerate(messages, 1):
+        store.put(number, raw)
+        newest = next((one for one in messages[number - 1 :: -1] if one is not None), b"")
+        kept = [store.get(n) for n in range(1, number + 1)]
+        assert kept[-1] == raw and [was for was in kept if was is not None] == [
+            was for was, before in zip(kept, messages, strict=False) if was is not None and was == before
+        ]
+        assert store.bytes_kept == sum(len(one) for one in kept if one)
+        assert store.bytes_kept <= max(max_bytes, len(newest))
+        dropped = [n for n in range(len(kept)) if kept[n] is None and messages[n]]
+        whole = [n for n in range(len(kept)) if kept[n]]
+        assert not dropped or not whole or dropped[-1] < whole[0], "the oldest go first"
+
+
+def test_an_epoch_ends_with_every_new_beginning() -> None:
+    store = MessageStore(10)
+    store.put(1, b"a")
+    store.put(2, b"b")
+    assert store.epoch == 0
+    store.put(9, b"i")
+    assert store.epoch == 1
+    store.reset()
+    assert store.epoch == 2

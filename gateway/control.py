@@ -1,0 +1,248 @@
+"""The operator's channel to a running gateway: a Unix socket in the journal's directory, one JSON object a line.
+
+It needs no configuration, no venue, no client and no disk. Whoever may open the socket (mode 0600) may use it; the
+kernel says which user that is, and the journal keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+import orjson
+
+NAME: Final = "control.sock"
+MAX_LINE_BYTES: Final = 4096
+MAX_CONNECTIONS: Final = 8
+# A connection that asks more, stays idle longer, or leaves more answers unread is closed.
+MAX_COMMANDS: Final = 1000
+IDLE_TIMEOUT_S: Final = 10.0
+MAX_UNREAD_BYTES: Final = 1 << 20
+# What an answer is waited for by the command line: the loop may be pricing, and a kill must not be given up early.
+ANSWER_TIMEOUT_S: Final = 10.0
+MAX_WHO: Final = 64
+# sockaddr_un of Linux; a longer path is reached through the directory's descriptor.
+MAX_PATH_BYTES: Final = 107
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
+    """Base of what an operator may ask for."""
+
+
+class Kill(Command, frozen=True, tag="kill"):
+    """Take no new orders of a session or an account, and cancel all that work."""
+
+    scope: str
+    name: str
+    reason: str
+    who: str = ""
+
+
+class Reinstate(Command, frozen=True, tag="reinstate"):
+    """Lift a kill."""
+
+    scope: str
+    name: str
+    reason: str
+    who: str = ""
+
+
+class LogOut(Command, frozen=True, tag="logout"):
+    """Say goodbye to a client; it may log on again."""
+
+    name: str
+    reason: str
+    who: str = ""
+
+
+class Status(Command, frozen=True, tag="status"):
+    """Tell of all sessions and accounts."""
+
+
+AnyCommand = Kill | Reinstate | LogOut | Status
+Answer = dict[str, Any]
+
+
+class ControlError(Exception):
+    """A command was refused, or nobody answers; the text says why."""
+
+
+class ControlServer:
+    """Listens in a directory that this process alone has (the journal's lock says so)."""
+
+    def __init__(self, directory: Path, answer: Callable[[AnyCommand, str], Answer]) -> None:
+        """`answer` acts on a command of a user; ControlError is told, any other exception too, and raised on."""
+        self.path = directory / NAME
+        self.answer = answer
+        self.connections: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; a socket that a crash has left is replaced. Raises OSError, with the path in its text."""
+        try:
+            await self._listen()
+        except OSError as error:
+            raise OSError(error.errno, f"{self.path}: {error.strerror}") from error
+
+    async def _listen(self) -> None:
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setblocking(False)
+        mask = os.umask(0o177)
+        try:
+            with _address(self.path) as address:
+                listener.bind(address)
+        finally:
+            os.umask(mask)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Connection(self), sock=listener)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            self.path.unlink(missing_ok=True)
+        for connection in list(self.connections):
+            connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    """One operator."""
+
+    def __init__(self, server: ControlServer) -> None:
+        self._server = server
+        self._buffer = b""
+        self._commands = 0
+        self._who = ""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._server.connections) >= MAX_CONNECTIONS:
+            self._transport.abort()
+            return
+        self._server.connections.add(self)
+        self._who = _user_of(transport.get_extra_info("socket"))
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while self._transport is not None and not self._transport.is_closing():
+            line, newline, rest = self._buffer.partition(b"\n")
+            if len(line) > MAX_LINE_BYTES:
+                self._say({"ok": False, "error": f"a line is at most {MAX_LINE_BYTES} bytes"})
+                self.close()
+            if not newline or len(line) > MAX_LINE_BYTES:
+                return
+            self._buffer = rest
+            self._commands += 1
+            self._act(line)
+            if self._commands >= MAX_COMMANDS or self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+                self.close()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def close(self) -> None:
+        """Hang up once what was said has left."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _act(self, line: bytes) -> None:
+        try:
+            command = msgspec.convert(orjson.loads(line), AnyCommand)
+        except (orjson.JSONDecodeError, msgspec.ValidationError) as error:
+            self._say({"ok": False, "error": f"not a command: {error}"})
+            return
+        try:
+            self._say({"ok": True} | self._server.answer(command, self._who))
+        except ControlError as error:
+            self._say({"ok": False, "error": str(error)})
+        except Exception as error:
+            self._say({"ok": False, "error": f"internal error: {type(error).__name__}"})
+            raise
+
+    def _say(self, answer: Answer) -> None:
+        assert self._transport is not None
+        self._transport.write(orjson.dumps(answer) + b"\n")
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(IDLE_TIMEOUT_S, self.close)
+
+
+def ask(directory: Path, command: AnyCommand) -> Answer:
+    """Send one command to the gateway that has this journal directory; return its answer. Blocks.
+
+    Raises
+    ------
+    ControlError
+        If it refuses, or does not answer.
+    FileNotFoundError, ConnectionRefusedError
+        If no gateway runs there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        end.settimeout(ANSWER_TIMEOUT_S)
+        with _address(directory / NAME) as address:
+            end.connect(address)
+        try:
+            end.sendall(msgspec.json.encode(command) + b"\n")
+            data = b""
+            while not data.endswith(b"\n"):
+                chunk = end.recv(1 << 16)
+                if not chunk:
+                    raise ControlError("the gateway hung up")
+                data += chunk
+        except TimeoutError:
+            raise ControlError(f"the gateway has not answered in {ANSWER_TIMEOUT_S:g} s") from None
+        except ConnectionError as error:
+            raise ControlError(f"the gateway hung up: {error.strerror}") from None
+    answer: Answer = orjson.loads(data)
+    if not answer.pop("ok", False):
+        raise ControlError(str(answer.get("error", "refused")))
+    return answer
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Give a path that fits a socket's address, however long the directory's is."""
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
+        yield str(path)
+        return
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
+
+
+def person(who: str, user: str = "") -> str:
+    """Name who asks: what they say of themselves, and the user that the kernel says they are; ours if none is given."""
+    user = user or _user_name(os.geteuid())
+    return f"{who[:MAX_WHO]} ({user})" if who and who != user else user
+
+
+def _user_of(end: socket.socket) -> str:
+    """Return who is at the other end of a Unix socket, as the kernel says."""
+    _, uid, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return _user_name(uid)
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

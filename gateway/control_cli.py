@@ -1,0 +1,148 @@
+"""The commands of the operator's channel: kill, reinstate, logout, sessions."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway import records
+from gateway.clock import now_ns
+from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Reinstate, Status, ask, person
+from gateway.journal import Journal, JournalError, read
+from gateway.kills import MAX_REASON, MAX_WHO, printable
+from gateway.recovery import UnreadableRecordError, replay
+from gateway.standing import ACCOUNT, SESSION
+
+Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
+SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
+AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
+Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
+Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    app.command()(kill)
+    app.command()(reinstate)
+    app.command()(logout)
+    app.command()(sessions)
+
+
+def kill(place: Place, reason: Reason, session: SessionName = None, account: AccountName = None, who: Who = "") -> None:
+    """Take no new orders of a session or an account, and cancel all of its working orders, now."""
+    scope, name = _target(session, account)
+    directory = _journal_directory(place)
+    answer = _asked(directory, Kill(scope, name, reason, who))
+    if answer is None:
+        _write(directory, records.Killed(scope, name, *_said(who, reason)))
+        typer.echo(f"{scope} {name}: no gateway runs; killed from its next start on")
+        return
+    typer.echo(f"{scope} {name}: killed, {answer['cancels']} orders being cancelled")
+    if not answer["is_journalled"]:
+        _fail("the journal can not be written: a restart would not know of this kill")
+
+
+def reinstate(
+    place: Place, reason: Reason, session: SessionName = None, account: AccountName = None, who: Who = ""
+) -> None:
+    """Lift the kill of a session or an account."""
+    scope, name = _target(session, account)
+    directory = _journal_directory(place)
+    if _asked(directory, Reinstate(scope, name, reason, who)) is None:
+        _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
+        typer.echo(f"{scope} {name}: no gateway runs; reinstated from its next start on")
+        return
+    typer.echo(f"{scope} {name}: reinstated")
+
+
+def logout(place: Place, session: Annotated[str, typer.Option(help="A session's name.")], reason: Reason) -> None:
+    """Log a client out; it may log on again."""
+    if _asked(_journal_directory(place), LogOut(session, reason)) is None:
+        _fail("no gateway runs there")
+    typer.echo(f"session {session}: logged out")
+
+
+def sessions(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show the sessions and accounts of a running gateway."""
+    answer = _asked(_journal_directory(place), Status())
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    _show(answer["sessions"], "session")
+    _show(answer["accounts"], "account")
+
+
+def _show(rows: list[dict[str, Any]], first: str) -> None:
+    table = Table()
+    for key in rows[0] if rows else (first,):
+        table.add_column(key.removeprefix("is_").replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if value is None or value is False else str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _target(session: str | None, account: str | None) -> tuple[str, str]:
+    if (session is None) == (account is None):
+        _fail("give either --session or --account")
+    return (SESSION, session) if session is not None else (ACCOUNT, account or "")
+
+
+def _said(who: str, reason: str) -> tuple[str, str]:
+    return printable(person(who), MAX_WHO), printable(reason, MAX_REASON)
+
+
+def _journal_directory(place: Path) -> Path:
+    """Find the journal, without a look at the rest: a kill must not fail for a mistake in another table."""
+    if place.is_dir():
+        return place
+    try:
+        written = tomllib.loads(place.read_text())["gateway"]["journal_directory"]
+        return place.parent / str(written)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        _fail(f"{place}: no journal_directory can be read from it: {error}")
+
+
+def _asked(directory: Path, command: AnyCommand) -> Answer | None:
+    """Return the gateway's answer; None where none runs."""
+    try:
+        return ask(directory, command)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except (ControlError, OSError) as error:
+        _fail(str(error))
+
+
+def _write(directory: Path, record: records.Killed | records.Reinstated) -> None:
+    """Write a kill or its end into the journal of a gateway that is stopped."""
+    if not directory.is_dir():
+        _fail(f"{directory}: there is no such directory")  # to open a journal is to make one
+    try:
+        log = Journal.open(directory)
+        try:
+            known = replay(read(directory))
+            names = known.reports.sessions if record.scope == SESSION else known.ledger.accounts
+            if record.name not in names:
+                _fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
+            is_killed = (record.scope, record.name) in known.ledger.standing.kills
+            if isinstance(record, records.Reinstated) and not is_killed:
+                _fail(f"{record.scope} {record.name} is not killed")
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    raise typer.Exit(1)

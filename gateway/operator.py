@@ -1,0 +1,90 @@
+"""What an operator's commands do to a running gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Reinstate, person
+from gateway.core import Core
+from gateway.fix_server import FixServer
+from gateway.journal import JournalError
+from gateway.kills import MAX_REASON, KillError, printable
+from gateway.standing import ACCOUNT, SESSION
+
+
+class Operator:
+    """Acts on commands. `now_ns` is read once for each, when it has come."""
+
+    def __init__(self, core: Core, server: FixServer, now_ns: Callable[[], int]) -> None:
+        self._core = core
+        self._server = server
+        self._now_ns = now_ns
+
+    def answer(self, command: AnyCommand, user: str) -> Answer:
+        """Act on a command of a user of this machine. Raises ControlError where it is refused."""
+        if isinstance(command, Kill | Reinstate):
+            return self._kill_or_reinstate(command, person(command.who, user))
+        if isinstance(command, LogOut):
+            return self._log_out(command, person(command.who, user))
+        return self._status()
+
+    def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:
+        controls, now = self._core.controls, self._now_ns()
+        asked = (command.scope, command.name, who, command.reason, now)
+        try:
+            if isinstance(command, Kill):
+                cancels, is_journalled = controls.kill(*asked)
+                return {"cancels": cancels, "is_journalled": is_journalled}
+            controls.reinstate(*asked)
+            return {}
+        except KillError as error:
+            raise ControlError(str(error)) from None
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+        finally:
+            self._server.flush()
+
+    def _log_out(self, command: LogOut, who: str) -> Answer:
+        connection = self._server.logged_on.get(command.name)
+        if connection is None:
+            raise ControlError(f"session {command.name[:64]} is not logged on")
+        reason = printable(command.reason, MAX_REASON)
+        self._core.monitor.alert(f"session {command.name} logged out by {who}: {reason}")
+        connection.log_out(reason, self._now_ns())
+        self._server.flush()
+        return {}
+
+    def _status(self) -> Answer:
+        core = self._core
+        kills = core.ledger.standing.kills
+        working: dict[str, int] = {}
+        for order in core.ledger.working_orders():
+            working[order.session] = working.get(order.session, 0) + 1
+        sessions: list[dict[str, Any]] = []
+        for name, state in sorted(core.reports.sessions.items()):
+            throttle = core.controls.throttles.get(name)
+            killed = kills.get((SESSION, name))
+            sessions.append(
+                {
+                    "session": name,
+                    "is_logged_on": name in self._server.logged_on,
+                    "killed": None if killed is None else f"by {killed.who}: {killed.reason}",
+                    "next_in": state.next_in,
+                    "next_out": state.next_out,
+                    "working_orders": working.get(name, 0),
+                    "throttled": 0 if throttle is None else throttle.refused,
+                    "waiting": len(core.reports.delayed.get(name, {})),
+                    "cancel_at_ns": core.ledger.standing.cancel_at_ns.get(name),
+                }
+            )
+        accounts = [
+            {
+                "account": account.name,
+                "state": account.state.value,
+                "reason": account.state_reason,
+                "is_killed": (ACCOUNT, account.name) in kills,
+            }
+            for account in core.ledger.accounts.values()
+        ]
+        return {"sessions": sessions, "accounts": accounts, "unconfirmed_cancels": core.controls.watch.unconfirmed}

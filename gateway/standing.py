@@ -1,0 +1,74 @@
+"""What the journal knows of sessions and accounts beyond numbers and orders: who was killed, whose grace is running.
+
+Part of the ledger: changed by records only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway import records
+from risk.account import Account, AccountState
+
+SESSION: Final = "session"
+ACCOUNT: Final = "account"
+SCOPES: Final = (SESSION, ACCOUNT)
+
+
+class Standing:
+    """Kills by (scope, name), and when orders of sessions that ended are cancelled."""
+
+    def __init__(self, accounts: Mapping[str, Account]) -> None:
+        self._accounts = accounts
+        self.kills: dict[tuple[str, str], records.Killed] = {}
+        self.cancel_at_ns: dict[str, int] = {}
+        # What a killed account goes back to: its state, which may still be tightened meanwhile, and why.
+        self._behind: dict[str, tuple[AccountState, str]] = {}
+
+    def state_of(self, account: Account) -> AccountState:
+        """Return an account's state, were it not for a kill."""
+        behind = self._behind.get(account.name)
+        return account.state if behind is None else behind[0]
+
+    def move(self, account: Account, state: AccountState, reason: str) -> None:
+        """Set an account's state; one that is killed gets it when it is reinstated."""
+        if account.name in self._behind:
+            self._behind[account.name] = (state, reason)
+        else:
+            account.state, account.state_reason = state, reason
+
+    def restrict(self, account: Account, reason: str) -> None:
+        """Let an account only reduce from here on; one that is halted stays so: nothing loosens by itself."""
+        if self.state_of(account) is AccountState.TRADING:
+            self.move(account, AccountState.REDUCING, reason)
+
+    def killed(self, record: records.Killed) -> None:
+        """Note a kill; an account halts."""
+        self.kills[record.scope, record.name] = record
+        account = self._accounts.get(record.name) if record.scope == ACCOUNT else None
+        if account is not None:
+            self._behind.setdefault(account.name, (account.state, account.state_reason))
+            account.state = AccountState.HALTED
+            account.state_reason = f"killed by {record.who}: {record.reason}"
+
+    def reinstated(self, record: records.Reinstated) -> None:
+        """Forget a kill; an account goes back to what it was, or to what it was tightened to meanwhile."""
+        self.kills.pop((record.scope, record.name), None)
+        behind = self._behind.pop(record.name, None) if record.scope == ACCOUNT else None
+        if behind is not None:
+            account = self._accounts[record.name]
+            account.state, account.state_reason = behind
+
+    def ended(self, record: records.SessionEnded) -> None:
+        """Note when a session's orders are to be cancelled."""
+        self.cancel_at_ns[record.session] = record.cancel_at_ns
+
+    def grace_ended(self, record: records.GraceEnded) -> None:
+        """Forget the time: the client is back, or its orders are cancelled."""
+        self.cancel_at_ns.pop(record.session, None)
+
+    def parts(self) -> list[Any]:
+        """Return all of it in a fixed order, for the state's hash."""
+        kills = [(record.scope, record.name, record.who, record.reason) for _, record in sorted(self.kills.items())]
+        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items())]
