@@ -25,6 +25,8 @@ _ACCEPTED: Final = Happening.ACCEPTED
 _UNANSWERED: Final = frozenset({OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN})
 # Trades of others on our account that were told of once; a foreigner who trades on it all day is told of again.
 STRANGE_TRADES_KEPT: Final = 10_000
+# A difference that is another one each time is no more trusted than one that stays.
+ASKED_AGAIN_AT_MOST: Final = 5
 
 
 class Executions:
@@ -37,6 +39,9 @@ class Executions:
         self._monitor = pipeline.monitor
         self._query = query
         self._positions: dict[str, dict[str, Decimal]] = {}  # currency -> symbol -> quantity
+        # Differences of positions that are not confirmed yet: symbol -> the venue's less ours.
+        self._suspects: dict[str, Decimal] = {}
+        self._asked_again = 0
         self._strange_trades: set[str] = set()
         self._paused: set[str] = set()
 
@@ -45,6 +50,11 @@ class Executions:
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event, now_ns)
+
+    @property
+    def must_ask_again(self) -> bool:
+        """Positions differed when they were compared last: only a second look tells a break from a fill on its way."""
+        return bool(self._suspects)
 
     def lost_orders(self, now_ns: int) -> None:
         """Mark every order UNKNOWN that this venue has not answered; after a replay nothing is known of them."""
@@ -353,15 +363,24 @@ class Executions:
         self._positions[event.currency] = {position.symbol: position.quantity for position in event.positions}
 
     def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
-        """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing."""
+        """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing.
+
+        A fill may be in the one and not yet in the other, so a difference counts once it was the same twice.
+        """
         ours = self._ledger.venue_lots(self.venue)
         told = {symbol: quantity for positions in self._positions.values() for symbol, quantity in positions.items()}
+        before, self._suspects = self._suspects, {}
         for symbol in sorted(ours.keys() | told.keys()):
             instrument = self._ledger.by_symbol.get(symbol)
             theirs = told.get(symbol, Decimal(0))
             mine = Decimal(0) if instrument is None else instrument.quantity(ours.get(symbol, 0))
-            if mine != theirs:
+            if mine == theirs:
+                continue
+            if before.get(symbol) == theirs - mine or self._asked_again >= ASKED_AGAIN_AT_MOST:
                 self._restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
+            else:
+                self._suspects[symbol] = theirs - mine
+        self._asked_again = self._asked_again + 1 if self._suspects else 0
         self._positions.clear()
 
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:

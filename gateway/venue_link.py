@@ -175,6 +175,7 @@ class SessionLink:
         self._executions.lost_orders(now_ns)
 
     def _drain(self, now_ns: int) -> None:
+        is_reconciled = False
         for event in self.session.events():
             kind = type(event)
             if kind is VenueStateChanged:
@@ -198,8 +199,21 @@ class SessionLink:
             except JournalError as error:
                 self._spoil(error)
                 return
-            if kind is ReconcileFinished and self._questions:
-                self._ask_what_is_due(now_ns)
+            if kind is ReconcileFinished:
+                is_reconciled = True
+                if self._questions:
+                    self._ask_what_is_due(now_ns)
+        if is_reconciled:
+            self._reconciled(now_ns)
+
+    def _reconciled(self, now_ns: int) -> None:
+        """Take orders again, unless positions differ: then they are compared once more before anything new is sent."""
+        live_venues = self._pipeline.market.live_venues
+        if self._executions.must_ask_again:
+            live_venues.discard(self.venue)
+            self.session.reconcile(now_ns)
+        elif self.session.is_live and not self._is_spoiled:
+            live_venues.add(self.venue)
 
     def _spoil(self, error: JournalError) -> None:
         """Hang up: an execution that can not be written may not be applied.
@@ -214,6 +228,8 @@ class SessionLink:
         self.state_name = event.state
         live_venues = self._pipeline.market.live_venues
         if event.state == "live":
+            if self._executions.must_ask_again:
+                return  # `_reconciled` adds it
             live_venues.add(self.venue)
             return
         live_venues.discard(self.venue)

@@ -89,17 +89,22 @@ def margin(gateway: Live) -> float:
 
 
 class Process:
-    """`margingate run` in a process of its own."""
+    """`margingate run` in a process of its own, which does not outlive its `async with`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def start(self) -> Process:
+    async def __aenter__(self) -> Process:
         self.child = await asyncio.create_subprocess_exec(
             sys.executable, "-X", "faulthandler", "-m", "gateway.cli", "run", str(self.path), "--status-json",
             cwd=ROOT, env=environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
         return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self.child.returncode is None:
+            self.child.kill()
+            await self.child.communicate()
 
     async def status(self, condition: Any) -> dict[str, Any]:
         """The first status line that makes the condition true."""
@@ -135,19 +140,15 @@ def test_kill_9_and_start_again(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         venue = make_venue()
-        async with serve(venue, compression=None) as url:
+        async with serve(venue, compression=None) as url, contextlib.AsyncExitStack() as processes:
             port = free_port()
             path = tmp_path / "gateway.toml"
             rules = "cancel_on_disconnect = false\nreconnect_min_ms"  # the venue keeps our orders
             path.write_text(
                 config_text(url, port).replace("reconnect_min_ms", rules) + "[monitor]\nreport_interval_ms = 100\n"
             )
-            first = await Process(path).start()
-            try:
-                await first.status(is_ready)
-            except BaseException:
-                await first.end(signal.SIGKILL)
-                raise
+            first = await processes.enter_async_context(Process(path))
+            await first.status(is_ready)
             client = await (await TcpClient("BETA").connect(port)).log_on()
             price = int(venue.listing(BTC).mark() * 0.99)
             client.order(account="beta", cl_ord_id="o", price=price)
@@ -157,22 +158,19 @@ def test_kill_9_and_start_again(tmp_path: Path) -> None:
             assert await first.end(signal.SIGKILL) == -9
             await client.until(lambda: client.is_closed)
             assert replay(read(tmp_path / "journal")).reports.sessions["BETA"].next_in == client.fix.next_out
-            second = await Process(path).start()
-            try:
-                started = await second.status(is_ready)
-                assert started["recovered_records"] > 10
-                again = TcpClient("BETA", client.fix)
-                await (await again.connect(port)).log_on(resets=False)
-                await again.until(lambda: again.told)
-                assert shown(again.told, 11, 39, 43) == [("8", "o", "0", "Y")]
-                again.order(account="beta", cl_ord_id="o", price=price)
-                await again.until(lambda: text(again.told[-1], 20001) == "401")
-                again.send("F", (11, "c"), (41, "o"), (38, 100), (54, 1), (55, BTC), (60, "20260101-00:00:00.000"))
-                await again.until(lambda: shown(again.told, 11, 39)[-1] == ("8", "c", "4"))
-                assert venue.open_orders("margingate") == []
-            finally:
-                code = await second.end(signal.SIGTERM)
-            assert code == 0
+            second = await processes.enter_async_context(Process(path))
+            started = await second.status(is_ready)
+            assert started["recovered_records"] > 10
+            again = TcpClient("BETA", client.fix)
+            await (await again.connect(port)).log_on(resets=False)
+            await again.until(lambda: again.told)
+            assert shown(again.told, 11, 39, 43) == [("8", "o", "0", "Y")]
+            again.order(account="beta", cl_ord_id="o", price=price)
+            await again.until(lambda: text(again.told[-1], 20001) == "401")
+            again.send("F", (11, "c"), (41, "o"), (38, 100), (54, 1), (55, BTC), (60, "20260101-00:00:00.000"))
+            await again.until(lambda: shown(again.told, 11, 39)[-1] == ("8", "c", "4"))
+            assert venue.open_orders("margingate") == []
+            assert await second.end(signal.SIGTERM) == 0
             recovered = replay(read(tmp_path / "journal"))
             assert recovered.ledger.order_count == 1 and not recovered.ledger.breaks
 

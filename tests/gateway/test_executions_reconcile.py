@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.fix_conversation import text
 from gateway import records
+from gateway.executions import ASKED_AGAIN_AT_MOST
 from protocols.venues import events
 from risk.account import AccountState
 from risk.lifecycle import OrdStatus
@@ -83,13 +84,39 @@ def test_positions_that_differ_restrict_and_invent_nothing(
     with opened(tmp_path) as rig:
         _, order = ordered(rig)
         rig.hear(filled(order, 40))
-        rig.hear(positions("BTC", {s: q for s, q in theirs.items() if s == BTC}))
-        rig.hear(positions("ETH", {s: q for s, q in theirs.items() if s == ETH}), events.ReconcileFinished())
+        told = (
+            positions("BTC", {s: q for s, q in theirs.items() if s == BTC}),
+            positions("ETH", {s: q for s, q in theirs.items() if s == ETH}),
+            events.ReconcileFinished(),
+        )
+        rig.hear(*told)
+        assert not rig.ledger.breaks and rig.executions.must_ask_again is is_broken
+        rig.hear(*told)
+        assert not rig.executions.must_ask_again
         state = rig.ledger.accounts["alpha"].state
         assert state is (AccountState.REDUCING if is_broken else AccountState.TRADING)
         assert bool(rig.ledger.breaks) is is_broken
         assert lots(rig) == 4 and lots(rig, ETH) == 0 and len(rig.of_type(records.Filled)) == 1
         is_sound(rig)
+
+
+def test_a_fill_that_positions_do_not_know_yet_is_no_break(tmp_path: Path) -> None:
+    with opened(tmp_path) as rig:
+        _, order = ordered(rig)
+        rig.hear(filled(order, 40), positions("BTC", {}), events.ReconcileFinished())
+        assert rig.executions.must_ask_again and not rig.ledger.breaks
+        rig.hear(positions("BTC", {BTC: 40}), events.ReconcileFinished())
+        assert not rig.executions.must_ask_again and not rig.ledger.breaks
+
+
+def test_a_difference_that_is_never_the_same_is_a_break_in_the_end(tmp_path: Path) -> None:
+    with opened(tmp_path) as rig:
+        ordered(rig)
+        for quantity in range(1, ASKED_AGAIN_AT_MOST + 1):
+            rig.hear(positions("BTC", {BTC: quantity * 10}), events.ReconcileFinished())
+            assert rig.executions.must_ask_again and not rig.ledger.breaks
+        rig.hear(positions("BTC", {BTC: 990}), events.ReconcileFinished())
+        assert not rig.executions.must_ask_again and rig.ledger.breaks
 
 
 def test_what_an_interrupted_reconciliation_left_is_not_compared(tmp_path: Path) -> None:

@@ -142,8 +142,9 @@ tls_requires_client_certificate = true"""
 def test_signed_logons_are_good_once_over_a_restart_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     public_key, credentials = key_pair()
     session = f'authentication = "ed25519"\npublic_key = "{public_key}"'
-    conversation = FixConversation("ALPHA", "MARGINGATE", 30, now_ns())
-    conversation.send("A", [(98, "0"), (108, "30"), *signed(conversation, credentials, now_ns())], now_ns())
+    now = now_ns()  # one time: SendingTime(52) is signed
+    conversation = FixConversation("ALPHA", "MARGINGATE", 30, now)
+    conversation.send("A", [(98, "0"), (108, "30"), *signed(conversation, credentials, now)], now)
     captured = conversation.data_to_send()
 
     async def sent(port: int) -> bytes:
@@ -318,7 +319,7 @@ async def provoked(port: int, tls: ssl.SSLContext) -> dict[str, bytes]:
     beta.send("A", [(98, "0"), (108, "30"), *signed(beta, mac(), time.time_ns())], time.time_ns())
     fields = [(553, "beta"), (554, PASSWORD), (925, CANARIES[4])]
     for msg_type, body in (
-        ("BE", [(923, "u"), (924, "3")]), ("D", [(11, "o")]), ("0", []), ("ZZ", []), ("5", []),
+        ("BE", [(923, "u"), (924, "3")]), ("R", [(131, "q")]), ("D", [(11, "o")]), ("0", []), ("ZZ", []), ("5", []),
         ("A", [(98, "0"), (108, "30")]), (PASSWORD, []),
     ):  # fmt: skip
         beta.send(msg_type, [*body, *fields], time.time_ns())
@@ -350,12 +351,10 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path, monkeypatch: pytest.Monkey
             text = text.replace(f'"password"\n{for_beta}', f'"hmac"\n{for_beta}')
             path = tmp_path / "gateway.toml"
             path.write_text(text + "[monitor]\nreport_interval_ms = 100\n")
-            process = await Process(path).start()
-            try:
+            async with Process(path) as process:
                 await process.status(lambda snapshot: True)
                 outputs.update(await provoked(port, authority.trusted()))
                 told.update(await process.status(lambda snapshot: snapshot["logons_refused"].get("bad signature")))
-            finally:
                 process.child.send_signal(signal.SIGTERM)
                 outputs["stdout"], outputs["stderr"] = await process.child.communicate()
 
