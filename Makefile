@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYX := $(wildcard protocols/fix/*.pyx protocols/fix/*.pxi risk/*.pyx)
+PYX := $(shell find gateway protocols risk -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd')
 
 .PHONY: install demo test check bench lock clean
 
@@ -43,4 +43,4 @@ lock:
 		--no-emit-trusted-host --no-emit-find-links --strip-extras --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build *.egg-info protocols/fix/_codec.*.so risk/_kernel.*.so
+	rm -rf $(VENV) build *.egg-info $(patsubst %.pyx,%.c,$(filter %.pyx,$(PYX))) $(shell find gateway protocols risk -name '_*.so')

@@ -38,6 +38,10 @@ TICK_S: Final = 0.02
 STOP_GRACE_S: Final = 2.0
 # Connections that the kernel accepts while the loop is busy: a SYN that finds no place is sent again a second later.
 LISTEN_BACKLOG: Final = 1024
+# Who has asked for a snapshot or a list waits no longer than this, however long the interval of market data is.
+URGENT_S: Final = 0.025
+# A fault in telling market data is alerted once in this time.
+FAILED_PAUSE_S: Final = 1.0
 
 
 class App:
@@ -68,6 +72,9 @@ class App:
         self.venues = [self._venue_client(venue) for venue in config.venue]
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self._ticking: asyncio.TimerHandle | None = None
+        for venue in self.venues:
+            self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
+        self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._began_ns = now_ns()
@@ -82,6 +89,7 @@ class App:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue()))
+        self._tasks.append(asyncio.create_task(self._tell()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -138,6 +146,7 @@ class App:
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
+        counters["market_data"] = core.inquiries.snapshot()
         return counters
 
     def _tick(self) -> None:
@@ -195,6 +204,22 @@ class App:
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
             await asyncio.sleep(interval_s)
 
+    async def _tell(self) -> None:
+        """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""
+        inquiries, interval_s = self.core.inquiries, self.config.fix.market_data_interval_ms / 1000
+        while True:
+            await asyncio.sleep(min(interval_s, URGENT_S) if inquiries.is_urgent else interval_s)
+            try:
+                inquiries.begin(now_ns())
+                self.server.flush()
+                while not inquiries.step(now_ns()):
+                    self.server.flush()
+                    await asyncio.sleep(0)
+                self.server.flush()
+            except Exception as error:  # market data is worth an alert, and no halt
+                self.core.monitor.alert(f"market data failed: {type(error).__name__}: {error}")
+                await asyncio.sleep(FAILED_PAUSE_S)
+
     def _venue_client(self, config: Venue) -> VenueClient:
         credentials = load_credentials(config)
         core = self.core
@@ -215,6 +240,7 @@ class App:
                     cancel_reserve=min(max(1, config.request_burst // 10), config.request_burst - 1),
                 ),
                 cancel_on_disconnect=config.cancel_on_disconnect,
+                books_on_demand=config.book_subscription == "demand",
                 trades_since_ns=since_ns - BACKFILL_MARGIN_NS if since_ns else None,
             )
 

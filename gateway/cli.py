@@ -14,21 +14,25 @@ import typer
 import uvloop
 from rich.console import Console
 
-from gateway import records
+from gateway import compiled, records
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
-from gateway.journal import Journal, JournalError, read
+from gateway.journal import Journal, JournalError, page, read
+from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from protocols.fix import codec
-from risk import kernel
+from protocols.venues import frames
+from risk import cash, gate, kernel
 from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+app.command("margin")(margin)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -150,8 +154,16 @@ def password() -> None:
 @app.command()
 def kernels() -> None:
     """Say whether the compiled kernels are in use."""
-    for name, compiled in (("FIX codec", codec.COMPILED), ("margin kernel", kernel.COMPILED)):
-        print(f"{name}: {'compiled' if compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
+    parts = {
+        "FIX codec": codec.COMPILED,
+        "margin kernel": kernel.COMPILED,
+        "checks": gate.COMPILED and cash.COMPILED,
+        "orders and reports": compiled.COMPILED,
+        "venue frames": frames.COMPILED,
+        "journal": page.COMPILED,
+    }
+    for name, is_compiled in parts.items():
+        print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
 
 
 register(app)

@@ -13,6 +13,7 @@ from gateway import records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.inquiries import Inquiries
 from gateway.journal import Journal, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -61,11 +62,23 @@ class Core:
             monitor=self.monitor,
             accounts_of=self.accounts_of,
         )
+        self.inquiries = self.pipeline.inquiries = Inquiries(
+            self.pipeline,
+            max_subscriptions=config.fix.market_data_subscriptions,
+            max_backlog_bytes=config.fix.market_data_backlog_bytes,
+        )
         self._open(now_ns, version)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
         self.valuation = Valuation(
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
+
+    def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
+        """Send an operator's News(B) to every client that is logged on; return to how many.
+
+        Raises ValueError for a text that FIX can not carry, JournalError if it can not be written: nothing was sent.
+        """
+        return self.inquiries.news.publish(headline, lines, now_ns)
 
     @property
     def checks_configured(self) -> int:

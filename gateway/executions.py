@@ -278,6 +278,9 @@ class Executions:
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         was_named = bool(order.venue_order_id)
         if was_named and not order.is_working:
+            told_lots = order.instrument.lots_from_decimal(state.filled_quantity)
+            if told_lots is not None and told_lots < order.cum_lots:
+                return  # written before fills that we have: how the order was, not how it is
             text = f"order {order.order_id} is {order.status.name} and works at the venue"
             self._raise_break(order.instrument.symbol, text, now_ns)
             self._pipeline.router.cancel(order, now_ns)

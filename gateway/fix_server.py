@@ -52,12 +52,19 @@ class FixServer:
         """Write everything that the batch queued: to venues first, since orders are waiting, then to clients."""
         pipeline = self.pipeline
         pipeline.router.flush()
+        if pipeline.volatile.is_waiting:
+            pipeline.volatile.flush(now_ns())
         touched = pipeline.reports.touched
         while touched:
             connection = self.logged_on.get(touched.pop())
             if connection is not None:
                 connection.write()
         pipeline.monitor.batch_written(now_ns())
+
+    def backlog_bytes(self, session: str) -> int:
+        """Return how much a client has not taken yet: more than any limit while it is being resent something."""
+        connection = self.logged_on.get(session)
+        return 1 << 62 if connection is None else connection.backlog_bytes
 
     def close(self) -> None:
         """Log every client out, and cancel for those that want it: who is gone can not."""
@@ -129,8 +136,11 @@ class FixConnection(asyncio.Protocol):
             if not data:
                 return
         now = now_ns()
-        self._link.receive(data, now)
-        self._server.flush()
+        link, server = self._link, self._server
+        while link.receive_some(data, now):
+            server.flush()
+            data = b""
+        server.flush()
         if self._session.has_data_to_send or self._session.is_closed:  # administrative: no report touched the session
             self.write()
 
@@ -181,6 +191,13 @@ class FixConnection(asyncio.Protocol):
         else:
             transport.close()
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits for the client to read; a resend on its way waits too, however much it is."""
+        if self._transport is None or self._session.is_resending:
+            return 1 << 62
+        return self._transport.get_write_buffer_size()
 
     def pause_writing(self) -> None:
         self._is_paused = True

@@ -29,15 +29,15 @@ class Histogram:
         self.counts = [0] * BUCKETS
         self.count = 0
 
-    def add(self, duration_ns: int) -> None:
-        """Count one duration; a negative one counts as 0."""
+    def add(self, duration_ns: int, count: int = 1) -> None:
+        """Count one duration, so many times; a negative one counts as 0."""
         if duration_ns < SUB_BUCKETS:
             bucket = max(duration_ns, 0)
         else:
             shift = duration_ns.bit_length() - 5
             bucket = (shift << 4) + (duration_ns >> shift)
-        self.counts[bucket] += 1
-        self.count += 1
+        self.counts[bucket] += count
+        self.count += count
 
     def percentile_ns(self, fraction: float) -> int:
         """Return the upper edge of the bucket that holds this fraction of the durations; 0 where there are none."""
@@ -83,15 +83,18 @@ class Monitor:
         self._told_ns: dict[tuple[str, str], int] = {}
         self.reject_latency = Histogram()
         self.accept_latency = Histogram()
-        self._pending_rejects: list[int] = []
+        # When orders were received -> how many of those are to be timed once the batch is written: of one read, all are
+        # received at once.
+        self._pending_rejects: dict[int, int] = {}
         self._accepted_at: dict[str, int] = {}
-        self._acknowledged: list[int] = []
+        self._acknowledged: dict[int, int] = {}
 
     def order_refused(self, reject: Reject, received_ns: int) -> None:
         """Count a refusal by its reason; its latency ends when the batch is written."""
         self.rejected += 1
         self.rejects_by_code[_REASONS[reject.reason]] += 1
-        self._pending_rejects.append(received_ns)
+        pending = self._pending_rejects
+        pending[received_ns] = pending.get(received_ns, 0) + 1
         if reject.reason is _CHECK_ERROR:
             self.alert(f"{reject.check}: {reject.text}")
 
@@ -106,17 +109,17 @@ class Monitor:
         """The venue answered an order (acknowledged, filled, rejected) for the first time."""
         received_ns = self._accepted_at.pop(order_id, None)
         if received_ns is not None:
-            self._acknowledged.append(received_ns)
+            self._acknowledged[received_ns] = self._acknowledged.get(received_ns, 0) + 1
 
     def batch_written(self, now_ns: int) -> None:
         """Everything queued has been handed to the sockets: latencies end here."""
         if self._pending_rejects:
-            for received_ns in self._pending_rejects:
-                self.reject_latency.add(now_ns - received_ns)
+            for received_ns, count in self._pending_rejects.items():
+                self.reject_latency.add(now_ns - received_ns, count)
             self._pending_rejects.clear()
         if self._acknowledged:
-            for received_ns in self._acknowledged:
-                self.accept_latency.add(now_ns - received_ns)
+            for received_ns, count in self._acknowledged.items():
+                self.accept_latency.add(now_ns - received_ns, count)
             self._acknowledged.clear()
 
     def session_closed(self, name: str, reason: str) -> None:

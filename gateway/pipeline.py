@@ -10,22 +10,27 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gateway import records
+from gateway.compiled import ordinary_order
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
+from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
 from risk.marks import Market
-from risk.order import Approved, Reject
+from risk.order import Approved, Order, Reject
 from risk.pre_trade import evaluate
 from risk.self_trade import SelfTradePrevention
 
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
+
+if TYPE_CHECKING:
+    from gateway.inquiries import Inquiries
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
@@ -34,8 +39,17 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
 NEW_RISK: Final = frozenset(
-    {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
+    {
+        records.OrderApproved,
+        records.OrderRefused,
+        records.ReplaceRequested,
+        records.StatusAsked,
+        records.VolatileSent,
+        records.NewsPublished,
+    }
 )
+# record type -> its tag in the journal, and whether it may use the reserve
+_KINDS: Final = {record_type: (tag, record_type not in NEW_RISK) for record_type, tag in records.TAGS.items()}
 
 _CANCEL_RESTING: Final = SelfTradePrevention.CANCEL_RESTING
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
@@ -69,6 +83,9 @@ class Pipeline:
         # Sessions whose messages must pass something first, and how often each session's numbers began again.
         self.gates: dict[str, Gate] = {}
         self.resets = {name: state.resets for name, state in reports.sessions.items()}
+        # Answers that are not kept: market data, reference data, statuses.
+        self.volatile = Volatile(self)
+        self.inquiries: Inquiries | None = None
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -78,11 +95,10 @@ class Pipeline:
         JournalError
             If it can not be written; nothing was applied then.
         """
-        record_type = type(record)
-        is_essential = record_type not in NEW_RISK
+        tag, is_essential = _KINDS[type(record)]
         if self._unwritten:
             self._write_numbers(is_essential, now_ns)
-        sequence = self.journal.append(records.TAGS[record_type], records.encode(record), now_ns, is_essential)
+        sequence = self.journal.append(tag, records.encode(record), now_ns, is_essential)
         self.ledger.apply(record, now_ns)
         self.reports.report(record, sequence, now_ns)
 
@@ -126,7 +142,7 @@ class Pipeline:
                 if not gate.admits(message, now_ns):
                     return
             except JournalError as error:
-                self._refuse_unwritten(session, message, str(error), now_ns)
+                self.refuse_unwritten(session, message, str(error), now_ns)
                 return
         self.act(session, message, now_ns)
 
@@ -139,9 +155,9 @@ class Pipeline:
             else:
                 self._refuse_message(session, message, UNSUPPORTED_MESSAGE_TYPE, "Unsupported Message Type", now_ns)
         except JournalError as error:
-            self._refuse_unwritten(session, message, str(error), now_ns)
+            self.refuse_unwritten(session, message, str(error), now_ns)
 
-    def _refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
+    def refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
         """Tell the client that nothing was done, although that can not be journalled either."""
         self.monitor.journal_failed(why)
         text, ref_id = "journal unavailable: no new risk", (message.get(11) or b"").decode("latin-1")
@@ -157,14 +173,18 @@ class Pipeline:
     def _new_order(self, session: str, message: Message, now_ns: int) -> None:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
-        fields = OrderFields(message)
-        order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
-        account = self._account(session, fields.account)
-        decision = order if type(order) is Reject else evaluate(order, account, self.market)
+        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        if order is None:
+            fields = OrderFields(message)
+            order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
+        if type(order) is Reject:
+            decision: Approved | Reject = order
+        else:
+            decision = evaluate(order, self._account(session, order.account), self.market)
         if type(decision) is Reject:
-            if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+            if self.answers_resend(session, message, now_ns):
                 return
-            self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
+            self.commit(refused(session, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()
@@ -303,12 +323,15 @@ class Pipeline:
             self.monitor.journal_failed(str(error))
         self.router.cancel(order, now_ns)
 
-    def answers_resend(self, session: str, message: Message, cl_ord_id: str, now_ns: int) -> bool:
+    def answers_resend(self, session: str, message: Message, now_ns: int) -> bool:
         """Answer a PossResend(97) that was seen under another number: with how its order stands, never with a reject.
 
         A reject under the ClOrdID(11) of an order that works would tell the client that it does not.
         """
-        if message.get(POSS_RESEND) != b"Y" or (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
+        if message.get(POSS_RESEND) != b"Y":
+            return False
+        cl_ord_id = (message.get(11) or b"").decode("latin-1")
+        if (order := self._by_cl_ord_id(session, cl_ord_id)) is None:
             return False
         side = str(int(order.side))
         record = records.StatusAsked(
@@ -316,6 +339,10 @@ class Pipeline:
         )
         self.commit(record, now_ns)
         return True
+
+    def _inquire(self, session: str, message: Message, now_ns: int) -> None:
+        assert self.inquiries is not None
+        self.inquiries.receive(session, message, now_ns)
 
     def _account(self, session: str, name: str) -> Account | None:
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
@@ -358,7 +385,7 @@ class Pipeline:
         refusal: tuple[int, str],
         now_ns: int,
     ) -> None:
-        if self.answers_resend(session, message, fields.cl_ord_id, now_ns):
+        if self.answers_resend(session, message, now_ns):
             return
         is_replace = message.msg_type == "G"
         if is_replace:
@@ -411,4 +438,5 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     "F": Pipeline._cancel,
     "G": Pipeline._replace,
     "H": Pipeline._status,
+    **dict.fromkeys(INQUIRY_TYPES, Pipeline._inquire),
 }

@@ -245,6 +245,23 @@ class Replaced(Record, frozen=True, tag=25):
     session: str = ""
 
 
+class VolatileSent(Record, frozen=True, tag=50):
+    """A FIX session's next numbers after a batch of messages that are neither kept nor made again: gateway.volatile."""
+
+    session: str
+    next_in: int
+    next_out: int
+
+
+class NewsPublished(Record, frozen=True, tag=51):
+    """News(B) for the sessions that were logged on; `urgency` is FIX's: 0 normal, 1 flash, 2 background."""
+
+    sessions: tuple[str, ...]
+    headline: str
+    lines: tuple[str, ...]
+    urgency: int
+
+
 class SessionRenewed(Record, frozen=True, tag=55):
     """Sequence numbers are of a new session from here on: by schedule, ResetSeqNumFlag(141) or reset_on_logon.
 
@@ -327,6 +344,8 @@ AnyRecord = (
     | Filled
     | Cancelled
     | Replaced
+    | VolatileSent
+    | NewsPublished
     | SessionRenewed
     | MessageDelayed
     | MessageReleased

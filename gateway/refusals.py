@@ -26,11 +26,11 @@ def refuse(
     """
     seq_in = message.msg_seq_num if is_counted else 0
     monitor, fields = pipeline.monitor, OrderFields(message)
-    if is_counted and pipeline.answers_resend(session, message, fields.cl_ord_id, now_ns):
+    if is_counted and pipeline.answers_resend(session, message, now_ns):
         return
     if message.msg_type == "D":
         monitor.orders_in += 1
-        pipeline.commit(refused(session, seq_in, fields, reject), now_ns)
+        pipeline.commit(refused(session, message, reject, seq_in), now_ns)
         monitor.order_refused(reject, now_ns)
         return
     text = f"{reject.reason.name} {reject.text}"

@@ -56,6 +56,10 @@ class Router:
         self._touched.add(venue)
         return self._links[venue].replace(order, now_ns)
 
+    def touch(self, venue: str) -> None:
+        """Have what a venue's link has queued by itself written with the batch."""
+        self._touched.add(venue)
+
     def flush(self) -> None:
         """Write what was queued for any venue: once a batch."""
         while self._touched:

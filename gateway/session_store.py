@@ -164,7 +164,7 @@ class SessionStore:
             for kept in self._kept.values():
                 self._journal.append(_OPENED, _encode((kept.number, kept.key)), now_ns)
                 store = None if kept.state is None else kept.state.sent
-                messages = kept.sent if store is None else store.last(len(store))
+                messages = kept.sent if store is None else store.last(kept.next_out)
                 self._write(kept, kept.next_in, kept.next_out - len(messages), messages, kept.as_of_ns or now_ns)
             self._journal.append(_FINISHED, b"", now_ns)
         except JournalError:

@@ -11,10 +11,12 @@ from gateway.config import Schedule as ScheduleConfig
 from gateway.config import Session as SessionTable
 from gateway.config.schema import DAYS
 from gateway.config.sessions import overlaid, zone
+from gateway.volatile import INQUIRY_TYPES
 from protocols.fix.authentication import FIX42_WITH_CREDENTIALS
 from protocols.fix.dictionary import FIX42, Dictionary
 from protocols.fix.schedule import Schedule, utc
 from protocols.fix.session import SessionConfig, SessionKey, SessionState
+from protocols.fix.state import ORDER_MESSAGES
 
 NS_PER_SECOND: Final = 1_000_000_000
 _DIGITS: Final = {"s": 0, "ms": 3, "us": 6, "ns": 9}
@@ -42,6 +44,7 @@ def state_of(fix: Fix, session: SessionTable) -> SessionState:
     """Return a session that has not been used yet, with its rules."""
     rules = SessionConfig(
         dictionary=_dictionary_of(session),
+        application_messages=ORDER_MESSAGES.union(INQUIRY_TYPES),
         allows_unknown_tags=session.allow_unknown_tags,
         allows_any_order=session.allow_any_order,
         checks_values=session.check_values,

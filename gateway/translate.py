@@ -14,6 +14,8 @@ from risk.order import Order, OrdType, Reject, RejectReason, TimeInForce
 
 # Account, ClOrdID, ExecInst, OrderQty, OrdType, Price, Side, Symbol, TimeInForce, OrigClOrdID, OrderID
 ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
+# ClOrdID, Account, Symbol, Side, OrdType, OrderQty, Price: what a refusal sends back
+_REFUSED_TAGS: Final = (11, 1, 55, 54, 40, 38, 44)
 
 # Longer ids than any order management system makes; they are kept for a day, so they are bounded.
 MAX_ID_BYTES: Final = 64
@@ -126,12 +128,15 @@ def new_order(
     )
 
 
-def refused(session: str, seq_in: int, fields: OrderFields, reject: Reject) -> records.OrderRefused:
-    """Return the record of a refused order."""
-    account, cl_ord_id, _, quantity, ord_type, price, side, symbol, _, _, _ = fields.values
+def refused(session: str, message: Message, reject: Reject, seq_in: int | None = None) -> records.OrderRefused:
+    """Return the record of a refused order; the fields are what the client sent, untouched.
+
+    `seq_in` instead of the message's own number: 0 where that is of an earlier session.
+    """
+    cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(_REFUSED_TAGS)
     return records.OrderRefused(
         session,
-        seq_in,
+        message.msg_seq_num if seq_in is None else seq_in,
         cl_ord_id,
         account,
         symbol,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from gateway.compiled import price_text, quantity_text
 from gateway.executions import Executions
 from gateway.journal import JournalError
 from gateway.pipeline import Pipeline
-from gateway.translate import VENUE_TIMES_IN_FORCE, price_text, quantity_text
+from gateway.translate import VENUE_TIMES_IN_FORCE
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit import Deribit
 from protocols.venues.events import (
@@ -19,6 +20,8 @@ from protocols.venues.events import (
     ReconcileFinished,
     VenueStateChanged,
 )
+from protocols.venues.orderbook import OrderBook
+from protocols.venues.trade_tape import TradeTape
 from risk.exposure import WorkingOrder
 from risk.order import Approved
 
@@ -47,6 +50,8 @@ class SessionLink:
         # Orders that the venue must tell us about -> when to ask (again).
         self._questions: dict[str, int] = {}
         self._not_before: dict[str, int] = {}
+        # Instruments whose books, and whose public trades, somebody reads.
+        self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.state_name = "connecting"
         pipeline.router.connect(venue, self)
 
@@ -101,6 +106,22 @@ class SessionLink:
         """Write what the session queued."""
         self._flush_transport()
 
+    # -- market data (the readers' side) -----------------------------------------------------------------------------
+
+    def want(self, books: frozenset[str], trades: frozenset[str], now_ns: int) -> None:
+        """Follow the books and public trades of these instruments, and no others."""
+        self._wanted = books, trades
+        self.session.feeds.want(books, trades, now_ns)
+        self._pipeline.router.touch(self.venue)
+
+    def book(self, symbol: str) -> OrderBook:
+        """Return an instrument's book, usable or not."""
+        return self.session.feeds.book(symbol)
+
+    def tape(self, symbol: str) -> TradeTape:
+        """Return an instrument's last public trades."""
+        return self.session.feeds.tape(symbol)
+
     # -- what the venue says (the transport's side) ------------------------------------------------------------------
 
     def connected(self, now_ns: int) -> None:
@@ -109,6 +130,7 @@ class SessionLink:
         if self._is_spoiled:
             # It has told events that could not be journalled; a new one asks the venue for all of them again.
             self.session = self._make_session()
+            self.session.feeds.want(*self._wanted, now_ns)
             self._is_spoiled = False
         self.session.connected(now_ns)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from enum import StrEnum
 from typing import Final
 
@@ -34,10 +34,13 @@ class AccountState(StrEnum):
 class RecentIds:
     """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old."""
 
-    __slots__ = ("_ids", "_oldest_ns", "capacity")
+    __slots__ = ("_ids", "_oldest_ns", "_queue", "capacity")
 
     def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
-        self._ids: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        # ClOrdID -> (when it was used, OrderID, ClOrdID), and the same tuples in order of use. An id that was used on
+        # two days has two; the one that the dictionary does not hold any more only waits to be dropped.
+        self._ids: dict[str, tuple[int, str, str]] = {}
+        self._queue: deque[tuple[int, str, str]] = deque()
         self._oldest_ns = 0  # when the oldest was used, at the earliest
         self.capacity = capacity
 
@@ -59,32 +62,33 @@ class RecentIds:
 
     def has_room(self, now_ns: int) -> bool:
         """Whether one more id can be remembered; drops some of what is older than a day."""
-        ids = self._ids
         if now_ns - self._oldest_ns > CL_ORD_ID_MEMORY_NS:
+            ids, queue = self._ids, self._queue
             for _ in range(FORGOTTEN_AT_ONCE):
-                oldest = next(iter(ids), None)
-                if oldest is None:
+                if not queue:
                     self._oldest_ns = now_ns
                     break
-                self._oldest_ns = ids[oldest][0]
-                if now_ns - self._oldest_ns <= CL_ORD_ID_MEMORY_NS:
+                oldest = queue[0]
+                self._oldest_ns = oldest[0]
+                if now_ns - oldest[0] <= CL_ORD_ID_MEMORY_NS:
                     break
-                del ids[oldest]
-        return len(ids) < self.capacity
+                queue.popleft()
+                if ids[oldest[2]] is oldest:
+                    del ids[oldest[2]]
+        return len(self._ids) < self.capacity
 
     def remember(self, cl_ord_id: str, order_id: str, now_ns: int) -> None:
         """Remember an id that was used at `now_ns`."""
-        ids = self._ids
-        if cl_ord_id in ids:
-            ids.move_to_end(cl_ord_id)  # an id of another day, used again, is the youngest
-        ids[cl_ord_id] = (now_ns, order_id)
+        used = self._ids[cl_ord_id] = (now_ns, order_id, cl_ord_id)
+        self._queue.append(used)
 
     def absorb(self, other: RecentIds) -> None:
         """Take over what another memory holds, oldest first."""
-        both = sorted([*self._ids.items(), *other._ids.items()], key=lambda item: item[1])
+        both = sorted([*self._ids.values(), *other._ids.values()])
         self._ids.clear()
+        self._queue.clear()
         self._oldest_ns = 0
-        for cl_ord_id, (used_ns, order_id) in both:
+        for used_ns, order_id, cl_ord_id in both:
             self.remember(cl_ord_id, order_id, used_ns)
 
 
@@ -92,8 +96,8 @@ class Account:
     """State of one account. Money in units of 1e-8; `index` is its row in the margin kernel."""
 
     __slots__ = (
-        "_currency_index",
-        "_kernel",
+        "_is_mirroring",
+        "_kernels",
         "cash_units",
         "cl_ord_ids",
         "currency",
@@ -120,8 +124,9 @@ class Account:
         self.cash_units: dict[str, int] = {}
         self.positions: dict[int, Position] = {}  # by instrument index
         self.exposure = Exposure(index)
-        self._kernel: MarginKernel | None = None
-        self._currency_index: dict[str, int] = {}
+        # The kernel that is asked, and the one of the generation to come while it is filled; each with its currencies.
+        self._kernels: tuple[tuple[MarginKernel, dict[str, int]], ...] = ()
+        self._is_mirroring = False
         self.cl_ord_ids = RecentIds()
 
     def position_lots(self, instrument_index: int) -> int:
@@ -132,8 +137,9 @@ class Account:
     def move_cash(self, currency: str, units: int) -> None:
         """Add units of a currency (deposits, withdrawals, fills)."""
         self.cash_units[currency] = self.cash_units.get(currency, 0) + units
-        if self._kernel is not None and units:
-            self._kernel.add_cash(self.index, self._currency_index[currency], units / UNITS_PER_WHOLE)
+        if units:
+            for kernel, currency_index in self._kernels:
+                kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
 
     def apply_fill(self, order: WorkingOrder, lots: int, ticks: int, fee_units: int) -> None:
         """Book a fill of one of the account's orders: status, hold, position and cash, in that order.
@@ -163,19 +169,43 @@ class Account:
         if position is None:
             position = self.positions[instrument.index] = Position(instrument)
         self.move_cash(instrument.settlement_currency, position.apply_fill(side, lots, ticks, fee_units))
-        if self._kernel is not None:
-            self._kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
+        for kernel, _ in self._kernels:
+            kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
 
     def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
 
         `currency_index` must name every currency that the account may come to hold.
         """
-        self._kernel = kernel
-        self._currency_index = currency_index
+        self.begin_mirror(kernel, currency_index)
+        self.exposure.mirror_some(len(self.exposure.orders))
+        self.end_mirror()
+
+    def begin_mirror(self, kernel: MarginKernel, currency_index: dict[str, int]) -> int:
+        """Begin with `mirror_into`: all but what working orders hold (Exposure.mirror_some does); return how much.
+
+        Until `end_mirror` every change goes into both kernels, and the one before is asked.
+        """
+        self.drop_mirror()
         for instrument_index, position in self.positions.items():
             if position.lots:
                 kernel.add_position(self.index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
             kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
-        self.exposure.mirror_into(kernel)
+        self._kernels = (*self._kernels, (kernel, currency_index))
+        self._is_mirroring = True
+        self.exposure.begin_mirror(kernel)
+        return len(self.positions) + len(self.cash_units)
+
+    def end_mirror(self) -> None:
+        """Go over to the kernel that `begin_mirror` named."""
+        self.exposure.end_mirror()
+        self._kernels = self._kernels[-1:]
+        self._is_mirroring = False
+
+    def drop_mirror(self) -> None:
+        """Give up a mirror that was begun, if one was."""
+        if self._is_mirroring:
+            self.exposure.begin_mirror(None)
+            self._kernels = self._kernels[:-1]
+            self._is_mirroring = False

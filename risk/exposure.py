@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from risk.cash import fill_cash
 from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
@@ -93,7 +94,18 @@ class WorkingOrder(msgspec.Struct, gc=False):
 class Exposure:
     """The working orders of one account, mirrored into its rows of the margin kernel."""
 
-    __slots__ = ("_account_index", "_held", "_kernel", "buy_lots", "client_orders", "orders", "sell_lots")
+    __slots__ = (
+        "_account_index",
+        "_held",
+        "_held_next",
+        "_kernel",
+        "_next",
+        "_to_mirror",
+        "buy_lots",
+        "client_orders",
+        "orders",
+        "sell_lots",
+    )
 
     def __init__(self, account_index: int) -> None:
         self._account_index = account_index
@@ -101,6 +113,10 @@ class Exposure:
         # What the kernel holds for each order, by OrderID(37): released as it was held, whatever changed since, and
         # held again as it is in each new generation, which may be thousands of orders four times a second.
         self._held: dict[str, tuple[int, int, float, float, float, float]] = {}
+        # The kernel of the generation to come, while it is filled in slices; what it holds, and what it lacks at most.
+        self._next: MarginKernel | None = None
+        self._held_next: set[str] = set()
+        self._to_mirror: list[str] = []
         self.orders: dict[str, WorkingOrder] = {}  # by OrderID(37)
         self.buy_lots: dict[int, int] = {}  # by instrument index: lots that working buys could still add
         self.sell_lots: dict[int, int] = {}
@@ -121,23 +137,27 @@ class Exposure:
         """Hold what the order could still do; an order holds at most once."""
         if order.held is not None:
             raise AssertionError(f"order {order.order_id} is held already")
-        leaves = most = order.leaves_lots
         replace = order.replace
         alternative = 0 if replace is None else order.alternative_lots
+        leaves = most = order.leaves_lots
         if leaves == 0 and alternative == 0:
             self.orders.pop(order.order_id, None)
             return
+        order_id, instrument, side = order.order_id, order.instrument, order.side
         order.held = (leaves, order.ticks)
         if replace is not None and alternative:
             order.held_alternative = (alternative, replace.ticks)
             most = max(leaves, alternative)
-        self.orders[order.order_id] = order
-        by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
-        index = order.instrument.index
+        self.orders[order_id] = order
+        by_instrument = self.buy_lots if side is _BUY else self.sell_lots
+        index = instrument.index
         by_instrument[index] = by_instrument.get(index, 0) + most
-        arguments = self._held[order.order_id] = self._kernel_arguments(order)
+        arguments = self._held[order_id] = self._kernel_arguments(order)
         if self._kernel is not None:
             self._kernel.hold(*arguments)
+        if self._next is not None:
+            self._next.hold(*arguments)
+            self._held_next.add(order_id)
         client_orders = self.client_orders
         if client_orders is not None:
             client_orders.add(order.side, index, order.ticks)
@@ -151,6 +171,9 @@ class Exposure:
         arguments = self._held.pop(order.order_id)
         if self._kernel is not None:
             self._kernel.release(*arguments)
+        if self._next is not None and order.order_id in self._held_next:
+            self._held_next.discard(order.order_id)
+            self._next.release(*arguments)
         by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         by_instrument[order.instrument.index] -= order.held_lots()
         client_orders = self.client_orders
@@ -162,21 +185,42 @@ class Exposure:
         order.held_alternative = None
         self.orders.pop(order.order_id, None)
 
-    def mirror_into(self, kernel: MarginKernel) -> None:
-        """Hold every working order again in a kernel that was just loaded."""
-        self._kernel = kernel
+    def begin_mirror(self, kernel: MarginKernel | None) -> None:
+        """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.
+
+        None: give up what was begun.
+        """
+        self._next = kernel
+        self._held_next = set()
+        self._to_mirror = [] if kernel is None else list(self._held)
+
+    def mirror_some(self, count: int) -> bool:
+        """Hold up to so many more of the working orders in the next kernel; True once it holds all of them."""
+        kernel, held, held_next, waiting = self._next, self._held, self._held_next, self._to_mirror
+        assert kernel is not None, "begin_mirror comes first"
         hold = kernel.hold
-        for arguments in self._held.values():
-            hold(*arguments)
+        for order_id in waiting[-count:]:
+            arguments = held.get(order_id)
+            if arguments is not None and order_id not in held_next:  # it may have ended, or changed, meanwhile
+                hold(*arguments)
+                held_next.add(order_id)
+        del waiting[-count:]
+        return not waiting
+
+    def end_mirror(self) -> None:
+        """Go over to the next kernel, which holds all."""
+        assert self._next is not None and not self._to_mirror, "every working order is held in the next kernel first"
+        self._kernel = self._next
+        self.begin_mirror(None)
 
     def _kernel_arguments(self, order: WorkingOrder) -> tuple[int, int, float, float, float, float]:
         assert order.held is not None
         instrument, side = order.instrument, order.side
         sign = 1 if side is _BUY else -1
         lots, ticks = order.held
-        cash = instrument.fill_cash(side, lots, ticks)
+        cash = fill_cash(instrument, side, lots, ticks)
         if order.held_alternative is None:
             return self._account_index, instrument.index, sign * lots, cash, 0.0, 0.0
         alt_lots, alt_ticks = order.held_alternative
-        alt_cash = instrument.fill_cash(side, alt_lots, alt_ticks)
+        alt_cash = fill_cash(instrument, side, alt_lots, alt_ticks)
         return self._account_index, instrument.index, sign * lots, cash, sign * alt_lots, alt_cash

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from risk.account import Account, AccountState
+from risk.cash import fill_cash
+from risk.gate import KNOWN_CHECKS, surely_passed
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Approved, Order, Reject, RejectReason
@@ -19,6 +21,7 @@ Check = Callable[[Order, Account, Market], Reject | None]
 
 # Named once: in Python 3.11 an enum's member costs as much as two calls each time it is looked up.
 _BUY: Final = Side.BUY
+_SHORTFALL: Final = RejectReason.MARGIN_SHORTFALL
 _TRADING, _REDUCING, _HALTED = AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED
 _OFF, _CANCEL_RESTING = SelfTradePrevention.OFF, SelfTradePrevention.CANCEL_RESTING
 
@@ -265,7 +268,7 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
         text = f"margin unknown: {instrument.symbol} was listed after the last risk arrays"
         return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", text)
     lots = order.lots if side is _BUY else -order.lots
-    cash = instrument.fill_cash(side, order.lots, order.ticks)
+    cash = fill_cash(instrument, side, order.lots, order.ticks)
     replaced = order.replaces
     if replaced is None:
         worst = kernel.what_if(account.index, instrument.index, lots, cash)
@@ -274,7 +277,7 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
             raise AssertionError("a replaced order is released before its replacement is checked")
         leaves = replaced.leaves_lots
         old_lots = leaves if side is _BUY else -leaves
-        old_cash = instrument.fill_cash(side, leaves, replaced.ticks)
+        old_cash = fill_cash(instrument, side, leaves, replaced.ticks)
         # The version that works now comes first: all of it may fill before the rest of the new one does.
         worst = kernel.what_if(account.index, instrument.index, old_lots, old_cash, lots, cash)
     if worst >= 0.0 and account.state is _TRADING:  # NaN is not >= 0: an unknown margin is refused
@@ -300,7 +303,7 @@ def _filled_at_worse_price(order: Order, account: Account, market: Market, lots:
         return float("nan")
     mark_ticks = max(1, round(mark.price / instrument.tick))
     ticks = max(ticks, mark_ticks) if order.side is _BUY else min(ticks, mark_ticks)
-    cash = instrument.fill_cash(order.side, order.lots, ticks)
+    cash = fill_cash(instrument, order.side, order.lots, ticks)
     return market.kernel.if_filled(account.index, instrument.index, lots, cash)
 
 
@@ -314,14 +317,8 @@ def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:
     if worst != worst:
         return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", "margin unknown: a held contract has no mark")
     equity = market.kernel.equity(account.index, market.base_scenario)
-    return Reject(
-        RejectReason.MARGIN_SHORTFALL,
-        "margin_is_covered",
-        "initial margin above equity, in USD",
-        limit=equity,
-        observed=worst,
-        required=equity - worst,
-    )
+    text = "initial margin above equity, in USD"
+    return Reject(_SHORTFALL, "margin_is_covered", text, equity, worst, equity - worst)
 
 
 # Order is precedence: absolute refusals first, those that need a market next, the dearest last.
@@ -339,6 +336,11 @@ CHECKS: Final[tuple[Check, ...]] = (
     position_is_within_limit,
     margin_is_covered,
 )
+# What is left to check once the gate vouches for so many of the checks that it knows; those that it does not know are.
+_REMAINING: Final[tuple[tuple[Check, ...], ...]] = tuple(
+    tuple(check for check in CHECKS if check.__name__ not in KNOWN_CHECKS[:passed])
+    for passed in range(len(KNOWN_CHECKS) + 1)
+)
 
 
 def evaluate(order: Order, account: Account | None, market: Market) -> Approved | Reject:
@@ -346,10 +348,11 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
     if account is None:
         text = f"Account(1) {order.account} is not known to this session"
         return _refuse(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
-    checks_run = 0
     check: Check = account_is_trading
     try:
-        for check in CHECKS:
+        remaining = _REMAINING[surely_passed(order, account, market)]
+        checks_run = len(CHECKS) - len(remaining)
+        for check in remaining:
             reject = check(order, account, market)
             if reject is not None:
                 return reject

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from protocols.fix.codec import Layout, Message, format_timestamp
 from protocols.fix.session import (
     INITIATOR,
+    LoggedOn,
     MessageReceived,
     Session,
     SessionConfig,
@@ -17,6 +18,8 @@ from protocols.fix.session import (
     SessionState,
     send_or_store,
 )
+from tests.gateway.readers import ROOMY
+from tests.simulated_reader import MESSAGES, Reading
 
 if TYPE_CHECKING:
     from tests.simulator import World
@@ -54,8 +57,10 @@ class Client:
         self.random = Random(f"client:{comp_id}:{world.seed}")
         key = SessionKey("FIX.4.4", comp_id, "MARGINGATE")
         self.state = SessionState(
-            key, SessionConfig(application_messages=frozenset("89j"), heart_bt_int=5, resend_timeout_ns=500 * MS)
+            key,
+            SessionConfig(application_messages=MESSAGES.union("89j"), heart_bt_int=5, resend_timeout_ns=500 * MS),
         )
+        self.reading = Reading()
         self.session: Session | None = None
         self.connection = 0
         self.is_trading = True
@@ -70,7 +75,7 @@ class Client:
     def connect(self) -> None:
         if self.session is None:
             self.connection += 1
-            self.session = Session(lambda key: None, self.world.now_ns, INITIATOR)
+            self.session = Session(lambda key: None, self.world.now_ns, INITIATOR, limits=ROOMY)
             self.world.accept_client(self)
             self.session.logon(self.state, self.world.now_ns)
             self._pump()
@@ -154,16 +159,31 @@ class Client:
             self.world.call_in(MS // 4, self.lose_connection)
 
     def _arrive(self, connection: int, data: bytes) -> None:
+        if connection == self.connection:
+            self.arrive(data)
+
+    def arrive(self, data: bytes) -> None:
+        """Take bytes of the gateway."""
         session = self.session
-        if session is None or connection != self.connection:
+        if session is None:
             return
         session.receive_data(data, self.world.now_ns)
         while (event := session.next_event()) is not None:
-            if isinstance(event, MessageReceived):
+            if isinstance(event, LoggedOn):
+                self.reading.begin(session, self.world.now_ns)
+            elif isinstance(event, MessageReceived) and event.message.msg_type in MESSAGES:
+                if (refused := self.reading.read(event.message)) is not None:
+                    self.world.call_in(100 * MS, partial(self._read_again, session, refused))
+            elif isinstance(event, MessageReceived):
                 self._read(event.message)
         self._pump()
         if session.is_closed:
             self.lose_connection()
+
+    def _read_again(self, session: Session, name: str) -> None:
+        if session is self.session and session.is_logged_on:
+            self.reading.subscribe(name, session, self.world.now_ns)
+            self._pump()
 
     # -- trading -----------------------------------------------------------------------------------------------------
 

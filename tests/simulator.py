@@ -131,6 +131,7 @@ class World:
     def __init__(self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 3_000) -> None:
         self.seed, self.directory = seed, directory
         self.random = Random(f"world:{seed}")
+        self.chance = Random(f"backlogs:{seed}")
         self.now_ns = START_NS
         self.wire_delay_ns = self.random.randrange(1, 20) * MS // 10  # constant, since TCP keeps order
         self.end_ns = START_NS + duration_ms * MS
@@ -248,11 +249,13 @@ class World:
         pipeline.commit = self.watched_commit  # type: ignore[method-assign]
         self.states = {state.key: state for state in self.core.reports.sessions.values()}
         self.link = SessionLink("deribit", self._venue_session, pipeline, self._flush_to_venue)
+        self.core.inquiries.feeds.connect("deribit", self.link)
         self.link.recover(self.now_ns)
         self.core.controls.start(self.now_ns)
         self.client_links: dict[str, ClientLink] = {}
         generation = self.crashes
         self.call_in(250 * MS, lambda: self._revalue(generation))
+        self.call_in(130 * MS, lambda: self._tell(generation))
 
     def kill(self) -> None:
         """An operator kills a session or an account, and thinks better of it later, whatever happened meanwhile."""
@@ -308,6 +311,7 @@ class World:
 
     def flush(self) -> None:
         """What the server does at the end of each batch."""
+        self.core.pipeline.volatile.flush(self.now_ns)
         self.core.router.flush()
         self._flush_to_venue()
         self.core.reports.touched.clear()
@@ -320,6 +324,16 @@ class World:
         if any(mark is not None for mark in self.core.market.marks):
             self.core.valuation.run(self.now_ns)
         self.call_in(250 * MS, lambda: self._revalue(generation))
+
+    def _tell(self, generation: int) -> None:
+        """A turn of market data; how far behind a client is, is chance."""
+        if generation != self.crashes:
+            return
+        backlogs = {client.comp_id: self.chance.choice((0, 0, 0, 1 << 20)) for client in self.clients}
+        self.core.inquiries.watch_backlogs(backlogs.__getitem__ if self.has_faults else lambda session: 0)
+        self.core.inquiries.run(self.now_ns)
+        self.flush()
+        self.call_in(100 * MS, lambda: self._tell(generation))
 
     # -- the wire to the venue ---------------------------------------------------------------------------------------
 
@@ -336,6 +350,7 @@ class World:
             request_timeout_ns=500 * MS,
             cancel_on_disconnect=self.seed % 2 == 0,
             trades_since_ns=since_ns - 60_000 * MS,
+            books_on_demand=True,
         )
 
     def connect_venue(self) -> None:

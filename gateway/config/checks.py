@@ -21,6 +21,7 @@ from gateway.config.schema import (
     is_loopback,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
+from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.scenarios import Grid
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -37,6 +38,14 @@ def _check_fix(values: Mapping[str, Any]) -> Found:
             ("listen_host",),
             f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
             "or listen on 127.0.0.1 or ::1",
+        )
+    backlog, buffer = values.get("market_data_backlog_bytes"), values.get("max_write_buffer_bytes")
+    # Market data, and lists of instruments, each stop at the backlog, and a message more may have been on its way.
+    if backlog is not None and buffer is not None and 2 * (backlog + MAX_ENCODED_BYTES) > buffer:
+        yield (
+            ("market_data_backlog_bytes",),
+            f"with {backlog}, max_write_buffer_bytes must be at least {2 * (backlog + MAX_ENCODED_BYTES)}, not "
+            f"{buffer}: else market data alone has a client disconnected",
         )
     if certificate is not None and not certificate.is_file():
         yield ("tls_certificate_file",), f"there is no file {certificate}"

@@ -47,6 +47,12 @@ DEFAULT_MAX_CONNECTIONS = 256
 DEFAULT_MAX_MESSAGE_BYTES = 8192
 # Some 3 000 reports behind: such a client is not slow but gone. What it missed is kept for its resend request.
 DEFAULT_MAX_WRITE_BUFFER_BYTES = 1 << 20
+# A person sees no more than ten changes a second, and an algorithm that needs more has a line to the venue.
+DEFAULT_MARKET_DATA_INTERVAL_MS = 100
+# All instruments of a coin on one screen; each costs its reader's connection a message an interval.
+DEFAULT_MARKET_DATA_SUBSCRIPTIONS = 200
+# Some hundred messages: more unread ones would be old when they are read.
+DEFAULT_MARKET_DATA_BACKLOG_BYTES = 1 << 16
 # What most desks' order management systems speak.
 DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 # A restart of the gateway must not lose a client's sequence numbers.
@@ -114,6 +120,8 @@ DEFAULT_RECONNECT_MAX_MS = 30_000
 # Deribit's default tier for the matching engine; above it the venue ends the session.
 DEFAULT_REQUESTS_PER_SECOND = 5
 DEFAULT_REQUEST_BURST = 20
+# A busy book is thousands of messages a second, which orders would wait behind; nobody reads most of them.
+DEFAULT_BOOK_SUBSCRIPTION: Literal["demand"] = "demand"
 # Alerts are due within 5 s, so what they come from is counted more often than that.
 DEFAULT_REPORT_INTERVAL_MS = 1000
 
@@ -339,6 +347,17 @@ class Fix(_Table, frozen=True, kw_only=True):
     max_write_buffer_bytes: Annotated[
         int, between(65_536, 1 << 30), "A client that has not read so much is disconnected; it may ask for a resend."
     ] = DEFAULT_MAX_WRITE_BUFFER_BYTES
+    market_data_interval_ms: Annotated[
+        int, between(10, 60_000), "How often a subscriber is told the net change of a book, mark or index."
+    ] = DEFAULT_MARKET_DATA_INTERVAL_MS
+    market_data_subscriptions: Annotated[
+        int, between(1, 10_000), "Instruments that one client may have subscribed at one time."
+    ] = DEFAULT_MARKET_DATA_SUBSCRIPTIONS
+    market_data_backlog_bytes: Annotated[
+        int,
+        between(4_096, 1 << 30),
+        "A client that has not read so much is told no market data until it has; then one message makes up for it.",
+    ] = DEFAULT_MARKET_DATA_BACKLOG_BYTES
 
 
 class InstrumentLimits(_Table, frozen=True, kw_only=True):
@@ -463,6 +482,9 @@ class Venue(_Table, frozen=True, kw_only=True):
         bool,
         "Have the venue cancel our working orders when its connection to us is lost, whatever clients want.",
     ] = DEFAULT_VENUE_CANCEL_ON_DISCONNECT
+    book_subscription: Annotated[
+        Literal["demand", "always"], "Follow the books that clients read, or those of all instruments."
+    ] = DEFAULT_BOOK_SUBSCRIPTION
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
 
 

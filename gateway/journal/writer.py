@@ -14,16 +14,15 @@ The format is described in segment.py.
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from crc32c import crc32c
 from msgspec import Struct
 
 from gateway.journal.keeper import Keeper
+from gateway.journal.page import Page
 from gateway.journal.reader import TornTail, Walk
 from gateway.journal.segment import (
     FIXED,
@@ -61,12 +60,8 @@ DEFAULT_RETRY_INTERVAL_S = 1.0
 _LOCK_NAME = "lock"
 _ALWAYS_ATTEND = -1
 
-_pack_fixed = FIXED.pack
-_pack_prefix_into = PREFIX.pack_into
-# What a record adds to its payload, and the same with what rounds it up to a multiple of 8.
-_OVERHEAD = PREFIX.size + FIXED.size
-_OVERHEAD_ROUNDED = _OVERHEAD + 7
-_FIXED_BYTES = FIXED.size
+# What a record adds to its payload, with what rounds it up to a multiple of 8.
+_OVERHEAD_ROUNDED = PREFIX.size + FIXED.size + 7
 
 
 class Recovery(Struct, frozen=True, gc=False):
@@ -86,8 +81,8 @@ class Journal:
         "_is_refusing",
         "_keeper",
         "_lock_descriptor",
-        "_memory",
         "_offset",
+        "_page",
         "_payload_version",
         "_reserve_bytes",
         "_room_end",
@@ -101,8 +96,8 @@ class Journal:
 
     _attend_at: int
     _keeper: Keeper
-    _memory: mmap.mmap
     _offset: int
+    _page: Page
     _room_end: int
     _salt: int
     _segment: Segment
@@ -187,21 +182,14 @@ class Journal:
         `essential` records (cancels, fills) may use the reserve when the disk is full. Raises JournalFull,
         JournalFailed or RecordTooLong, and then nothing was written; JournalFull passes when there is room again.
         """
-        length = len(payload)
         offset = self._offset
-        end = offset + (length + _OVERHEAD_ROUNDED & -8)
+        end = offset + (len(payload) + _OVERHEAD_ROUNDED & -8)
         if end > self._attend_at:
             size = end - offset
             offset = self._attend(size, essential)
             end = offset + size
         sequence = self.next_sequence
-        body = _pack_fixed(sequence, time_ns, record_type, self._payload_version) + payload
-        length += _FIXED_BYTES
-        start = offset + 8
-        memory = self._memory
-        # The prefix comes last: until it is there, recovery sees a place where nothing was written.
-        memory[start : start + length] = body
-        _pack_prefix_into(memory, offset, length, crc32c(body, self._salt ^ length))
+        self._page.put(offset, sequence, time_ns, record_type, self._payload_version, payload, self._salt)
         self._offset = end
         self.next_sequence = sequence + 1
         return sequence
@@ -235,6 +223,7 @@ class Journal:
             return
         self._closed = True
         self._attend_at = _ALWAYS_ATTEND
+        self._page.close()
         self._keeper.stop()
         os.close(self._lock_descriptor)
         if self._keeper.failure is not None:
@@ -270,7 +259,7 @@ class Journal:
 
     def _enter(self, segment: Segment, offset: int) -> None:
         self._segment = segment
-        self._memory = segment.memory
+        self._page = Page(segment.memory)
         self._salt = segment.salt
         self._offset = offset
         self._room_end = segment.size - self._reserve_bytes
@@ -323,6 +312,7 @@ class Journal:
                 return str(error)
         following.begin(self.next_sequence)
         full = self._segment
+        self._page.close()
         self._enter(following, HEADER_BYTES)
         keeper.activate(full, following)
         self._is_refusing = False

@@ -25,7 +25,6 @@ cdef extern from "Python.h":
 
 cdef enum:
     SOH = 1
-    INLINE_FIELDS = 48
     SCRATCH_FIELDS = 4096
     KNOWN_TAGS = 4096  # tags below are found through `places`
     LENGTH_TAGS = 2048
@@ -46,13 +45,7 @@ cdef enum:
     DATE = 8
     WORDS = 11
 
-ctypedef unsigned char byte
 ctypedef unsigned long long mask_t
-
-cdef struct Field:
-    int tag
-    int start
-    int end
 
 cdef Field scratch[SCRATCH_FIELDS]
 # For the message cut last: where each tag came first. `stamps[tag]` tells whose `places[tag]` is.
@@ -76,15 +69,6 @@ include "_values.pxi"
 cdef class Message:
     """One message as it came, cut into fields; read-only. See plain.Message."""
 
-    cdef readonly bytes raw
-    cdef readonly str msg_type
-    cdef readonly long long msg_seq_num
-    cdef readonly bint has_duplicates
-    cdef unsigned int stamp
-    cdef int count
-    cdef Field *cut
-    cdef Field few[INLINE_FIELDS]
-
     def __dealloc__(self):
         if self.cut != NULL and self.cut != self.few:
             PyMem_Free(self.cut)
@@ -101,7 +85,7 @@ cdef class Message:
                 return i
         return -1
 
-    cdef inline object value(self, int i):
+    cdef object value(self, int i):
         cdef Field *field = &self.cut[i]
         return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.raw) + field.start, field.end - field.start)
 

@@ -173,49 +173,54 @@ def parse_decimal(bytes text not None):
     return None
 
 
-def count_steps(bytes text not None, long long step_mantissa, int step_exponent):
-    """Return how many steps a strict FIX float is, 0 where it is no positive whole number of them."""
+cdef long long whole_steps(const byte *s, Py_ssize_t n, long long step_mantissa, int step_exponent) noexcept:
+    """Return how many steps a strict FIX float is, 0 where it is no positive whole number, -1 where 64 bits are few."""
     cdef long long mantissa, step = step_mantissa
     cdef int exponent, shift
-    if not cut_decimal(<const byte *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), &mantissa, &exponent):
+    if not cut_decimal(s, n, &mantissa, &exponent):
         return 0
     shift = exponent - step_exponent
     if mantissa <= 0 or step <= 0:
         return 0
     while shift > 0:
         if mantissa > 100000000000000000:
-            return plain_values.count_steps(text, step_mantissa, step_exponent)
+            return -1
         mantissa *= 10
         shift -= 1
     while shift < 0:
         if step > 100000000000000000:
-            return plain_values.count_steps(text, step_mantissa, step_exponent)
+            return -1
         step *= 10
         shift += 1
     return mantissa // step if mantissa % step == 0 else 0
 
 
-def format_decimal(mantissa, int exponent):
-    """Return `mantissa * 10**exponent` as FIX writes it."""
-    cdef byte text[64]
-    cdef byte out[64]
-    cdef long long value
-    cdef int length, sign = 0, at = 0, whole, i
-    if 0 < exponent <= 8 and -1000000000 < mantissa < 1000000000:  # lots of 10 and the like
-        value = mantissa
+def count_steps(bytes text not None, long long step_mantissa, int step_exponent):
+    """Return how many steps a strict FIX float is, 0 where it is no positive whole number of them."""
+    cdef const byte *s = <const byte *>PyBytes_AS_STRING(text)
+    cdef long long count = whole_steps(s, PyBytes_GET_SIZE(text), step_mantissa, step_exponent)
+    return count if count >= 0 else plain_values.count_steps(text, step_mantissa, step_exponent)
+
+
+cdef int put_decimal(byte *out, long long mantissa, int exponent) noexcept:
+    """Write `mantissa * 10**exponent` as FIX writes it, return its length; 0 where that is left to the plain twin."""
+    cdef byte text[24]
+    cdef int length, at = 0, whole, i
+    if mantissa <= -1000000000000000000 or mantissa >= 1000000000000000000:
+        return 0
+    if exponent > 0:  # lots of 10 and the like
+        if exponent > 8 or mantissa <= -1000000000 or mantissa >= 1000000000:
+            return 0
         for i in range(exponent):
-            value *= 10
-        return PyBytes_FromStringAndSize(<char *>text, put_number(text, value))
-    if exponent > 0 or exponent < -30 or not -1000000000000000000 < mantissa < 1000000000000000000:
-        return plain_values.format_decimal(mantissa, exponent)
-    value = mantissa
-    if value < 0:
-        sign = 1
-        value = -value
-    length = put_number(text, value)
-    if sign:
+            mantissa *= 10
+        return put_number(out, mantissa)
+    if exponent < -30:
+        return 0
+    if mantissa < 0:
         out[0] = c"-"
         at = 1
+        mantissa = -mantissa
+    length = put_number(text, mantissa)
     whole = length + exponent
     if whole <= 0:
         out[at] = c"0"
@@ -232,17 +237,24 @@ def format_decimal(mantissa, int exponent):
         for i in range(whole if whole > 0 else 0, length):
             out[at] = text[i]
             at += 1
-    return PyBytes_FromStringAndSize(<char *>out, at)
+    return at
 
 
-def format_hundredths(double value):
-    """Return a float rounded to two places, as FIX writes it."""
-    cdef byte out[32]
-    cdef byte digits[24]
+def format_decimal(mantissa, int exponent):
+    """Return `mantissa * 10**exponent` as FIX writes it."""
+    cdef byte out[64]
+    cdef int length = 0
+    if -1000000000000000000 < mantissa < 1000000000000000000:
+        length = put_decimal(out, mantissa, exponent)
+    return PyBytes_FromStringAndSize(<char *>out, length) if length else plain_values.format_decimal(mantissa, exponent)
+
+
+cdef int put_hundredths(byte *out, double value) noexcept:
+    """Write a float rounded to two places, return its length; 0 where that is left to the plain twin."""
     cdef long long cents
     cdef int length, at = 0
     if not -1e15 < value < 1e15:
-        return plain_values.format_hundredths(value)
+        return 0
     cents = <long long>rint(value * 100.0)
     if cents < 0:
         out[0] = c"-"
@@ -251,7 +263,14 @@ def format_hundredths(double value):
     length = put_number(out + at, cents // 100) + at
     out[length] = c"."
     put_two(out + length + 1, cents % 100)
-    return PyBytes_FromStringAndSize(<char *>out, length + 3)
+    return length + 3
+
+
+def format_hundredths(double value):
+    """Return a float rounded to two places, as FIX writes it."""
+    cdef byte out[32]
+    cdef int length = put_hundredths(out, value)
+    return PyBytes_FromStringAndSize(<char *>out, length) if length else plain_values.format_hundredths(value)
 
 
 def parse_timestamp(bytes text not None):

@@ -164,6 +164,14 @@ class SessionCore:
         if self._transmits:
             self._queue(raw, now_ns)
 
+    def send_volatile(self, raw: bytes, now_ns: int) -> None:
+        """As `send_encoded`, for a message that nobody wants again later: a GapFill stands in for it on a resend."""
+        state = self._known_state
+        state.sent.put(state.next_out, None)
+        state.next_out += 1
+        if self._transmits:
+            self._queue(raw, now_ns)
+
     # --- rejects ----------------------------------------------------------------------------------------------
 
     def reject_message(self, message: Message, fault: SessionReject, now_ns: int) -> None:

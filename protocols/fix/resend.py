@@ -4,9 +4,6 @@ from protocols.fix.codec import Header, encode, format_timestamp, possible_dupli
 from protocols.fix.messages import SEQUENCE_RESET
 from protocols.fix.store import MessageStore
 
-# How many numbers one chunk may look at, so that a store full of gaps stalls nobody either.
-_MAX_STEPS = 4096
-
 
 class Resend:
     """A resend on its way, made piece by piece from the store."""
@@ -28,27 +25,18 @@ class Resend:
         """Return the next part, of about `max_bytes` at the most."""
         parts: list[bytes] = []
         size = 0
-        gap_begin = 0
-        steps = 0
         sending_time = format_timestamp(now_ns, header.timestamp_digits)
-        # What the store has dropped is one gap, however wide.
-        first_kept = min(sent.first_seq_num, self.end + 1)
-        if self._next < first_kept:
-            gap_begin, self._next = self._next, first_kept
-        while self._next <= self.end and size < max_bytes and steps < _MAX_STEPS:
-            raw = sent.get(self._next)
+        while self._next <= self.end and size < max_bytes:
+            # A run of numbers without a message is one gap, however wide.
+            kept = min(sent.next_kept(self._next), self.end + 1)
+            raw = sent.get(kept) if kept == self._next else None
             if raw is None:
-                gap_begin = gap_begin or self._next
+                parts.append(_gap_fill(self._next, kept, header, now_ns))
+                self._next = kept
             else:
-                if gap_begin:
-                    parts.append(_gap_fill(gap_begin, self._next, header, now_ns))
-                    gap_begin = 0
                 parts.append(possible_duplicate(raw, sending_time))
                 size += len(parts[-1])
-            self._next += 1
-            steps += 1
-        if gap_begin:
-            parts.append(_gap_fill(gap_begin, self._next, header, now_ns))
+                self._next += 1
         return b"".join(parts)
 
 

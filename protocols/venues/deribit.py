@@ -11,18 +11,11 @@ from protocols.errors import LocalProtocolError
 from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_channels import Channels
-from protocols.venues.deribit_decode import (
-    DECODE_ERRORS,
-    ENVELOPE,
-    ID_ONLY,
-    ErrorBody,
-    FieldError,
-    Params,
-    error_text,
-)
+from protocols.venues.deribit_decode import DECODE_ERRORS, ENVELOPE, ID_ONLY, ErrorBody, FieldError, Params, error_text
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
+from protocols.venues.deribit_short import ShortWay
 from protocols.venues.deribit_steps import RECONCILE, SETUP, Questions, Run
 from protocols.venues.deribit_tables import (
     AUTHENTICATED_STATES,
@@ -73,6 +66,7 @@ class Deribit:
     request_timeout_ns : after it an order's outcome is unknown
     cancel_on_disconnect : have the venue cancel this connection's orders when it is lost
     book_interval : "raw", "100ms", "agg2", or None for no books; ticker_interval likewise
+    books_on_demand : follow the books that `feeds.want` names, instead of all
     trades_since_ns : ask for own trades from this time at the first connection; None: earlier ones are not
         asked for
     max_ahead_ns : how far a timestamp of the venue may be ahead of our clock
@@ -92,6 +86,7 @@ class Deribit:
         limits: RateLimits | None = None,
         cancel_on_disconnect: bool = True,
         book_interval: str | None = "raw",
+        books_on_demand: bool = False,
         ticker_interval: str | None = "100ms",
         trades_since_ns: int | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
@@ -117,10 +112,14 @@ class Deribit:
             self._requests, self._frames, self._events, limits, request_timeout_ns, self._identity.redact
         )
         self._accounts = Accounts(self._events, self._orders, self._market, self._ask, self._report, trades_since_ns)
-        self._channels = Channels(
-            self._market, self._accounts, self._ask, book_interval=book_interval, ticker_interval=ticker_interval
+        intervals = {"book_interval": book_interval, "ticker_interval": ticker_interval}
+        self.feeds = self._channels = Channels(
+            self._market, self._accounts, self._ask, **intervals, books_on_demand=books_on_demand
         )
         self._routes = self._channels.routes
+        self._short_way = ShortWay(
+            self._requests, self._orders, self._accounts, self._on_unreadable, self._on_unreadable_reply
+        )
         self._questions = Questions(
             self._ask,
             self._channels,
@@ -194,6 +193,7 @@ class Deribit:
         for request in self._requests.clear() + self._paced.clear():
             self._on_lost(request, "connection lost")
         self._orders.on_disconnected()
+        self._channels.on_disconnected()
         self._market.on_disconnected()
         self._identity.forget_tokens()
         self._frames.clear()
@@ -303,6 +303,8 @@ class Deribit:
             self.malformed_frames += 1
             return
         self._now_ns = self._received_ns = now_ns
+        if self._short_way.receive(frame, now_ns):
+            return
         try:
             envelope = ENVELOPE.decode(frame)
         except DECODE_ERRORS as error:
@@ -329,14 +331,17 @@ class Deribit:
         try:
             route[0](params.data, route[1], now_ns)
         except DECODE_ERRORS as error:
-            self.malformed_frames += 1
-            self._report(str(error), params.channel)
-            if params.channel == CHANGES_CHANNEL:
-                # What it said of orders and fills is lost: ask.
-                self._must_reconcile = True
-                self._advance(now_ns)
+            self._on_unreadable(params.channel, error, now_ns)
         if self._market.resync_due_ns and self._state in AUTHENTICATED_STATES:
             self._channels.resubscribe_books(now_ns)
+
+    def _on_unreadable(self, channel: str, error: Exception, now_ns: int) -> None:
+        self.malformed_frames += 1
+        self._report(str(error), channel)
+        if channel == CHANGES_CHANNEL:
+            # What it said of orders and fills is lost: ask.
+            self._must_reconcile = True
+            self._advance(now_ns)
 
     def _on_malformed(self, frame: bytes, message: str, now_ns: int) -> None:
         self.malformed_frames += 1
@@ -367,12 +372,15 @@ class Deribit:
             else:
                 self._on_result(request, result, now_ns)
         except DECODE_ERRORS as problem:
-            self.malformed_frames += 1
-            self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
-            self._on_lost(request, "the reply could not be read")
+            self._on_unreadable_reply(request, problem)
             return
         if self._run.settle(request):
             self._advance(now_ns)
+
+    def _on_unreadable_reply(self, request: Request, problem: Exception) -> None:
+        self.malformed_frames += 1
+        self._report(str(problem), f"reply to {Kind(request.kind).name.lower()}")
+        self._on_lost(request, "the reply could not be read")
 
     def _on_result(self, request: Request, result: msgspec.Raw, now_ns: int) -> None:
         kind = request.kind
@@ -393,6 +401,7 @@ class Deribit:
             if missing:
                 self._report(f"{len(missing)} channels not subscribed: {', '.join(missing[:5])}", "subscribe")
             if missing and kind != Kind.SUBSCRIBE_PUBLIC:
+                request.channels = tuple(missing)
                 self._on_lost(request, "not subscribed")
         else:
             self._accounts.on_result(request, result, now_ns)
@@ -423,7 +432,7 @@ class Deribit:
                 params = self._identity.credentials(self._now_ns)
                 self._ask(Request(Kind.REFRESH, count=1), "public/auth", params, self._now_ns)
         elif kind == Kind.SUBSCRIBE_BOOK:
-            self._market.on_resync_failed(request.symbol, reason, self._now_ns)
+            self._channels.on_refused(request.channels, reason, self._now_ns)
         elif kind == Kind.CANCEL_ALL:
             self._report(f"outcome unknown: {reason}", "cancel_all")
         else:

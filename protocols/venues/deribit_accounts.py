@@ -16,6 +16,7 @@ from protocols.venues.deribit_decode import (
     POSITIONS,
     SUMMARIES,
     TRADE_PAGE,
+    Changes,
     FieldError,
     TradePage,
     order_state,
@@ -85,7 +86,10 @@ class Accounts:
     # -- notifications
 
     def on_changes(self, data: msgspec.Raw, _: str, now_ns: int) -> None:
-        changes = CHANGES.decode(data)
+        self.take_changes(CHANGES.decode(data), now_ns)
+
+    def take_changes(self, changes: Changes, now_ns: int) -> None:
+        """Take what user.changes tells; raises ValueError where it can not be right."""
         for order in changes.orders:
             self._orders.on_order(order)
         for trade in changes.trades:

@@ -21,6 +21,7 @@ from protocols.venues.events import (
     Side,
     VenueOrderState,
 )
+from protocols.venues.trade_tape import PublicTrade
 
 NS_PER_MS: Final = 1_000_000
 # What decoding may raise; RecursionError for JSON that is nested too deeply.
@@ -166,6 +167,27 @@ class Changes(msgspec.Struct, gc=False):
     positions: list[PositionWire] = []
 
 
+class OrderReply(msgspec.Struct, gc=False):
+    """A whole frame, read in one go: the reply to an order or an edit. An `error` beside a result is not read here."""
+
+    id: int
+    result: OrderAndTrades
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class ChangesParams(msgspec.Struct, gc=False):
+    channel: str
+    data: Changes
+
+
+class ChangesNotice(msgspec.Struct, gc=False):
+    """A whole frame, read in one go: a notification of CHANGES_CHANNEL."""
+
+    method: str
+    params: ChangesParams
+    id: int | None = None
+
+
 class TradePage(msgspec.Struct, gc=False):
     trades: list[TradeWire]
     has_more: bool
@@ -237,6 +259,15 @@ class BookWire(msgspec.Struct, gc=False):
     prev_change_id: int | None = None
 
 
+class PublicTradeWire(msgspec.Struct, gc=False):
+    trade_id: str
+    instrument_name: str
+    direction: Side
+    price: float
+    amount: float
+    timestamp: int
+
+
 class IndexWire(msgspec.Struct, gc=False):
     index_name: str
     price: float
@@ -252,6 +283,8 @@ ORDER: Final = msgspec.json.Decoder(OrderWire)
 ORDERS: Final = msgspec.json.Decoder(list[OrderWire])
 ORDER_AND_TRADES: Final = msgspec.json.Decoder(OrderAndTrades)
 CHANGES: Final = msgspec.json.Decoder(Changes)
+ORDER_REPLY: Final = msgspec.json.Decoder(OrderReply)
+CHANGES_NOTICE: Final = msgspec.json.Decoder(ChangesNotice)
 TRADE_PAGE: Final = msgspec.json.Decoder(TradePage)
 # The trades of one order come as a bare list, or as a page where the venue has changed that.
 ORDER_TRADES: Final = msgspec.json.Decoder(list[TradeWire] | TradePage)
@@ -263,6 +296,7 @@ INSTRUMENT: Final = msgspec.json.Decoder(InstrumentWire)
 INSTRUMENT_KIND: Final = msgspec.json.Decoder(InstrumentKindWire)
 TICKER: Final = msgspec.json.Decoder(TickerWire)
 BOOK: Final = msgspec.json.Decoder(BookWire)
+PUBLIC_TRADES: Final = msgspec.json.Decoder(list[PublicTradeWire])
 INDEX: Final = msgspec.json.Decoder(IndexWire)
 
 
@@ -390,6 +424,14 @@ def instrument_listed(wire: InstrumentWire) -> InstrumentListed:
         taker_fee=decimal(wire.taker_commission),
         is_open=wire.is_active,
     )
+
+
+def public_trade(wire: PublicTradeWire) -> PublicTrade:
+    """Return a trade between others; `direction` is the taker's."""
+    if wire.amount <= 0.0:
+        raise FieldError(f"amount: {wire.amount} traded")
+    is_buy, time_ns = wire.direction == "buy", since_epoch_ns(wire.timestamp)
+    return PublicTrade(wire.trade_id, decimal(wire.price), decimal(wire.amount), is_buy, time_ns)
 
 
 def levels(wire: list[LevelWire]) -> list[tuple[Decimal, Decimal]]:

@@ -14,12 +14,14 @@ from protocols.venues.deribit_decode import (
     INSTRUMENT,
     INSTRUMENT_KIND,
     NS_PER_MS,
+    PUBLIC_TRADES,
     RAW_LIST,
     TICKER,
     FieldError,
     TickerWire,
     instrument_listed,
     levels,
+    public_trade,
     since_epoch_ns,
 )
 from protocols.venues.events import (
@@ -31,6 +33,7 @@ from protocols.venues.events import (
     MarkPriceUpdated,
 )
 from protocols.venues.orderbook import OrderBook
+from protocols.venues.trade_tape import TradeTape
 
 # Combinations of instruments are listed too, and have no terms of their own.
 TRADED_KINDS: Final = frozenset({"future", "option", "spot"})
@@ -59,6 +62,7 @@ class MarketData:
         self.instruments: dict[str, InstrumentListed] = {}
         self.currencies: dict[str, str] = {}  # symbol -> the currency that it was listed under
         self.books: dict[str, OrderBook] = {}
+        self.tapes: dict[str, TradeTape] = {}
         self.book_gaps = 0
         # symbol -> when its channel is to be subscribed again, and when that was last done
         self.resync_due_ns: dict[str, int] = {}
@@ -161,7 +165,37 @@ class MarketData:
         if time_ns > now_ns + self._max_ahead_ns:
             raise FieldError(f"timestamp: {(time_ns - now_ns) // NS_PER_MS} ms in the future")
 
+    # -- public trades
+
+    def tape(self, symbol: str) -> TradeTape:
+        """Return the last public trades of a symbol."""
+        tape = self.tapes.get(symbol)
+        if tape is None:
+            tape = self.tapes[symbol] = TradeTape()
+        return tape
+
+    def on_trades(self, data: msgspec.Raw, symbol: str, now_ns: int) -> None:
+        tape = self.tape(symbol)
+        for wire in PUBLIC_TRADES.decode(data):
+            if wire.instrument_name != symbol:
+                raise FieldError(f"instrument_name: {wire.instrument_name} on the channel of {symbol}")
+            trade = public_trade(wire)
+            self._check_time(trade.time_ns, now_ns)
+            tape.add(trade)
+
     # -- books
+
+    def join(self, symbol: str, now_ns: int) -> None:
+        """The channels of a symbol are about to be subscribed: changes of an older subscription pass until then."""
+        self._resynced_ns[symbol] = now_ns
+
+    def leave(self, symbol: str, is_book: bool) -> None:
+        """The book of a symbol, or its trades, are not followed any more."""
+        if not is_book:
+            self.tapes.pop(symbol, None)
+        elif symbol in self.books:
+            self.books[symbol].clear()
+            self.resync_due_ns.pop(symbol, None)
 
     def book(self, symbol: str) -> OrderBook:
         """Return the book of a symbol, an empty and unusable one before its first snapshot."""

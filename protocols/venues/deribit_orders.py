@@ -41,6 +41,7 @@ from protocols.venues.events import (
     ReplaceRejected,
     VenueErrorReported,
 )
+from protocols.venues.frames import limit_frame
 from protocols.venues.jsonrpc import Request, RequestTable
 from protocols.venues.rate_limit import Credits, RateLimitError
 
@@ -77,6 +78,7 @@ class Tracked(msgspec.Struct, gc=False):
     updated_ms: int
     is_replaced: bool
     reported: Decimal
+    snapshot: OrderWire  # the newest
     filled: Decimal = Decimal(0)
     is_counted: bool = True
     is_done: bool = False
@@ -134,9 +136,19 @@ class OrderFlow:
     ) -> None:
         if symbol not in self.symbols:
             raise LocalProtocolError(f"symbol {symbol[:64]!r} is not listed")
+        request = Request(_PLACE, now_ns + self._timeout_ns, label, symbol)
+        frame = None
+        if order_type == "limit" and not reduce_only:
+            next_id = self._requests.next_id
+            frame = limit_frame(next_id, label, symbol, is_buy, quantity, price, time_in_force, post_only)
+        if frame is not None:
+            self._take_order_credit(now_ns)
+            self._requests.add(request)
+            self._frames.append(frame)
+            return
         body = place_body(label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only)
         self._take_order_credit(now_ns)
-        self._send(Request(_PLACE, now_ns + self._timeout_ns, label, symbol), body)
+        self._send(request, body)
 
     def replace(
         self,
@@ -204,6 +216,10 @@ class OrderFlow:
         else:
             reply = ORDER_AND_TRADES.decode(result)
             order, trades = reply.order, reply.trades
+        self.take_reply(request, order, trades, now_ns)
+
+    def take_reply(self, request: Request, order: OrderWire, trades: list[TradeWire], now_ns: int) -> None:
+        """Take the reply to a place, replace or cancel; raises ValueError where it can not be right."""
         if request.kind is _PLACE:
             if order.label != request.label or order.instrument_name != request.symbol:
                 raise FieldError(f"label, instrument_name: the reply is about {order.label} {order.instrument_name}")
@@ -249,11 +265,15 @@ class OrderFlow:
     def on_order(self, order: OrderWire, request: Request | None = None) -> None:
         """Take a snapshot of an order; `request` is our own that it answers, if it does."""
         order_id = order.order_id
+        tracked = self._orders.get(order_id)
+        if tracked is not None and request is None and order == tracked.snapshot:
+            tracked.is_confirmed = True  # nothing is new: mostly the change that the reply told of before
+            return
         quantity, reported = decimal(order.amount), decimal(order.filled_amount)
         price = order_price(order.price)
         if quantity <= 0 or reported < 0:
             raise FieldError(f"amount, filled_amount: {reported} of {quantity} filled")
-        tracked = self._orders.get(order_id) or self._done.get(order_id)
+        tracked = tracked or self._done.get(order_id)
         is_first = tracked is None
         if tracked is None:
             tracked = self._track(order, quantity, price, reported)
@@ -300,6 +320,7 @@ class OrderFlow:
             tracked.quantity, tracked.price = quantity, price
         tracked.updated_ms, tracked.is_replaced = order.last_update_timestamp, order.replaced
         tracked.reported = reported
+        tracked.snapshot = order
 
     def on_open_orders(self, orders: list[OrderWire]) -> None:
         """Take the list of all open orders: it is reported as such, not as orders accepted.
@@ -405,6 +426,7 @@ class OrderFlow:
             order.last_update_timestamp,
             order.replaced,
             reported,
+            order,
         )
         return tracked
 

@@ -41,13 +41,13 @@ class RequestTable:
     twice, not over reconnections either: a late reply can not be taken for another's.
     """
 
-    __slots__ = ("_in_flight", "_max_in_flight", "_next_id", "_overdue")
+    __slots__ = ("_in_flight", "_max_in_flight", "_overdue", "next_id")
 
     def __init__(self, max_in_flight: int) -> None:
         self._in_flight: dict[int, Request] = {}
         self._overdue: dict[int, Request] = {}
         self._max_in_flight = max_in_flight
-        self._next_id = 1
+        self.next_id = 1  # what the next request gets
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -67,10 +67,14 @@ class RequestTable:
         """Enter a request and return its id."""
         if len(self._in_flight) >= self._max_in_flight:
             raise LocalProtocolError(f"{self._max_in_flight} requests are in flight already")
-        request_id = self._next_id
-        self._next_id = request_id + 1
+        request_id = self.next_id
+        self.next_id = request_id + 1
         self._in_flight[request_id] = request
         return request_id
+
+    def waiting(self, request_id: int) -> Request | None:
+        """Return the request in flight under this id, which goes on waiting."""
+        return self._in_flight.get(request_id)
 
     def settle(self, request_id: int) -> Request | None:
         """Return the request that a reply belongs to, at most once; None when there is none."""

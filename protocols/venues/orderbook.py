@@ -7,7 +7,7 @@ what it names must be the last one applied. Anything else leaves the book unusab
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -17,6 +17,8 @@ Level: TypeAlias = tuple[Decimal, Decimal]  # price, amount
 MAX_LEVELS = 20_000
 # A heap keeps prices that have gone until they surface; past this many it is built again.
 STALE_ALLOWANCE = 64
+# Why a book is not usable before its first snapshot.
+NO_SNAPSHOT = "no snapshot yet"
 
 
 class BookSide:
@@ -70,14 +72,38 @@ class BookSide:
         heapq.heapify(self._heap)
 
 
+class Touched:
+    """Prices whose levels may have changed since somebody looked. `is_all`: they were all replaced, or too many."""
+
+    __slots__ = ("asks", "bids", "is_all")
+
+    def __init__(self) -> None:
+        self.bids: set[Decimal] = set()
+        self.asks: set[Decimal] = set()
+        self.is_all = True
+
+    def note(self, bids: Iterable[Level], asks: Iterable[Level], max_prices: int) -> None:
+        if self.is_all:
+            return
+        self.bids.update(price for price, _ in bids)
+        self.asks.update(price for price, _ in asks)
+        if len(self.bids) + len(self.asks) > max_prices:
+            self.replace()
+
+    def replace(self) -> None:
+        self.is_all = True
+        self.bids.clear()
+        self.asks.clear()
+
+
 class OrderBook:
     """Both sides of one instrument, and whether they may be used.
 
     `sequence` is the number of the last message applied, `time_ns` the venue's timestamp of it. `reason` says why
-    the book is not usable; what it holds then is old and for display at most.
+    the book is not usable; what it holds then is old and for display at most. `touched` is None until a reader asks.
     """
 
-    __slots__ = ("asks", "bids", "max_levels", "reason", "sequence", "symbol", "time_ns")
+    __slots__ = ("asks", "bids", "max_levels", "reason", "sequence", "symbol", "time_ns", "touched")
 
     def __init__(self, symbol: str, max_levels: int = MAX_LEVELS) -> None:
         self.symbol = symbol
@@ -86,7 +112,8 @@ class OrderBook:
         self.max_levels = max_levels
         self.sequence = -1
         self.time_ns = 0
-        self.reason = "no snapshot yet"
+        self.reason = NO_SNAPSHOT
+        self.touched: Touched | None = None
 
     def __repr__(self) -> str:
         return f"OrderBook({self.symbol}, {len(self.bids.levels)} x {len(self.asks.levels)}, {self.reason or 'usable'})"
@@ -107,6 +134,19 @@ class OrderBook:
         assert reason
         self.reason = reason
 
+    def clear(self) -> None:
+        """Forget everything: nobody follows the book any more."""
+        self.bids.reset(())
+        self.asks.reset(())
+        self.reason = NO_SNAPSHOT
+        self.touched = None
+
+    def take_touched(self) -> Touched:
+        """Return what may have changed since the last call; everything, the first time."""
+        touched, self.touched = self.touched or Touched(), Touched()
+        self.touched.is_all = False
+        return touched
+
     def apply_snapshot(self, sequence: int, time_ns: int, bids: Iterable[Level], asks: Iterable[Level]) -> bool:
         """Replace all levels; return whether the book is usable."""
         self.bids.reset(bids)
@@ -114,10 +154,12 @@ class OrderBook:
         self.sequence = sequence
         self.time_ns = time_ns
         self.reason = ""
+        if self.touched is not None:
+            self.touched.replace()
         return self._check()
 
     def apply_change(
-        self, previous: int, sequence: int, time_ns: int, bids: Iterable[Level], asks: Iterable[Level]
+        self, previous: int, sequence: int, time_ns: int, bids: Sequence[Level], asks: Sequence[Level]
     ) -> bool:
         """Apply one message that follows message `previous`; return whether the book is usable."""
         if self.reason:
@@ -129,6 +171,8 @@ class OrderBook:
             self.bids.set(price, amount)
         for price, amount in asks:
             self.asks.set(price, amount)
+        if self.touched is not None:
+            self.touched.note(bids, asks, self.max_levels)
         self.sequence = sequence
         self.time_ns = time_ns
         return self._check()

@@ -40,9 +40,10 @@ class Credits:
 
     def take(self, cost: int, now_ns: int, reserve: int = 0) -> bool:
         """Take `cost`, if that leaves `reserve` behind; return whether it was taken."""
-        if self._advance(now_ns) < (cost + reserve) * NS_PER_SECOND:
+        level = self._level if now_ns == self._as_of_ns else self._advance(now_ns)
+        if level < (cost + reserve) * NS_PER_SECOND:
             return False
-        self._level -= cost * NS_PER_SECOND
+        self._level = level - cost * NS_PER_SECOND
         return True
 
     def available_at_ns(self, cost: int, now_ns: int, reserve: int = 0) -> int:

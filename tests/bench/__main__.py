@@ -26,7 +26,8 @@ from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
 _PARTS_TIMEOUT_S: Final = 300
 _NOTES: Final = (
     "Loopback. Accepts: orders rest at the venue, whose answer is reply (650 bytes) and notification in one write; or "
-    "the notification comes after the report, then a pause of 0.1 ms, in which the gateway sleeps. After each run, "
+    "the notification comes after the report, then a pause of 0.1 ms, in which the gateway sleeps: to wake up is "
+    "in the floor of that row too, an echo after the same pause. After each run, "
     "untimed, the venue cancels all orders. Risk arrays are made anew every 250 ms, 27 scenarios."
 )
 
@@ -106,6 +107,7 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
             gateway.run(peer, peer_core, mode, plan.single, 8)
         for _ in range(plan.rounds):
             note("echo", run_echo(peer, peer_core, echo, plan.single, 1))
+            note("rested", run_echo(peer, peer_core, echo, plan.single, 1, is_rested=True))
             for mode in ("reject", "accept", "apart"):
                 note(mode, gateway.run(peer, peer_core, mode, plan.single, 1))
             note("echo_64", run_echo(peer, peer_core, echo, plan.flight, 64))
@@ -114,8 +116,8 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
                     note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
         snapshot = gateway.stop()
     result: dict[str, Any] = {name: _summary(several) for name, several in runs.items()}
-    for mode in ("reject", "accept", "apart"):
-        pairs = zip(runs[mode], runs["echo"], strict=True)
+    for mode, floor_name in (("reject", "echo"), ("accept", "echo"), ("apart", "rested")):
+        pairs = zip(runs[mode], runs[floor_name], strict=True)
         result[mode]["ratio"] = median(run["p50_ns"] / floor["p50_ns"] for run, floor in pairs)
     result["gateway"] = {name: snapshot[name] for name in ("rejects_by_code", "accepted", "cancelled", "alerts")}
     return result

@@ -3,6 +3,7 @@
  *   peer MODE COUNT WINDOW SEQ FIRST FIX_FD VENUE_FD SENDER TARGET ACCOUNT SYMBOL QUANTITY PRICE LABEL
  *
  * echo     WINDOW messages in flight to a server that sends each back
+ * rested   the same, a pause before each batch, in which the server falls asleep: the floor of `apart`
  * reject   WINDOW orders in flight, each answered by an ExecutionReport(8) of ExecType Rejected
  * accept   the same, each order going on to the venue, which answers with its reply and its notification
  * apart    as accept, the notification only after the report, and a pause behind it: what a venue's distance gives
@@ -190,32 +191,33 @@ static void put_frame(Buffer *out, const char *text, size_t n) {
     out->used = (size_t)(at - out->data) + n;
 }
 
-/* An order as the venue shows it, with the fields of its recorded frames. */
-static int put_venue_order(char *at, size_t room, const char *label, i64 now_ms, const char *state) {
-    return snprintf(
-        at, room,
-        "{\"web\":false,\"time_in_force\":\"good_til_cancelled\",\"risk_reducing\":false,\"replaced\":false,"
-        "\"reject_post_only\":false,\"reduce_only\":false,\"price\":%s,\"post_only\":false,\"order_type\":\"limit\","
-        "\"order_state\":\"%s\",\"order_id\":\"B-%s\",\"mmp\":false,\"max_show\":%s.0,"
-        "\"last_update_timestamp\":%lld,\"label\":\"%s\",\"is_liquidation\":false,\"instrument_name\":\"%s\","
-        "\"filled_amount\":0.0,\"direction\":\"buy\",\"creation_timestamp\":%lld,\"contracts\":1.0,"
-        "\"average_price\":0.0,\"api\":true,\"amount\":%s.0}",
-        price, state, label, quantity, now_ms, label, symbol, now_ms, quantity);
+/* An order as the venue shows it, with the fields of its recorded frames. Put together by copying: at the rates that are
+ * measured, a formatted print of it would cost more of a round than the gateway's own reading. */
+static char *put_venue_order(char *at, const char *label, i64 now_ms, const char *state) {
+    at = put(at, "{\"web\":false,\"time_in_force\":\"good_til_cancelled\",\"risk_reducing\":false,\"replaced\":false,"
+                 "\"reject_post_only\":false,\"reduce_only\":false,\"price\":");
+    at = put(put(at, price), ",\"post_only\":false,\"order_type\":\"limit\",\"order_state\":\"");
+    at = put(put(put(put(at, state), "\",\"order_id\":\"B-"), label), "\",\"mmp\":false,\"max_show\":");
+    at = put_number(put(put(at, quantity), ".0,\"last_update_timestamp\":"), now_ms);
+    at = put(put(put(at, ",\"label\":\""), label), "\",\"is_liquidation\":false,\"instrument_name\":\"");
+    at = put(put(at, symbol), "\",\"filled_amount\":0.0,\"direction\":\"buy\",\"creation_timestamp\":");
+    at = put(put_number(at, now_ms), ",\"contracts\":1.0,\"average_price\":0.0,\"api\":true,\"amount\":");
+    return put(put(at, quantity), ".0}");
 }
 
-static void notify(Buffer *out, const char *order) {
-    char text[2048];
-    int n = snprintf(
-        text, sizeof text,
-        "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"user.changes.any.any.raw\","
-        "\"data\":{\"instrument_name\":\"%s\",\"trades\":[],\"positions\":[],\"orders\":[%s]}}}",
-        symbol, order);
-    put_frame(out, text, (size_t)n);
+static void notify(Buffer *out, const char *order, size_t n) {
+    char text[2048], *at = text;
+    at = put(at, "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"user.changes.any.any.raw\","
+                 "\"data\":{\"instrument_name\":\"");
+    at = put(put(at, symbol), "\",\"trades\":[],\"positions\":[],\"orders\":[");
+    memcpy(at, order, n);
+    at = put(at + n, "]}}}");
+    put_frame(out, text, (size_t)(at - text));
 }
 
 /* Answer one private/buy: reply first, then the notification; in one write, unless they are to be apart. */
 static void answer(char *request, size_t size) {
-    char order[1024], text[2048];
+    char order[1024], text[2048], *at = text;
     char *id = memmem(request, size, "\"id\":", 5), *label = memmem(request, size, "\"label\":\"", 9);
     if (!id || !label || !memmem(request, size, "\"private/buy\"", 13)) fail("not an order");
     label += 9;
@@ -224,14 +226,14 @@ static void answer(char *request, size_t size) {
     memcpy(last_label, label, (size_t)(end - label));
     last_label[end - label] = 0;
     i64 now_us = clock_ns(CLOCK_REALTIME) / 1000;
-    put_venue_order(order, sizeof order, last_label, now_us / 1000, "open");
-    int n = snprintf(
-        text, sizeof text,
-        "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":{\"trades\":[],\"order\":%s},\"usIn\":%lld,\"usOut\":%lld,"
-        "\"usDiff\":1,\"testnet\":false}",
-        atoll(id + 5), order, now_us - 1, now_us);
-    put_frame(&venue_out, text, (size_t)n);
-    notify(is_apart ? &later : &venue_out, order);
+    size_t n = (size_t)(put_venue_order(order, last_label, now_us / 1000, "open") - order);
+    at = put_number(put(at, "{\"jsonrpc\":\"2.0\",\"id\":"), atoll(id + 5));
+    at = put(at, ",\"result\":{\"trades\":[],\"order\":");
+    memcpy(at, order, n);
+    at = put_number(put(at + n, "},\"usIn\":"), now_us - 1);
+    at = put(put_number(put(at, ",\"usOut\":"), now_us), ",\"usDiff\":1,\"testnet\":false}");
+    put_frame(&venue_out, text, (size_t)(at - text));
+    notify(is_apart ? &later : &venue_out, order, n);
 }
 
 static void take_requests(void) {
@@ -253,6 +255,10 @@ static void take_requests(void) {
     if (at) drop(&venue_in, at);
 }
 
+static void rest(void) {
+    for (i64 end = steady_ns() + PAUSE_NS; steady_ns() < end;) {}
+}
+
 static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
     i64 moved = steady_ns();
     while (done < count) {
@@ -266,7 +272,7 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
         if (take(fix, &fix_in)) take_reports();
         if (later.used && done == sent) {
             flush(venue, &later);
-            for (i64 end = steady_ns() + PAUSE_NS; steady_ns() < end;) {}
+            rest();
         }
         if (venue >= 0 && take(venue, &venue_in)) {
             take_requests();
@@ -277,8 +283,9 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
     }
 }
 
-static void run_echo(int fd, i64 count, i64 window) {
+static void run_echo(int fd, i64 count, i64 window, int is_rested) {
     while (done < count) {
+        if (is_rested && sent == done) rest();
         while (sent < count && sent - done < window) {
             memset(fix_out.data + fix_out.used, 'x', ECHO_BYTES);
             fix_out.used += ECHO_BYTES;
@@ -306,8 +313,8 @@ static void run_clear(int fix, int venue, i64 count, i64 first) {
     while (done < count) {
         for (; sent < count && sent - done < CLEAR_WINDOW; sent++) {
             snprintf(label, sizeof label, "%s%lld", label_prefix, first + sent);
-            put_venue_order(order, sizeof order, label, clock_ns(CLOCK_REALTIME) / 1000000, "cancelled");
-            notify(&venue_out, order);
+            char *end = put_venue_order(order, label, clock_ns(CLOCK_REALTIME) / 1000000, "cancelled");
+            notify(&venue_out, order, (size_t)(end - order));
         }
         if (venue_out.used) {
             flush(venue, &venue_out);
@@ -341,7 +348,7 @@ int main(int argc, char **argv) {
     if (strcmp(mode, "clear")) sent_ns = calloc((size_t)count, sizeof *sent_ns);
     if (!took_ns) return 2;
     i64 began = steady_ns();
-    if (!strcmp(mode, "echo")) run_echo(fix, count, window);
+    if (!strcmp(mode, "echo") || !strcmp(mode, "rested")) run_echo(fix, count, window, mode[0] == 'r');
     else if (!strcmp(mode, "clear")) run_clear(fix, venue, count, first);
     else run_orders(fix, strcmp(mode, "reject") ? venue : -1, count, window, seq);
     i64 elapsed = steady_ns() - began;

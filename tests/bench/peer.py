@@ -42,11 +42,13 @@ class Peer:
     def run(self, mode: str) -> None:
         """Send and receive until `count` answers are there."""
         while len(self.took_ns) < self.count:
+            if mode == "rested" and len(self.sent_ns) == len(self.took_ns):
+                _spin(PAUSE_NS)
             room = min(self.count - len(self.sent_ns), self.window - len(self.sent_ns) + len(self.took_ns))
             if room > 0:
                 self._send(mode, room)
             data = _read(self.fix)
-            if data and mode == "echo":
+            if data and mode in ("echo", "rested"):
                 self._take_echoes(data)
             elif data:
                 self._take_reports(data)
@@ -65,7 +67,7 @@ class Peer:
             assert self.venue is not None
             orders = [order_json(f"{self.label}{self.first + first + i}", "cancelled") for i in range(room)]
             data, connection = b"".join(server_frame(notification(order)) for order in orders), self.venue
-        elif mode == "echo":
+        elif mode in ("echo", "rested"):
             data, connection = ECHO * room, self.fix
         else:
             data, connection = b"".join(self._order(self.seq + first + i) for i in range(room)), self.fix

@@ -87,9 +87,10 @@ def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:
 
 def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
     table = Table(title=f"On the wire, {kind}: one order at a time, microseconds (medians)", title_justify="left")
-    for heading in ("", "p50", "p99", "p99.9", "p50 / echo p50", "budget"):
+    for heading in ("", "p50", "p99", "p99.9", "p50 / its floor", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
     table.add_row("echo (floor)", *_latency(wire["echo"]), "1.00", "")
+    table.add_row("echo after a pause (floor of the last row)", *_latency(wire["rested"]), "1.00", "")
     for budget in RATIOS:
         ratio = wire[budget.key]["ratio"]
         bound = budget.compiled if kind == "compiled" else budget.plain

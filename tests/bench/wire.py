@@ -188,7 +188,10 @@ def run_peer(
     return figures
 
 
-def run_echo(peer: list[str], core: int, echo: Echo, count: int, window: int) -> dict[str, Any]:
-    """Measure the floor."""
+def run_echo(
+    peer: list[str], core: int, echo: Echo, count: int, window: int, *, is_rested: bool = False
+) -> dict[str, Any]:
+    """Measure the floor; `is_rested`: after a pause each time, as what comes after one is measured."""
     sockets = (echo.connection.fileno(), -1)
-    return run_peer(peer, core, sockets, ["echo", count, window, 1, 0], ["-"] * 7)
+    mode = "rested" if is_rested else "echo"
+    return run_peer(peer, core, sockets, [mode, count, window, 1, 0], ["-"] * 7)

@@ -269,6 +269,7 @@ class Rig:
 
     def flush(self) -> None:
         self.core.router.flush()
+        self.core.pipeline.volatile.flush(self.now_ns)
         self.core.reports.touched.clear()
         for desk in self.desks:
             desk.fetch()

@@ -125,7 +125,7 @@ def test_set_state_is_journalled_and_a_typing_error_makes_no_journal(tmp_path: P
 
 def test_kernels_says_which_are_in_use() -> None:
     result = runner.invoke(cli.app, ["kernels"])
-    assert result.exit_code == 0 and result.stdout.count("compiled kernel") + result.stdout.count(": compiled") == 2
+    assert result.exit_code == 0 and result.stdout.count("compiled kernel") + result.stdout.count(": compiled") == 6
 
 
 def test_the_command_is_a_program() -> None:

@@ -248,6 +248,11 @@ REFUSED = [
         "[market]\ngeneration_max_age_ms = 499\n[[venue]]",
         "19: [market] generation_max_age_ms: must be at least twice generation_interval_ms, 500, not 499",
     ),
+    (
+        "listen_port = 9878",
+        "listen_port = 9878\nmax_write_buffer_bytes = 262143",
+        "market_data_backlog_bytes: with 65536, max_write_buffer_bytes must be at least 262144, not 262143",
+    ),
     ("[[venue]]", "[monitor]\nreport_interval_ms = 60000\n[[venue]]", "19: [monitor] report_interval_ms: must be"),
     ("[[venue]]", '[monitor]\n"a\\nb" = 1\n[[venue]]', "19: [monitor] a\\nb: unknown key"),
 ]

@@ -165,6 +165,20 @@ def test_an_instrument_with_other_terms_closes_and_keeps_its_scale(tmp_path: Pat
         is_sound(rig)
 
 
+def test_an_answer_written_before_fills_that_we_have_proves_nothing(tmp_path: Path) -> None:
+    """The order has ended; a state of it from before says that it is open. One with all its fills would be a break."""
+    with opened(tmp_path) as rig:
+        rig.desk().log_on().order(quantity=100)
+        order = rig.only_order()
+        rig.hear(accepted(order))
+        stale = state_of(order, "open", filled_quantity=Decimal(40))
+        rig.hear(filled(order, 100), events.OrderStateReported(stale))
+        assert not rig.ledger.breaks and rig.link.cancelled == []
+        is_sound(rig)
+        rig.hear(events.OrderStateReported(state_of(order, "open", filled_quantity=Decimal(100))))
+        assert "works at the venue" in rig.ledger.breaks[0].text and rig.link.cancelled == [order.order_id]
+
+
 def test_marks_that_can_not_be_used_are_counted(tmp_path: Path) -> None:
     with opened(tmp_path) as rig:
         rig.mark(BTC, float("nan"))

@@ -51,6 +51,9 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
     (records.Cancelled("r-1", "user_request"), "9318a3722d31ac757365725f72657175657374"),
     (records.Replaced("r-1", "o"), "9419a3722d31a16fa0"),
+    (records.VolatileSent("ALPHA", 7, 9), "9432a5414c5048410709"),
+    (records.NewsPublished(("ALPHA",), "headline", ("a line",), 1),
+     "953391a5414c504841a8686561646c696e6591a661206c696e6501"),
     (records.SessionRenewed("ALPHA", True, 7), "9437a5414c504841c307"),
     (records.MessageDelayed("ALPHA", 7, b"8=FIX"), "9438a5414c50484107c405383d464958"),
     (records.MessageReleased("ALPHA", 7), "9339a5414c50484107"),
@@ -86,6 +89,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "AccountStateMoved": 6, "BreakRaised": 7, "SessionOpened": 8, "OrderApproved": 10, "OrderRefused": 11,
         "CancelRequested": 12, "ReplaceRequested": 13, "CancelRefused": 14, "StatusAsked": 15, "MessageRefused": 16,
         "VenueAccepted": 20, "VenueRejected": 21, "OrderLost": 22, "Filled": 23, "Cancelled": 24, "Replaced": 25,
+        "VolatileSent": 50, "NewsPublished": 51,
         "SessionRenewed": 55, "MessageDelayed": 56, "MessageReleased": 57, "SessionEnded": 58, "GraceEnded": 59,
         "Killed": 60, "Reinstated": 61,
     }  # fmt: skip

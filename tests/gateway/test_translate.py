@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway import translate
 from gateway.ledger import instrument_of
 from gateway.translate import OrderFields, new_order
-from protocols.fix.codec import decode
+from protocols.fix.codec import Message, decode
 from protocols.venues import events
 from risk.instrument import Kind, Side
 from risk.order import Order, OrdType, Reject, RejectReason, TimeInForce
@@ -35,12 +35,16 @@ MARKET = world().market
 INSTRUMENT = INSTRUMENTS[INVERSE]
 
 
-def fields_of(**changes: Any) -> OrderFields:
+def message_of(**changes: Any) -> Message:
     message = simplefix.FixMessage()
     head: list[tuple[int, Any]] = [(8, "FIX.4.4"), (35, "D"), (34, 2), (49, "A"), (52, "20260101-00:00:00.000")]
     for tag, value in [*head, (56, "B"), *order_fields(**({"cl_ord_id": "o"} | changes))]:
         message.append_pair(tag, value)
-    return OrderFields(decode(message.encode()))
+    return decode(message.encode())
+
+
+def fields_of(**changes: Any) -> OrderFields:
+    return OrderFields(message_of(**changes))
 
 
 def asked(replaces: Any = None, instrument: Any = INSTRUMENT, **changes: Any) -> Order | Reject:
@@ -143,8 +147,8 @@ def test_what_a_replace_may_not_change(changes: dict[str, Any]) -> None:
 
 def test_a_refusal_keeps_what_was_sent_and_the_numbers_behind_it() -> None:
     reject = Reject(RejectReason.MARK_STALE, "mark_is_fresh", "old", 1.0, 2.0, 3.0, 4)
-    record = translate.refused("A", 7, fields_of(account="a", price="x"), reject)
-    assert (record.session, record.seq_in, record.account, record.price) == ("A", 7, b"a", b"x")
+    record = translate.refused("A", message_of(account="a", price="x"), reject)
+    assert (record.session, record.seq_in, record.account, record.price) == ("A", 2, b"a", b"x")
     assert (record.reason, record.limit, record.observed, record.required, record.mark_age_ns) == (
         503,
         1.0,

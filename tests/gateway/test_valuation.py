@@ -73,7 +73,11 @@ def test_a_new_generation_holds_what_the_old_one_did(tmp_path: Path) -> None:
         kernel = rig.core.market.kernel
         before = (kernel.worst(index), kernel.equity(index, rig.core.market.base_scenario))
         rig.core.valuation.run(rig.now_ns)
-        assert rig.core.market.kernel is kernel  # the same shape: loaded again, not made again
+        following = rig.core.market.kernel
+        rig.core.valuation.run(rig.now_ns)
+        rig.core.valuation.run(rig.now_ns)
+        assert rig.core.market.kernel is following is not kernel  # of one shape there are two, in turns
+        kernel = following
         assert (kernel.worst(index), kernel.equity(index, rig.core.market.base_scenario)) == pytest.approx(before)
 
 
@@ -117,3 +121,22 @@ def test_currencies_cover_what_accounts_hold_and_the_configuration_names(tmp_pat
         valuation.run(rig.now_ns)
         assert valuation.generation is not None
         assert {"USD", "USDC", "USDT", "EURR", "BTC", "ETH"} <= set(valuation.generation.currencies)
+
+
+def test_thousands_of_orders_are_held_anew_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.valuation.WRITTEN_PER_SLICE", 2)
+    with opened(tmp_path) as rig:
+        desk = rig.desk().log_on()
+        for number in range(5):
+            desk.order(symbol=ETH, price=1_990 + number, quantity=50)
+        valuation, market = rig.core.valuation, rig.core.market
+        kernel, generation = market.kernel, valuation.generation
+        valuation.begin(rig.now_ns)
+        steps = 0
+        while not valuation.step():
+            assert market.kernel is kernel and valuation.generation is generation
+            steps += 1
+            desk.order(symbol=ETH, price=1_980, quantity=50)
+        index = rig.ledger.accounts["alpha"].index
+        assert steps > 3 and market.kernel is not kernel
+        assert market.kernel.worst(index) == pytest.approx(kernel.worst(index))

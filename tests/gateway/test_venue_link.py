@@ -329,13 +329,18 @@ class FullFor:
 
 def test_an_execution_that_can_not_be_written_is_not_applied_and_comes_back(tmp_path: Path) -> None:
     with running(tmp_path, seed=3) as world:
+        until(world, lambda: world.link.book(BTC).is_usable)
         placed = order(world, distance=1.01)  # crosses: filled at once
-        pipeline = world.core.pipeline
-        pipeline.journal = FullFor(pipeline.journal, 3)  # type: ignore[assignment]
-        until(world, lambda: any("journal" in alert for alert in world.core.monitor.alerts))
+        pipeline, session = world.core.pipeline, world.link.session
+        pipeline.journal = FullFor(pipeline.journal, 1_000)  # type: ignore[assignment]
+        until(world, lambda: world.link._is_spoiled, step_ns=MS)
+        pipeline.journal.count = 0
+        assert any("journal" in alert for alert in world.core.monitor.alerts)
         assert placed.cum_lots == 0 and placed.held is not None
         until(world, lambda: placed.status is OrdStatus.FILLED)
         assert placed.cum_lots == 10 and placed.held is None
+        assert world.link.session is not session
+        until(world, lambda: world.link.book(BTC).is_usable)  # what readers want is wanted of the new session too
         finished(world)
 
 

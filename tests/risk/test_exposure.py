@@ -88,7 +88,9 @@ class TestHold:
         exposure.release(other)
         assert (exposure.buy_lots, exposure.sell_lots) == ({LINEAR: 10}, {COIN_OPTION: 0})
         kernel, expected = kernel_of(), kernel_of()
-        exposure.mirror_into(kernel)
+        exposure.begin_mirror(kernel)
+        assert exposure.mirror_some(1)
+        exposure.end_mirror()
         expected.hold(1, LINEAR, 10, INSTRUMENTS[LINEAR].fill_cash(Side.BUY, 10, 200_000))
         assert kernel.row(1, 1).tolist() == expected.row(1, 1).tolist()
 

@@ -15,6 +15,7 @@ from hypothesis import given
 
 from risk import pre_trade
 from risk.account import AccountState, RecentIds
+from risk.gate import nothing_is_sure
 from risk.instrument import Side
 from risk.limits import InstrumentLimits
 from risk.order import Approved, Order, Reject, RejectReason
@@ -269,7 +270,9 @@ class TestPrecedence:
         def broken(order: Order, account: object, market: object) -> None:
             raise ZeroDivisionError("secret detail")
 
-        monkeypatch.setattr(pre_trade, "CHECKS", (*CHECKS[:position], broken, *CHECKS[position + 1 :]))
+        checks = (*CHECKS[:position], broken, *CHECKS[position + 1 :])
+        monkeypatch.setattr(pre_trade, "surely_passed", nothing_is_sure)
+        monkeypatch.setattr(pre_trade, "_REMAINING", (checks,))
         w = world()
         reject = evaluate(base_order(), w.account, w.market)
         assert isinstance(reject, Reject)

@@ -185,7 +185,8 @@ def feed(session: Session, data: bytes) -> None:
             assert dictionary is not None and dictionary.validate(event.message) is None
         elif isinstance(event, Disconnected):
             assert session.is_closed
-    session.data_to_send()
+    while session.data_to_send():
+        pass
 
 
 class Counted(Session):

@@ -4,22 +4,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.fix import store as store_module
 from protocols.fix.store import MessageStore
+
+
+@pytest.fixture(autouse=True, params=[1, 3, 1024])
+def dropped_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_DROPPED_AT_ONCE", request.param)
 
 
 @given(st.integers(1, 7), st.lists(st.one_of(st.none(), st.binary(max_size=2)), max_size=30), st.integers(1, 50))
 def test_the_last_ones_are_kept(capacity: int, messages: list[bytes | None], first: int) -> None:
+    """Numbers without a message (administrative ones, market data) take no room and push no message out."""
     store = MessageStore(capacity)
     store.reset(first)
     for number, raw in enumerate(messages, first):
         store.put(number, raw)
-    kept = dict(list(enumerate(messages, first))[-capacity:])
+    next_number = first + len(messages)
+    sent = [(number, raw) for number, raw in enumerate(messages, first) if raw is not None]
+    kept, dropped = dict(sent[-capacity:]), sent[:-capacity]
     assert len(store) == len(kept)
-    assert store.first_seq_num == first + len(messages) - len(kept)
-    wanted = range(max(first - 3, 0), first + len(messages) + 3)
+    assert store.first_seq_num == min(kept, default=next_number)
+    wanted = range(max(first - 3, 0), next_number + 3)
     assert dict(store.get_range(wanted[0], wanted[-1])) == {number: kept.get(number) for number in wanted}
+    for number in wanted:
+        assert store.next_kept(number) == min((n for n in kept if n >= number), default=max(next_number, number))
+    floor = dropped[-1][0] + 1 if dropped else first
     for count in range(len(messages) + 2):
-        assert store.last(count) == (list(kept.values())[-count:] if count else [])
+        assert store.last(count) == [kept.get(n) for n in range(max(next_number - count, floor), next_number)]
 
 
 def test_another_number_starts_again() -> None:

@@ -94,3 +94,32 @@ def test_a_book_can_be_set_aside() -> None:
     book = fresh()
     book.mark_unusable("disconnected")
     assert not book.is_usable
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), edits, edits), max_size=8))
+def test_what_was_touched_covers_every_difference(
+    messages: list[tuple[bool, list[tuple[D, D]], list[tuple[D, D]]]],
+) -> None:
+    """Between two looks no level differs whose price was not named, or all were."""
+    book = OrderBook("X", max_levels=10)
+    book.apply_snapshot(0, 1, [], [])
+    assert book.take_touched().is_all
+    for number, (is_looked_at, bids, asks) in enumerate(messages):
+        before = (dict(book.bids.levels), dict(book.asks.levels))
+        book.reason = ""
+        if number % 5 == 4:
+            book.apply_snapshot(number + 1, 1, bids, [])
+        else:
+            book.apply_change(number, number + 1, 1, bids, asks)
+        if is_looked_at:
+            touched = book.take_touched()
+            for prices_touched, old, side in (
+                (touched.bids, before[0], book.bids.levels), (touched.asks, before[1], book.asks.levels)
+            ):  # fmt: skip
+                differs = {price for price in old.keys() | side.keys() if old.get(price) != side.get(price)}
+                assert touched.is_all or differs <= prices_touched
+    assert book.touched is not None
+    assert len(book.touched.bids) + len(book.touched.asks) <= book.max_levels
+    book.clear()
+    assert (book.touched, book.bids.levels, book.is_usable) == (None, {}, False)

@@ -1,0 +1,3 @@
+from risk.instrument import Instrument, Side
+
+def fill_cash(instrument: Instrument, side: Side, lots: int, ticks: int) -> float: ...

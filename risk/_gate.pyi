@@ -1,0 +1,7 @@
+from risk.account import Account
+from risk.marks import Market
+from risk.order import Order
+
+KNOWN_CHECKS: tuple[str, ...]
+
+def surely_passed(order: Order, account: Account, market: Market) -> int: ...

@@ -1,0 +1,119 @@
+"""A portfolio after hypothetical fills, and the margin before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Final
+
+import msgspec
+
+from risk.models.portfolio import Order, Portfolio, contract_of, converted, merged, prepared
+from risk.models.result import Component, MarginResult, require
+
+# More orders have too many subsets of fills to enumerate here; the order path's kernel bounds them all at once.
+MAX_ENUMERATED: Final = 8
+
+
+class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
+    """Margin before, after all orders filled, and in the worst of all subsets of fills.
+
+    `worst_available` is the least of equity - initial over subsets that fill completely, nothing included; None
+    where there are more orders than MAX_ENUMERATED.
+    """
+
+    before: MarginResult
+    after: MarginResult
+    worst_available: float | None
+    worst_fills: tuple[int, ...]
+
+    @property
+    def initial_is_covered(self) -> bool:
+        """True where every enumerated outcome leaves the initial margin covered, or does not worsen it."""
+        worst = self.after.available if self.worst_available is None else self.worst_available
+        return worst >= 0 or worst >= self.before.available
+
+
+def filled(portfolio: Portfolio, order: Order) -> Portfolio:
+    """Return the portfolio after an order filled completely at its limit: position, entry and cash.
+
+    Options and spot are paid for at once; futures change entry, and what a reduction realises is kept in `accrued`.
+    """
+    contract = contract_of(portfolio, order)
+    mark = contract.mark if contract.mark is not None else order.price
+    fill = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price, mark=mark)
+    cash = portfolio.cash
+    if contract.kind in ("option", "spot"):
+        cash -= converted(portfolio, contract, fill.notional_qty * order.price)
+    positions, is_placed = [], False
+    for held in portfolio.positions:
+        fits = held.leg == "both" or (held.leg == "long") == (order.side == "buy")
+        if held.instrument == order.instrument and fits and not is_placed:
+            held, is_placed = merged(held, fill), True
+        positions.append(held)
+    if not is_placed:
+        positions.append(fill)
+    return msgspec.structs.replace(portfolio, positions=tuple(positions), cash=cash)
+
+
+def what_if(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio, orders: Sequence[Order]) -> WhatIf:
+    """Return margin before and after orders, and the worst subset of complete fills.
+
+    Raises
+    ------
+    MarginError
+        If an order names no known contract, or the model refuses what it would make of the portfolio.
+    """
+    require(bool(orders), "bad_order", "no orders")
+    prepared(msgspec.structs.replace(portfolio, orders=tuple(orders)))
+    worst: tuple[float, tuple[int, ...]] | None = None
+    after = _after(portfolio, orders)
+    if len(orders) <= MAX_ENUMERATED:
+        for count in range(len(orders) + 1):
+            for rows in combinations(range(len(orders)), count):
+                left = evaluate(_after(portfolio, [orders[row] for row in rows])).available
+                if worst is None or left < worst[0]:
+                    worst = left, rows
+    return WhatIf(
+        before=evaluate(portfolio),
+        after=evaluate(after),
+        worst_available=None if worst is None else worst[0],
+        worst_fills=() if worst is None else worst[1],
+    )
+
+
+def with_orders_enumerated(
+    evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio, *, holds_premium: bool = False
+) -> MarginResult:
+    """Return a model's margin with a reservation for working orders, for models that have none of their own.
+
+    The reservation is what the worst subset of complete fills takes off what is available. Where the requirement is
+    not convex in a fill (a bought hedge that is worth nothing until it covers all), `holds_premium` sets the premium
+    of every option that is bought aside as well, which bounds every partial fill. Refused for more orders than can be
+    enumerated.
+    """
+    alone = msgspec.structs.replace(portfolio, orders=())
+    held = evaluate(alone)
+    if not portfolio.orders:
+        return held
+    count = len(portfolio.orders)
+    require(count <= MAX_ENUMERATED, "too_many_orders", f"{count} working orders are more than {MAX_ENUMERATED}")
+    bought = [o for o in portfolio.orders if _is_bought_option(portfolio, o)] if holds_premium else []
+    others = [order for order in portfolio.orders if order not in bought]
+    reserved = sum(order.qty * contract_of(portfolio, order).contract_size * order.price for order in bought)
+    if others:
+        outcome = what_if(evaluate, alone, others)
+        assert outcome.worst_available is not None
+        reserved += max(0.0, held.available - outcome.worst_available)
+    components = held.components | {"orders": Component(reserved, 0.0)}
+    return msgspec.structs.replace(held, components=components, initial=held.initial + reserved)
+
+
+def _is_bought_option(portfolio: Portfolio, order: Order) -> bool:
+    return order.side == "buy" and contract_of(portfolio, order).kind == "option"
+
+
+def _after(portfolio: Portfolio, orders: Sequence[Order]) -> Portfolio:
+    for order in orders:
+        portfolio = filled(portfolio, order)
+    return portfolio

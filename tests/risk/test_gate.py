@@ -1,0 +1,138 @@
+"""The compiled gate vouches for a check only where the plain check passes, and for all of an ordinary order's."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import inf, nan
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from risk import gate
+from risk.account import AccountState
+from risk.instrument import Side
+from risk.order import Approved, Order
+from risk.pre_trade import CHECKS, evaluate
+from tests.risk.test_pre_trade import FAULTS, POSITIONS, base_order, fails, set_state
+from tests.strategies import INSTRUMENTS, NOW_NS, World, order_of, orders, working_order, world, worlds
+
+pytestmark = pytest.mark.skipif(not gate.COMPILED, reason="no compiled gate was built")
+
+RATE = 6
+BY_NAME = {check.__name__: check for check in CHECKS}
+KNOWN = [BY_NAME[name] for name in gate.KNOWN_CHECKS]
+
+
+def plainly_passed(order: Order, w: World) -> int:
+    """How many of the checks that the gate knows pass by the plain ones; the rate stays as it was."""
+    arrival_ns = w.account.rate._arrival_ns
+    passed = 0
+    for check in KNOWN:
+        if fails(check, order, w):
+            break
+        passed += 1
+    w.account.rate._arrival_ns = arrival_ns
+    return passed
+
+
+def agree(order: Order, w: World) -> int:
+    """The gate vouches for no more than what passes, and counts the order exactly where it vouches for the rate."""
+    plainly = plainly_passed(order, w)
+    before_ns = w.account.rate._arrival_ns
+    sure = gate.surely_passed(order, w.account, w.market)
+    assert 0 <= sure <= plainly
+    counted_ns = w.account.rate._arrival_ns
+    w.account.rate._arrival_ns = before_ns
+    if sure > RATE:
+        assert w.account.rate.admit(order.received_ns) and counted_ns == w.account.rate._arrival_ns
+        w.account.rate._arrival_ns = before_ns
+    else:
+        assert counted_ns == before_ns
+    return sure
+
+
+def test_it_knows_checks_that_there_are_in_their_order() -> None:
+    names = [check.__name__ for check in CHECKS]
+    assert [name for name in names if name in gate.KNOWN_CHECKS] == list(gate.KNOWN_CHECKS)
+
+
+@pytest.mark.parametrize(("index", "side"), list(product(range(len(INSTRUMENTS)), Side)))
+def test_an_ordinary_order_passes_whole(index: int, side: Side) -> None:
+    assert agree(order_of(index, side), world()) == len(KNOWN)
+
+
+@pytest.mark.parametrize(("reason", "check", "fault"), FAULTS, ids=lambda value: getattr(value, "name", ""))
+def test_one_fault_stops_at_its_check(reason: object, check: str, fault: object) -> None:
+    w = world()
+    order = fault(w, base_order())  # type: ignore[operator]
+    sure = agree(order, w)
+    if check in gate.KNOWN_CHECKS:  # of any other the gate says nothing, and it is run
+        assert sure <= gate.KNOWN_CHECKS.index(check)
+
+
+def test_two_faults_never_let_more_through() -> None:
+    for (_, check, fault), (_, later, other) in product(FAULTS, FAULTS):
+        if POSITIONS[check] < POSITIONS[later]:
+            w = world()
+            agree(fault(w, other(w, base_order())), w)
+
+
+@settings(max_examples=150)
+@given(drawn=worlds(), order=orders(), aged_ns=st.integers(-3 * 10**9, 3 * 10**9), state=st.sampled_from(AccountState))
+def test_it_agrees_with_the_plain_checks(drawn: World, order: Order, aged_ns: int, state: AccountState) -> None:
+    drawn.account.state = state
+    order = msgspec.structs.replace(order, received_ns=NOW_NS + aged_ns)
+    sure = agree(order, drawn)
+    # It is sure of all that needs no comparison with how things are without the order.
+    assert sure == plainly_passed(order, drawn) or sure >= len(KNOWN) - 1
+
+
+@settings(max_examples=60)
+@given(drawn=worlds(), order=orders())
+def test_a_decision_is_the_same_without_it(drawn: World, order: Order) -> None:
+    arrival_ns = drawn.account.rate._arrival_ns
+    decision = evaluate(order, drawn.account, drawn.market)
+    drawn.account.rate._arrival_ns = arrival_ns
+    refusal = next((r for check in CHECKS if (r := check(order, drawn.account, drawn.market)) is not None), None)
+    if type(decision) is Approved:
+        assert refusal is None and decision.checks_run == len(CHECKS)
+    else:
+        assert decision == refusal
+
+
+@given(lots=st.integers(1, 500), index=st.integers(0, len(INSTRUMENTS) - 1), side=st.sampled_from(Side))
+def test_a_sell_against_a_long_is_a_buy_against_a_short(lots: int, index: int, side: Side) -> None:
+    """The position's limit is the same either way."""
+    results = []
+    for this, sign in ((side, -side.sign), (Side.SELL if side is Side.BUY else Side.BUY, side.sign)):
+        w = world()
+        w.give_position(index, 100 * sign)
+        w.account.limits.by_instrument[index] = msgspec.structs.replace(
+            w.account.limits.by_instrument[index], max_position_lots=150
+        )
+        results.append(agree(order_of(index, this, lots, is_reduce_only=lots % 2 == 0), w) > 9)
+    assert results[0] == results[1] == (lots <= 100 if lots % 2 == 0 else lots <= 250)
+
+
+@pytest.mark.parametrize("limit", [nan, inf, -inf, 1, None])
+def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
+    w = world()
+    w.account.limits.max_order_notional = limit  # type: ignore[assignment]
+    sure = agree(base_order(), w)
+    assert sure == (len(KNOWN) if limit == inf else 4)
+
+
+def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
+    w = world()
+    order = base_order()
+    assert agree(msgspec.structs.replace(order, replaces=working_order(order)), w) == 0
+    assert agree(msgspec.structs.replace(order, instrument=None), w) == 0
+    assert agree(msgspec.structs.replace(order, lots=1 << 70), w) == 0
+    assert agree(msgspec.structs.replace(order, received_ns=1 << 62), w) == 0
+    assert gate.surely_passed(order, object(), w.market) == 0  # type: ignore[arg-type]
+    reducing = world()
+    agree(set_state(AccountState.REDUCING)(reducing, order), reducing)
+    w.account.cl_ord_ids._oldest_ns = -(1 << 60)  # some ids are to be forgotten first
+    assert agree(order, w) == len(KNOWN)

@@ -1,0 +1,115 @@
+"""A generation's kernel is filled in slices while orders go on; then it holds what one that is filled at once holds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from risk.account import Account
+from risk.exposure import WorkingOrder
+from risk.instrument import Side
+from risk.lifecycle import Happening
+from risk.limits import Limits
+from risk.order import OrdType, TimeInForce
+from risk.rate import RateLimit
+from tests.risk.contracts import CURRENCIES, INSTRUMENTS, KERNELS, Kernel, both, loaded
+
+CURRENCY_INDEX = {currency: column for column, currency in enumerate(CURRENCIES)}
+
+
+def account() -> Account:
+    made = Account(index=0, name="A", currency="USD", limits=Limits(1e9, 100, ()), rate=RateLimit(100, 100))
+    made.move_cash("USDC", 10**14)
+    return made
+
+
+def order(number: int, index: int, side: Side, lots: int) -> WorkingOrder:
+    return WorkingOrder(
+        f"o{number}", f"c{number}", "S", "A", INSTRUMENTS[index], side, lots, 1_000, OrdType.LIMIT, TimeInForce.GTC,
+        False, False, 0,
+    )  # fmt: skip
+
+
+# What happens between two slices: an order is new, is filled in part or whole, or ends; numbers choose which order.
+happenings = st.lists(
+    st.tuples(st.sampled_from(["new", "fill", "end", "slice"]), st.integers(0, 5), st.integers(1, 9)), max_size=30
+)
+
+
+class Trader:
+    """One account and the orders that it ever had."""
+
+    def __init__(self) -> None:
+        self.account = account()
+        self.orders: list[WorkingOrder] = []
+
+    def new(self, choice: int, lots: int) -> None:
+        made = order(len(self.orders), choice % len(INSTRUMENTS), Side.BUY if lots % 2 else Side.SELL, lots)
+        self.orders.append(made)
+        self.account.exposure.hold(made)
+
+    def fill(self, choice: int, lots: int) -> None:
+        working = [o for o in self.orders if o.is_working]
+        if working:
+            chosen = working[choice % len(working)]
+            self.account.apply_fill(chosen, min(lots, chosen.leaves_lots), chosen.ticks, 0)
+
+    def end(self, choice: int, _: int) -> None:
+        working = [o for o in self.orders if o.is_working]
+        if working:
+            chosen = working[choice % len(working)]
+            chosen.happen(Happening.CANCELLED)
+            self.account.exposure.release(chosen)
+
+    def slice(self, _: int, lots: int) -> None:
+        self.account.exposure.mirror_some(lots % 3 + 1)
+
+
+@both
+@settings(max_examples=60)
+@given(before=st.integers(0, 8), happened=happenings)
+def test_filling_a_kernel_in_slices_loses_nothing(
+    kind: type[Kernel], before: int, happened: list[tuple[str, int, int]]
+) -> None:
+    trader = Trader()
+    for number in range(before):
+        trader.new(number, number + 1)
+    served, following, anew = loaded(kind), loaded(kind), loaded(kind)
+    trader.account.mirror_into(served, CURRENCY_INDEX)
+    trader.account.begin_mirror(following, CURRENCY_INDEX)
+    for what, choice, lots in happened:
+        getattr(trader, what)(choice, lots)
+    trader.account.exposure.mirror_some(len(trader.orders))
+    trader.account.end_mirror()
+    held = following.worst(0)
+    assert held == pytest.approx(served.worst(0), rel=1e-9), "the one that was asked knew all along"
+    trader.end(0, 0)
+    trader.new(1, 3)
+    held = following.worst(0)
+    trader.account.mirror_into(anew, CURRENCY_INDEX)
+    assert held == pytest.approx(anew.worst(0), rel=1e-9)
+
+
+@both
+def test_a_mirror_that_is_given_up_leaves_no_trace(kind: type[Kernel]) -> None:
+    trader = Trader()
+    trader.new(0, 1)
+    served, given_up = loaded(kind), loaded(kind)
+    trader.account.mirror_into(served, CURRENCY_INDEX)
+    trader.account.begin_mirror(given_up, CURRENCY_INDEX)
+    trader.account.drop_mirror()
+    before = given_up.worst(0)
+    trader.new(1, 1)
+    trader.end(0, 0)
+    assert given_up.worst(0) == before
+
+
+def test_a_kernel_is_not_asked_before_it_holds_all() -> None:
+    trader = Trader()
+    for number in range(3):
+        trader.new(number, 1)
+    trader.account.begin_mirror(loaded(KERNELS[-1]), CURRENCY_INDEX)
+    assert not trader.account.exposure.mirror_some(2)
+    with pytest.raises(AssertionError, match="every working order"):
+        trader.account.end_mirror()
