@@ -30,7 +30,7 @@ def refuse(
         return
     if message.msg_type == "D":
         monitor.orders_in += 1
-        pipeline.commit(refused(session, message, reject, seq_in), now_ns)
+        pipeline.commit(refused(session, seq_in, message, reject), now_ns)
         monitor.order_refused(reject, now_ns)
         return
     text = f"{reject.reason.name} {reject.text}"
