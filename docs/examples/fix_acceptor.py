@@ -35,7 +35,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stat
                 print("disconnected:", event.reason)  # noqa: T201
         while data := session.data_to_send():
             writer.write(data)
-        await writer.drain()
+            await writer.drain()  # a resend comes in pieces: a client that does not read gets no more of it
     writer.close()
 
 

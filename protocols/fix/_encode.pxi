@@ -184,6 +184,8 @@ def possible_duplicate(bytes raw not None, bytes sending_time not None):
     cdef int length_size
     if n > OUT_BYTES or PyBytes_GET_SIZE(sending_time) > 40:
         raise LocalProtocolError("message is too long to send again")
+    if n <= 0:
+        raise LocalProtocolError("a stored message is cut short")
     begin = field_end(s, 0, n)
     head_size = begin + 2
     begin = field_end(s, begin, n)

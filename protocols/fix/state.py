@@ -80,9 +80,9 @@ class Limits(msgspec.Struct, frozen=True):
     # Messages above a gap wait here; those beyond are dropped and asked for again.
     max_held_messages: int = 1000
     max_held_bytes: int = 1 << 20
-    # What one data_to_send() adds of a resend (some 35 reports: little enough for who waits meanwhile), and how much
+    # What one data_to_send() adds of a resend (some 18 reports: little enough for who waits meanwhile), and how much
     # may pile up behind it.
-    resend_chunk_bytes: int = 8192
+    resend_chunk_bytes: int = 4096
     max_queued_bytes: int = 1 << 20
 
 

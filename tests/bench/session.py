@@ -88,7 +88,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, float]:
 # --- a resend beside orders ------------------------------------------------------------------------------------------
 
 
-def measure_resend(engine: EngineProcess, count: int) -> dict[str, float]:
+def measure_resend(engine: EngineProcess, count: int, stored: int = STORED) -> dict[str, float]:
     """Orders one at a time while nothing else happens, then while another session is sent all its messages again.
 
     One spinning loop reads for both: what it spends on the other's bytes is counted in.
@@ -102,7 +102,7 @@ def measure_resend(engine: EngineProcess, count: int) -> dict[str, float]:
         other.sendall(_of_other("2", 2, [(7, "1"), (16, "0")]))
         began = time.perf_counter_ns()
         other.setblocking(False)
-        reader = _Reader(other)
+        reader = _Reader(other, stored)
         beside: list[int] = []
         while not reader.is_done:
             beside += _latencies(engine.client, reader, 50)
@@ -115,22 +115,23 @@ def measure_resend(engine: EngineProcess, count: int) -> dict[str, float]:
         "p99_beside_us": p99_beside / 1000,
         "ratio": p99_beside / p99_alone,
         "orders_beside": len(beside),
-        "resent_per_s": STORED / elapsed_s,
+        "resent_per_s": stored / elapsed_s,
     }
 
 
 class _Reader:
     """Counts what is resent, a little at a time."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, stored: int) -> None:
         self._connection = connection
+        self._stored = stored
         self._tail = b""
         self.resent = 0
 
     @property
     def is_done(self) -> bool:
         """All of it came."""
-        return self.resent >= STORED
+        return self.resent >= self._stored
 
     def read(self) -> None:
         """Take what is there."""

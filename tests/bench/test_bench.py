@@ -8,6 +8,8 @@ import pytest
 
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
+from tests.bench.session import EngineProcess, measure_resend
+from tests.bench.wire import cores
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -26,3 +28,9 @@ def test_the_peer_compiles_without_a_warning(tmp_path: Path) -> None:
     command = [COMPILER, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(tmp_path / "peer"), str(HERE / "peer.c")]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_engine_answers_orders_beside_a_resend() -> None:
+    with EngineProcess(cores()[0], is_plain=False, stored=3_000) as engine:
+        figures = measure_resend(engine, 20, 3_000)
+    assert figures["orders_beside"] >= 50 and figures["p99_alone_us"] > 0.0 < figures["resent_per_s"]

@@ -6,9 +6,9 @@ import pytest
 
 from protocols.fix.dictionary import FIXT_FIX42, FIXT_FIX44
 from protocols.fix.plain import check_sum
-from protocols.fix.session import MessageReceived, Phase, Session, SessionConfig, SessionKey, SessionState
+from protocols.fix.session import Phase, SessionConfig, SessionKey, SessionState
 from tests.protocols.fix.conversation import START_NS, peer_message
-from tests.protocols.fix.test_fuzz import INPUTS, LIMITS, random_input
+from tests.protocols.fix.test_fuzz import INPUTS, LIMITS, Counted, Watch, feed, random_input, seeds
 
 CONFIGS = {
     "FIX.4.2": SessionConfig(sent_capacity=20),
@@ -29,32 +29,35 @@ def retold(message: bytes, version: str, choice: random.Random) -> bytes:
     return retold + b"10=%03d\x01" % check_sum(retold)
 
 
+def fresh(state: SessionState) -> Counted:
+    """A session that is logged on, its Logon taking the state's next number."""
+    session = Counted({state.key: state}.get, START_NS, limits=LIMITS)
+    logon = peer_message(f"35=A|34={state.next_in}|98=0|108=30", START_NS, version=state.key.begin_string)
+    session.receive_data(logon, START_NS)
+    session.next_event()
+    assert session.is_logged_on
+    return session
+
+
 @pytest.mark.parametrize("version", CONFIGS)
 def test_random_messages_of_each_version(version: str) -> None:
-    choice = random.Random(8)
     key = SessionKey(version, "GATE", "CLIENT")
-    state = SessionState(key, CONFIGS[version])
     delivered = sessions = 0
-    session = None
-    for _ in range(INPUTS // 8):
-        if session is None or session.is_closed:
-            state.next_in = min(state.next_in, 10**9)
-            session = Session({key: state}.get, START_NS, limits=LIMITS)
-            logon = peer_message(f"35=A|34={state.next_in}|98=0|108=30", START_NS, version=version)
-            session.receive_data(logon, START_NS)
-            session.next_event()
-            assert session.is_logged_on
-            sessions += 1
-        session.receive_data(retold(random_input(choice, state.next_in), version, choice), START_NS)
-        while (event := session.next_event()) is not None:
-            if isinstance(event, MessageReceived):
-                delivered += 1
-                dictionary = state.dictionary_of(event.message)
-                assert dictionary is not None
-                assert dictionary.validate(event.message) is None
-        while session.data_to_send():
-            pass
-        if session.phase is Phase.ACTIVE and session._is_regular and choice.random() < 0.01:
-            session.reset(START_NS)
+    for seed, count in seeds(INPUTS // 8):
+        choice = random.Random(seed)
+        state = SessionState(key, CONFIGS[version])
+        watch = Watch(feed, lambda next_in: fresh(SessionState(key, CONFIGS[version], max(1, next_in - 1))))
+        session = None
+        for number in range(count):
+            if session is None or session.is_closed:
+                delivered += session.delivered if session is not None else 0
+                state.next_in = min(state.next_in, 10**9)
+                session = fresh(state)
+                sessions += 1
+            data = retold(random_input(choice, state.next_in), version, choice)
+            watch(session, data, f"{version}, seed {seed}, input {number}")
+            if session.phase is Phase.ACTIVE and session._is_regular and choice.random() < 0.01:
+                session.reset(START_NS)
+        delivered += session.delivered if session is not None else 0
     assert delivered > INPUTS // 500
     assert sessions > INPUTS // 5000

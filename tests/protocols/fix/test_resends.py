@@ -1,14 +1,17 @@
 """Outbound resends: bounded, in order, byte for byte, and never ahead of a first sending."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.errors import LocalProtocolError
 from protocols.fix.codec import decode, encode_fields, format_timestamp
 from protocols.fix.session import Disconnected, Limits, LoggedOut, SessionConfig
 from tests.protocols.fix.conversation import SECOND, START_NS
 from tests.protocols.fix.test_session import REPORT, events_of, logged_on, peer, sent_by
-from tests.protocols.fix.twins import PLAIN, TWINS
+from tests.protocols.fix.twins import IDS, PLAIN, TWINS
 
 
 def test_a_resend_is_bounded_in_memory_and_keeps_every_body() -> None:
@@ -76,6 +79,15 @@ def test_a_message_sent_again_says_the_same(values, routing, number, digits, ori
     assert head == sorted(head) and tags[:3] == [8, 9, 35]
 
 
+@pytest.mark.parametrize("twin", TWINS, ids=IDS)
+def test_what_was_cut_short_is_not_sent_again(twin: SimpleNamespace) -> None:
+    header = twin.Header("FIX.4.4", "GATE", "CLIENT", [(57, b"D")])
+    raw = twin.encode(twin.Layout("8", (17, 37)), header, 7, START_NS, (b"E", b"x"))
+    for end in range(raw.index(b"52=")):
+        with pytest.raises(LocalProtocolError, match="cut short"):
+            twin.possible_duplicate(raw[:end], b"20260101-00:00:00.000")
+
+
 def test_a_resend_of_a_hundred_thousand_messages_takes_little_of_each_turn() -> None:
     """Whatever is asked for, one turn writes a piece: no session waits for more than that of another's resend."""
     session, state = logged_on()
@@ -90,7 +102,7 @@ def test_a_resend_of_a_hundred_thousand_messages_takes_little_of_each_turn() -> 
         largest = max(largest, len(piece))
         messages += piece.count(b"\x0143=Y\x01")
         pieces += 1
-    assert messages == 100_001 and largest < 8192 + 300 and pieces > 1500
+    assert messages == 100_001 and largest < 4096 + 300 and pieces > 3000
     assert session.data_to_send() == b"" and state.next_out == 100_002
 
 
