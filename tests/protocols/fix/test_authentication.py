@@ -33,7 +33,7 @@ from protocols.fix.authentication import (
     public_key_of,
     signed_header,
 )
-from protocols.fix.codec import Message, decode
+from protocols.fix.codec import Message, decode, format_timestamp, parse_timestamp
 from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2
 from protocols.fix.session import (
     INITIATOR,
@@ -222,6 +222,8 @@ def test_after_a_restart_nothing_counts_that_may_have_been_taken_before() -> Non
 def test_what_is_done_does_not_depend_on_what_is_wrong() -> None:
     """The same calls of everything that is dear or looks at a secret, in the same order, for every fault."""
     watched = {"digest", "compare_digest", "verify", "fullmatch", "findings", "hmac_password", "signed_header"}
+    for at_ns in (START_NS, START_NS - 60 * SECOND):
+        parse_timestamp(format_timestamp(at_ns))  # the plain twin looks at a second's text once, whoever sent it
     for method, (credentials, judge_of) in METHODS.items():
         messages = {name: edited(logon(credentials), old, new) for name, (old, new, _) in FAULTS[method].items()}
         messages["stale"] = decode(logon(credentials, START_NS - 60 * SECOND))
