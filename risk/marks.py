@@ -57,6 +57,8 @@ class Market(msgspec.Struct):
     # How many instruments the kernel's generation knows of; those listed since have no margin yet.
     priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
+    # Venues that take stop orders -> which of their prices triggers one.
+    stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
 
     def update_mark(
         self,

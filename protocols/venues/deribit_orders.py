@@ -25,8 +25,9 @@ from protocols.venues.deribit_decode import (
     order_filled,
     order_price,
     since_epoch_ns,
+    trigger_price,
 )
-from protocols.venues.deribit_encode import cancel_body, checked_order_id, edit_body, place_body
+from protocols.venues.deribit_encode import Trigger, cancel_body, checked_order_id, edit_body, place_body
 from protocols.venues.deribit_tables import Kind, RateLimits, verdict
 from protocols.venues.events import (
     CancelRejected,
@@ -38,6 +39,7 @@ from protocols.venues.events import (
     OrderRejected,
     OrderReplaced,
     OrderRequest,
+    OrderTriggered,
     ReplaceRejected,
     VenueErrorReported,
 )
@@ -52,6 +54,8 @@ MAX_WAITING_CANCELS: Final = 4_096
 SHORTFALL_GRACE_NS: Final = 1_000_000_000
 
 RESTING_STATES: Final = frozenset({"open", "untriggered"})
+# Of a trigger order that lives on under another id, with the same label.
+TRIGGERED: Final = "triggered"
 
 # Looking a member up in its Enum costs more than the comparison.
 _PLACE, _REPLACE, _CANCEL = Kind.PLACE, Kind.REPLACE, Kind.CANCEL
@@ -82,6 +86,7 @@ class Tracked(msgspec.Struct, gc=False):
     is_done: bool = False
     is_confirmed: bool = True
     replaces_in_flight: int = 0
+    trigger_price: Decimal | None = None
 
 
 class OrderFlow:
@@ -131,10 +136,13 @@ class OrderFlow:
         post_only: bool,
         reduce_only: bool,
         now_ns: int,
+        trigger: Trigger | None = None,
     ) -> None:
         if symbol not in self.symbols:
             raise LocalProtocolError(f"symbol {symbol[:64]!r} is not listed")
-        body = place_body(label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only)
+        body = place_body(
+            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, trigger
+        )
         self._take_order_credit(now_ns)
         self._send(Request(_PLACE, now_ns + self._timeout_ns, label, symbol), body)
 
@@ -147,9 +155,10 @@ class OrderFlow:
         now_ns: int,
         post_only: bool,
         reduce_only: bool,
+        trigger_price: str | bytes | None = None,
     ) -> None:
         """`quantity` is the whole quantity wanted, what is filled already included."""
-        body = edit_body(order_id, quantity, price, post_only, reduce_only)
+        body = edit_body(order_id, quantity, price, post_only, reduce_only, trigger_price)
         self._take_order_credit(now_ns)
         self._send(Request(_REPLACE, now_ns + self._timeout_ns, label, order_id=order_id), body)
         tracked = self._orders.get(order_id)
@@ -204,6 +213,8 @@ class OrderFlow:
         else:
             reply = ORDER_AND_TRADES.decode(result)
             order, trades = reply.order, reply.trades
+        if order.order_state == TRIGGERED:
+            raise FieldError("order_state: triggered, and what the order has become is not in the reply")
         if request.kind is _PLACE:
             if order.label != request.label or order.instrument_name != request.symbol:
                 raise FieldError(f"label, instrument_name: the reply is about {order.label} {order.instrument_name}")
@@ -249,6 +260,9 @@ class OrderFlow:
     def on_order(self, order: OrderWire, request: Request | None = None) -> None:
         """Take a snapshot of an order; `request` is our own that it answers, if it does."""
         order_id = order.order_id
+        if order.order_state == TRIGGERED:
+            self._leave(order_id)
+            return
         quantity, reported = decimal(order.amount), decimal(order.filled_amount)
         price = order_price(order.price)
         if quantity <= 0 or reported < 0:
@@ -259,7 +273,9 @@ class OrderFlow:
             tracked = self._track(order, quantity, price, reported)
         if request is not None and request.kind is _REPLACE:
             self._end_replace(order_id)
-            self._events.append(OrderReplaced(request.label, order_id, quantity, price))
+            self._events.append(OrderReplaced(request.label, order_id, quantity, price, trigger_price(order)))
+        elif is_first and order.trigger_order_id:
+            self._events.append(OrderTriggered(order.label, order_id, order.trigger_order_id))
         elif is_first and (request is None or request.kind is _PLACE):
             self._events.append(
                 OrderAccepted(
@@ -292,12 +308,13 @@ class OrderFlow:
         seen = (tracked.updated_ms, tracked.is_replaced, tracked.reported)
         if tracked.is_done or (order.last_update_timestamp, order.replaced, reported) < seen:
             return
-        if tracked.quantity != quantity or tracked.price != price:
+        stop = trigger_price(order)
+        if tracked.quantity != quantity or tracked.price != price or tracked.trigger_price != stop:
             # A change that we did not ask for is told at once; our own by its reply, so that it is told once.
             is_own = request is not None and request.kind is _REPLACE
             if not is_own and not tracked.replaces_in_flight:
-                self._events.append(OrderReplaced(tracked.label, order.order_id, quantity, price))
-            tracked.quantity, tracked.price = quantity, price
+                self._events.append(OrderReplaced(tracked.label, order.order_id, quantity, price, stop))
+            tracked.quantity, tracked.price, tracked.trigger_price = quantity, price, stop
         tracked.updated_ms, tracked.is_replaced = order.last_update_timestamp, order.replaced
         tracked.reported = reported
 
@@ -405,12 +422,26 @@ class OrderFlow:
             order.last_update_timestamp,
             order.replaced,
             reported,
+            trigger_price=trigger_price(order),
         )
+        if order.trigger_order_id:
+            self._leave(order.trigger_order_id, tracked)
         return tracked
+
+    def _leave(self, order_id: str, becomes: Tracked | None = None) -> None:
+        """Follow a trigger order no more: it has become another, which may be told before its own acknowledgement."""
+        tracked = self._orders.get(order_id)
+        if tracked is not None:
+            self._finish(order_id, tracked)
+        elif becomes is not None and order_id not in self._done:
+            self._keep_done(order_id, msgspec.structs.replace(becomes, is_done=True))
 
     def _finish(self, order_id: str, tracked: Tracked) -> None:
         del self._orders[order_id]
         tracked.is_done = True
+        self._keep_done(order_id, tracked)
+
+    def _keep_done(self, order_id: str, tracked: Tracked) -> None:
         if len(self._done) >= MAX_DONE_ORDERS:
             del self._done[next(iter(self._done))]
         self._done[order_id] = tracked
