@@ -28,6 +28,8 @@ from risk.account import AccountState
 
 # Venues stamp trades with their own clock; asking again for the last minute costs one request.
 BACKFILL_MARGIN_NS: Final = 60_000_000_000
+# How late a GTD order may be cancelled.
+TICK_S: Final = 0.05
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
 
@@ -71,6 +73,7 @@ class App:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue()))
+        self._tasks.append(asyncio.create_task(self._keep_time()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         context = _server_tls(self.config)
@@ -170,6 +173,16 @@ class App:
             except Exception as error:  # the generation before ages, and refuses new risk when it is too old
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
             await asyncio.sleep(interval_s)
+
+    async def _keep_time(self) -> None:
+        """End orders whose time has come, for ever; an order that just came may be the next, so look often."""
+        core = self.core
+        while True:
+            await asyncio.sleep(TICK_S)
+            deadline, now = core.deadline_ns, now_ns()
+            if deadline is not None and deadline <= now:
+                core.tick(now)
+                self.server.flush()
 
     def _venue_client(self, config: Venue) -> VenueClient:
         credentials = load_credentials(config)

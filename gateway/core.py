@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway import records
+from gateway import order_lists, order_terms, records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
-from gateway.journal import Journal, Record
+from gateway.drop_copy import MESSAGES_OF_KIND
+from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
@@ -30,6 +31,7 @@ from risk.rate import RateLimit
 from risk.scenarios import Grid
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 _SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
 
@@ -49,6 +51,7 @@ class Core:
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
         self.accounts_of: dict[str, dict[str, Account]] = {}
+        self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
             ledger=self.ledger,
             reports=self.reports,
@@ -89,6 +92,24 @@ class Core:
             )
         return rows
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` has something to do: an order's time has come, or an interrupted list is to be ended."""
+        due_ns = self.ledger.expiries.deadline_ns
+        if not self.ledger.open_lists:
+            return due_ns
+        return self._retry_ns if due_ns is None else min(due_ns, self._retry_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Do what is due. The caller flushes."""
+        order_terms.expire(self.pipeline, now_ns)
+        if self.ledger.open_lists and now_ns >= self._retry_ns:
+            self._retry_ns = now_ns + NS_PER_S
+            try:
+                order_lists.finish_interrupted(self.pipeline, now_ns)
+            except JournalError as error:
+                self.monitor.journal_failed(str(error))
+
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
         return state_hash(self.ledger, self.reports.sessions)
@@ -113,7 +134,8 @@ class Core:
             name = session.target_comp_id
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
             opened = (name, session.begin_string, config.fix.sender_comp_id, name, session.accounts)
-            commit(records.SessionOpened(*opened), now_ns)
+            commit(records.SessionOpened(*opened, session.kind, session.pending_reports), now_ns)
+        order_lists.finish_interrupted(self.pipeline, now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
@@ -135,7 +157,11 @@ class Core:
 
 def _session_state(config: Config, target_comp_id: str) -> SessionState:
     session = next(s for s in config.fix.session if s.target_comp_id == target_comp_id)
-    rules = SessionConfig(max_heart_bt_int=config.fix.heart_bt_int_s, reset_on_logon=session.reset_on_logon)
+    rules = SessionConfig(
+        max_heart_bt_int=config.fix.heart_bt_int_s,
+        reset_on_logon=session.reset_on_logon,
+        application_messages=MESSAGES_OF_KIND[session.kind],
+    )
     return SessionState(SessionKey(session.begin_string, config.fix.sender_comp_id, target_comp_id), rules)
 
 
@@ -149,6 +175,7 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
+        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue},
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway import records
+from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
+from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
@@ -29,7 +29,19 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 
 # What a full journal refuses, questions too; all else (cancels, fills, numbers) may use its reserve.
 NEW_RISK: Final = frozenset(
-    {records.OrderApproved, records.OrderRefused, records.ReplaceRequested, records.StatusAsked}
+    {
+        records.OrderApproved,
+        records.OrderApprovedWithTerms,
+        records.OrderRefused,
+        records.ReplaceRequested,
+        records.StatusAsked,
+        records.MassStatusAsked,
+        records.TradesAsked,
+        records.ListReceived,
+        records.ListOrderRefused,
+        records.ListRefused,
+        records.ListStatusAsked,
+    }
 )
 
 _NO_ACCOUNTS: Final[Mapping[str, Account]] = {}
@@ -120,20 +132,20 @@ class Pipeline:
         monitor.orders_in += 1
         fields = OrderFields(message)
         order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
-        account = self._account(session, fields.account)
+        account = self.account(session, fields.account)
         decision = order if type(order) is Reject else evaluate(order, account, self.market)
         if type(decision) is Reject:
             self.commit(refused(session, message.msg_seq_num, fields, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         order_id = ledger.next_order_id()
-        self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
+        self.commit(approved(session, message.msg_seq_num, order_id, decision), now_ns)
         monitor.order_accepted(order_id, decision.checks_run, now_ns)
         failure = self.router.send(decision, order_id, now_ns)
         if failure is not None:
-            self._end_unsent(order_id, failure, now_ns)
+            self.end_unsent(order_id, failure, now_ns)
 
-    def _end_unsent(self, order_id: str, why: str, now_ns: int) -> None:
+    def end_unsent(self, order_id: str, why: str, now_ns: int) -> None:
         """End an approved order that the venue's session did not take."""
         self.monitor.order_answered(order_id)
         self.monitor.venue_rejects += 1
@@ -169,11 +181,11 @@ class Pipeline:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
             return
         assert decision is not None
-        lots = decision.order.lots + order.cum_lots
+        lots, terms = decision.order.lots + order.cum_lots, decision.order.terms or order.terms
         self.commit(
             records.ReplaceRequested(
                 session, message.msg_seq_num, order.order_id, fields.cl_ord_id, lots, decision.order.ticks,
-                decision.checks_run,
+                decision.checks_run, 0 if terms is None else terms.stop_ticks, 0 if terms is None else terms.expire_ns,
             ),
             now_ns,
         )  # fmt: skip
@@ -232,6 +244,11 @@ class Pipeline:
             now_ns,
         )  # fmt: skip
 
+    def count_message(self, session: str, message: Message, now_ns: int) -> None:
+        """Count a message of a session that nothing follows from."""
+        state = self.reports.sessions[session]
+        self.session_moved(session, state.next_in, state.next_out, now_ns)
+
     def cancel_all(self, session: str, now_ns: int) -> int:
         """Cancel every working order of a session (its client is gone); return how many."""
         orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
@@ -243,7 +260,8 @@ class Pipeline:
             self.router.cancel(order, now_ns)
         return len(orders)
 
-    def _account(self, session: str, name: str) -> Account | None:
+    def account(self, session: str, name: str) -> Account | None:
+        """Return the account that a session means by a name; None where it may use none of that name."""
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
             return next(iter(accounts.values()))  # Account(1) is optional where there is no choice
@@ -309,29 +327,14 @@ class Pipeline:
         )
 
 
-def _approved(session: str, seq_in: int, order_id: str, approved: Approved) -> records.OrderApproved:
-    order = approved.order
-    return records.OrderApproved(
-        session,
-        seq_in,
-        order_id,
-        order.cl_ord_id,
-        approved.account.name,
-        approved.instrument.index,
-        order.side,
-        order.lots,
-        order.ticks,
-        order.ord_type,
-        order.time_in_force,
-        order.is_post_only,
-        order.is_reduce_only,
-        approved.checks_run,
-    )
-
-
 _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     "D": Pipeline._new_order,
     "F": Pipeline._cancel,
     "G": Pipeline._replace,
     "H": Pipeline._status,
+    **mass_requests.HANDLERS,
+    **order_lists.HANDLERS,
+    **trade_capture.HANDLERS,
+    **drop_copy.HANDLERS,
+    **multileg.HANDLERS,
 }

@@ -63,8 +63,8 @@ class WorkingOrder(msgspec.Struct, gc=False):
     is_triggered: bool = False
     # Of a GTD order: its time has come, and its cancel ends it as expired.
     is_expiring: bool = False
-    # What busts and corrections changed of its fills. `cum_lots` stays what the venue executed: lots that were busted do
-    # not come back to the book.
+    # What busts and corrections changed of its fills. `cum_lots` stays what the venue executed: lots that were busted
+    # do not come back to the book.
     adjusted_lots: int = 0
     adjusted_lot_ticks: int = 0
 

@@ -84,10 +84,10 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """One request for an order, in integers; the request of a replace names the order that it `replaces`.
 
     `instrument` is None where the symbol is unknown. `lots` and `ticks` are 0 where the value that was sent is no
-    positive whole number of them. A market order carries the collar's price in `ticks`:
-    it is sent as a limit with that protection, so that its worst fill is known. A stop carries the far end of the collar
-    around its stop price, for the same reason. Of a replace, `lots` is the open part
-    of the new quantity, and `replaces` has been released from the exposure while the request is checked.
+    positive whole number of them. A market order carries the collar's price in `ticks`: it is sent as a limit with that
+    protection, so that its worst fill is known. A stop carries the far end of the collar around its stop price, for the
+    same reason. Of a replace, `lots` is the open part of the new quantity, and `replaces` has been released from the
+    exposure while the request is checked.
     """
 
     cl_ord_id: str

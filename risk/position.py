@@ -32,7 +32,7 @@ class Position(msgspec.Struct):
         return cash - fee_units
 
     def reverse_fill(self, side: Side, lots: int, ticks: int, fee_units: int) -> int:
-        """Take back what `apply_fill` booked for the same fill, to the unit; return the change of the account's cash."""
+        """Take back what `apply_fill` booked for the same fill, to the unit; return the change of cash."""
         cash = self.instrument.cash_units(side, lots, ticks)
         self.cash_units -= cash
         self.fee_units -= fee_units

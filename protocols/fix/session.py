@@ -3,9 +3,11 @@
 Both sides of a session, acceptor and initiator, are rows of one table (`phases.HANDLERS`).
 """
 
+from collections.abc import Iterable
+
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.fix import tags
-from protocols.fix.codec import Layout, encode
+from protocols.fix.codec import Header, Layout, encode, encode_fields
 from protocols.fix.core import Authenticate, Lookup, Values
 from protocols.fix.events import (
     Disconnected,
@@ -22,6 +24,7 @@ from protocols.fix.logon import LogonHandlers
 from protocols.fix.messages import HEARTBEAT, LOGOUT, TEST_REQUEST
 from protocols.fix.phases import ACCEPTOR, HANDLERS, INITIATOR, Phase, Role
 from protocols.fix.state import Limits, SessionConfig, SessionState
+from protocols.fix.versions import Field, written_fields
 
 __all__ = [
     "ACCEPTOR",
@@ -43,6 +46,7 @@ __all__ = [
     "SessionConfig",
     "SessionKey",
     "SessionState",
+    "send_fields_or_store",
     "send_or_store",
 ]
 
@@ -263,20 +267,37 @@ class Session(LogonHandlers, MessageHandlers):
         self._out.clear()
 
 
-def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: int) -> bytes:
+def send_or_store(
+    state: SessionState, layout: Layout, values: Values, now_ns: int, header: Header | None = None
+) -> bytes:
     """Send through the live connection; without one number and store only, to be delivered by a later resend.
 
     Layout and values are those of FIX 4.4, whatever the session's version: they are written as that has them
-    (`SessionState.view`). Raises LocalProtocolError for a message that the version has not.
+    (`SessionState.view`). `header` is one with further fields than the session's own. Raises LocalProtocolError for a
+    message that the version has not.
     """
     if not state.writes_as_given:
         view = state.view(layout)
         if view is not None:
             layout, values = view.layout, view.values(values)
     if state.connection is not None:
-        return state.connection.send(layout, values, now_ns)
+        return state.connection.send(layout, values, now_ns, header)
     state.renew(now_ns)
-    raw = encode(layout, state.header, state.next_out, now_ns, values)
+    raw = encode(layout, header or state.header, state.next_out, now_ns, values)
     state.sent.put(state.next_out, raw)
     state.next_out += 1
+    return raw
+
+
+def send_fields_or_store(state: SessionState, msg_type: str, fields: Iterable[Field], now_ns: int) -> bytes:
+    """As `send_or_store`, for body fields in the order given, groups among them; those that are None are left out."""
+    if state.connection is None:
+        state.renew(now_ns)
+    written = written_fields(state.dictionary, msg_type, fields)
+    raw = encode_fields(msg_type, state.header, state.next_out, now_ns, written)
+    if state.connection is not None:
+        state.connection.send_encoded(raw, now_ns)
+    else:
+        state.sent.put(state.next_out, raw)
+        state.next_out += 1
     return raw

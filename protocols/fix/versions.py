@@ -4,6 +4,7 @@ The rows are data, ``[writes.MSGTYPE]`` of a dictionary: TAG = ["CONDITION ... V
 conditions hold gives the value; conditions are TAG=value of the 4.4 message, or ``*``; ``@TAG`` is another's value.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from protocols.errors import LocalProtocolError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from protocols.fix.dictionary import Dictionary
 
 Values = tuple[bytes | int | None, ...]
+Field = tuple[int, bytes | int | None]
 # Conditions as (position, value), then what to write: a value, or the position of one.
 _Row = tuple[tuple[tuple[int, bytes], ...], bytes | int]
 
@@ -44,6 +46,37 @@ class View:
     def values(self, values: Values) -> Values:
         """Return the values of `layout`; one that the version does not know is left out."""
         return tuple([_written(values, *column) for column in self._columns])
+
+
+def written_fields(dictionary: "Dictionary", msg_type: str, fields: Iterable[Field]) -> list[tuple[int, bytes | int]]:
+    """Return body fields of a 4.4 message, groups among them, as the version has them, in the order given.
+
+    What the message does not know is left out, and so are None, empty values and those that the version does not know.
+    Raises LocalProtocolError for a message that the version has not.
+    """
+    rule = dictionary.messages.get(msg_type)
+    if rule is None:
+        raise LocalProtocolError(f"{dictionary.begin_string} has no message {msg_type}")
+    given = [(tag, value) for tag, value in fields if value is not None and value != b""]
+    first = dict(reversed(given))
+    tags = tuple(first)
+    position_of = {tag: position for position, tag in enumerate(tags)}
+    values = tuple(first.values())
+    written: dict[int, bytes | int | None] = {}
+    for text_tag, texts in dictionary.writes.get(msg_type, {}).items():
+        tag = int(text_tag)
+        rows = tuple(row for text in texts if (row := _row(text, position_of)) is not None)
+        written[tag] = _written(values, position_of.get(tag, -1), rows, dictionary.fields[tag].values)
+    # What only this version has comes first: the body is sent before any group of the message begins.
+    out = [(tag, value) for tag, value in written.items() if tag not in first and value is not None]
+    for tag, value in given:
+        if tag not in rule.all_tags:
+            continue
+        known = dictionary.fields[tag].values
+        text = written.get(tag, value) if tag in written else value
+        if text is not None and (not known or known.issuperset(_text(text).split(b" "))):
+            out.append((tag, text))
+    return out
 
 
 def needs_view(dictionary: "Dictionary", layout: Layout) -> bool:

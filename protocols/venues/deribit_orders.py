@@ -240,7 +240,7 @@ class OrderFlow:
             self._end_replace(request.order_id)
             self._events.append(ReplaceRejected(request.label, code, message, is_definite))
         else:
-            self._events.append(CancelRejected(request.label, code, message, is_definite))
+            self._events.append(CancelRejected(request.label, code, message, is_definite, request.order_id))
 
     def on_lost(self, request: Request, reason: str) -> None:
         """No readable answer to a place, replace or cancel."""
@@ -249,8 +249,9 @@ class OrderFlow:
         self._events.append(OrderOutcomeUnknown(request.label, _REQUEST_NAMES[request.kind], reason))
 
     def on_disconnected(self) -> None:
-        for label, _ in self._waiting_cancels:
-            self._events.append(CancelRejected(label, 0, "connection lost before the cancel was sent", True))
+        for label, order_id in self._waiting_cancels:
+            text = "connection lost before the cancel was sent"
+            self._events.append(CancelRejected(label, 0, text, True, order_id))
         self._waiting_cancels.clear()
         self._shortfalls.clear()
         for tracked in self._orders.values():

@@ -185,6 +185,7 @@ class CancelRejected(msgspec.Struct, frozen=True, gc=False):
     code: int
     message: str
     is_definite: bool
+    venue_order_id: str = ""
 
 
 class OrderOutcomeUnknown(msgspec.Struct, frozen=True, gc=False):

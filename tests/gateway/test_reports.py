@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.fix_conversation import text
 from gateway import records
-from gateway.reports import ORD_REJ_REASON
+from gateway.refusals import ORD_REJ_REASON
 from risk.order import RejectReason
 from tests.gateway.rig import BTC, SECOND, START_NS, accepted, cancelled, filled, opened, shown
 from tests.gateway.test_executions import ordered
