@@ -174,6 +174,7 @@ def _report_cancel(reports: Reports, record: records.MassCancelRequested, sequen
     reports.received(record)
     marked = reports.ledger.marked
     fields: list[tuple[int, bytes | int | None]] = [
+        (1, record.accounts[0].encode() if len(record.accounts) == 1 else None),
         (11, record.cl_ord_id.encode()),
         (37, b"M%d" % sequence),
         (54, (None, b"1", b"2")[record.side]),

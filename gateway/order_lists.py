@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_LIST_ORDERS: Final = 200
 HEADER_FIELDS: Final = 16
+NO_SYMBOL: Final = b"[N/A]"
 LISTS_KEPT: Final = 10_000
 
 # BusinessRejectReason(380)
@@ -47,11 +48,11 @@ _HEADER: Final = Header("FIX.4.4", "LIST", "LIST")  # of messages that go nowher
 
 
 class OrderList(msgspec.Struct):
-    """A list of one client: its orders as they came, (ClOrdID, Symbol, Side), and what became of each."""
+    """A list of one client: its orders as they came, (ClOrdID, Account, Symbol, Side), and what became of each."""
 
     session: str
     list_id: str
-    orders: tuple[tuple[str, str, str], ...]
+    orders: tuple[tuple[str, str, str, str], ...]
     order_ids: dict[str, str]  # ClOrdID -> OrderID of those that were approved
     refused: set[str]
     is_placed: bool = False
@@ -68,11 +69,16 @@ def _new_list(pipeline: Pipeline, session: str, message: Message, now_ns: int) -
         named = list_id[:MAX_ID_BYTES]
         pipeline.commit(records.ListRefused(session, message.msg_seq_num, named, len(entries), refusal), now_ns)
         return
-    named_orders = tuple((_text(entry.get(11)), _text(entry.get(55)), _text(entry.get(54))) for entry in entries)
+    named_orders = tuple(_named(entry) for entry in entries)
     pipeline.commit(records.ListReceived(session, message.msg_seq_num, list_id, named_orders), now_ns)
     for entry in entries:
         _place(pipeline, session, list_id, entry, now_ns)
     pipeline.commit(records.ListPlaced(session, list_id), now_ns)
+
+
+def _named(entry: Message) -> tuple[str, str, str, str]:
+    cl_ord_id, account, symbol, side = entry.values((11, 1, 55, 54))
+    return _text(cl_ord_id), _text(account), _text(symbol), _text(side)
 
 
 def _place(pipeline: Pipeline, session: str, list_id: str, entry: Message, now_ns: int) -> None:
@@ -84,8 +90,11 @@ def _place(pipeline: Pipeline, session: str, list_id: str, entry: Message, now_n
     account = pipeline.account(session, fields.account)
     decision = order if type(order) is Reject else evaluate(_listed(order, list_id), account, pipeline.market)
     if type(decision) is Reject:
-        refusal: tuple[Any, ...] = (*msgspec.structs.astuple(refused(session, 0, fields, decision)), list_id)
-        pipeline.commit(records.ListOrderRefused(*refusal), now_ns)
+        refusal = refused(session, 0, fields, decision)
+        if refusal.symbol is None:  # it may be absent here, and not in the report
+            refusal = msgspec.structs.replace(refusal, symbol=NO_SYMBOL)
+        values: tuple[Any, ...] = (*msgspec.structs.astuple(refusal), list_id)
+        pipeline.commit(records.ListOrderRefused(*values), now_ns)
         monitor.order_refused(decision, now_ns)
         return
     order_id = ledger.next_order_id()
@@ -181,14 +190,14 @@ def finish_interrupted(pipeline: Pipeline, now_ns: int) -> int:
     """Refuse what is left of lists that a crash, or a journal that was full, has cut off; return how many orders."""
     count = 0
     for listed in [pipeline.ledger.lists[key] for key in sorted(pipeline.ledger.open_lists)]:
-        for cl_ord_id, symbol, side in listed.orders:
+        for cl_ord_id, account, symbol, side in listed.orders:
             if cl_ord_id in listed.order_ids or cl_ord_id in listed.refused:
                 continue
+            text, code = "the list was interrupted before this order", int(RejectReason.LIST_INTERRUPTED)
+            names = (cl_ord_id.encode(), account.encode() or None, symbol.encode() or NO_SYMBOL, side.encode())
             refusal = records.ListOrderRefused(
-                listed.session, 0, cl_ord_id.encode(), None, symbol.encode() or b"[N/A]", side.encode(), None, None,
-                None, int(RejectReason.LIST_INTERRUPTED), "list", "the list was interrupted before this order",
-                None, None, None, None, listed.list_id,
-            )  # fmt: skip
+                listed.session, 0, *names, None, None, None, code, "list", text, None, None, None, None, listed.list_id
+            )
             pipeline.commit(refusal, now_ns)
             count += 1
         pipeline.commit(records.ListPlaced(listed.session, listed.list_id), now_ns)
@@ -207,7 +216,7 @@ HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {"E"
 
 def working_orders(ledger: Ledger, listed: OrderList) -> list[Any]:
     """Return the orders of a list that may still be filled, in its order."""
-    found = (ledger.orders.get(listed.order_ids.get(name, "")) for name, _, _ in listed.orders)
+    found = (ledger.orders.get(listed.order_ids.get(name, "")) for name, *_ in listed.orders)
     return [order for order in found if order is not None and order.is_working]
 
 
@@ -291,7 +300,7 @@ def _send_status(
     if status is None or not is_working:
         status = EXECUTING if is_working else ALL_DONE if listed.order_ids else REJECT
     fields = [*_head(list_id, status_type, status, None, len(listed.orders), time_ns), (73, len(listed.orders))]
-    for cl_ord_id, _, _ in listed.orders:
+    for cl_ord_id, *_ in listed.orders:
         order = ledger.orders.get(listed.order_ids.get(cl_ord_id, ""))
         if order is None:
             # It was refused, or ended so long ago that it is forgotten.

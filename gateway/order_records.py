@@ -78,13 +78,13 @@ class MassStatusAsked(Record, frozen=True, tag=36):
 class ListReceived(Record, frozen=True, tag=37):
     """A list of orders was taken up; a record of each of them follows, and ListPlaced after the last.
 
-    `orders` are (ClOrdID, Symbol, Side) as the client sent them.
+    `orders` are (ClOrdID, Account, Symbol, Side) as the client sent them.
     """
 
     session: str
     seq_in: int
     list_id: str
-    orders: tuple[tuple[str, str, str], ...]
+    orders: tuple[tuple[str, str, str, str], ...]
 
 
 class ListPlaced(Record, frozen=True, tag=38):

@@ -67,8 +67,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "9723a5414c50484109a163a139a130a474657874"),
     (records.MassStatusAsked("ALPHA", 10, "s", ("alpha", "beta"), "BTC-PERPETUAL", "", "", 2, ""),
      "9a24a5414c5048410aa17392a5616c706861a462657461ad4254432d50455250455455414ca0a002a0"),
-    (records.ListReceived("ALPHA", 11, "L", (("a", "BTC-PERPETUAL", "1"), ("b", "", "2"))),
-     "9525a5414c5048410ba14c9293a161ad4254432d50455250455455414ca13193a162a0a132"),
+    (records.ListReceived("ALPHA", 11, "L", (("a", "alpha", "BTC-PERPETUAL", "1"), ("b", "", "", "2"))),
+     "9525a5414c5048410ba14c9294a161a5616c706861ad4254432d50455250455455414ca13194a162a0a0a132"),
     (records.ListPlaced("ALPHA", "L"),
      "9326a5414c504841a14c"),
     (records.ListRefused("ALPHA", 12, "L", 3, "text"),
@@ -141,7 +141,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "float | None": st.none() | st.floats(allow_nan=False),
     "int | None": st.none() | integers, "str | None": st.none() | texts, "bool | None": st.none() | st.booleans(),
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
-    "tuple[tuple[str, str, str], ...]": st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple),
+    "tuple[tuple[str, str, str, str], ...]": st.lists(st.tuples(texts, texts, texts, texts), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
 }  # fmt: skip
 

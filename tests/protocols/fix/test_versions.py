@@ -23,7 +23,7 @@ from tests.protocols.fix.twins import IDS, TWINS
 ALL = [FIX42, FIX44, FIX50SP2, FIXT_FIX42, FIXT_FIX44]
 # The table "Application messages", by the version that each came with.
 SINCE_42 = [
-    "8", "9", "B", "D", "E", "F", "G", "H", "K", "L", "N", "V",
+    "8", "9", "B", "D", "E", "F", "G", "H", "K", "L", "M", "N", "V",
     "W", "X", "Y", "c", "d", "e", "f", "g", "h", "j",
 ]  # fmt: skip
 SINCE_44 = [
