@@ -84,6 +84,7 @@ class Tracked(msgspec.Struct, gc=False):
     filled: Decimal = Decimal(0)
     is_counted: bool = True
     is_done: bool = False
+    has_ended: bool = False  # the venue has told so; one that is merely followed no more is done too
     is_confirmed: bool = True
     replaces_in_flight: int = 0
     trigger_price: Decimal | None = None
@@ -309,7 +310,7 @@ class OrderFlow:
         seen = (tracked.updated_ms, tracked.is_replaced, tracked.reported)
         if tracked.is_done or (order.last_update_timestamp, order.replaced, reported) < seen:
             return
-        stop = trigger_price(order)
+        stop = trigger_price(order) or tracked.trigger_price  # that of a stop that ends is told no more
         if tracked.quantity != quantity or tracked.price != price or tracked.trigger_price != stop:
             # A change that we did not ask for is told at once; our own by its reply, so that it is told once.
             is_own = request is not None and request.kind is _REPLACE
@@ -346,7 +347,7 @@ class OrderFlow:
             tracked = self._track(order, decimal(order.amount), order_price(order.price), reported)
             tracked.is_counted = not reported
         if tracked is not None and order.order_state not in RESTING_STATES:
-            self._finish(order_id, tracked)
+            self._finish(order_id, tracked, has_ended=True)
 
     def on_trade(self, trade: TradeWire, is_backfill: bool = False) -> None:
         """Tell of a trade, once by its id."""
@@ -380,7 +381,7 @@ class OrderFlow:
             self._shortfalls.setdefault(order_id, now_ns + SHORTFALL_GRACE_NS)
         if state in RESTING_STATES:
             return
-        self._finish(order_id, tracked)
+        self._finish(order_id, tracked, has_ended=True)
         if state != "filled":
             reason = self._redact(order.cancel_reason or state)
             self._events.append(OrderCancelled(tracked.label, order_id, reason, tracked.reported))
@@ -401,6 +402,11 @@ class OrderFlow:
         for order_id in due:
             del self._shortfalls[order_id]
         return [order_id for order_id in due if self.is_short(order_id)]
+
+    def has_ended(self, order_id: str) -> bool:
+        """Whether the venue has told of the order's end; no order comes back from that."""
+        tracked = self._done.get(order_id)
+        return tracked is not None and tracked.has_ended
 
     def is_short(self, order_id: str) -> bool:
         tracked = self._orders.get(order_id) or self._done.get(order_id)
@@ -433,13 +439,13 @@ class OrderFlow:
         """Follow a trigger order no more: it has become another, which may be told before its own acknowledgement."""
         tracked = self._orders.get(order_id)
         if tracked is not None:
-            self._finish(order_id, tracked)
+            self._finish(order_id, tracked, has_ended=True)
         elif becomes is not None and order_id not in self._done:
-            self._keep_done(order_id, msgspec.structs.replace(becomes, is_done=True))
+            self._keep_done(order_id, msgspec.structs.replace(becomes, is_done=True, has_ended=True))
 
-    def _finish(self, order_id: str, tracked: Tracked) -> None:
+    def _finish(self, order_id: str, tracked: Tracked, has_ended: bool = False) -> None:
         del self._orders[order_id]
-        tracked.is_done = True
+        tracked.is_done, tracked.has_ended = True, has_ended
         self._keep_done(order_id, tracked)
 
     def _keep_done(self, order_id: str, tracked: Tracked) -> None:
