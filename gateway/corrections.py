@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     from gateway.executions import Executions
     from gateway.ledger import Ledger
     from gateway.reports import Reports
+    from gateway.trade_capture import Trade
 
 EXTERNAL: Final = "external"
+
+
+def bust_of(trade: Trade, reason: str) -> records.TradeBusted:
+    """Return the record that annuls a trade as it stands."""
+    stands = (trade.order_id, trade.source, trade.trade_id, trade.lots, trade.ticks, trade.fee_units)
+    return records.TradeBusted(*stands, trade.exec_id, reason)
+
+
+def correction_of(trade: Trade, lots: int, ticks: int, fee_units: int, reason: str) -> records.TradeCorrected:
+    """Return the record that puts new values in the place of a trade's."""
+    stands = (trade.order_id, trade.source, trade.trade_id, trade.lots, trade.ticks, trade.fee_units)
+    return records.TradeCorrected(*stands, lots, ticks, fee_units, trade.exec_id, reason)
 
 
 # -- what a venue says -------------------------------------------------------------------------------------------------
@@ -37,12 +50,7 @@ def _busted(executions: Executions, event: events.TradeBusted, now_ns: int) -> N
         return
     if trade.is_busted:
         return
-    pipeline.commit(
-        records.TradeBusted(
-            trade.order_id, venue, trade.trade_id, trade.lots, trade.ticks, trade.fee_units, trade.exec_id, event.reason
-        ),
-        now_ns,
-    )
+    pipeline.commit(bust_of(trade, event.reason), now_ns)
     pipeline.monitor.alert(f"{venue}: trade {event.trade_id} of order {trade.order_id} was busted: {event.reason}")
 
 
@@ -62,11 +70,7 @@ def _corrected(executions: Executions, event: events.TradeCorrected, now_ns: int
     fee_units = fee_units_from_decimal(event.fee)
     if (lots, ticks, fee_units) == (trade.lots, trade.ticks, trade.fee_units):
         return
-    old = (trade.order_id, venue, trade.trade_id, trade.lots, trade.ticks, trade.fee_units)
-    pipeline.commit(
-        records.TradeCorrected(*old, lots, ticks, fee_units, trade.exec_id, event.reason),
-        now_ns,
-    )
+    pipeline.commit(correction_of(trade, lots, ticks, fee_units, event.reason), now_ns)
     pipeline.monitor.alert(f"{venue}: trade {event.trade_id} of order {trade.order_id} was corrected: {event.reason}")
 
 
