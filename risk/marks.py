@@ -21,6 +21,9 @@ class Mark(msgspec.Struct, gc=False):
     time_ns: int
     collar_low_ticks: int
     collar_high_ticks: int
+    # What a market order is sent at: the collar's end, or the last price that the venue takes where that is nearer.
+    sell_at_ticks: int = 0
+    buy_at_ticks: int = 0
 
 
 class Collar(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +60,8 @@ class Market(msgspec.Struct):
     # How many instruments the kernel's generation knows of; those listed since have no margin yet.
     priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
+    # Venues that take stop orders -> which of their prices triggers one.
+    stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
 
     def update_mark(
         self,
@@ -67,8 +72,13 @@ class Market(msgspec.Struct):
         forward_price: float,
         implied_vol: float,
         time_ns: int,
+        lowest_sell: float = 0.0,
+        highest_buy: float = 0.0,
     ) -> bool:
-        """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have."""
+        """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have.
+
+        `lowest_sell` and `highest_buy` are the limits that the venue takes now, 0 where it did not say.
+        """
         lowest = 0.0 if instrument.is_option else instrument.tick / 2  # an option may be worth nothing
         if not (lowest <= price < 1e15 and 0.0 < index_price < 1e15 and 0.0 < forward_price < 1e15):
             return False
@@ -78,7 +88,15 @@ class Market(msgspec.Struct):
         if last is not None and time_ns < last.time_ns:
             return False
         low, high = self.collar.band_ticks(instrument, price)
-        self.marks[instrument.index] = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high)
+        tick = instrument.tick
+        sell_at, buy_at = low, high
+        if 0.0 < lowest_sell < 1e15:
+            sell_at = max(low, instrument.step_up(max(1, -int(-lowest_sell / tick // 1))))
+        if 0.0 < highest_buy < 1e15:
+            buy_at = max(1, min(high, instrument.step_down(int(highest_buy / tick // 1))))
+        self.marks[instrument.index] = Mark(
+            price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at
+        )
         return True
 
     def list_instrument(self, index: int) -> None:

@@ -57,6 +57,10 @@ DEFAULT_MARKET_DATA_BACKLOG_BYTES = 1 << 16
 DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 # A restart of the gateway must not lose a client's sequence numbers.
 DEFAULT_RESET_ON_LOGON = False
+# Most sessions trade.
+DEFAULT_SESSION_KIND: Literal["orders"] = "orders"
+# Few order management systems want to hear that their request is on its way: the answer says so soon enough.
+DEFAULT_PENDING_REPORTS = False
 # An order that nobody watches is a risk that nobody manages.
 DEFAULT_CANCEL_ON_DISCONNECT = True
 # A blink of the network is no reason to cancel, but only the client knows whether it can see its orders meanwhile.
@@ -114,6 +118,8 @@ DEFAULT_VOL_MOVES = (-0.25, 0.0, 0.5)
 DEFAULT_VENUE_HEARTBEAT_S = 10
 # While we can not cancel, nobody can: what works unwatched at a venue is a risk that grows by itself.
 DEFAULT_VENUE_CANCEL_ON_DISCONNECT = True
+# Margin is reckoned with the mark, and it takes more than one trade to move it.
+DEFAULT_STOP_TRIGGER: Literal["mark_price"] = "mark_price"
 # Doubled, with jitter, from the shortest to the longest: quick after a blink, inside the venue's limits in a storm.
 DEFAULT_RECONNECT_MIN_MS = 250
 DEFAULT_RECONNECT_MAX_MS = 30_000
@@ -228,6 +234,13 @@ class Session(_Table, frozen=True, kw_only=True):
     begin_string: Annotated[
         Literal["FIX.4.2", "FIX.4.4", "FIXT.1.1"], "The client's FIX version; FIXT.1.1 carries FIX.5.0SP2."
     ] = DEFAULT_BEGIN_STRING
+    kind: Annotated[
+        Literal["orders", "drop_copy", "drop_copy_in"],
+        "orders: it trades; drop_copy: it gets copies of its accounts' reports; drop_copy_in: it reports fills to us.",
+    ] = DEFAULT_SESSION_KIND
+    pending_reports: Annotated[bool, "Report PendingCancel and PendingReplace as requests are sent on."] = (
+        DEFAULT_PENDING_REPORTS
+    )
     reset_on_logon: Annotated[bool, "Begin at sequence number 1 with each Logon(A), forgetting what was missed."] = (
         DEFAULT_RESET_ON_LOGON
     )
@@ -485,6 +498,9 @@ class Venue(_Table, frozen=True, kw_only=True):
     book_subscription: Annotated[
         Literal["demand", "always"], "Follow the books that clients read, or those of all instruments."
     ] = DEFAULT_BOOK_SUBSCRIPTION
+    stop_trigger: Annotated[
+        Literal["mark_price", "last_price", "index_price"], "Which of the venue's prices triggers clients' stop orders."
+    ] = DEFAULT_STOP_TRIGGER
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
 
 

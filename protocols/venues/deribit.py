@@ -12,6 +12,7 @@ from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_channels import Channels
 from protocols.venues.deribit_decode import DECODE_ERRORS, ENVELOPE, ID_ONLY, ErrorBody, FieldError, Params, error_text
+from protocols.venues.deribit_encode import Trigger
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
@@ -234,8 +235,11 @@ class Deribit:
         post_only: bool,
         reduce_only: bool,
         now_ns: int,
+        trigger: Trigger | None = None,
     ) -> None:
         """Queue one order frame; `quantity` and `price` are decimal texts, `price` None for a market order.
+
+        `trigger` of a stop: which price ("mark_price", "last_price", "index_price"), and at what value.
 
         Raises LocalProtocolError when the session is not live or an argument is malformed, RateLimitError when
         the venue's limit has no room; nothing was sent then.
@@ -243,7 +247,7 @@ class Deribit:
         if not self.is_live:
             raise LocalProtocolError(f"orders are taken when live, not when {self._state.value}")
         self._orders.place(
-            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns
+            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns, trigger
         )
 
     def replace(
@@ -255,11 +259,12 @@ class Deribit:
         now_ns: int,
         post_only: bool = False,
         reduce_only: bool = False,
+        trigger_price: str | bytes | None = None,
     ) -> None:
         """Queue one edit; `quantity` is the whole quantity wanted, and flags not stated are lost. Raises as `place`."""
         if not self.is_live:
             raise LocalProtocolError(f"orders are taken when live, not when {self._state.value}")
-        self._orders.replace(label, venue_order_id, quantity, price, now_ns, post_only, reduce_only)
+        self._orders.replace(label, venue_order_id, quantity, price, now_ns, post_only, reduce_only, trigger_price)
 
     def cancel(self, label: str, venue_order_id: str, now_ns: int) -> None:
         """Queue one cancel, sent when the rate limit has room. Cancels pass while reconciling too."""
