@@ -159,11 +159,6 @@ class Trades:
         of_session = self._subscriptions.get(session, {})
         return request_id in of_session or len(of_session) < SUBSCRIPTIONS_EACH
 
-    def state(self) -> list[Any]:
-        """Return all that is kept, for the state's hash."""
-        kept = [(t.source, t.trade_id, t.exec_id, t.lots, t.ticks, t.is_busted) for t in self._trades.values()]
-        return [kept, sorted((name, sorted(requests)) for name, requests in self._subscriptions.items())]
-
 
 def _is_meant(trade: Trade, request: records.TradesAsked, accounts: tuple[str, ...]) -> bool:
     return (

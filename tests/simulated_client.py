@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 FAR_NS = 2**62
-NEW_ORDER = Layout("D", (1, 11, 18, 38, 40, 44, 54, 55, 59, 60, 99, 126))
+NEW_ORDER = Layout("D", (1, 11, 18, 38, 40, 44, 54, 55, 59, 60))
+ORDER_WITH_TERMS = Layout("D", (*NEW_ORDER.tags, 99, 126))
 MASS_CANCEL = Layout("q", (1, 11, 54, 60, 530))
 CANCEL = Layout("F", (1, 11, 38, 41, 54, 55, 60))
 REPLACE = Layout("G", (1, 11, 38, 40, 41, 44, 54, 55, 60))
@@ -66,7 +67,7 @@ class Client:
         self.session: Session | None = None
         self.connection = 0
         self.is_trading = is_trading
-        self.answered: Counter[str] = Counter()
+        self.is_copy = not is_trading  # it gets copies, and sends nothing
         self.count = 0
         self.orders: dict[str, Told] = {}
         self.reports: list[Message] = []
@@ -214,7 +215,7 @@ class Client:
         return self.random.choice(live if live and self.random.random() < 0.9 else list(self.orders))
 
     def cancel_everything(self) -> None:
-        if self.accounts and self.answered["8"] and self.random.random() < 0.5 and self.comp_id != "RISK":
+        if not self.is_copy and self.random.random() < 0.5:
             self._mass_cancel(None)
         for cl_ord_id, told in list(self.orders.items()):
             if told.status in (b"0", b"1", b"A", b"5"):
@@ -268,7 +269,7 @@ class Client:
             expire_time = format_timestamp(self.world.now_ns + self.random.randrange(-50, 900) * MS)
         self.orders.setdefault(cl_ord_id, Told(symbol, side, quantity))
         self._send(
-            NEW_ORDER,
+            ORDER_WITH_TERMS,
             (account, cl_ord_id.encode(), exec_inst, quantity, ord_type, price, side, symbol.encode(), tif, now,
              stop_px, expire_time),
         )  # fmt: skip
@@ -320,7 +321,6 @@ class Client:
 
     def _read(self, message: Message) -> None:
         self.reports.append(message)
-        self.answered[message.msg_type] += 1
         cl_ord_id, status, cum, code = message.values((11, 39, 14, 20001))
         if code is not None:
             self.rejects[code] += 1

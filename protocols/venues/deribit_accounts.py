@@ -156,7 +156,8 @@ class Accounts:
         if kind == Kind.TRADES:
             self._on_trade_page(request, TRADE_PAGE.decode(result), now_ns)
         elif kind == Kind.OPEN_ORDERS:
-            orders = ORDERS.decode(result)
+            # Of one that has ended since, the list is older than its end.
+            orders = [order for order in ORDERS.decode(result) if not self._orders.has_ended(order.order_id)]
             states = tuple(order_state(order) for order in orders)
             self._orders.on_open_orders(orders)
             self._events.append(OpenOrdersReported(states))

@@ -160,3 +160,15 @@ def test_an_answer_that_the_end_has_overtaken_is_dropped() -> None:
     request = asked(venue, "private/get_order_state_by_label")
     venue.receive(changes([wire_order(order_state="cancelled", last_update_timestamp=T0_MS + 1)]))
     assert venue.receive(reply(request, [wire_order()])) == []
+
+
+def test_a_list_of_open_orders_that_an_end_has_overtaken_leaves_it_out() -> None:
+    venue = quiet()
+    venue.receive(reply(placed(venue), {"order": wire_order(), "trades": []}))
+    venue.answers["private/get_open_orders"] = None
+    venue.session.reconcile(venue.now_ns)
+    requests = {request["method"]: request["id"] for request in venue.pump()}
+    venue.receive(changes([wire_order(order_state="cancelled", last_update_timestamp=T0_MS + 1)]))
+    other = wire_order(order_id="BTC-2", label="a2")
+    (report,) = of(venue.receive(reply(requests["private/get_open_orders"], [wire_order(), other])), OpenOrdersReported)
+    assert [order.venue_order_id for order in report.orders] == ["BTC-2"]
