@@ -94,11 +94,11 @@ class Market(msgspec.Struct):
         tick = instrument.tick
         sell_at, buy_at = low, high
         if 0.0 < lowest_sell < 1e15:
-            last = price - BAND_USED * (price - lowest_sell)
-            sell_at = max(low, instrument.step_up(max(1, -int(-last / tick // 1))))
+            furthest = price - BAND_USED * (price - lowest_sell)
+            sell_at = max(low, instrument.step_up(max(1, -int(-furthest / tick // 1))))
         if 0.0 < highest_buy < 1e15:
-            last = price + BAND_USED * (highest_buy - price)
-            buy_at = max(1, min(high, instrument.step_down(int(last / tick // 1))))
+            furthest = price + BAND_USED * (highest_buy - price)
+            buy_at = max(1, min(high, instrument.step_down(int(furthest / tick // 1))))
         self.marks[instrument.index] = Mark(
             price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at
         )
