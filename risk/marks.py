@@ -6,6 +6,9 @@ from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 
 NEVER_NS = -(1 << 62)
+# How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
+# be taken when it arrives.
+BAND_USED = 0.8
 
 
 class Mark(msgspec.Struct, gc=False):
@@ -21,7 +24,7 @@ class Mark(msgspec.Struct, gc=False):
     time_ns: int
     collar_low_ticks: int
     collar_high_ticks: int
-    # What a market order is sent at: the collar's end, or the last price that the venue takes where that is nearer.
+    # What a market order is sent at: the collar's end, or nearer, where the venue would not take that.
     sell_at_ticks: int = 0
     buy_at_ticks: int = 0
 
@@ -91,9 +94,11 @@ class Market(msgspec.Struct):
         tick = instrument.tick
         sell_at, buy_at = low, high
         if 0.0 < lowest_sell < 1e15:
-            sell_at = max(low, instrument.step_up(max(1, -int(-lowest_sell / tick // 1))))
+            furthest = price - BAND_USED * (price - lowest_sell)
+            sell_at = max(low, instrument.step_up(max(1, -int(-furthest / tick // 1))))
         if 0.0 < highest_buy < 1e15:
-            buy_at = max(1, min(high, instrument.step_down(int(highest_buy / tick // 1))))
+            furthest = price + BAND_USED * (highest_buy - price)
+            buy_at = max(1, min(high, instrument.step_down(int(furthest / tick // 1))))
         self.marks[instrument.index] = Mark(
             price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at
         )
