@@ -52,6 +52,10 @@ class Told:
         self.cum = "0"
 
 
+def _is_of_reading(message: Message) -> bool:
+    return message.msg_type in MESSAGES or (message.msg_type == "j" and message.get(372) == b"V")
+
+
 class Client:
     """Trades at random; keeps every report, once by MsgSeqNum."""
 
@@ -175,7 +179,7 @@ class Client:
         while (event := session.next_event()) is not None:
             if isinstance(event, LoggedOn):
                 self.reading.begin(session, self.world.now_ns)
-            elif isinstance(event, MessageReceived) and event.message.msg_type in MESSAGES:
+            elif isinstance(event, MessageReceived) and _is_of_reading(event.message):
                 if (refused := self.reading.read(event.message)) is not None:
                     self.world.call_in(100 * MS, partial(self._read_again, session, refused))
             elif isinstance(event, MessageReceived):
