@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=False
-"""Compiled twin of report_values.py: the same values, to the byte. What is out of the ordinary is asked of the plain one.
+"""Compiled twin of report_values.py: the same values, to the byte. What is not ordinary is asked of the plain one.
 
 The place of each value comes from the layout's own tags. A field of an order that is not known here must be empty: what
 came later says something that only the plain twin knows how to tell.
@@ -97,8 +97,8 @@ cdef Py_ssize_t symbol_slot = offset_of(_Instrument, "symbol")
 
 _KNOWN_FIELDS = frozenset(
     "order_id cl_ord_id session account instrument side lots ticks ord_type time_in_force is_post_only is_reduce_only"
-    " received_ns status venue_order_id cum_lots cum_lot_ticks is_cancel_pending cancel_cl_ord_id cancel_session replace"
-    " held held_alternative".split()
+    " received_ns status venue_order_id cum_lots cum_lot_ticks is_cancel_pending cancel_cl_ord_id cancel_session"
+    " replace held held_alternative".split()
 )
 cdef Py_ssize_t extras[MOST_EXTRAS]
 cdef int extra_count = 0

@@ -28,7 +28,7 @@ def _receive(pipeline: Pipeline, session: str, message: Message, now_ns: int) ->
 def refuse(pipeline: Pipeline, session: str, message: Message, reject: Reject, seq_in: int, now_ns: int) -> None:
     """Refuse it as an order; its Symbol(55) may be absent, and not in the report."""
     pipeline.monitor.orders_in += 1
-    record = refused(session, message, reject, seq_in)
+    record = refused(session, seq_in, message, reject)
     if record.symbol is None:
         record = msgspec.structs.replace(record, symbol=b"[N/A]")
     pipeline.commit(record, now_ns)

@@ -127,7 +127,7 @@ def _place(pipeline: Pipeline, session: str, list_id: str, entry: Message, now_n
     account = pipeline.account(session, fields.account)
     decision = order if type(order) is Reject else evaluate(_listed(order, list_id), account, pipeline.market)
     if type(decision) is Reject:
-        refusal = refused(session, entry, decision, 0)
+        refusal = refused(session, 0, entry, decision)
         if refusal.symbol is None:  # it may be absent here, and not in the report
             refusal = msgspec.structs.replace(refusal, symbol=NO_SYMBOL)
         values: tuple[Any, ...] = (*msgspec.structs.astuple(refusal), list_id)

@@ -181,6 +181,7 @@ class Pipeline:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
         order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        fields = None
         if order is None:
             fields = OrderFields(message)
             order = new_order(fields, ledger.by_symbol.get(fields.symbol), self.market, now_ns)
@@ -189,9 +190,9 @@ class Pipeline:
         else:
             decision = evaluate(order, self.account(session, order.account), self.market)
         if type(decision) is Reject:
-            if self.answers_resend(session, message, now_ns):
+            if fields is not None and self.answers_resend(session, message, now_ns):
                 return
-            self.commit(refused(session, message, decision), now_ns)
+            self.commit(refused(session, message.msg_seq_num, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
         self.place(session, message.msg_seq_num, decision, now_ns)

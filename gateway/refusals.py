@@ -38,7 +38,7 @@ def _answers_resend(pipeline: Pipeline, session: str, message: Message, now_ns: 
 
 def _refuse_order(pipeline: Pipeline, session: str, message: Message, reject: Reject, seq_in: int, now_ns: int) -> None:
     pipeline.monitor.orders_in += 1
-    pipeline.commit(refused(session, message, reject, seq_in), now_ns)
+    pipeline.commit(refused(session, seq_in, message, reject), now_ns)
     pipeline.monitor.order_refused(reject, now_ns)
 
 

@@ -153,15 +153,12 @@ def approved(session: str, seq_in: int, order_id: str, approval: Approved) -> re
     return record if order.terms is None else with_terms(record, order.terms)
 
 
-def refused(session: str, message: Message, reject: Reject, seq_in: int | None = None) -> records.OrderRefused:
-    """Return the record of a refused order; the fields are what the client sent, untouched.
-
-    `seq_in` instead of the message's own number: 0 where that is of an earlier session, or of the list that it is in.
-    """
+def refused(session: str, seq_in: int, message: Message, reject: Reject) -> records.OrderRefused:
+    """Return the record of a refused order; the fields are what the client sent, untouched."""
     cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(_REFUSED_TAGS)
     return records.OrderRefused(
         session,
-        message.msg_seq_num if seq_in is None else seq_in,
+        seq_in,
         cl_ord_id,
         account,
         symbol,

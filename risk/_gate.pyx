@@ -16,10 +16,10 @@ from risk._cash cimport cash_of_fill
 from risk._slots cimport is_a, is_true, offset_of, read_float, read_int, slot
 
 from risk import account as _accounts, exposure as _exposures, instrument as _instruments, limits as _limits
-from risk import marks as _marks, order as _orders, position as _positions, rate as _rates
+from risk import marks as _marks, order as _orders, position as _positions, rate as _rates, self_trade as _self_trades
 
 cdef enum:
-    CHECKS = 11
+    CHECKS = 12
     MOST_EXTRAS = 16
 
 # No sum of three such numbers, and no difference of two such times, leaves 64 bits.
@@ -43,6 +43,7 @@ cdef object _sell = _instruments.Side.SELL
 cdef object _buy = _instruments.Side.BUY
 cdef object _option = _instruments.Kind.OPTION
 cdef object _halted = _accounts.AccountState.HALTED
+cdef object _off = _self_trades.SelfTradePrevention.OFF
 cdef object _trading = _accounts.AccountState.TRADING
 
 cdef Py_ssize_t order_cl_ord_id = offset_of(_order_class, "cl_ord_id")
@@ -59,6 +60,7 @@ cdef Py_ssize_t account_state = offset_of(_account_class, "state")
 cdef Py_ssize_t account_limits = offset_of(_account_class, "limits")
 cdef Py_ssize_t account_rate = offset_of(_account_class, "rate")
 cdef Py_ssize_t account_ids = offset_of(_account_class, "cl_ord_ids")
+cdef Py_ssize_t account_self_trade = offset_of(_account_class, "self_trade_prevention")
 cdef Py_ssize_t account_exposure = offset_of(_account_class, "exposure")
 cdef Py_ssize_t account_positions = offset_of(_account_class, "positions")
 
@@ -122,7 +124,7 @@ for _name in _order_class.__struct_fields__:
 KNOWN_CHECKS = (
     "account_is_trading", "instrument_is_known", "price_and_quantity_are_whole", "quantity_is_within_limit",
     "notional_is_within_limit", "cl_ord_id_is_new", "rate_is_within_limit", "price_is_within_collar", "mark_is_fresh",
-    "position_is_within_limit", "margin_is_covered",
+    "own_orders_are_not_met", "position_is_within_limit", "margin_is_covered",
 )
 
 
@@ -273,7 +275,7 @@ cdef bint _rate_and_working(object account, Asked *asked) except -1:
 
 
 cdef int _with_market(object order, object account, object market, object instrument, Asked *asked) except -1:
-    """The four checks behind the rate."""
+    """The checks behind the rate."""
     cdef long long mark_age_ns = 0, generation_age_ns = 0, generation_ns = 0, age_ns
     cdef long long priced = 0, index = 0
     cdef double cash = 0.0
@@ -290,9 +292,12 @@ cdef int _with_market(object order, object account, object market, object instru
         and asked.now_ns - generation_ns <= generation_age_ns
     ):
         return 8
+    # own_orders_are_not_met, where they may be met
+    if slot(account, account_self_trade) is not _off:
+        return 9
     # position_is_within_limit
     if not _position_fits(order, account, slot(instrument, instrument_index), asked):
-        return 9
+        return 10
     # margin_is_covered, where nothing must be compared with how it is without the order
     if not (
         read_int(slot(instrument, instrument_index), MOST, &index)
@@ -301,10 +306,11 @@ cdef int _with_market(object order, object account, object market, object instru
         and slot(account, account_state) is _trading
         and cash_of_fill(instrument, asked.is_buy, asked.lots, asked.ticks, &cash)
     ):
-        return 10
+        return 11
     lots = slot(order, order_lots) if asked.is_buy else -asked.lots
-    worst = slot(market, market_kernel).what_if(slot(account, account_index), slot(instrument, instrument_index), lots, cash)
-    return CHECKS if <double>worst >= 0.0 else 10  # NaN is not >= 0
+    at = slot(instrument, instrument_index)
+    worst = slot(market, market_kernel).what_if(slot(account, account_index), at, lots, cash)
+    return CHECKS if <double>worst >= 0.0 else 11  # NaN is not >= 0
 
 
 cdef bint _position_fits(object order, object account, object index, Asked *asked) except -1:

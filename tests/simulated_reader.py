@@ -46,7 +46,7 @@ class Reading:
         session.send_encoded(encode_fields("V", state.header, state.next_out, now_ns, fields), now_ns)
 
     def read(self, message: Message) -> str | None:
-        """Take one message; return which book to ask for again: its instrument was not listed yet, or it was too much."""
+        """Take one message; return which book to ask for again: it was not listed yet, or too much."""
         is_refused = message.msg_type == "j"  # by its throttle
         md_req_id = self.asked.get(message.get(45) or b"", b"") if is_refused else message.get(262) or b""
         if md_req_id not in self.books:

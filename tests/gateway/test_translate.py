@@ -148,8 +148,8 @@ def test_what_a_replace_may_not_change(changes: dict[str, Any]) -> None:
 
 def test_a_refusal_keeps_what_was_sent_and_the_numbers_behind_it() -> None:
     reject = Reject(RejectReason.MARK_STALE, "mark_is_fresh", "old", 1.0, 2.0, 3.0, 4)
-    record = translate.refused("A", message_of(account="a", price="x"), reject)
-    assert (record.session, record.seq_in, record.account, record.price) == ("A", 2, b"a", b"x")
+    record = translate.refused("A", 7, message_of(account="a", price="x"), reject)
+    assert (record.session, record.seq_in, record.account, record.price) == ("A", 7, b"a", b"x")
     assert (record.reason, record.limit, record.observed, record.required, record.mark_age_ns) == (
         503,
         1.0,
