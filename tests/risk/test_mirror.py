@@ -34,7 +34,8 @@ def order(number: int, index: int, side: Side, lots: int) -> WorkingOrder:
 # What happens between two slices: an order is new, is filled in part or whole, or ends; a fill is
 # taken back; numbers choose which.
 happenings = st.lists(
-    st.tuples(st.sampled_from(["new", "fill", "bust", "end", "slice"]), st.integers(0, 5), st.integers(1, 9)), max_size=30
+    st.tuples(st.sampled_from(["new", "fill", "bust", "end", "slice"]), st.integers(0, 5), st.integers(1, 9)),
+    max_size=30,
 )
 
 
