@@ -32,7 +32,7 @@ from risk.account import AccountState
 
 # Venues stamp trades with their own clock; asking again for the last minute costs one request.
 BACKFILL_MARGIN_NS: Final = 60_000_000_000
-# What is due of session controls (a grace, a delayed message) is done so late at the most.
+# What is due of session controls (a grace, a delayed message) or of an order's end is done so late at the most.
 TICK_S: Final = 0.02
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
@@ -150,12 +150,12 @@ class App:
         return counters
 
     def _tick(self) -> None:
-        """Do what is due of session controls, for ever; an exception in it is one that nobody caught."""
+        """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-        controls, now = self.core.controls, now_ns()
-        deadline_ns = controls.deadline_ns
-        if self.core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
-            controls.tick(now)
+        core, now = self.core, now_ns()
+        deadline_ns = core.deadline_ns
+        if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
+            core.tick(now)
             self.server.flush()
 
     def _watch_journal(self) -> None:

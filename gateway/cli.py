@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,6 +20,7 @@ from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
+from gateway.corrections import bust_of, correction_of
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
@@ -149,6 +151,43 @@ def password() -> None:
         print(f'password_hash = "{hashed(text)}"')
     except ValueError as error:
         _fail(str(error))
+
+
+@app.command("correct-trade")
+def correct_trade(
+    journal: Annotated[Path, typer.Argument(help="The journal's directory; its gateway must be stopped.")],
+    venue: Annotated[str, typer.Argument(help="The venue's name in the configuration.")],
+    trade_id: Annotated[str, typer.Argument(help="The venue's id of the trade.")],
+    reason: Annotated[str, typer.Option(help="Who said so, and why: it is kept for ever, and told to the client.")],
+    price: Annotated[str, typer.Option(help="The new price; without it and --quantity the trade is annulled.")] = "",
+    quantity: Annotated[str, typer.Option(help="The new quantity.")] = "",
+) -> None:
+    """Annul a trade, or change it, as a venue that tells of it by other means has done: positions, cash, reports."""
+    if not journal.is_dir():
+        _fail(f"{journal}: there is no such directory")
+    try:
+        log = Journal.open(journal)
+        try:
+            recovered = replay(read(journal))
+            trade = recovered.reports.trades.find(venue, trade_id)
+            if trade is None or trade.is_busted or trade.order_id not in recovered.ledger.orders:
+                _fail(f"{journal}: {venue} has no trade {trade_id} that stands")
+            record: records.Record = bust_of(trade, reason)
+            if price or quantity:
+                try:
+                    lots = trade.instrument.lots_from_decimal(Decimal(quantity)) if quantity else trade.lots
+                    ticks = trade.instrument.ticks_from_decimal(Decimal(price)) if price else trade.ticks
+                except InvalidOperation:
+                    _fail("--price and --quantity are decimal numbers")
+                if not lots or not ticks or lots < 0 or ticks < 0:
+                    _fail(f"--price and --quantity are whole ticks and lots of {trade.instrument.symbol}")
+                record = correction_of(trade, lots, ticks, trade.fee_units, reason)
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+    print(f"{venue} {trade_id} of order {trade.order_id}: {'corrected' if price or quantity else 'annulled'}: {reason}")
 
 
 @app.command()

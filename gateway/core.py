@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway import records
+from gateway import order_lists, order_terms, records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
 from gateway.inquiries import Inquiries
-from gateway.journal import Journal, Record
+from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
@@ -34,6 +34,7 @@ from risk.scenarios import Grid
 from risk.self_trade import ClientOrders, SelfTradePrevention
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 _SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
 
@@ -53,6 +54,7 @@ class Core:
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
         self.accounts_of: dict[str, dict[str, Account]] = {}
+        self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
             ledger=self.ledger,
             reports=self.reports,
@@ -106,6 +108,26 @@ class Core:
             )
         return rows
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` has something to do: for a session, at the end of an order, or of a list that was interrupted."""
+        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns)
+        due_ns = min((at for at in times if at is not None), default=None)
+        if not self.ledger.open_lists:
+            return due_ns
+        return self._retry_ns if due_ns is None else min(due_ns, self._retry_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Do what is due. The caller flushes."""
+        self.controls.tick(now_ns)
+        order_terms.expire(self.pipeline, now_ns)
+        if self.ledger.open_lists and now_ns >= self._retry_ns:
+            self._retry_ns = now_ns + NS_PER_S
+            try:
+                order_lists.finish_interrupted(self.pipeline, now_ns)
+            except JournalError as error:
+                self.monitor.journal_failed(str(error))
+
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
         return state_hash(self.ledger, self.reports)
@@ -132,10 +154,12 @@ class Core:
             key, digits = state.key, state.config.timestamp_digits
             names = (name, key.begin_string, key.sender_comp_id, key.target_comp_id)
             routing = (key.sender_sub_id, key.sender_location_id, key.target_sub_id, key.target_location_id)
-            commit(records.SessionOpened(*names, session.accounts, routing if any(routing) else (), digits), now_ns)
+            opened = (*names, session.accounts, routing if any(routing) else (), digits)
+            commit(records.SessionOpened(*opened, session.kind, session.pending_reports), now_ns)
         clients: defaultdict[str, ClientOrders] = defaultdict(ClientOrders)
         for account_name, client in clients_of(config).items():
             ledger.accounts[account_name].exposure.join(clients[client])
+        order_lists.finish_interrupted(self.pipeline, now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
@@ -166,6 +190,7 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
+        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue},
     )
 
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import records, translate
+from gateway import corrections, order_changes, records, translate
 from gateway.ledger import instrument_of
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
-from risk.exposure import WorkingOrder
+from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Side, fee_units_from_decimal
 from risk.lifecycle import TABLE, Happening, OrdStatus
 
@@ -34,7 +34,7 @@ class Executions:
 
     def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
         self.venue = venue
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._ledger = pipeline.ledger
         self._monitor = pipeline.monitor
         self._query = query
@@ -76,7 +76,7 @@ class Executions:
             if msgspec.structs.replace(listing, is_open=record.is_open, maker_fee=record.maker_fee,
                                        taker_fee=record.taker_fee) != record:  # fmt: skip
                 # Positions and prices in the old scale would change their meaning: a person must look.
-                self._raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
+                self.raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
                 record = msgspec.structs.replace(listing, is_open=False)
                 self._paused.discard(event.symbol)  # no ticker opens it again
                 if record == listing:
@@ -86,20 +86,22 @@ class Executions:
         except ValueError as error:
             self._monitor.alert(f"{self.venue}: {event.symbol} not listed: {error}")
             return
-        self._pipeline.commit(record, now_ns)
-        self._pipeline.market.list_instrument(index)
+        self.pipeline.commit(record, now_ns)
+        self.pipeline.market.list_instrument(index)
 
     def _mark_updated(self, event: events.MarkPriceUpdated, now_ns: int) -> None:
         instrument = self._ledger.by_symbol.get(event.symbol)
         if instrument is None:
             return
-        taken = self._pipeline.market.update_mark(
+        taken = self.pipeline.market.update_mark(
             instrument,
             price=event.mark_price,
             index_price=event.index_price,
             forward_price=event.underlying_price or event.index_price,
             implied_vol=event.mark_iv or 0.0,
             time_ns=now_ns,
+            lowest_sell=event.min_price or 0.0,
+            highest_buy=event.max_price or 0.0,
         )
         if not taken:
             self._monitor.marks_refused += 1
@@ -107,7 +109,7 @@ class Executions:
         if event.is_open is not instrument.is_open and (instrument.is_open or event.symbol in self._paused):
             self._paused ^= {event.symbol}
             listing = msgspec.structs.replace(self._ledger.listings[instrument.index], is_open=event.is_open)
-            self._pipeline.commit(listing, now_ns)
+            self.pipeline.commit(listing, now_ns)
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
@@ -115,18 +117,19 @@ class Executions:
         order = self._ledger.orders.get(event.label)
         if order is None or order.venue_order_id:
             return
-        self._accept(order, event.venue_order_id, now_ns)
+        self.accept(order, event.venue_order_id, now_ns)
 
-    def _accept(self, order: WorkingOrder, venue_order_id: str, now_ns: int) -> None:
+    def accept(self, order: WorkingOrder, venue_order_id: str, now_ns: int) -> None:
+        """The venue has acknowledged an order, under this id."""
         if not self._may(order, _ACCEPTED, now_ns):
             # It was given up, and its hold released: it must not work there with nothing held for it.
             stray = msgspec.structs.replace(order, venue_order_id=venue_order_id)
-            self._pipeline.router.cancel(stray, now_ns)
+            self.pipeline.router.cancel(stray, now_ns)
             return
-        self._pipeline.commit(records.VenueAccepted(order.order_id, venue_order_id), now_ns)
+        self.pipeline.commit(records.VenueAccepted(order.order_id, venue_order_id), now_ns)
         self._monitor.order_answered(order.order_id)
         if order.is_working and order.is_cancel_pending:  # it had to wait for the venue's id
-            self._pipeline.router.cancel(order, now_ns)
+            self.pipeline.router.cancel(order, now_ns)
 
     def _order_filled(self, event: events.OrderFilled, now_ns: int) -> None:
         if self._ledger.knows_trade(self.venue, event.trade_id):
@@ -141,7 +144,7 @@ class Executions:
                 if len(self._strange_trades) >= STRANGE_TRADES_KEPT:
                     self._strange_trades.clear()
                 self._strange_trades.add(event.trade_id)
-                self._raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
+                self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
@@ -150,14 +153,14 @@ class Executions:
         assert lots and ticks
         was_working, most_lots = order.is_working, order.largest_lots
         filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
-        self._commit_end(order, filled, "the order was filled before", now_ns)
+        self.commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
         if not was_working:
-            self._raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
+            self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:
-            self._raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
+            self.raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
         if event.fee_currency != instrument.settlement_currency and event.fee:
-            self._raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+            self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
 
     def _order_cancelled(self, event: events.OrderCancelled, now_ns: int) -> None:
         order = self._ledger.orders.get(event.label)
@@ -177,7 +180,7 @@ class Executions:
         if order.is_working and self._may(order, Happening.CANCELLED, now_ns):
             if not order.venue_order_id:
                 self._monitor.order_answered(order.order_id)
-            self._pipeline.commit(records.Cancelled(order.order_id, reason), now_ns)
+            self.pipeline.commit(records.Cancelled(order.order_id, reason), now_ns)
             self._monitor.cancelled += 1
 
     def _order_rejected(self, event: events.OrderRejected, now_ns: int) -> None:
@@ -194,12 +197,12 @@ class Executions:
         if self._may(order, Happening.REJECTED, now_ns):
             self._monitor.order_answered(order.order_id)
             record = records.VenueRejected(order.order_id, code, text)
-            self._commit_end(order, record, "the venue rejected the order", now_ns)
+            self.commit_end(order, record, "the venue rejected the order", now_ns)
             self._monitor.venue_rejects += 1
 
     def _lose(self, order: WorkingOrder, now_ns: int) -> None:
         if order.status is OrdStatus.PENDING_NEW:
-            self._pipeline.commit(records.OrderLost(order.order_id), now_ns)
+            self.pipeline.commit(records.OrderLost(order.order_id), now_ns)
             self._monitor.unknown += 1
 
     def _outcome_unknown(self, event: events.OrderOutcomeUnknown, now_ns: int) -> None:
@@ -216,8 +219,10 @@ class Executions:
         order = self._ledger.orders.get(event.label)
         if order is None:
             return
+        if event.venue_order_id not in ("", order.venue_order_id):
+            return  # of a stop that has triggered meanwhile: what it became is cancelled under its own id
         if event.is_definite and order.is_cancel_pending:
-            if order.cancel_cl_ord_id:
+            if order.cancel_cl_ord_id and not order_changes.is_at_rest(order):
                 self._refuse_cancel(order, f"{event.code} {event.message}", now_ns)
             else:
                 # Nobody else watches the order: it is cancelled again for as long as the venue says that it is open.
@@ -229,7 +234,7 @@ class Executions:
         record = records.CancelRefused(
             order.cancel_session, 0, order.order_id, cancel_id, order.cl_ord_id, False, TOO_LATE_TO_CANCEL, text
         )
-        self._pipeline.commit(record, now_ns)
+        self.pipeline.commit(record, now_ns)
         self._monitor.cancels_refused += 1
 
     def _replace_rejected(self, event: events.ReplaceRejected, now_ns: int) -> None:
@@ -242,19 +247,26 @@ class Executions:
 
     def _order_replaced(self, event: events.OrderReplaced, now_ns: int) -> None:
         order = self._ledger.orders.get(event.label)
-        if order is None or order.replace is None:
+        if order is None:
             return
-        if self._has_shape(order, order.replace.lots, order.replace.ticks, event.quantity, event.price):
+        if order.replace is None:
+            order_changes.restate(self, order, event, now_ns)
+        elif self._has_shape(order, order.replace, event):
             self._take_replace(order, now_ns)
         else:
             self._query(order, now_ns)
 
     @staticmethod
-    def _has_shape(order: WorkingOrder, lots: int, ticks: int, quantity: Decimal, price: Decimal | None) -> bool:
-        instrument = order.instrument
-        told_lots = instrument.lots_from_decimal(quantity)
-        told_ticks = None if price is None else instrument.ticks_from_decimal(price)
-        return told_lots == lots and told_ticks == ticks
+    def _has_shape(
+        order: WorkingOrder, wanted: WorkingOrder | PendingReplace, told: events.OrderReplaced | events.OrderState
+    ) -> bool:
+        """Whether the venue tells of an order as it is, or as a pending replace wants it."""
+        instrument, terms = order.instrument, wanted.terms
+        told_lots = instrument.lots_from_decimal(told.quantity)
+        told_ticks = None if told.price is None else instrument.ticks_from_decimal(told.price)
+        told_stop = None if told.trigger_price is None else instrument.ticks_from_decimal(told.trigger_price)
+        stands = told.trigger_price is None or terms is None or told_stop == terms.stop_ticks
+        return stands and told_lots == wanted.lots and told_ticks == wanted.ticks
 
     # -- reconciliation ----------------------------------------------------------------------------------------------
 
@@ -265,7 +277,7 @@ class Executions:
                 self._order_state(events.OrderStateReported(state), now_ns)
             else:
                 name = state.label or state.venue_order_id
-                self._raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
+                self.raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
         for order in list(self._orders()):
             # Of one that was sent a moment ago the answer is on its way, and the list may be older than the order.
             if order.order_id not in told and order.status is not OrdStatus.PENDING_NEW:
@@ -276,7 +288,9 @@ class Executions:
         order = self._ledger.orders.get(state.label)
         if order is None:
             return
-        if state.state in ("open", "untriggered"):
+        if state.state == "triggered" or (state.state == "untriggered" and order.is_triggered):
+            self._query(order, now_ns)  # what it has become is not told yet, or the answer is older than the trigger
+        elif state.state in ("open", "untriggered"):
             self._order_is_open(order, state, now_ns)
         elif state.state == "rejected" and order.status in _UNANSWERED:
             self._reject(order, 0, "rejected by the venue", now_ns)
@@ -292,26 +306,31 @@ class Executions:
             if told_lots is not None and told_lots < order.cum_lots:
                 return  # written before fills that we have: how the order was, not how it is
             text = f"order {order.order_id} is {order.status.name} and works at the venue"
-            self._raise_break(order.instrument.symbol, text, now_ns)
-            self._pipeline.router.cancel(order, now_ns)
+            self.raise_break(order.instrument.symbol, text, now_ns)
+            stray = msgspec.structs.replace(order, venue_order_id=state.venue_order_id)
+            self.pipeline.router.cancel(stray, now_ns)
             return
-        if not was_named:
-            self._accept(order, state.venue_order_id, now_ns)
+        has_triggered = order_changes.has_become_another(order, state)
+        if has_triggered:
+            became = events.OrderTriggered(state.label, state.venue_order_id, order.venue_order_id)
+            order_changes.trigger(self, became, now_ns)
+        elif not was_named:
+            self.accept(order, state.venue_order_id, now_ns)
         replace = order.replace
         if replace is not None:
-            if self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
+            if self._has_shape(order, replace, state):
                 self._take_replace(order, now_ns)
-            elif self._has_shape(order, order.lots, order.ticks, state.quantity, state.price):
+            elif self._has_shape(order, order, state):
                 self._refuse_replace(order, "the venue has not taken it", now_ns)
-        if was_named and order.is_working and order.is_cancel_pending:
-            self._pipeline.router.cancel(order, now_ns)
+        if was_named and not has_triggered and order.is_working and order.is_cancel_pending:
+            self.pipeline.router.cancel(order, now_ns)
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
         if filled is None or filled > order.cum_lots:
             # Its trades came before this answer; where one is missing, ask again: margin stays held.
             self._query(order, now_ns)
-        elif replace and self._has_shape(order, replace.lots, replace.ticks, state.quantity, state.price):
+        elif replace and self._has_shape(order, replace, state):
             self._take_replace(order, now_ns)
         else:
             self._cancelled(order, state.filled_quantity, "done at the venue", now_ns)
@@ -319,7 +338,7 @@ class Executions:
     def _take_replace(self, order: WorkingOrder, now_ns: int) -> None:
         assert order.replace is not None
         record = records.Replaced(order.order_id, order.cl_ord_id, order.replace.session)
-        self._commit_end(order, record, "the order was filled before", now_ns)
+        self.commit_end(order, record, "the order was filled before", now_ns)
         self._monitor.replaced += 1
 
     def _settle_requests(self, order: WorkingOrder, now_ns: int) -> None:
@@ -328,21 +347,21 @@ class Executions:
 
     def _refuse_replace(self, order: WorkingOrder, text: str, now_ns: int) -> None:
         cancel_id = _cancel_id(order)
-        self._pipeline.refuse_replace(order, text, now_ns)
+        self.pipeline.refuse_replace(order, text, now_ns)
         if cancel_id and not order.is_working:
             self._refuse_cancel(order, "the order was filled before", now_ns, cancel_id)
 
-    def _commit_end(self, order: WorkingOrder, record: records.Record, text: str, now_ns: int) -> None:
+    def commit_end(self, order: WorkingOrder, record: records.Record, text: str, now_ns: int) -> None:
         """Commit what may end an order; then whatever the client had asked of it meanwhile is answered too."""
         cancel_id, replace = _cancel_id(order), order.replace
-        self._pipeline.commit(record, now_ns)
+        self.pipeline.commit(record, now_ns)
         if order.is_working:
             return
         if replace is not None and not isinstance(record, records.Replaced):
             refusal = records.CancelRefused(
                 replace.session, 0, order.order_id, replace.cl_ord_id, order.cl_ord_id, True, TOO_LATE_TO_CANCEL, text
             )
-            self._pipeline.commit(refusal, now_ns)
+            self.pipeline.commit(refusal, now_ns)
             self._monitor.replaces_refused += 1
         if cancel_id:
             self._refuse_cancel(order, text, now_ns, cancel_id)
@@ -384,12 +403,12 @@ class Executions:
         self._positions.clear()
 
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
-        self._raise_break(symbol, text, now_ns)
+        self.raise_break(symbol, text, now_ns)
         accounts = list(self._ledger.accounts.values())
         holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.lots)]
         for account in holders or accounts:
             if self._ledger.standing.state_of(account) is AccountState.TRADING:
-                self._pipeline.commit(
+                self.pipeline.commit(
                     records.AccountStateMoved(account.name, AccountState.REDUCING, f"{symbol}: {text}"), now_ns
                 )
 
@@ -407,12 +426,13 @@ class Executions:
         if (order.status, happening) in TABLE:
             return True
         text = f"order {order.order_id} is {order.status.name} and the venue says {happening.value}"
-        self._raise_break(order.instrument.symbol, text, now_ns)
-        self._pipeline.commit(records.AccountStateMoved(order.account, AccountState.HALTED, text), now_ns)
+        self.raise_break(order.instrument.symbol, text, now_ns)
+        self.pipeline.commit(records.AccountStateMoved(order.account, AccountState.HALTED, text), now_ns)
         return False
 
-    def _raise_break(self, symbol: str, text: str, now_ns: int) -> None:
-        self._pipeline.commit(records.BreakRaised(self.venue, symbol, text), now_ns)
+    def raise_break(self, symbol: str, text: str, now_ns: int) -> None:
+        """Journal and alert that our book and the venue's differ."""
+        self.pipeline.commit(records.BreakRaised(self.venue, symbol, text), now_ns)
         self._monitor.breaks += 1
         self._monitor.alert(f"{self.venue} {symbol}: {text}")
 
@@ -439,4 +459,6 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.PositionsReported: Executions._positions_reported,
     events.ReconcileFinished: Executions._reconcile_finished,
     events.VenueErrorReported: Executions._venue_error,
+    **order_changes.HEARS,
+    **corrections.HEARS,
 }

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import records
+from gateway import corrections, mass_requests, order_lists, order_terms, records
+from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing
 from risk.account import Account, AccountState
 from risk.exposure import PendingReplace, WorkingOrder
@@ -53,6 +54,14 @@ class Ledger:
         self.breaks: deque[records.BreakRaised] = deque(maxlen=BREAKS_KEPT)
         self._ended: deque[str] = deque()
         self._trade_ids: dict[tuple[str, str], None] = {}
+        self.expiries = order_terms.Expiries(self.orders)
+        self.lists: dict[tuple[str, str], order_lists.OrderList] = {}  # by session and ListID(66)
+        self.open_lists: set[tuple[str, str]] = set()  # taken up and not ended
+        # Which orders the mass or list cancel that was applied last has marked.
+        self.marked: list[WorkingOrder] = []
+        # Lots of a position that are held elsewhere, by account and instrument: venues know nothing of them.
+        self.external_lots: dict[tuple[str, int], int] = {}
+        self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -71,13 +80,16 @@ class Ledger:
             yield from account.exposure.orders.values()
 
     def venue_lots(self, venue: str) -> dict[str, int]:
-        """Return the house's position in lots by symbol at one venue, summed over accounts."""
+        """Return the house's position in lots by symbol at one venue, summed over accounts, without external fills."""
         lots: dict[str, int] = {}
         for account in self.accounts.values():
             for position in account.positions.values():
                 if position.instrument.venue == venue:
                     symbol = position.instrument.symbol
                     lots[symbol] = lots.get(symbol, 0) + position.lots
+        for (_, index), external in self.external_lots.items():
+            if self.instruments[index].venue == venue:
+                lots[self.instruments[index].symbol] -= external
         return lots
 
     def state_hash(self, numbers: str = "") -> str:
@@ -98,6 +110,11 @@ class Ledger:
             cancel = (o.cancel_cl_ord_id, o.is_cancel_pending)
             shape = (o.lots, o.ticks, o.cum_lots, o.cum_lot_ticks, o.held, o.held_alternative)
             parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
+            if o.terms is not None or o.adjusted_lots or o.adjusted_lot_ticks:
+                flags = (o.is_triggered, o.is_expiring)
+                parts.append((o.terms, flags, o.adjusted_lots, o.adjusted_lot_ticks, o.replace and o.replace.terms))
+        parts.append([(o.session, o.list_id, sorted(o.refused), o.is_placed) for o in self.lists.values()])
+        parts.append((sorted(self.external_lots.items()), len(self.external_fills)))
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
@@ -132,6 +149,8 @@ class Ledger:
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
         self.was_opened = True
+        if record.kind != ORDERS:
+            return  # it only looks at its accounts, which may be those of many clients
         shared = self.accounts[record.accounts[0]].cl_ord_ids if record.accounts else None
         for name in record.accounts:
             own = self.accounts[name].cl_ord_ids
@@ -159,7 +178,8 @@ class Ledger:
         for account in self.accounts.values():
             account.limits.list_instrument(instrument)
 
-    def _order_approved(self, record: records.OrderApproved) -> None:
+    def approve(self, record: records.OrderApproved) -> None:
+        """Know an order that passed the checks, and hold what it could do."""
         account = self.accounts[record.account]
         order = WorkingOrder(
             record.order_id,
@@ -192,7 +212,8 @@ class Ledger:
         order = self.orders[record.order_id]
         account = self.accounts[order.account]
         account.exposure.release(order)
-        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks, record.session)
+        terms = order_terms.replaced_terms(order, record)
+        order.replace = PendingReplace(record.cl_ord_id, record.lots, record.ticks, record.session, terms)
         account.exposure.hold(order)
         account.cl_ord_ids.remember(record.cl_ord_id, order.order_id, self.time_ns)
 
@@ -204,10 +225,10 @@ class Ledger:
             order.cancel_cl_ord_id = ""
             order.is_cancel_pending = False
             return
-        self._settle_replace(order)
+        self.settle(order)
 
-    def _settle_replace(self, order: WorkingOrder) -> None:
-        """A replace is decided: hold what the order is now, or end it where it was filled up to that already."""
+    def settle(self, order: WorkingOrder) -> None:
+        """A change is decided: hold what the order is now, or end it where it was filled up to that already."""
         exposure = self.accounts[order.account].exposure
         exposure.release(order)
         order.replace = None
@@ -239,7 +260,7 @@ class Ledger:
 
     def _cancelled(self, record: records.Cancelled) -> None:
         order = self.orders[record.order_id]
-        order.happen(Happening.CANCELLED)
+        order.happen(Happening.EXPIRED if order.is_expiring else Happening.CANCELLED)
         self._end(order)
 
     def _replaced(self, record: records.Replaced) -> None:
@@ -248,12 +269,16 @@ class Ledger:
         assert replace is not None
         self.accounts[order.account].exposure.release(order)
         order.cl_ord_id, order.lots, order.ticks = replace.cl_ord_id, replace.lots, replace.ticks
-        self._settle_replace(order)
+        if replace.terms is not None:
+            order.terms = replace.terms
+            if replace.terms.expire_ns:
+                self.expiries.add(replace.terms.expire_ns, order.order_id)
+        self.settle(order)
 
     def _filled(self, record: records.Filled) -> None:
         order = self.orders[record.order_id]
         account = self.accounts[order.account]
-        self._remember_trade(record.venue, record.trade_id)
+        self.remember_trade(record.venue, record.trade_id)
         try:
             account.apply_fill(order, record.lots, record.ticks, record.fee_units)
         except IllegalTransitionError:
@@ -265,7 +290,8 @@ class Ledger:
         if not order.is_working:
             self._end(order)
 
-    def _remember_trade(self, venue: str, trade_id: str) -> None:
+    def remember_trade(self, venue: str, trade_id: str) -> None:
+        """Know an execution as applied."""
         self._trade_ids[venue, trade_id] = None
         if len(self._trade_ids) > TRADE_IDS_KEPT:
             del self._trade_ids[next(iter(self._trade_ids))]
@@ -313,7 +339,7 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.SessionOpened: Ledger._session_opened,
     records.AccountStateMoved: Ledger._account_state_moved,
     records.BreakRaised: Ledger._break_raised,
-    records.OrderApproved: Ledger._order_approved,
+    records.OrderApproved: Ledger.approve,
     records.CancelRequested: Ledger._cancel_requested,
     records.ReplaceRequested: Ledger._replace_requested,
     records.CancelRefused: Ledger._cancel_refused,
@@ -327,4 +353,8 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),
+    **order_terms.APPLIES,
+    **mass_requests.APPLIES,
+    **order_lists.APPLIES,
+    **corrections.APPLIES,
 }

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway import records
+from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.compiled import ordinary_order
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.translate import MAX_ID_BYTES, OrderFields, new_order, refused
+from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
 from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
@@ -41,9 +41,16 @@ UNSUPPORTED_MESSAGE_TYPE, APPLICATION_NOT_AVAILABLE = 3, 4
 NEW_RISK: Final = frozenset(
     {
         records.OrderApproved,
+        records.OrderApprovedWithTerms,
         records.OrderRefused,
         records.ReplaceRequested,
         records.StatusAsked,
+        records.MassStatusAsked,
+        records.TradesAsked,
+        records.ListReceived,
+        records.ListOrderRefused,
+        records.ListRefused,
+        records.ListStatusAsked,
         records.VolatileSent,
         records.NewsPublished,
     }
@@ -181,16 +188,20 @@ class Pipeline:
         if type(order) is Reject:
             decision: Approved | Reject = order
         else:
-            decision = evaluate(order, self._account(session, order.account), self.market)
+            decision = evaluate(order, self.account(session, order.account), self.market)
         if type(decision) is Reject:
             if fields is not None and self.answers_resend(session, message, now_ns):
                 return
             self.commit(refused(session, message.msg_seq_num, message, decision), now_ns)
             monitor.order_refused(decision, now_ns)
             return
-        order_id = ledger.next_order_id()
-        self.commit(_approved(session, message.msg_seq_num, order_id, decision), now_ns)
-        monitor.order_accepted(order_id, decision.checks_run, now_ns)
+        self.place(session, message.msg_seq_num, decision, now_ns)
+
+    def place(self, session: str, seq_in: int, decision: Approved, now_ns: int) -> None:
+        """Journal, hold and send an approved order; `seq_in` is 0 where a record of its own counts the message."""
+        order_id = self.ledger.next_order_id()
+        self.commit(approved(session, seq_in, order_id, decision), now_ns)
+        self.monitor.order_accepted(order_id, decision.checks_run, now_ns)
         if decision.account.self_trade_prevention is _CANCEL_RESTING:
             self._cancel_resting(decision, now_ns)
         failure = self.router.send(decision, order_id, now_ns)
@@ -244,11 +255,11 @@ class Pipeline:
             self._refuse_cancel(session, message, fields, order, refusal or (UNKNOWN_ORDER, "unknown order"), now_ns)
             return
         assert decision is not None
-        lots = decision.order.lots + order.cum_lots
+        lots, terms = decision.order.lots + order.cum_lots, decision.order.terms or order.terms
         self.commit(
             records.ReplaceRequested(
                 session, message.msg_seq_num, order.order_id, fields.cl_ord_id, lots, decision.order.ticks,
-                decision.checks_run,
+                decision.checks_run, 0 if terms is None else terms.stop_ticks, 0 if terms is None else terms.expire_ns,
             ),
             now_ns,
         )  # fmt: skip
@@ -309,6 +320,11 @@ class Pipeline:
             now_ns,
         )  # fmt: skip
 
+    def count_message(self, session: str, message: Message, now_ns: int) -> None:
+        """Count a message of a session that nothing follows from."""
+        state = self.reports.sessions[session]
+        self.session_moved(session, state.next_in, state.next_out, now_ns)
+
     def cancel_all(self, session: str, now_ns: int) -> int:
         """Cancel every working order of a session (its client is gone); return how many."""
         orders = [o for o in self.ledger.working_orders() if o.session == session and not o.is_cancel_pending]
@@ -345,7 +361,8 @@ class Pipeline:
         assert self.inquiries is not None
         self.inquiries.receive(session, message, now_ns)
 
-    def _account(self, session: str, name: str) -> Account | None:
+    def account(self, session: str, name: str) -> Account | None:
+        """Return the account that a session means by a name; None where it may use none of that name."""
         accounts = self.accounts_of.get(session, _NO_ACCOUNTS)
         if not name and len(accounts) == 1:
             return next(iter(accounts.values()))  # Account(1) is optional where there is no choice
@@ -414,30 +431,15 @@ class Pipeline:
         )
 
 
-def _approved(session: str, seq_in: int, order_id: str, approved: Approved) -> records.OrderApproved:
-    order = approved.order
-    return records.OrderApproved(
-        session,
-        seq_in,
-        order_id,
-        order.cl_ord_id,
-        approved.account.name,
-        approved.instrument.index,
-        order.side,
-        order.lots,
-        order.ticks,
-        order.ord_type,
-        order.time_in_force,
-        order.is_post_only,
-        order.is_reduce_only,
-        approved.checks_run,
-    )
-
-
 _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     "D": Pipeline._new_order,
     "F": Pipeline._cancel,
     "G": Pipeline._replace,
     "H": Pipeline._status,
     **dict.fromkeys(INQUIRY_TYPES, Pipeline._inquire),
+    **mass_requests.HANDLERS,
+    **order_lists.HANDLERS,
+    **trade_capture.HANDLERS,
+    **drop_copy.HANDLERS,
+    **multileg.HANDLERS,
 }

@@ -10,9 +10,72 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.order_records import (
+    ExternalFill,
+    ExternalFillReversed,
+    ListCancelRequested,
+    ListPlaced,
+    ListReceived,
+    ListRefused,
+    ListStatusAsked,
+    MassCancelRefused,
+    MassCancelRequested,
+    MassStatusAsked,
+    OrderExpiring,
+    OrderRestated,
+    OrderTriggered,
+    TradeBusted,
+    TradeCorrected,
+    TradesAsked,
+)
+from gateway.record_base import Record
 
-class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Base of all records."""
+__all__ = [
+    "TAGS",
+    "AccountOpened",
+    "AccountStateMoved",
+    "AnyRecord",
+    "BreakRaised",
+    "CancelRefused",
+    "CancelRequested",
+    "Cancelled",
+    "CashMoved",
+    "ExternalFill",
+    "ExternalFillReversed",
+    "Filled",
+    "GatewayStarted",
+    "InstrumentListed",
+    "ListCancelRequested",
+    "ListOrderRefused",
+    "ListPlaced",
+    "ListReceived",
+    "ListRefused",
+    "ListStatusAsked",
+    "MassCancelRefused",
+    "MassCancelRequested",
+    "MassStatusAsked",
+    "MessageRefused",
+    "OrderApproved",
+    "OrderApprovedWithTerms",
+    "OrderExpiring",
+    "OrderLost",
+    "OrderRefused",
+    "OrderRestated",
+    "OrderTriggered",
+    "Record",
+    "ReplaceRequested",
+    "Replaced",
+    "SessionMoved",
+    "SessionOpened",
+    "StatusAsked",
+    "TradeBusted",
+    "TradeCorrected",
+    "TradesAsked",
+    "VenueAccepted",
+    "VenueRejected",
+    "decode",
+    "encode",
+]
 
 
 class GatewayStarted(Record, frozen=True, tag=1):
@@ -99,6 +162,8 @@ class SessionOpened(Record, frozen=True, tag=8):
     accounts: tuple[str, ...] = ()
     routing: tuple[str, ...] = ()
     timestamp_digits: int = 3
+    kind: str = "orders"
+    reports_pending: bool = False
 
 
 class OrderApproved(Record, frozen=True, tag=10):
@@ -118,6 +183,15 @@ class OrderApproved(Record, frozen=True, tag=10):
     is_post_only: bool
     is_reduce_only: bool
     checks_run: int
+
+
+class OrderApprovedWithTerms(OrderApproved, frozen=True, tag=30):
+    """The same of an order that is more than a price: a stop, one with an end, one of a list (risk.order.Terms)."""
+
+    stop_ticks: int
+    trigger: str
+    expire_ns: int
+    list_id: str
 
 
 class OrderRefused(Record, frozen=True, tag=11):
@@ -141,6 +215,12 @@ class OrderRefused(Record, frozen=True, tag=11):
     mark_age_ns: int | None
 
 
+class ListOrderRefused(OrderRefused, frozen=True, tag=47):
+    """The same of an order of a list."""
+
+    list_id: str
+
+
 class CancelRequested(Record, frozen=True, tag=12):
     """A client (or, with no session, the gateway itself) wants an order cancelled."""
 
@@ -160,6 +240,9 @@ class ReplaceRequested(Record, frozen=True, tag=13):
     lots: int
     ticks: int
     checks_run: int
+    # Of an order with terms, 0 for none: what they will be.
+    stop_ticks: int = 0
+    expire_ns: int = 0
 
 
 class CancelRefused(Record, frozen=True, tag=14):
@@ -344,6 +427,24 @@ AnyRecord = (
     | Filled
     | Cancelled
     | Replaced
+    | OrderApprovedWithTerms
+    | OrderTriggered
+    | OrderExpiring
+    | OrderRestated
+    | MassCancelRequested
+    | MassCancelRefused
+    | MassStatusAsked
+    | ListReceived
+    | ListPlaced
+    | ListOrderRefused
+    | ListRefused
+    | ListCancelRequested
+    | ListStatusAsked
+    | TradeBusted
+    | TradeCorrected
+    | ExternalFill
+    | ExternalFillReversed
+    | TradesAsked
     | VolatileSent
     | NewsPublished
     | SessionRenewed

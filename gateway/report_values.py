@@ -21,13 +21,13 @@ NO_REFUSAL: Final = (None,) * len(REFUSAL_TAGS)
 # Above it a float times 100 may round to another hundredth than the float itself.
 MAX_IN_CENTS: Final = 1e9
 SIDES: Final = {1: b"1", 2: b"2"}
-ORD_TYPES: Final = {1: b"1", 2: b"2"}
-TIMES_IN_FORCE: Final = {0: b"0", 1: b"1", 3: b"3", 4: b"4"}
+ORD_TYPES: Final = {1: b"1", 2: b"2", 3: b"3", 4: b"4"}
+TIMES_IN_FORCE: Final = {0: b"0", 1: b"1", 3: b"3", 4: b"4", 6: b"6"}
 # Our UNKNOWN is for the client an order whose acknowledgement is still pending.
 STATUSES: Final = {status: status.value.encode() for status in OrdStatus} | {OrdStatus.UNKNOWN: b"A"}
 
 # RejectReason -> OrdRejReason(103): 0 broker option, 1 unknown symbol, 3 exceeds limit, 6 duplicate, 11 unsupported
-# characteristic, 13 incorrect quantity, 15 unknown account, 99 other.
+# characteristic, 13 incorrect quantity, 15 unknown account, 99 other. 4 is too late to enter.
 ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.UNKNOWN_ACCOUNT: b"15",
     RejectReason.ACCOUNT_HALTED: b"0",
@@ -55,6 +55,10 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.MARGIN_SHORTFALL: b"3",
     RejectReason.MARGIN_UNKNOWN: b"0",
     RejectReason.UNSUPPORTED_CHARACTERISTIC: b"11",
+    RejectReason.EXPIRY_PASSED: b"11",
+    RejectReason.STOP_PRICE_PASSED: b"11",
+    RejectReason.MULTILEG_NOT_SUPPORTED: b"11",
+    RejectReason.LIST_INTERRUPTED: b"4",
     RejectReason.CHECK_ERROR: b"0",
     RejectReason.VENUE_REJECTED: b"99",
 }

@@ -6,30 +6,44 @@ messages, byte for byte, so that a client that logs on after our crash is resent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import records
+from gateway import corrections, mass_requests, order_changes, order_lists, records, trade_capture
 from gateway.compiled import order_values, refusal_values
+from gateway.corrections import average_price, status_after
+from gateway.drop_copy import Copies
 from gateway.ledger import Ledger
+from gateway.order_changes import TRIGGERED
 from gateway.report_values import NO_REFUSAL, STATUSES
-from protocols.fix.codec import Layout, format_timestamp
+from gateway.trade_capture import Trades
+from protocols.fix.codec import Header, Layout, format_decimal, format_timestamp
 from protocols.fix.grouped import Values, send_grouped
-from protocols.fix.messages import BUSINESS_MESSAGE_REJECT, EXECUTION_REPORT, ORDER_CANCEL_REJECT
+from protocols.fix.messages import (
+    BUSINESS_MESSAGE_REJECT,
+    EXECUTION_REPORT,
+    FULL_EXECUTION_REPORT,
+    ORDER_CANCEL_REJECT,
+    full_values,
+)
 from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
+from protocols.fix.state import FIXT
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
 
-_NEW: Final = OrdStatus.NEW
+_NEW, _EXPIRED = OrdStatus.NEW, OrdStatus.EXPIRED
 
 
 class Reports:
     """Sends what records owe to clients' sessions. `touched` collects the sessions with bytes to write."""
 
     def __init__(self, ledger: Ledger, sessions: dict[str, SessionState]) -> None:
-        self._ledger = ledger
+        self.ledger = self._ledger = ledger
         self.sessions = sessions
+        self.trades = Trades()
+        self.copies = Copies()
+        self._opened: dict[str, records.SessionOpened] = {}
         self.is_replaying = False
         self.touched: set[str] = set()
         # Messages that wait for their turn, by session and MsgSeqNum(34), in the order in which they came.
@@ -56,7 +70,19 @@ class Reports:
             state.sent.put(msg_seq_num, None)  # administrative or volatile: filled as a gap, should it be asked for
         state.next_in, state.next_out = record.next_in, record.next_out
 
+    def accounts_of(self, session: str) -> tuple[str, ...]:
+        """Return the accounts that a session may see."""
+        opened = self._opened.get(session)
+        return () if opened is None else opened.accounts
+
+    def _started(self, record: records.GatewayStarted, sequence: int, time_ns: int) -> None:
+        """What sessions there are is said anew at each start."""
+        self._opened.clear()
+        self.copies.clear()
+
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
+        self._opened[record.session] = record
+        self.copies.open(record)
         known = self.sessions.get(record.session)
         if known is not None and record.session not in self._of_journal:
             return  # the configuration says what it is
@@ -80,10 +106,10 @@ class Reports:
                 state.reset()
 
     def _message_delayed(self, record: records.MessageDelayed, sequence: int, time_ns: int) -> None:
-        self._received(record)
+        self.received(record)
         self.delayed.setdefault(record.session, {})[record.seq_in] = record.raw
 
-    def _received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
+    def received(self, record: Any, sequence: int = 0, time_ns: int = 0) -> None:
         """Count the message as received: live this is so already, in a replay it is how the number comes back."""
         seq_in = record.seq_in
         if seq_in:
@@ -100,18 +126,62 @@ class Reports:
             if not waiting:
                 del self.delayed[session]
 
-    def _order_refused(self, record: records.OrderRefused, sequence: int, time_ns: int) -> None:
-        self._received(record)
-        self._send(record.session, EXECUTION_REPORT, refusal_values(record, sequence, time_ns), time_ns)
+    def _order_refused(
+        self,
+        record: records.OrderRefused,
+        sequence: int,
+        time_ns: int,
+        further: Mapping[int, bytes | int | None] | None = None,
+    ) -> None:
+        self.received(record)
+        values = refusal_values(record, sequence, time_ns)
+        if further is None and not self.copies.of_account:
+            self._send(record.session, EXECUTION_REPORT, values, time_ns)
+            return
+        self.send_full(record.session, values, further or {}, time_ns)
+        own = self.accounts_of(record.session)
+        account = own[0] if record.account is None and len(own) == 1 else (record.account or b"").decode("latin-1")
+        if account in own:
+            self.copies.send(self, account, record.session, values, further or {}, time_ns)
+
+    def _list_order_refused(self, record: records.ListOrderRefused, sequence: int, time_ns: int) -> None:
+        self._order_refused(record, sequence, time_ns, {66: record.list_id.encode()})
+
+    def _cancel_requested(self, record: records.CancelRequested, sequence: int, time_ns: int) -> None:
+        self.received(record)
+        if record.cl_ord_id:
+            self._report_pending(record, b"6", sequence, time_ns)
+
+    def _replace_requested(self, record: records.ReplaceRequested, sequence: int, time_ns: int) -> None:
+        self.received(record)
+        self._report_pending(record, b"E", sequence, time_ns)
+
+    def _report_pending(
+        self, record: records.CancelRequested | records.ReplaceRequested, status: bytes, sequence: int, time_ns: int
+    ) -> None:
+        """PendingCancel or PendingReplace, to a session that wants them."""
+        opened = self._opened.get(record.session)
+        if opened is not None and opened.reports_pending:
+            order = self._ledger.orders[record.order_id]
+            self.send_order(
+                order,
+                sequence,
+                time_ns,
+                exec_type=status,
+                session=record.session,
+                cl_ord_id=record.cl_ord_id,
+                orig_cl_ord_id=order.cl_ord_id,
+                further={39: status},
+            )
 
     def _message_refused(self, record: records.MessageRefused, sequence: int, time_ns: int) -> None:
-        self._received(record)
+        self.received(record)
         ref_id = _text(record.ref_id)
         values = (record.seq_in, record.text.encode(), record.ref_msg_type.encode(), ref_id, record.reason)
         self._send(record.session, BUSINESS_MESSAGE_REJECT, values, time_ns)
 
     def _cancel_refused(self, record: records.CancelRefused, sequence: int, time_ns: int) -> None:
-        self._received(record)
+        self.received(record)
         if not record.cl_ord_id:
             return  # the gateway itself had asked
         order = self._ledger.orders.get(record.order_id)
@@ -128,11 +198,11 @@ class Reports:
         self._send(record.session, ORDER_CANCEL_REJECT, values, time_ns)
 
     def _status_asked(self, record: records.StatusAsked, sequence: int, time_ns: int) -> None:
-        self._received(record)
+        self.received(record)
         order = self._ledger.orders.get(record.order_id)
         if order is not None:
             # FIX appendix D: a status report carries ExecID 0.
-            self._send_order(order, 0, time_ns, exec_type=b"I", session=record.session)
+            self.send_order(order, 0, time_ns, exec_type=b"I", session=record.session)
             return
         values = (
             None, b"0", _text(record.cl_ord_id), b"0", b"0", None, None, b"NONE", None, b"8", None, None, None,
@@ -154,30 +224,32 @@ class Reports:
     def _venue_accepted(self, record: records.VenueAccepted, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
         if order.status is _NEW:  # where a fill came first, its report has told already
-            self._send(order.session, EXECUTION_REPORT, order_values(order, sequence, time_ns, b"0"), time_ns)
+            self.send_order(order, sequence, time_ns, exec_type=b"0")
 
     def _venue_rejected(self, record: records.VenueRejected, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
         text = f"VENUE_REJECTED {record.code} {record.text}".encode()
         refusal = (int(RejectReason.VENUE_REJECTED), b"venue", None, None, None, None)
-        self._send_order(order, sequence, time_ns, exec_type=b"8", text=text, ord_rej_reason=b"99", refusal=refusal)
+        self.send_order(order, sequence, time_ns, exec_type=b"8", text=text, ord_rej_reason=b"99", refusal=refusal)
 
     def _filled(self, record: records.Filled, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
-        self._send_order(order, sequence, time_ns, exec_type=b"F", last=(record.lots, record.ticks))
+        self.send_order(order, sequence, time_ns, exec_type=b"F", last=(record.lots, record.ticks))
+        self.trades.add_fill(self, record, sequence, time_ns)
 
     def _cancelled(self, record: records.Cancelled, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
         text = record.reason.encode() or None
         cancel_id, asker = order.cancel_cl_ord_id, order.cancel_session
+        exec_type = b"C" if order.status is _EXPIRED else b"4"
         if not cancel_id or asker != order.session:
-            self._send_order(order, sequence, time_ns, exec_type=b"4", text=text)
+            self.send_order(order, sequence, time_ns, exec_type=exec_type, text=text)
         if cancel_id:
-            self._send_order(
+            self.send_order(
                 order,
                 sequence,
                 time_ns,
-                exec_type=b"4",
+                exec_type=exec_type,
                 session=asker,
                 text=text,
                 cl_ord_id=cancel_id,
@@ -187,13 +259,13 @@ class Reports:
     def _replaced(self, record: records.Replaced, sequence: int, time_ns: int) -> None:
         order = self._ledger.orders[record.order_id]
         for session in dict.fromkeys((order.session, record.session or order.session)):
-            self._send_order(
+            self.send_order(
                 order, sequence, time_ns, exec_type=b"5", session=session, orig_cl_ord_id=record.orig_cl_ord_id
             )
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def _send_order(
+    def send_order(
         self,
         order: WorkingOrder,
         exec_id: int,
@@ -207,11 +279,49 @@ class Reports:
         last: tuple[int, int] | None = None,
         ord_rej_reason: bytes | None = None,
         refusal: tuple[bytes | int | None, ...] = NO_REFUSAL,
+        further: Mapping[int, bytes | int | None] | None = None,
     ) -> None:
+        """Send an ExecutionReport(8) on an order, to its session or another; `further` fields are by tag."""
         values = order_values(
             order, exec_id, time_ns, exec_type, text, cl_ord_id, orig_cl_ord_id, last, ord_rej_reason, refusal
         )
-        self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
+        if order.terms is None and further is None and not self.copies.of_account:
+            self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
+        else:
+            self._send_more(order, session or order.session, exec_type, values, further, time_ns)
+
+    def _send_more(
+        self,
+        order: WorkingOrder,
+        session: str,
+        exec_type: bytes,
+        values: tuple[bytes | int | None, ...],
+        further: Mapping[int, bytes | int | None] | None,
+        time_ns: int,
+    ) -> None:
+        """Send a report with what few orders have, and copies of it to those that get them."""
+        more = {**_further_of(order), **(further or {})}
+        if more:
+            self.send_full(session, values, more, time_ns)
+        else:
+            self._send(session, EXECUTION_REPORT, values, time_ns)
+        if session == order.session and exec_type != b"I":
+            self.copies.send(self, order.account, session, values, more, time_ns)
+
+    def send_full(
+        self,
+        session: str,
+        values: tuple[bytes | int | None, ...],
+        further: Mapping[int, bytes | int | None],
+        time_ns: int,
+        header: Header | None = None,
+    ) -> None:
+        """Send an ExecutionReport(8) of EXECUTION_REPORT's values and further fields by tag, which go before them."""
+        state = self.sessions[session]
+        if further.get(378) == TRIGGERED and state.key.begin_string == FIXT:
+            further = {**further, 150: b"L", 378: None}  # 5.0 has an ExecType for it
+        send_or_store(state, FULL_EXECUTION_REPORT, full_values(values, further), time_ns, header)
+        self.touched.add(session)
 
     def _send(self, session: str, layout: Layout, values: tuple[bytes | int | None, ...], time_ns: int) -> None:
         state = self.sessions[session]
@@ -223,21 +333,44 @@ class Reports:
         self.touched.add(session)
 
 
+def _further_of(order: WorkingOrder) -> dict[int, bytes | int | None]:
+    """Return the fields by tag that an order with terms, or with corrected fills, has in each of its reports."""
+    terms, instrument = order.terms, order.instrument
+    further: dict[int, bytes | int | None] = {}
+    if terms is None:
+        return further
+    if terms.stop_ticks:
+        further[99] = format_decimal(terms.stop_ticks * instrument.tick_mantissa, instrument.tick_exponent)
+    if terms.expire_ns:
+        further[126] = format_timestamp(terms.expire_ns)
+    if terms.list_id:
+        further[66] = terms.list_id.encode()
+    if order.adjusted_lots or order.adjusted_lot_ticks:
+        cum_lots = order.cum_lots + order.adjusted_lots
+        further[6] = average_price(order)
+        further[14] = format_decimal(cum_lots * instrument.lot_mantissa, instrument.lot_exponent)
+        further[39] = STATUSES[status_after(order)]
+    return further
+
+
 def _text(value: str) -> bytes | None:
     return value.encode() or None
 
 
 # record type -> the method that reports it; a type that is not here owes nothing to anybody.
 _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
+    records.GatewayStarted: Reports._started,
     records.SessionOpened: Reports._session_opened,
     records.SessionMoved: Reports._session_moved,
     records.SessionRenewed: Reports._session_renewed,
     records.MessageDelayed: Reports._message_delayed,
-    records.MessageReleased: Reports._received,
-    records.OrderApproved: Reports._received,
+    records.MessageReleased: Reports.received,
+    records.OrderApproved: Reports.received,
+    records.OrderApprovedWithTerms: Reports.received,
     records.OrderRefused: Reports._order_refused,
-    records.CancelRequested: Reports._received,
-    records.ReplaceRequested: Reports._received,
+    records.ListOrderRefused: Reports._list_order_refused,
+    records.CancelRequested: Reports._cancel_requested,
+    records.ReplaceRequested: Reports._replace_requested,
     records.CancelRefused: Reports._cancel_refused,
     records.StatusAsked: Reports._status_asked,
     records.MessageRefused: Reports._message_refused,
@@ -248,4 +381,9 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], N
     records.Replaced: Reports._replaced,
     records.VolatileSent: Reports._session_moved,
     records.NewsPublished: Reports._news_published,
+    **order_changes.REPORTS,
+    **mass_requests.REPORTS,
+    **order_lists.REPORTS,
+    **corrections.REPORTS,
+    **trade_capture.REPORTS,
 }

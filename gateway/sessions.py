@@ -11,12 +11,12 @@ from gateway.config import Schedule as ScheduleConfig
 from gateway.config import Session as SessionTable
 from gateway.config.schema import DAYS
 from gateway.config.sessions import overlaid, zone
+from gateway.drop_copy import DROP_COPY_IN, MESSAGES_OF_KIND, ORDERS
 from gateway.volatile import INQUIRY_TYPES
 from protocols.fix.authentication import FIX42_WITH_CREDENTIALS
 from protocols.fix.dictionary import FIX42, Dictionary
 from protocols.fix.schedule import Schedule, utc
 from protocols.fix.session import SessionConfig, SessionKey, SessionState
-from protocols.fix.state import ORDER_MESSAGES
 
 NS_PER_SECOND: Final = 1_000_000_000
 _DIGITS: Final = {"s": 0, "ms": 3, "us": 6, "ns": 9}
@@ -44,7 +44,7 @@ def state_of(fix: Fix, session: SessionTable) -> SessionState:
     """Return a session that has not been used yet, with its rules."""
     rules = SessionConfig(
         dictionary=_dictionary_of(session),
-        application_messages=ORDER_MESSAGES.union(INQUIRY_TYPES),
+        application_messages=_messages_of(session.kind),
         allows_unknown_tags=session.allow_unknown_tags,
         allows_any_order=session.allow_any_order,
         checks_values=session.check_values,
@@ -58,6 +58,12 @@ def state_of(fix: Fix, session: SessionTable) -> SessionState:
         timestamp_digits=_DIGITS[session.timestamp_precision],
     )
     return SessionState(key_of(fix, session), rules, name=name_of(session))
+
+
+def _messages_of(kind: str) -> frozenset[str]:
+    """Return what a session may send: what its kind is for, and questions unless it only reports to us."""
+    messages = MESSAGES_OF_KIND[kind]
+    return messages if kind == DROP_COPY_IN else messages.union(INQUIRY_TYPES)
 
 
 def _dictionary_of(session: SessionTable) -> Dictionary | None:
@@ -86,6 +92,8 @@ def clients_of(config: Config) -> dict[str, str]:
     owners = {account.name: f"client {account.client}" for account in config.account if account.client is not None}
     shared = {account.name: account.name for account in config.account if account.client is None}
     for session in config.fix.session:
+        if session.kind != ORDERS:
+            continue  # it only looks at its accounts, which may be those of many clients
         names = {shared[name] for name in session.accounts if name in shared}
         for name, owner in shared.items():
             if owner in names:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway import records
+from gateway import mass_requests, order_lists, records
 from gateway.refusals import refuse
 from gateway.translate import OrderFields
 from protocols.fix.codec import MAX_MESSAGE_BYTES, Message, decode
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CANCEL: Final = "F"
 MASS_CANCEL: Final = "q"
+LIST_CANCEL: Final = "K"
 # Delayed messages that are acted on in one go, so that one session's queue stalls no other session.
 RELEASED_AT_ONCE: Final = 64
 
@@ -117,9 +118,8 @@ class Throttle:
             order = pipeline.find(self.session, OrderFields(message))
             return order is not None and order.is_working and not order.is_cancel_pending
         if message.msg_type == MASS_CANCEL:
-            accounts = pipeline.accounts_of.get(self.session, {}).values()
-            return any(not o.is_cancel_pending for account in accounts for o in account.exposure.orders.values())
-        return False
+            return mass_requests.would_cancel(pipeline, self.session, message)
+        return message.msg_type == LIST_CANCEL and order_lists.would_cancel(pipeline, self.session, message)
 
     def _reject(self) -> Reject:
         rate = self.rate

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from gateway import records
+from gateway.order_terms import order_with_terms, protection_ticks, with_terms
 from protocols.fix.codec import Message, count_steps, format_decimal
 from protocols.venues import events
 from risk.exposure import WorkingOrder
 from risk.instrument import Instrument, Kind, Side
 from risk.marks import Market
-from risk.order import Order, OrdType, Reject, RejectReason, TimeInForce
+from risk.order import Approved, Order, OrdType, Reject, RejectReason, TimeInForce
 
 # Account, ClOrdID, ExecInst, OrderQty, OrdType, Price, Side, Symbol, TimeInForce, OrigClOrdID, OrderID
 ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
@@ -45,6 +46,7 @@ VENUE_TIMES_IN_FORCE: Final = {
     TimeInForce.GTC: "good_til_cancelled",
     TimeInForce.IOC: "immediate_or_cancel",
     TimeInForce.FOK: "fill_or_kill",
+    TimeInForce.GTD: "good_til_cancelled",  # no venue here has it: the gateway cancels when the time has come
 }
 _KINDS: Final = {"spot": Kind.SPOT, "perpetual": Kind.PERPETUAL, "future": Kind.FUTURE, "option": Kind.OPTION}
 
@@ -52,9 +54,10 @@ _KINDS: Final = {"spot": Kind.SPOT, "perpetual": Kind.PERPETUAL, "future": Kind.
 class OrderFields:
     """The fields of an order message: the names as text, the rest as it came, for a refusal to send back untouched."""
 
-    __slots__ = ("account", "cl_ord_id", "symbol", "values")
+    __slots__ = ("account", "cl_ord_id", "message", "symbol", "values")
 
     def __init__(self, message: Message) -> None:
+        self.message = message
         values = self.values = message.values(ORDER_TAGS)
         # The session lets no byte through that is not ASCII.
         account, cl_ord_id, symbol = values[0], values[1], values[7]
@@ -85,20 +88,20 @@ def new_order(
     A replace's OrderQty(38) is the whole quantity; its open part is what is checked.
     """
     _, _, exec_inst, quantity, ord_type_text, price, side_text, _, tif_text, _, _ = fields.values
+    if len(fields.cl_ord_id) > MAX_ID_BYTES or len(fields.symbol) > MAX_SYMBOL_BYTES:
+        text = f"ClOrdID(11) or Symbol(55) longer than {MAX_ID_BYTES} bytes"
+        return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
     side, ord_type = _SIDES.get(side_text), _ORD_TYPES.get(ord_type_text)
     time_in_force, flags = _TIMES_IN_FORCE.get(tif_text), _EXEC_INSTS.get(exec_inst)
     if side is None or ord_type is None or time_in_force is None or flags is None:
-        return _unsupported(side, ord_type, time_in_force, fields)
+        return order_with_terms(fields, side, flags, instrument, market, now_ns, replaces)
     if replaces is not None:
         own = (replaces.is_post_only, replaces.is_reduce_only)
-        keeps = tif_text is None or time_in_force is replaces.time_in_force
+        keeps = replaces.ord_type is _LIMIT and (tif_text is None or time_in_force is replaces.time_in_force)
         if ord_type is not _LIMIT or not keeps or (exec_inst is not None and flags != own):
             text = "only OrderQty(38) and Price(44) of a limit order can be replaced"
             return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
         time_in_force, flags = replaces.time_in_force, own
-    if len(fields.cl_ord_id) > MAX_ID_BYTES or len(fields.symbol) > MAX_SYMBOL_BYTES:
-        text = f"ClOrdID(11) or Symbol(55) longer than {MAX_ID_BYTES} bytes"
-        return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
     lots = ticks = 0
     if instrument is not None:
         if quantity is not None:
@@ -108,7 +111,7 @@ def new_order(
         if ord_type is _LIMIT:
             ticks = 0 if price is None else count_steps(price, instrument.tick_mantissa, instrument.tick_exponent)
         else:
-            ticks = _protection_ticks(instrument, side, market)
+            ticks = protection_ticks(instrument, side, market)
             if time_in_force is not _FOK:
                 time_in_force = _IOC  # a market order never rests
     return Order(
@@ -126,6 +129,28 @@ def new_order(
         now_ns,
         replaces,
     )
+
+
+def approved(session: str, seq_in: int, order_id: str, approval: Approved) -> records.OrderApproved:
+    """Return the record of an order that passed every check."""
+    order = approval.order
+    record = records.OrderApproved(
+        session,
+        seq_in,
+        order_id,
+        order.cl_ord_id,
+        approval.account.name,
+        approval.instrument.index,
+        order.side,
+        order.lots,
+        order.ticks,
+        order.ord_type,
+        order.time_in_force,
+        order.is_post_only,
+        order.is_reduce_only,
+        approval.checks_run,
+    )
+    return record if order.terms is None else with_terms(record, order.terms)
 
 
 def refused(session: str, seq_in: int, message: Message, reject: Reject) -> records.OrderRefused:
@@ -189,24 +214,3 @@ def price_text(instrument: Instrument, ticks: int) -> bytes:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode("latin-1")
-
-
-def _protection_ticks(instrument: Instrument, side: Side, market: Market) -> int:
-    mark = market.marks[instrument.index]
-    if mark is None:
-        return 1  # any price will do: mark_is_fresh refuses the order
-    return mark.collar_high_ticks if side is Side.BUY else mark.collar_low_ticks
-
-
-def _unsupported(
-    side: Side | None, ord_type: OrdType | None, time_in_force: TimeInForce | None, fields: OrderFields
-) -> Reject:
-    if side is None:
-        text = f"Side(54) {fields.side} is not traded here: 1 buy, 2 sell"
-    elif ord_type is None:
-        text = f"OrdType(40) {_text(fields.values[4])} is not traded here: 1 market, 2 limit"
-    elif time_in_force is None:
-        text = "TimeInForce(59) is not traded here: 0 day, 1 GTC, 3 IOC, 4 FOK"
-    else:
-        text = "ExecInst(18) is not traded here: 6 post-only, E reduce-only"
-    return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)

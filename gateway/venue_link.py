@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from gateway import order_changes
 from gateway.compiled import price_text, quantity_text
 from gateway.executions import Executions
 from gateway.journal import JournalError
@@ -13,6 +14,7 @@ from gateway.translate import VENUE_TIMES_IN_FORCE
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit import Deribit
 from protocols.venues.events import (
+    Event,
     OrderNotFound,
     OrderQueryFailed,
     OrderStateReported,
@@ -59,21 +61,25 @@ class SessionLink:
 
     def place(self, approved: Approved, order_id: str, now_ns: int) -> str | None:
         """Queue an approved order; return why not, where the session can not take it and nothing left."""
-        order, instrument = approved.order, approved.instrument
+        order, instrument, terms = approved.order, approved.instrument, approved.order.terms
+        order_type, trigger = "limit", None
+        if terms is not None and terms.stop_ticks:
+            order_type, trigger = "stop_limit", (terms.trigger, price_text(instrument, terms.stop_ticks))
         try:
             # Reduce-only is ours to enforce: the venue's account nets all our clients. A market order goes out as a
-            # limit at the collar's price.
+            # limit at the collar's price, and a stop without a limit of its own likewise.
             self.session.place(
                 order_id,
                 instrument.symbol,
                 order.side == 1,
                 quantity_text(instrument, order.lots),
                 price_text(instrument, order.ticks),
-                "limit",
+                order_type,
                 VENUE_TIMES_IN_FORCE[order.time_in_force],
                 order.is_post_only,
                 False,
                 now_ns,
+                trigger,
             )
         except LocalProtocolError as error:
             return str(error)
@@ -93,10 +99,19 @@ class SessionLink:
         replace, instrument = order.replace, order.instrument
         assert replace is not None
         quantity, price = quantity_text(instrument, replace.lots), price_text(instrument, replace.ticks)
+        stop = None
+        if replace.terms is not None and order_changes.is_at_rest(order):
+            stop = price_text(instrument, replace.terms.stop_ticks)
         try:
             # The venue takes an edit's flags as the order's new ones: what is not said again is gone.
             self.session.replace(
-                order.order_id, order.venue_order_id, quantity, price, now_ns, post_only=order.is_post_only
+                order.order_id,
+                order.venue_order_id,
+                quantity,
+                price,
+                now_ns,
+                post_only=order.is_post_only,
+                trigger_price=stop,
             )
         except LocalProtocolError as error:
             return str(error)
@@ -165,6 +180,13 @@ class SessionLink:
             due = min(self._questions.values())
             return due if deadline is None else min(due, deadline)
         return deadline
+
+    def hear(self, event: Event, now_ns: int) -> None:
+        """Take what a venue has told on another way than its connection: that a trade was busted or corrected."""
+        try:
+            self._executions.handle(event, now_ns)
+        except JournalError as error:
+            self._spoil(error)
 
     def report_transport(self, text: str) -> None:
         """The transport could not be brought up."""

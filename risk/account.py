@@ -172,6 +172,13 @@ class Account:
         for kernel, _ in self._kernels:
             kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
 
+    def reverse_fill(self, instrument: Instrument, side: Side, lots: int, ticks: int, fee_units: int) -> None:
+        """Take back a fill that was booked here: a trade that was busted has not happened."""
+        position = self.positions[instrument.index]
+        self.move_cash(instrument.settlement_currency, position.reverse_fill(side, lots, ticks, fee_units))
+        for kernel, _ in self._kernels:
+            kernel.add_position(self.index, instrument.index, -lots if side is _BUY else lots)
+
     def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
 

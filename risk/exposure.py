@@ -15,7 +15,7 @@ from risk.cash import fill_cash
 from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
-from risk.order import OrdType, TimeInForce
+from risk.order import OrdType, Terms, TimeInForce
 from risk.self_trade import ClientOrders
 
 _BUY: Final = Side.BUY
@@ -28,6 +28,7 @@ class PendingReplace(msgspec.Struct, frozen=True, gc=False):
     lots: int
     ticks: int
     session: str = ""  # which asked; the order may be another session's of the same account
+    terms: Terms | None = None  # those of the order once it is taken; None: as they were
 
 
 class WorkingOrder(msgspec.Struct, gc=False):
@@ -59,6 +60,15 @@ class WorkingOrder(msgspec.Struct, gc=False):
     # What the kernel holds for it now; None once released.
     held: tuple[int, int] | None = None
     held_alternative: tuple[int, int] | None = None
+    terms: Terms | None = None
+    # Of a stop: its price has come, and it works under `venue_order_id` as what it becomes.
+    is_triggered: bool = False
+    # Of a GTD order: its time has come, and its cancel ends it as expired.
+    is_expiring: bool = False
+    # What busts and corrections changed of its fills. `cum_lots` stays what the venue executed: lots that were busted
+    # do not come back to the book.
+    adjusted_lots: int = 0
+    adjusted_lot_ticks: int = 0
 
     @property
     def leaves_lots(self) -> int:

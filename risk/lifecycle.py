@@ -16,6 +16,7 @@ class OrdStatus(StrEnum):
     FILLED = "2"
     CANCELED = "4"
     REJECTED = "8"
+    EXPIRED = "C"
     PENDING_NEW = "A"
     UNKNOWN = "U"
 
@@ -28,6 +29,7 @@ class Happening(StrEnum):
     FILLED = "filled"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
+    EXPIRED = "expired"
     LOST = "lost"
 
 
@@ -58,13 +60,22 @@ TABLE: Final[dict[tuple[OrdStatus, Happening], OrdStatus]] = {
     (_S.PARTIALLY_FILLED, _H.PARTLY_FILLED): _S.PARTIALLY_FILLED,
     (_S.PARTIALLY_FILLED, _H.FILLED): _S.FILLED,
     (_S.PARTIALLY_FILLED, _H.CANCELLED): _S.CANCELED,
+    # Cancelled at the venue because its time had come (GTD).
+    (_S.PENDING_NEW, _H.EXPIRED): _S.EXPIRED,
+    (_S.UNKNOWN, _H.EXPIRED): _S.EXPIRED,
+    (_S.NEW, _H.EXPIRED): _S.EXPIRED,
+    (_S.PARTIALLY_FILLED, _H.EXPIRED): _S.EXPIRED,
     # A fill that the venue made before it cancelled may be told after: the position is right, the status stays.
     (_S.CANCELED, _H.PARTLY_FILLED): _S.CANCELED,
     (_S.CANCELED, _H.FILLED): _S.FILLED,
+    (_S.EXPIRED, _H.PARTLY_FILLED): _S.EXPIRED,
+    (_S.EXPIRED, _H.FILLED): _S.FILLED,
     # An acknowledgement may trail the end of its order.
     (_S.FILLED, _H.ACCEPTED): _S.FILLED,
     (_S.CANCELED, _H.ACCEPTED): _S.CANCELED,
     (_S.CANCELED, _H.CANCELLED): _S.CANCELED,
+    (_S.EXPIRED, _H.ACCEPTED): _S.EXPIRED,
+    (_S.EXPIRED, _H.EXPIRED): _S.EXPIRED,
 }
 
 WORKING: Final = frozenset({_S.PENDING_NEW, _S.UNKNOWN, _S.NEW, _S.PARTIALLY_FILLED})

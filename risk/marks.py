@@ -6,6 +6,9 @@ from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 
 NEVER_NS = -(1 << 62)
+# How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
+# be taken when it arrives.
+BAND_USED = 0.8
 
 
 class Mark(msgspec.Struct, gc=False):
@@ -21,6 +24,9 @@ class Mark(msgspec.Struct, gc=False):
     time_ns: int
     collar_low_ticks: int
     collar_high_ticks: int
+    # What a market order is sent at: the collar's end, or nearer, where the venue would not take that.
+    sell_at_ticks: int = 0
+    buy_at_ticks: int = 0
 
 
 class Collar(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +63,8 @@ class Market(msgspec.Struct):
     # How many instruments the kernel's generation knows of; those listed since have no margin yet.
     priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
+    # Venues that take stop orders -> which of their prices triggers one.
+    stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
 
     def update_mark(
         self,
@@ -67,8 +75,13 @@ class Market(msgspec.Struct):
         forward_price: float,
         implied_vol: float,
         time_ns: int,
+        lowest_sell: float = 0.0,
+        highest_buy: float = 0.0,
     ) -> bool:
-        """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have."""
+        """Take a new mark; False (and nothing changed) where it is not a usable price or older than what we have.
+
+        `lowest_sell` and `highest_buy` are the limits that the venue takes now, 0 where it did not say.
+        """
         lowest = 0.0 if instrument.is_option else instrument.tick / 2  # an option may be worth nothing
         if not (lowest <= price < 1e15 and 0.0 < index_price < 1e15 and 0.0 < forward_price < 1e15):
             return False
@@ -78,7 +91,17 @@ class Market(msgspec.Struct):
         if last is not None and time_ns < last.time_ns:
             return False
         low, high = self.collar.band_ticks(instrument, price)
-        self.marks[instrument.index] = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high)
+        tick = instrument.tick
+        sell_at, buy_at = low, high
+        if 0.0 < lowest_sell < 1e15:
+            furthest = price - BAND_USED * (price - lowest_sell)
+            sell_at = max(low, instrument.step_up(max(1, -int(-furthest / tick // 1))))
+        if 0.0 < highest_buy < 1e15:
+            furthest = price + BAND_USED * (highest_buy - price)
+            buy_at = max(1, min(high, instrument.step_down(int(furthest / tick // 1))))
+        self.marks[instrument.index] = Mark(
+            price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at
+        )
         return True
 
     def list_instrument(self, index: int) -> None:

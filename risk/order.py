@@ -19,6 +19,8 @@ class OrdType(IntEnum):
 
     MARKET = 1
     LIMIT = 2
+    STOP = 3
+    STOP_LIMIT = 4
 
 
 class TimeInForce(IntEnum):
@@ -28,6 +30,7 @@ class TimeInForce(IntEnum):
     GTC = 1
     IOC = 3
     FOK = 4
+    GTD = 6
 
 
 class RejectReason(IntEnum):
@@ -59,17 +62,35 @@ class RejectReason(IntEnum):
     MARGIN_SHORTFALL = 701
     MARGIN_UNKNOWN = 702
     UNSUPPORTED_CHARACTERISTIC = 801
+    EXPIRY_PASSED = 803
+    STOP_PRICE_PASSED = 804
+    MULTILEG_NOT_SUPPORTED = 805
+    LIST_INTERRUPTED = 806
     CHECK_ERROR = 901
     VENUE_REJECTED = 951
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What an order has beyond a price: when it begins to work, when it ends, and the list that it came in.
+
+    `stop_ticks` is StopPx(99), 0 for none: until the venue's price named by `trigger` has reached it, the order rests
+    untriggered. `expire_ns` is when a GTD order ends, 0 for none. `list_id` is ListID(66).
+    """
+
+    stop_ticks: int = 0
+    trigger: str = ""
+    expire_ns: int = 0
+    list_id: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
     """One request for an order, in integers; the request of a replace names the order that it `replaces`.
 
     `instrument` is None where the symbol is unknown. `lots` and `ticks` are 0 where the value that was sent is no
-    positive whole number of them. A market order carries the collar's price in `ticks`:
-    it is sent as a limit with that protection, so that its worst fill is known. Of a replace, `lots` is the open part
-    of the new quantity, and `replaces` has been released from the exposure while the request is checked.
+    positive whole number of them. A market order carries the collar's price in `ticks`: it is sent as a limit with that
+    protection, so that its worst fill is known. A stop carries the far end of the collar around its stop price, for the
+    same reason. Of a replace, `lots` is the open part of the new quantity, and `replaces` has been released from the
+    exposure while the request is checked.
     """
 
     cl_ord_id: str
@@ -85,6 +106,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     is_reduce_only: bool
     received_ns: int
     replaces: WorkingOrder | None = None
+    terms: Terms | None = None
 
 
 @final

@@ -31,6 +31,19 @@ class Position(msgspec.Struct):
             self.sold_lots += lots
         return cash - fee_units
 
+    def reverse_fill(self, side: Side, lots: int, ticks: int, fee_units: int) -> int:
+        """Take back what `apply_fill` booked for the same fill, to the unit; return the change of cash."""
+        cash = self.instrument.cash_units(side, lots, ticks)
+        self.cash_units -= cash
+        self.fee_units -= fee_units
+        if side is Side.BUY:
+            self.lots -= lots
+            self.bought_lots -= lots
+        else:
+            self.lots += lots
+            self.sold_lots -= lots
+        return fee_units - cash
+
     def profit_units(self, mark_ticks: int) -> int:
         """Return profit before fees in money units, as if closed at `mark_ticks`; fractions go against the client."""
         if self.lots == 0:

@@ -159,6 +159,12 @@ def price_is_within_collar(order: Order, account: Account, market: Market) -> Re
     mark = market.marks[instrument.index]
     if mark is None or mark.collar_low_ticks <= order.ticks <= mark.collar_high_ticks:
         return None  # an unknown mark is refused by mark_is_fresh, the next check
+    terms = order.terms
+    if terms is not None and terms.stop_ticks:
+        # It works once the market is at its stop price: a limit near that is no slip either.
+        low, high = market.collar.band_ticks(instrument, terms.stop_ticks * instrument.tick)
+        if low <= order.ticks <= high:
+            return None
     beyond = mark.collar_low_ticks if order.ticks < mark.collar_low_ticks else mark.collar_high_ticks
     return Reject(
         RejectReason.PRICE_OUTSIDE_COLLAR,

@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from protocols.fix.codec import Layout, Message, format_timestamp
+from protocols.fix.grouped import Values, send_grouped
 from protocols.fix.session import (
     INITIATOR,
     LoggedOn,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MS = 1_000_000
 FAR_NS = 2**62
 NEW_ORDER = Layout("D", (1, 11, 18, 38, 40, 44, 54, 55, 59, 60))
+ORDER_WITH_TERMS = Layout("D", (*NEW_ORDER.tags, 99, 126))
+MASS_CANCEL = Layout("q", (1, 11, 54, 60, 530))
 CANCEL = Layout("F", (1, 11, 38, 41, 54, 55, 60))
 REPLACE = Layout("G", (1, 11, 38, 40, 41, 44, 54, 55, 60))
 STATUS = Layout("H", (1, 11, 54, 55))
@@ -49,21 +52,26 @@ class Told:
         self.cum = "0"
 
 
+def _is_of_reading(message: Message) -> bool:
+    return message.msg_type in MESSAGES or (message.msg_type == "j" and message.get(372) == b"V")
+
+
 class Client:
     """Trades at random; keeps every report, once by MsgSeqNum."""
 
-    def __init__(self, world: World, comp_id: str, accounts: list[str]) -> None:
+    def __init__(self, world: World, comp_id: str, accounts: list[str], *, is_trading: bool = True) -> None:
         self.world, self.comp_id, self.accounts = world, comp_id, accounts
         self.random = Random(f"client:{comp_id}:{world.seed}")
         key = SessionKey("FIX.4.4", comp_id, "MARGINGATE")
         self.state = SessionState(
             key,
-            SessionConfig(application_messages=MESSAGES.union("89j"), heart_bt_int=5, resend_timeout_ns=500 * MS),
+            SessionConfig(application_messages=MESSAGES.union("89jNr"), heart_bt_int=5, resend_timeout_ns=500 * MS),
         )
         self.reading = Reading()
         self.session: Session | None = None
         self.connection = 0
-        self.is_trading = True
+        self.is_trading = is_trading
+        self.is_copy = not is_trading  # it gets copies, and sends nothing
         self.count = 0
         self.orders: dict[str, Told] = {}
         self.reports: list[Message] = []
@@ -171,7 +179,7 @@ class Client:
         while (event := session.next_event()) is not None:
             if isinstance(event, LoggedOn):
                 self.reading.begin(session, self.world.now_ns)
-            elif isinstance(event, MessageReceived) and event.message.msg_type in MESSAGES:
+            elif isinstance(event, MessageReceived) and _is_of_reading(event.message):
                 if (refused := self.reading.read(event.message)) is not None:
                     self.world.call_in(100 * MS, partial(self._read_again, session, refused))
             elif isinstance(event, MessageReceived):
@@ -191,6 +199,10 @@ class Client:
         choice = self.random.random()
         if self.world.has_faults and choice < 0.01:
             self.lose_connection()
+        elif choice < 0.02:
+            self._mass_cancel(self.random.choice((b"1", b"2", None)))
+        elif choice < 0.05:
+            self._new_list()
         elif choice < 0.70 or not self.orders:
             self._new_order()
         elif choice < 0.82:
@@ -207,6 +219,8 @@ class Client:
         return self.random.choice(live if live and self.random.random() < 0.9 else list(self.orders))
 
     def cancel_everything(self) -> None:
+        if not self.is_copy and self.random.random() < 0.5:
+            self._mass_cancel(None)
         for cl_ord_id, told in list(self.orders.items()):
             if told.status in (b"0", b"1", b"A", b"5"):
                 self._cancel(cl_ord_id)
@@ -244,13 +258,52 @@ class Client:
             cl_ord_id = self.random.choice(list(self.orders))
         elif defect < 0.12:
             ord_type, price = b"1", None
+        elif defect < 0.22:
+            ord_type, tif = self.random.choice((b"3", b"4")), b"1"
         exec_inst = self.random.choice((None, None, None, b"6", b"E"))
         now = format_timestamp(self.world.now_ns)
+        stop_px = expire_time = None
+        if ord_type in (b"3", b"4"):
+            exec_inst = None
+            away = self.random.choice((0.00003, 0.0001, 0.001)) * (1 if side == b"1" else -1)
+            stop_px = self._price_at(symbol, tick_cents, away)
+            price = None if ord_type == b"3" else self._price_at(symbol, tick_cents, away * 2)
+        if self.random.random() < 0.1:
+            tif = b"6"
+            expire_time = format_timestamp(self.world.now_ns + self.random.randrange(-50, 900) * MS)
         self.orders.setdefault(cl_ord_id, Told(symbol, side, quantity))
         self._send(
-            NEW_ORDER,
-            (account, cl_ord_id.encode(), exec_inst, quantity, ord_type, price, side, symbol.encode(), tif, now),
-        )
+            ORDER_WITH_TERMS,
+            (account, cl_ord_id.encode(), exec_inst, quantity, ord_type, price, side, symbol.encode(), tif, now,
+             stop_px, expire_time),
+        )  # fmt: skip
+
+    def _price_at(self, symbol: str, tick_cents: int, away: float) -> bytes | None:
+        instrument = self.world.core.ledger.by_symbol.get(symbol)
+        mark = None if instrument is None else self.world.core.market.marks[instrument.index]
+        cents = int((60_000.0 if mark is None else mark.price) * 100 * (1 + away))
+        return b"%d.%02d" % divmod(cents - cents % tick_cents, 100)
+
+    def _mass_cancel(self, side: bytes | None) -> None:
+        now = format_timestamp(self.world.now_ns)
+        self._send(MASS_CANCEL, (None, self._next_id().encode(), side, now, b"7"))
+
+    def _new_list(self) -> None:
+        """A basket of one to four orders, good and bad."""
+        entries: list[Values] = []
+        count = self.random.randrange(1, 5)
+        account = self.random.choice(self.accounts).encode()
+        for number in range(count):
+            symbol, tick_cents, quantities = self.random.choice(CONTRACTS)
+            side, quantity, name = self.random.choice((b"1", b"2")), self.random.choice(quantities), self._next_id()
+            price = self._price(symbol, tick_cents, self.random.choice((0.002, 0.08)))
+            self.orders[name] = Told(symbol, side, quantity)
+            entries.append(
+                {11: name.encode(), 67: number, 1: account, 55: symbol.encode(), 54: side, 38: quantity, 40: b"2",
+                 44: price, 59: b"1"}
+            )  # fmt: skip
+        values: Values = {66: self._next_id().encode(), 68: count, 73: entries, 394: b"3"}
+        send_grouped(self.state, "E", values, self.world.now_ns)
 
     def _cancel(self, orig: str) -> None:
         told, now = self.orders[orig], format_timestamp(self.world.now_ns)

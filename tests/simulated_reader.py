@@ -23,11 +23,13 @@ class Reading:
     def __init__(self) -> None:
         self.requests = 0
         self.books: dict[bytes, ClientBook] = {}
+        self.asked: dict[bytes, bytes] = {}  # MsgSeqNum(34) -> MDReqID(262)
         self.told = 0
 
     def begin(self, session: Session, now_ns: int) -> None:
         """Subscribe, right after the Logon."""
         self.books.clear()
+        self.asked.clear()
         for name in SUBSCRIPTIONS:
             self.subscribe(name, session, now_ns)
 
@@ -38,17 +40,19 @@ class Reading:
         md_req_id, state = f"{name}-{self.requests}".encode(), session.state
         assert state is not None
         self.books[md_req_id] = ClientBook()
+        self.asked[b"%d" % state.next_out] = md_req_id
         fields = [(262, md_req_id), (263, 1), (264, depth), (265, update), (267, 2), (269, b"0"), (269, b"1"),
                   (146, 1), (55, symbol.encode())]  # fmt: skip
         session.send_encoded(encode_fields("V", state.header, state.next_out, now_ns, fields), now_ns)
 
     def read(self, message: Message) -> str | None:
-        """Take one message; return which book to ask for again: its instrument was not listed yet."""
-        md_req_id = message.get(262) or b""
+        """Take one message; return which book to ask for again: it was not listed yet, or too much."""
+        is_refused = message.msg_type == "j"  # by its throttle
+        md_req_id = self.asked.get(message.get(45) or b"", b"") if is_refused else message.get(262) or b""
         if md_req_id not in self.books:
             return None  # news; or a request of an earlier connection, which the gateway had missed and was resent
-        if message.msg_type == "Y":
-            assert message.get(281) == b"0", message.raw
+        if is_refused or message.msg_type == "Y":
+            assert is_refused or message.get(281) == b"0", message.raw
             del self.books[md_req_id]
             return md_req_id.decode().partition("-")[0]
         self.told += 1

@@ -31,6 +31,7 @@ from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
+from protocols.venues.events import Event, TradeBusted, TradeCorrected
 from tests.simulated_client import Client
 
 START_NS = 1_760_000_000_000_000_000
@@ -59,6 +60,10 @@ throttle_messages = {throttle_messages}
 throttle_interval_ms = 200
 throttle_answer = "{throttle_answer}"
 throttle_queue = 5
+[[fix.session]]
+target_comp_id = "RISK"
+accounts = ["alpha", "gamma"]
+kind = "drop_copy"
 [[account]]
 name = "alpha"
 deposits = {{ BTC = "2", USDC = "100000" }}
@@ -97,6 +102,7 @@ url = "ws://127.0.0.1:1/ws/api/v2"
 currencies = ["BTC", "ETH", "USDC"]
 instruments = ["*-PERPETUAL"]
 credentials_env = "SIMULATED"
+stop_trigger = "{stop_trigger}"
 """
 
 
@@ -145,6 +151,7 @@ class World:
             grace_ms=choice((0, 0, 50, 1_000)),
             throttle_messages=choice((3, 20, 1_000)),
             throttle_answer=choice(("reject", "delay")),
+            stop_trigger=("mark_price", "last_price", "index_price")[seed % 3],
         )
         self.config = configuration.parse(text, Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
@@ -159,6 +166,7 @@ class World:
         self.crashes = 0
         self.venue_conn: int | None = None
         self.clients = [Client(self, "ALPHA", ["alpha"]), Client(self, "BETA", ["beta", "gamma"])]
+        self.clients.append(Client(self, "RISK", ["alpha", "gamma"], is_trading=False))
         self.start_gateway()
 
     # -- time --------------------------------------------------------------------------------------------------------
@@ -190,9 +198,32 @@ class World:
         for _ in range(40):
             self._run_until(self.now_ns + 500 * MS)
             if self.is_at_rest() and not any(self.core.ledger.working_orders()):
+                break
+        else:
+            orders = list(self.core.ledger.working_orders())
+            raise AssertionError(f"seed {self.seed}: the world does not come to rest: {orders}")
+        self.correct_some_trades()
+        for _ in range(40):
+            self._run_until(self.now_ns + 500 * MS)
+            if self.is_at_rest():
                 return
-        orders = list(self.core.ledger.working_orders())
-        raise AssertionError(f"seed {self.seed}: the world does not come to rest: {orders}")
+        raise AssertionError(f"seed {self.seed}: the world does not come to rest after corrections")
+
+    def correct_some_trades(self) -> None:
+        """The venue annuls and changes some trades, of ended orders, and tells of it by its support."""
+        trades = self.venue.trades("margingate")
+        for trade in self.random.sample(trades, min(len(trades), 4)):
+            if self.random.random() < 0.5:
+                self.venue.bust_trade("margingate", trade.trade_id, self.now_ns)
+                event: Event = TradeBusted(trade.trade_id, "erroneous")
+            else:
+                listing = self.venue.listing(trade.instrument)
+                price = trade.price + 2 * listing.instrument.tick
+                self.venue.correct_trade("margingate", trade.trade_id, price, self.now_ns)
+                event = TradeCorrected(trade.trade_id, trade.amount, price, trade.fee, "price")
+            for _ in range(self.random.choice((1, 2))):
+                self.link.hear(event, self.now_ns)
+            self.flush()
 
     def is_at_rest(self) -> bool:
         orders = list(self.core.ledger.working_orders())
@@ -202,7 +233,7 @@ class World:
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
-            for deadline in (self.venue.deadline_ns, self.link.deadline_ns, self.core.controls.deadline_ns):
+            for deadline in (self.venue.deadline_ns, self.link.deadline_ns, self.core.deadline_ns):
                 if deadline is not None:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
@@ -226,9 +257,9 @@ class World:
             self.link.tick(now)
             self.flush()
             self._close_venue_if_asked()
-        controls = self.core.controls
-        if controls.watch.unconfirmed or (controls.deadline_ns is not None and controls.deadline_ns <= now):
-            controls.tick(now)
+        deadline = self.core.deadline_ns
+        if self.core.controls.watch.unconfirmed or (deadline is not None and deadline <= now):
+            self.core.tick(now)
             self.flush()
         for client in self.clients:
             client.tick()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from gateway import records
+from gateway.corrections import status_after
 from gateway.journal import read
 from gateway.recovery import replay
 from risk.instrument import Side
@@ -27,6 +28,7 @@ def check(world: World) -> None:
         ("holds", holds_are_what_works),
         ("reports", clients_were_told_once),
         ("books", readers_have_the_books),
+        ("copies", copies_are_of_every_report),
         ("replay", replay_gives_the_same_state),
     ):
         try:
@@ -76,13 +78,22 @@ def profit_is_the_sum_of_fills(world: World, history: list[records.AnyRecord]) -
     for record in history:
         if isinstance(record, records.CashMoved):
             balances[record.account, record.currency] += record.units
+        booked: list[tuple[int, int, int, int]] = []  # sign, lots, ticks, fee
         if isinstance(record, records.Filled):
+            booked = [(1, record.lots, record.ticks, record.fee_units)]
+        elif isinstance(record, records.TradeBusted):
+            booked = [(-1, record.lots, record.ticks, record.fee_units)]
+        elif isinstance(record, records.TradeCorrected):
+            booked = [(-1, record.lots, record.ticks, record.fee_units)]
+            booked.append((1, record.new_lots, record.new_ticks, record.new_fee_units))
+        for sign, count, ticks, fee_units in booked:
+            assert isinstance(record, records.Filled | records.TradeBusted | records.TradeCorrected)
             order = ledger.orders[record.order_id]
             key = (order.account, order.instrument.symbol)
-            moved = order.instrument.cash_units(order.side, record.lots, record.ticks)
-            cash[key] += moved
-            lots[key] += record.lots if order.side is Side.BUY else -record.lots
-            balances[order.account, order.instrument.settlement_currency] += moved - record.fee_units
+            moved = order.instrument.cash_units(order.side, count, ticks)
+            cash[key] += sign * moved
+            lots[key] += sign * (count if order.side is Side.BUY else -count)
+            balances[order.account, order.instrument.settlement_currency] += sign * (moved - fee_units)
     for account in ledger.accounts.values():
         for position in account.positions.values():
             key = (account.name, position.instrument.symbol)
@@ -121,6 +132,8 @@ def clients_were_told_once(world: World, history: list[records.AnyRecord]) -> No
     """Each execution of the journal reached its client in exactly one report, and the last report is the truth."""
     ledger = world.core.ledger
     for client in world.clients:
+        if client.is_copy:
+            continue
         executions = Counter(
             message.get(17) for message in client.reports if message.msg_type == "8" and message.get(150) != b"I"
         )
@@ -133,10 +146,28 @@ def clients_were_told_once(world: World, history: list[records.AnyRecord]) -> No
             if order.session != client.comp_id:
                 continue
             told = client.orders[order.cl_ord_id]
-            cum = order.instrument.quantity(order.cum_lots)
-            ended = told.status in (order.status.encode(), b"replaced")
+            cum = order.instrument.quantity(order.cum_lots + order.adjusted_lots)
+            ended = told.status in (status_after(order).encode(), b"replaced")
             assert ended, f"{order.cl_ord_id}: told {told.status!r}, it is {order.status}"
             assert Decimal(told.cum) == cum, f"{order.cl_ord_id}: told {told.cum}, it is {cum}"
+
+
+def copies_are_of_every_report(world: World, history: list[records.AnyRecord]) -> None:
+    """The drop copy has each report that its accounts' own sessions got, once; answers and repetitions apart."""
+    for risk in [client for client in world.clients if client.is_copy]:
+        copies = Counter((m.get(17), m.get(150)) for m in risk.reports)
+        assert all(m.get(797) == b"Y" and m.get(115) in (b"ALPHA", b"BETA") for m in risk.reports)
+        assert all(count == 1 for count in copies.values()), f"copied twice: {copies}"
+        originals = {
+            (m.get(17), m.get(150))
+            for client in world.clients
+            for m in client.reports
+            if not client.is_copy
+            and m.msg_type == "8"
+            and m.get(150) != b"I"
+            and (m.get(1) or b"").decode() in risk.accounts
+        }
+        assert copies.keys() == originals, f"missing {originals - copies.keys()}, strange {copies.keys() - originals}"
 
 
 def replay_gives_the_same_state(world: World, history: list[records.AnyRecord]) -> None:

@@ -18,9 +18,9 @@ from gateway.config.schema import (
     Schedule,
     Session,
     Venue,
-    is_loopback,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
+from gateway.config.values import is_loopback
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.scenarios import Grid
 

@@ -3,17 +3,37 @@
 An annotation is kind, rules, and the description that docs/configuration.md prints (reference.py).
 """
 
-import ipaddress
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, Rule, between, matching
-from protocols.fix.authentication import public_key_of
+from gateway.config.rules import DISTINCT, NOT_EMPTY, between
+from gateway.config.values import (
+    ASCENDING,
+    BOTH_WAYS,
+    ENVIRONMENT_PREFIX,
+    FEW_POINTS,
+    FRACTION,
+    HOST,
+    MOVE,
+    NAME,
+    NETWORK,
+    PATTERN,
+    PUBLIC_KEY,
+    SHA256,
+    SUB_ID,
+    SYMBOL,
+    TIME_OF_DAY,
+    UP_TO_TEN,
+    WITH_ZERO,
+    ZONE,
+    Amount,
+    Currency,
+    Name,
+)
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -57,6 +77,10 @@ DEFAULT_MARKET_DATA_BACKLOG_BYTES = 1 << 16
 DEFAULT_BEGIN_STRING: Literal["FIX.4.4"] = "FIX.4.4"
 # A restart of the gateway must not lose a client's sequence numbers.
 DEFAULT_RESET_ON_LOGON = False
+# Most sessions trade.
+DEFAULT_SESSION_KIND: Literal["orders"] = "orders"
+# Few order management systems want to hear that their request is on its way: the answer says so soon enough.
+DEFAULT_PENDING_REPORTS = False
 # An order that nobody watches is a risk that nobody manages.
 DEFAULT_CANCEL_ON_DISCONNECT = True
 # A blink of the network is no reason to cancel, but only the client knows whether it can see its orders meanwhile.
@@ -114,6 +138,8 @@ DEFAULT_VOL_MOVES = (-0.25, 0.0, 0.5)
 DEFAULT_VENUE_HEARTBEAT_S = 10
 # While we can not cancel, nobody can: what works unwatched at a venue is a risk that grows by itself.
 DEFAULT_VENUE_CANCEL_ON_DISCONNECT = True
+# Margin is reckoned with the mark, and it takes more than one trade to move it.
+DEFAULT_STOP_TRIGGER: Literal["mark_price"] = "mark_price"
 # Doubled, with jitter, from the shortest to the longest: quick after a blink, inside the venue's limits in a storm.
 DEFAULT_RECONNECT_MIN_MS = 250
 DEFAULT_RECONNECT_MAX_MS = 30_000
@@ -124,74 +150,6 @@ DEFAULT_REQUEST_BURST = 20
 DEFAULT_BOOK_SUBSCRIPTION: Literal["demand"] = "demand"
 # Alerts are due within 5 s, so what they come from is counted more often than that.
 DEFAULT_REPORT_INTERVAL_MS = 1000
-
-MAX_GRID_POINTS = 64
-
-# What an account may hold, be measured in, and what a venue may be asked about.
-CURRENCIES = ("BTC", "ETH", "EURR", "SOL", "USD", "USDC", "USDT", "XRP")
-
-NAME = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "of 1 to 64 letters, digits, '.', '_' or '-'")
-SYMBOL = matching(r"[A-Za-z0-9._-]{1,64}", "of 1 to 64 letters, digits, '.', '_' or '-'")
-SUB_ID = matching(r"[!-~]{1,64}", "of 1 to 64 characters, ASCII, without spaces")
-TIME_OF_DAY = matching(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?", "that is a time as 08:00 or 08:00:00")
-ZONE = matching(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}", "that is a time zone as Europe/London")
-PATTERN = matching(r"[A-Za-z0-9._*?\[\]-]{1,64}", "of 1 to 64 letters, digits, '.', '_', '-' or wildcards * ? []")
-ENVIRONMENT_PREFIX = matching(r"[A-Z][A-Z0-9_]{0,63}", "of capital letters, digits and '_'")
-CURRENCY = Rule("that is one of " + ", ".join(CURRENCIES), lambda value: value in CURRENCIES)
-FRACTION = Rule("above 0 and below 1", lambda value: 0 < value < 1)
-UP_TO_TEN = Rule("above 0 and at most 10", lambda value: 0 < value <= 10)
-# A price cannot lose more than everything; at -1 exactly its logarithm is gone.
-MOVE = Rule("above -1 and at most 100", lambda value: -1 < value <= 100)
-ASCENDING = Rule("in ascending order", lambda value: all(a < b for a, b in pairwise(value)))
-WITH_ZERO = Rule("with 0, the unmoved market", lambda value: 0 in value)
-BOTH_WAYS = Rule("with a fall and a rise", lambda value: min(value) < 0 < max(value))
-FEW_POINTS = Rule(f"with at most {MAX_GRID_POINTS} moves", lambda value: len(value) <= MAX_GRID_POINTS)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host, as it is written in a file or an URL, can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_host(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return value == "localhost"
-    return True
-
-
-HOST = Rule("that is an IP address or localhost", _is_host)
-
-
-def _is_network(value: str) -> bool:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_public_key(value: str) -> bool:
-    try:
-        public_key_of(value.encode())
-    except ValueError:
-        return False
-    return True
-
-
-NETWORK = Rule("that is an IP address or a network, as 192.0.2.0/24", _is_network)
-PUBLIC_KEY = Rule("that is an Ed25519 public key: base64 of its 32 bytes", _is_public_key)
-SHA256 = matching(r"[0-9a-f]{64}", "of 64 small hex digits")
-
-Name = Annotated[str, NAME]
-Currency = Annotated[str, CURRENCY]
-Amount = Annotated[Decimal, POSITIVE]
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,6 +186,13 @@ class Session(_Table, frozen=True, kw_only=True):
     begin_string: Annotated[
         Literal["FIX.4.2", "FIX.4.4", "FIXT.1.1"], "The client's FIX version; FIXT.1.1 carries FIX.5.0SP2."
     ] = DEFAULT_BEGIN_STRING
+    kind: Annotated[
+        Literal["orders", "drop_copy", "drop_copy_in"],
+        "orders: it trades; drop_copy: it gets copies of its accounts' reports; drop_copy_in: it reports fills to us.",
+    ] = DEFAULT_SESSION_KIND
+    pending_reports: Annotated[bool, "Report PendingCancel and PendingReplace as requests are sent on."] = (
+        DEFAULT_PENDING_REPORTS
+    )
     reset_on_logon: Annotated[bool, "Begin at sequence number 1 with each Logon(A), forgetting what was missed."] = (
         DEFAULT_RESET_ON_LOGON
     )
@@ -485,6 +450,9 @@ class Venue(_Table, frozen=True, kw_only=True):
     book_subscription: Annotated[
         Literal["demand", "always"], "Follow the books that clients read, or those of all instruments."
     ] = DEFAULT_BOOK_SUBSCRIPTION
+    stop_trigger: Annotated[
+        Literal["mark_price", "last_price", "index_price"], "Which of the venue's prices triggers clients' stop orders."
+    ] = DEFAULT_STOP_TRIGGER
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 from protocols.errors import LocalProtocolError
 from protocols.fix.codec import DATA_OF_LENGTH, Message, assemble, format_timestamp
 from protocols.fix.dictionary import Dictionary
+from protocols.fix.versions import written_otherwise
 
 if TYPE_CHECKING:
     from protocols.fix.dictionary import GroupRule
@@ -32,11 +33,16 @@ def grouped_body(dictionary: Dictionary, msg_type: str, values: Values) -> bytes
     rule = dictionary.messages.get(msg_type)
     if rule is None:
         raise LocalProtocolError(f"{dictionary.begin_string} has no message {msg_type}")
+    if msg_type in dictionary.writes:
+        single = {tag: value for tag, value in values.items() if isinstance(value, bytes | int)}
+        values = {**values, **written_otherwise(dictionary, msg_type, single)}
     parts: list[bytes] = []
     written = set()
     for tag in sorted(values):
         if tag in rule.body:
             begin = len(parts)
+            if tag in rule.groups and tag in rule.required and values[tag] == []:
+                parts.append(b"%d=0\x01" % tag)  # required, though there is nothing to say
             _put(parts, dictionary, rule.groups, tag, values[tag])
             if len(parts) > begin:
                 written.add(tag)
@@ -49,7 +55,7 @@ def grouped_body(dictionary: Dictionary, msg_type: str, values: Values) -> bytes
 def send_grouped(state: "SessionState", msg_type: str, values: Values, now_ns: int) -> bytes:
     """As `session.send_or_store`, for a message with groups: numbered, stored, and sent where there is a connection."""
     connection = state.connection
-    if connection is None:
+    if connection is None and state.config.renews_when_away:
         state.renew(now_ns)
     raw = assemble(
         b"35=%b\x0134=" % msg_type.encode("ascii"),

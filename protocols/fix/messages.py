@@ -1,5 +1,7 @@
 """Layouts of what we send."""
 
+from collections.abc import Mapping
+
 from protocols.fix import tags
 from protocols.fix.codec import Layout
 
@@ -74,6 +76,44 @@ EXECUTION_REPORT = Layout(
         *REFUSAL_TAGS,
     ),
 )
+
+# What few reports need beside: stops, expiry, lists, busts, status of many, copies.
+FULL_EXECUTION_REPORT = Layout(
+    tags.EXECUTION_REPORT,
+    tuple(
+        sorted(
+            {
+                *EXECUTION_REPORT.tags,
+                tags.EXEC_REF_ID,
+                tags.LIST_ID,
+                tags.STOP_PX,
+                tags.EXPIRE_TIME,
+                tags.EXEC_RESTATEMENT_REASON,
+                tags.MASS_STATUS_REQ_ID,
+                tags.COPY_MSG_INDICATOR,
+                tags.TOT_NUM_REPORTS,
+                tags.LAST_RPT_REQUESTED,
+            }
+        )
+    ),
+)
+# FULL_EXECUTION_REPORT's fields by where their values are among EXECUTION_REPORT's; -1 for those that are not there.
+_PLACES = tuple(
+    EXECUTION_REPORT.tags.index(tag) if tag in EXECUTION_REPORT.tags else -1 for tag in FULL_EXECUTION_REPORT.tags
+)
+
+
+def full_values(
+    values: tuple[bytes | int | None, ...], further: Mapping[int, bytes | int | None]
+) -> tuple[bytes | int | None, ...]:
+    """Return values of FULL_EXECUTION_REPORT: those of EXECUTION_REPORT; `further` ones, by tag, go before them."""
+    return tuple(
+        [
+            further[tag] if tag in further else None if place < 0 else values[place]
+            for tag, place in zip(FULL_EXECUTION_REPORT.tags, _PLACES, strict=True)
+        ]
+    )
+
 
 ORDER_CANCEL_REJECT = Layout(
     tags.ORDER_CANCEL_REJECT,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.fix import tags
-from protocols.fix.codec import Layout, Message, encode, format_timestamp
+from protocols.fix.codec import Header, Layout, Message, encode, format_timestamp
 from protocols.fix.core import Lookup, Values
 from protocols.fix.events import (
     Disconnected,
@@ -339,21 +339,24 @@ def _logon_header(state: SessionState, now_ns: int) -> LogonHeader:
     return LogonHeader(key.sender_comp_id.encode(), key.target_comp_id.encode(), number, sending_time)
 
 
-def send_or_store(state: SessionState, layout: Layout, values: Values, now_ns: int) -> bytes:
+def send_or_store(
+    state: SessionState, layout: Layout, values: Values, now_ns: int, header: Header | None = None
+) -> bytes:
     """Send through the live connection; without one number and store only, to be delivered by a later resend.
 
     Layout and values are those of FIX 4.4, whatever the session's version: they are written as that has them
-    (`SessionState.view`). Raises LocalProtocolError for a message that the version has not.
+    (`SessionState.view`). `header` is one with further fields than the session's own. Raises LocalProtocolError for a
+    message that the version has not.
     """
     if not state.writes_as_given:
         view = state.view(layout)
         if view is not None:
             layout, values = view.layout, view.values(values)
     if state.connection is not None:
-        return state.connection.send(layout, values, now_ns)
+        return state.connection.send(layout, values, now_ns, header)
     if state.config.renews_when_away:
         state.renew(now_ns)
-    raw = encode(layout, state.header, state.next_out, now_ns, values)
+    raw = encode(layout, header or state.header, state.next_out, now_ns, values)
     state.sent.put(state.next_out, raw)
     state.next_out += 1
     return raw

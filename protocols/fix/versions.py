@@ -4,6 +4,7 @@ The rows are data, ``[writes.MSGTYPE]`` of a dictionary: TAG = ["CONDITION ... V
 conditions hold gives the value; conditions are TAG=value of the 4.4 message, or ``*``; ``@TAG`` is another's value.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from protocols.errors import LocalProtocolError
@@ -44,6 +45,20 @@ class View:
     def values(self, values: Values) -> Values:
         """Return the values of `layout`; one that the version does not know is left out."""
         return tuple([_written(values, *column) for column in self._columns])
+
+
+def written_otherwise(
+    dictionary: "Dictionary", msg_type: str, given: Mapping[int, bytes | int]
+) -> dict[int, bytes | int | None]:
+    """Return by tag what a version's rows make of fields of a 4.4 message; the other fields are written as given."""
+    position_of = {tag: position for position, tag in enumerate(given)}
+    values = tuple(given.values())
+    written: dict[int, bytes | int | None] = {}
+    for text_tag, texts in dictionary.writes.get(msg_type, {}).items():
+        tag = int(text_tag)
+        rows = tuple(row for text in texts if (row := _row(text, position_of)) is not None)
+        written[tag] = _written(values, position_of.get(tag, -1), rows, dictionary.fields[tag].values)
+    return written
 
 
 def needs_view(dictionary: "Dictionary", layout: Layout) -> bool:

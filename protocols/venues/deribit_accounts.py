@@ -24,7 +24,7 @@ from protocols.venues.deribit_decode import (
     position_state,
 )
 from protocols.venues.deribit_market import MarketData
-from protocols.venues.deribit_orders import OrderFlow
+from protocols.venues.deribit_orders import RESTING_STATES, TRIGGERED, OrderFlow
 from protocols.venues.deribit_tables import Kind
 from protocols.venues.events import (
     Event,
@@ -156,7 +156,8 @@ class Accounts:
         if kind == Kind.TRADES:
             self._on_trade_page(request, TRADE_PAGE.decode(result), now_ns)
         elif kind == Kind.OPEN_ORDERS:
-            orders = ORDERS.decode(result)
+            # Of one that has ended since, the list is older than its end.
+            orders = [order for order in ORDERS.decode(result) if not self._orders.has_ended(order.order_id)]
             states = tuple(order_state(order) for order in orders)
             self._orders.on_open_orders(orders)
             self._events.append(OpenOrdersReported(states))
@@ -201,7 +202,10 @@ class Accounts:
                 raise FieldError(f"label: asked for {request.label}, answered {order.label}")
         if not orders:
             self._events.append(OrderNotFound(request.label))
-        for order in orders:
+        # A trigger order that has triggered says nothing beside what it has become, which has the same label.
+        for order in [order for order in orders if order.order_state != TRIGGERED] or orders:
+            if order.order_state in RESTING_STATES and self._orders.has_ended(order.order_id):
+                continue  # the venue has told of its end since: this answer was overtaken
             state = order_state(order)
             self._orders.on_queried(order)
             if state.filled_quantity:

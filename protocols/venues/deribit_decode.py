@@ -122,6 +122,8 @@ class OrderWire(msgspec.Struct, gc=False):
     replaced: bool = False
     reduce_only: bool = False
     cancel_reason: str = ""
+    trigger_price: float | None = None
+    trigger_order_id: str = ""  # of an order that a trigger order has become
 
 
 class TradeWire(msgspec.Struct, gc=False):
@@ -336,7 +338,15 @@ def order_state(order: OrderWire) -> OrderState:
         order_price(order.price),
         order.reduce_only,
         since_epoch_ns(order.last_update_timestamp),
+        trigger_price(order),
     )
+
+
+def trigger_price(order: OrderWire) -> Decimal | None:
+    """Return the price that a stop at rest waits for, None for any other order."""
+    if order.trigger_price is None or order.order_state != "untriggered":
+        return None
+    return decimal(order.trigger_price)
 
 
 def order_filled(trade: TradeWire, label: str, is_backfill: bool) -> OrderFilled:

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from protocols.errors import LocalProtocolError
-from protocols.venues.deribit_tables import ORDER_TYPES, TIMES_IN_FORCE
+from protocols.venues.deribit_tables import ORDER_TYPES, PRICED_TYPES, STOP_TYPES, TIMES_IN_FORCE, TRIGGERS
 
 MAX_LABEL: Final = 64
 MAX_CACHED_NUMBERS: Final = 65_536
@@ -21,6 +21,9 @@ REDUCE_ONLY: Final = ',"reduce_only":true'
 # A JSON number without sign or exponent, and not zero.
 _NUMBER = re.compile(r"(?=[0-9.]*[1-9])(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
 _ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+# Which price triggers a stop, and at what value.
+Trigger = tuple[str, str | bytes]
 
 # Texts that were found to be numbers: quantities and prices recur, and a look-up costs a tenth of a match.
 _numbers: dict[str | bytes, str] = {}
@@ -55,15 +58,18 @@ def place_body(
     time_in_force: str,
     post_only: bool,
     reduce_only: bool,
+    trigger: Trigger | None = None,
 ) -> str:
-    """Return what follows the id; `symbol` must be one that the venue has listed."""
+    """Return what follows the id; `symbol` must be one that the venue has listed, and a stop has a `trigger`."""
     if not is_label(label):
         raise LocalProtocolError(f"not a label that can be sent: {label[:80]!r}")
     if order_type not in ORDER_TYPES or time_in_force not in TIMES_IN_FORCE:
         raise LocalProtocolError(f"unknown type or time in force: {order_type[:40]!r} {time_in_force[:40]!r}")
-    if (price is None) is (order_type == "limit"):
+    if (price is None) is (order_type in PRICED_TYPES):
         raise LocalProtocolError(f"a {order_type} order with price {price!r}")
     terms = "" if price is None else f',"price":{number(price)}'
+    if trigger is not None or order_type in STOP_TYPES:
+        terms += _trigger_terms(order_type, trigger)
     if post_only:
         terms += POST_ONLY
     if reduce_only:
@@ -75,11 +81,24 @@ def place_body(
     )
 
 
+def _trigger_terms(order_type: str, trigger: Trigger | None) -> str:
+    if trigger is None or order_type not in STOP_TYPES or trigger[0] not in TRIGGERS:
+        raise LocalProtocolError(f"a {order_type} order with trigger {trigger!r}")
+    return f',"trigger":"{trigger[0]}","trigger_price":{number(trigger[1])}'
+
+
 def edit_body(
-    order_id: str, quantity: str | bytes, price: str | bytes, post_only: bool = False, reduce_only: bool = False
+    order_id: str,
+    quantity: str | bytes,
+    price: str | bytes,
+    post_only: bool = False,
+    reduce_only: bool = False,
+    trigger_price: str | bytes | None = None,
 ) -> str:
     """Return what follows the id; an edit does not keep the order's flags, so they are stated again."""
     terms = f'"amount":{number(quantity)},"price":{number(price)}'
+    if trigger_price is not None:
+        terms += f',"trigger_price":{number(trigger_price)}'
     if post_only:
         terms += POST_ONLY
     if reduce_only:

@@ -25,8 +25,9 @@ from protocols.venues.deribit_decode import (
     order_filled,
     order_price,
     since_epoch_ns,
+    trigger_price,
 )
-from protocols.venues.deribit_encode import cancel_body, checked_order_id, edit_body, place_body
+from protocols.venues.deribit_encode import Trigger, cancel_body, checked_order_id, edit_body, place_body
 from protocols.venues.deribit_tables import Kind, RateLimits, verdict
 from protocols.venues.events import (
     CancelRejected,
@@ -38,6 +39,7 @@ from protocols.venues.events import (
     OrderRejected,
     OrderReplaced,
     OrderRequest,
+    OrderTriggered,
     ReplaceRejected,
     VenueErrorReported,
 )
@@ -53,6 +55,8 @@ MAX_WAITING_CANCELS: Final = 4_096
 SHORTFALL_GRACE_NS: Final = 1_000_000_000
 
 RESTING_STATES: Final = frozenset({"open", "untriggered"})
+# Of a trigger order that lives on under another id, with the same label.
+TRIGGERED: Final = "triggered"
 
 # Looking a member up in its Enum costs more than the comparison.
 _PLACE, _REPLACE, _CANCEL = Kind.PLACE, Kind.REPLACE, Kind.CANCEL
@@ -82,8 +86,10 @@ class Tracked(msgspec.Struct, gc=False):
     filled: Decimal = Decimal(0)
     is_counted: bool = True
     is_done: bool = False
+    has_ended: bool = False  # the venue has told so; one that is merely followed no more is done too
     is_confirmed: bool = True
     replaces_in_flight: int = 0
+    trigger_price: Decimal | None = None
 
 
 class OrderFlow:
@@ -133,12 +139,13 @@ class OrderFlow:
         post_only: bool,
         reduce_only: bool,
         now_ns: int,
+        trigger: Trigger | None = None,
     ) -> None:
         if symbol not in self.symbols:
             raise LocalProtocolError(f"symbol {symbol[:64]!r} is not listed")
         request = Request(_PLACE, now_ns + self._timeout_ns, label, symbol)
         frame = None
-        if order_type == "limit" and not reduce_only:
+        if order_type == "limit" and not reduce_only and trigger is None:
             next_id = self._requests.next_id
             frame = limit_frame(next_id, label, symbol, is_buy, quantity, price, time_in_force, post_only)
         if frame is not None:
@@ -146,7 +153,9 @@ class OrderFlow:
             self._requests.add(request)
             self._frames.append(frame)
             return
-        body = place_body(label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only)
+        body = place_body(
+            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, trigger
+        )
         self._take_order_credit(now_ns)
         self._send(request, body)
 
@@ -159,9 +168,10 @@ class OrderFlow:
         now_ns: int,
         post_only: bool,
         reduce_only: bool,
+        trigger_price: str | bytes | None = None,
     ) -> None:
         """`quantity` is the whole quantity wanted, what is filled already included."""
-        body = edit_body(order_id, quantity, price, post_only, reduce_only)
+        body = edit_body(order_id, quantity, price, post_only, reduce_only, trigger_price)
         self._take_order_credit(now_ns)
         self._send(Request(_REPLACE, now_ns + self._timeout_ns, label, order_id=order_id), body)
         tracked = self._orders.get(order_id)
@@ -220,6 +230,8 @@ class OrderFlow:
 
     def take_reply(self, request: Request, order: OrderWire, trades: list[TradeWire], now_ns: int) -> None:
         """Take the reply to a place, replace or cancel; raises ValueError where it can not be right."""
+        if order.order_state == TRIGGERED:
+            raise FieldError("order_state: triggered, and what the order has become is not in the reply")
         if request.kind is _PLACE:
             if order.label != request.label or order.instrument_name != request.symbol:
                 raise FieldError(f"label, instrument_name: the reply is about {order.label} {order.instrument_name}")
@@ -245,7 +257,7 @@ class OrderFlow:
             self._end_replace(request.order_id)
             self._events.append(ReplaceRejected(request.label, code, message, is_definite))
         else:
-            self._events.append(CancelRejected(request.label, code, message, is_definite))
+            self._events.append(CancelRejected(request.label, code, message, is_definite, request.order_id))
 
     def on_lost(self, request: Request, reason: str) -> None:
         """No readable answer to a place, replace or cancel."""
@@ -254,8 +266,9 @@ class OrderFlow:
         self._events.append(OrderOutcomeUnknown(request.label, _REQUEST_NAMES[request.kind], reason))
 
     def on_disconnected(self) -> None:
-        for label, _ in self._waiting_cancels:
-            self._events.append(CancelRejected(label, 0, "connection lost before the cancel was sent", True))
+        for label, order_id in self._waiting_cancels:
+            text = "connection lost before the cancel was sent"
+            self._events.append(CancelRejected(label, 0, text, True, order_id))
         self._waiting_cancels.clear()
         self._shortfalls.clear()
         for tracked in self._orders.values():
@@ -269,6 +282,9 @@ class OrderFlow:
         if tracked is not None and request is None and order == tracked.snapshot:
             tracked.is_confirmed = True  # nothing is new: mostly the change that the reply told of before
             return
+        if order.order_state == TRIGGERED:
+            self._leave(order_id)
+            return
         quantity, reported = decimal(order.amount), decimal(order.filled_amount)
         price = order_price(order.price)
         if quantity <= 0 or reported < 0:
@@ -279,7 +295,9 @@ class OrderFlow:
             tracked = self._track(order, quantity, price, reported)
         if request is not None and request.kind is _REPLACE:
             self._end_replace(order_id)
-            self._events.append(OrderReplaced(request.label, order_id, quantity, price))
+            self._events.append(OrderReplaced(request.label, order_id, quantity, price, trigger_price(order)))
+        elif is_first and order.trigger_order_id:
+            self._events.append(OrderTriggered(order.label, order_id, order.trigger_order_id))
         elif is_first and (request is None or request.kind is _PLACE):
             self._events.append(
                 OrderAccepted(
@@ -312,12 +330,13 @@ class OrderFlow:
         seen = (tracked.updated_ms, tracked.is_replaced, tracked.reported)
         if tracked.is_done or (order.last_update_timestamp, order.replaced, reported) < seen:
             return
-        if tracked.quantity != quantity or tracked.price != price:
+        stop = trigger_price(order) or tracked.trigger_price  # that of a stop that ends is told no more
+        if tracked.quantity != quantity or tracked.price != price or tracked.trigger_price != stop:
             # A change that we did not ask for is told at once; our own by its reply, so that it is told once.
             is_own = request is not None and request.kind is _REPLACE
             if not is_own and not tracked.replaces_in_flight:
-                self._events.append(OrderReplaced(tracked.label, order.order_id, quantity, price))
-            tracked.quantity, tracked.price = quantity, price
+                self._events.append(OrderReplaced(tracked.label, order.order_id, quantity, price, stop))
+            tracked.quantity, tracked.price, tracked.trigger_price = quantity, price, stop
         tracked.updated_ms, tracked.is_replaced = order.last_update_timestamp, order.replaced
         tracked.reported = reported
         tracked.snapshot = order
@@ -349,7 +368,7 @@ class OrderFlow:
             tracked = self._track(order, decimal(order.amount), order_price(order.price), reported)
             tracked.is_counted = not reported
         if tracked is not None and order.order_state not in RESTING_STATES:
-            self._finish(order_id, tracked)
+            self._finish(order_id, tracked, has_ended=True)
 
     def on_trade(self, trade: TradeWire, is_backfill: bool = False) -> None:
         """Tell of a trade, once by its id."""
@@ -383,7 +402,7 @@ class OrderFlow:
             self._shortfalls.setdefault(order_id, now_ns + SHORTFALL_GRACE_NS)
         if state in RESTING_STATES:
             return
-        self._finish(order_id, tracked)
+        self._finish(order_id, tracked, has_ended=True)
         if state != "filled":
             reason = self._redact(order.cancel_reason or state)
             self._events.append(OrderCancelled(tracked.label, order_id, reason, tracked.reported))
@@ -404,6 +423,11 @@ class OrderFlow:
         for order_id in due:
             del self._shortfalls[order_id]
         return [order_id for order_id in due if self.is_short(order_id)]
+
+    def has_ended(self, order_id: str) -> bool:
+        """Whether the venue has told of the order's end; no order comes back from that."""
+        tracked = self._done.get(order_id)
+        return tracked is not None and tracked.has_ended
 
     def is_short(self, order_id: str) -> bool:
         tracked = self._orders.get(order_id) or self._done.get(order_id)
@@ -427,12 +451,26 @@ class OrderFlow:
             order.replaced,
             reported,
             order,
+            trigger_price=trigger_price(order),
         )
+        if order.trigger_order_id:
+            self._leave(order.trigger_order_id, tracked)
         return tracked
 
-    def _finish(self, order_id: str, tracked: Tracked) -> None:
+    def _leave(self, order_id: str, becomes: Tracked | None = None) -> None:
+        """Follow a trigger order no more: it has become another, which may be told before its own acknowledgement."""
+        tracked = self._orders.get(order_id)
+        if tracked is not None:
+            self._finish(order_id, tracked, has_ended=True)
+        elif becomes is not None and order_id not in self._done:
+            self._keep_done(order_id, msgspec.structs.replace(becomes, is_done=True, has_ended=True))
+
+    def _finish(self, order_id: str, tracked: Tracked, has_ended: bool = False) -> None:
         del self._orders[order_id]
-        tracked.is_done = True
+        tracked.is_done, tracked.has_ended = True, has_ended
+        self._keep_done(order_id, tracked)
+
+    def _keep_done(self, order_id: str, tracked: Tracked) -> None:
         if len(self._done) >= MAX_DONE_ORDERS:
             del self._done[next(iter(self._done))]
         self._done[order_id] = tracked

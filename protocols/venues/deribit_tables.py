@@ -219,7 +219,11 @@ UNLISTED: Final = Verdict("unlisted", False)
 TOO_MANY_REQUESTS: Final = 10028
 
 TIMES_IN_FORCE: Final = frozenset({"good_til_cancelled", "good_til_day", "immediate_or_cancel", "fill_or_kill"})
-ORDER_TYPES: Final = frozenset({"limit", "market"})
+# Those of STOP_TYPES rest as trigger orders and become the type that follows their first word.
+STOP_TYPES: Final = frozenset({"stop_limit", "stop_market"})
+ORDER_TYPES: Final = frozenset({"limit", "market"}) | STOP_TYPES
+PRICED_TYPES: Final = frozenset({"limit", "stop_limit"})
+TRIGGERS: Final = frozenset({"mark_price", "last_price", "index_price"})
 
 CHANGES_CHANNEL: Final = "user.changes.any.any.raw"
 PORTFOLIO_CHANNEL: Final = "user.portfolio.any"

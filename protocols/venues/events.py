@@ -16,8 +16,9 @@ VenueState: TypeAlias = Literal["connecting", "authenticating", "reconciling", "
 InstrumentKind: TypeAlias = Literal["spot", "perpetual", "future", "option"]
 Side: TypeAlias = Literal["buy", "sell"]
 OrderRequest: TypeAlias = Literal["place", "replace", "cancel"]
-# "rejected" may also end an order that was first accepted; "untriggered" is a stop order at rest.
-VenueOrderState: TypeAlias = Literal["open", "filled", "cancelled", "rejected", "untriggered"]
+# "rejected" may also end an order that was first accepted; "untriggered" is a stop order at rest, and "triggered" one
+# that lives on as another order of the same label.
+VenueOrderState: TypeAlias = Literal["open", "filled", "cancelled", "rejected", "untriggered", "triggered"]
 
 
 class VenueStateChanged(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +120,31 @@ class OrderFilled(msgspec.Struct, frozen=True, gc=False):
     is_backfill: bool = False
 
 
+class OrderTriggered(msgspec.Struct, frozen=True, gc=False):
+    """A stop's price has come: it works from now on under `venue_order_id`, with the label that it had."""
+
+    label: str
+    venue_order_id: str
+    trigger_order_id: str
+
+
+class TradeBusted(msgspec.Struct, frozen=True, gc=False):
+    """The venue has annulled a trade that it had told: neither position nor money moved after all."""
+
+    trade_id: str
+    reason: str = ""
+
+
+class TradeCorrected(msgspec.Struct, frozen=True, gc=False):
+    """The venue has changed a trade that it had told; all values are the new ones, `fee` as in OrderFilled."""
+
+    trade_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    reason: str = ""
+
+
 class OrderCancelled(msgspec.Struct, frozen=True, gc=False):
     """The order is done; `filled_quantity` is the venue's count, to compare with the fills that were seen."""
 
@@ -144,6 +170,7 @@ class OrderReplaced(msgspec.Struct, frozen=True, gc=False):
     venue_order_id: str
     quantity: Decimal
     price: Decimal | None
+    trigger_price: Decimal | None = None
 
 
 class ReplaceRejected(msgspec.Struct, frozen=True, gc=False):
@@ -158,6 +185,7 @@ class CancelRejected(msgspec.Struct, frozen=True, gc=False):
     code: int
     message: str
     is_definite: bool
+    venue_order_id: str = ""
 
 
 class OrderOutcomeUnknown(msgspec.Struct, frozen=True, gc=False):
@@ -181,6 +209,7 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     price: Decimal | None
     is_reduce_only: bool
     time_ns: int
+    trigger_price: Decimal | None = None  # of a stop, until it has triggered
 
 
 class OpenOrdersReported(msgspec.Struct, frozen=True, gc=False):
@@ -265,6 +294,7 @@ Event: TypeAlias = (
     | BookGapped
     | OrderAccepted
     | OrderFilled
+    | OrderTriggered
     | OrderCancelled
     | OrderRejected
     | OrderReplaced
@@ -278,6 +308,8 @@ Event: TypeAlias = (
     | PositionsReported
     | PortfolioReported
     | TradesReported
+    | TradeBusted
+    | TradeCorrected
     | ReconcileFinished
     | ReconcileFailed
     | VenueErrorReported

@@ -19,9 +19,11 @@ from fixtures.fix_conversation import text
 from fixtures.venues.server import serve
 from gateway import config as configuration
 from gateway.app import App
+from gateway.clock import now_ns
 from gateway.config.credentials import load_credentials
 from gateway.journal import read
 from gateway.recovery import replay
+from protocols.fix.codec import format_timestamp
 from risk.account import AccountState
 from risk.lifecycle import OrdStatus
 from tests.gateway.certificates import Authority
@@ -79,6 +81,37 @@ def test_an_order_is_checked_sent_filled_and_moves_the_margin(tmp_path: Path, mo
         order = core.ledger.orders[list(core.ledger.orders)[-1]]
         assert order.cl_ord_id == "kept" and order.status is OrdStatus.CANCELED and not core.ledger.breaks
         assert replay(read(tmp_path / "journal")).state_hash() == core.state_hash()
+
+    run(scenario())
+
+
+def test_orders_with_terms_over_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A market order fills, a GTD order ends by the gateway's own timer, a stop rests until it is swept away."""
+
+    async def scenario() -> None:
+        async with live(tmp_path, monkeypatch) as gateway:
+            client = await (await TcpClient().connect(gateway.port)).log_on()
+            now = "20260101-00:00:00.000"
+            client.order(ord_type=1, price=None, cl_ord_id="m")
+            await client.until(lambda: shown(client.told, 11, 39)[-1:] == [("8", "m", "2")])
+            fields = [(38, 100), (54, 1), (55, BTC), (60, now)]
+            for life_ns in (200_000_000, 2_000_000_000, 10_000_000_000):  # too short for a busy machine, perhaps
+                end, name = format_timestamp(now_ns() + life_ns).decode(), f"g{life_ns}"
+                price = gateway.price(0.98)
+                client.send("D", (11, name), *fields, (40, 2), (44, price), (59, 6), (126, end))
+                await client.until(lambda: text(client.told[-1], 39) in ("8", "C"))
+                if text(client.told[-1], 39) == "C":
+                    break
+            assert shown(client.told, 11, 150, 39)[-1] == ("8", name, "C", "C")
+            stop = gateway.price(1.02)
+            client.send("D", (11, "s"), *fields, (40, 3), (99, stop), (59, 1))
+            await client.until(lambda: shown(client.told, 11, 150, 39)[-1:] == [("8", "s", "0", "0")])
+            (order,) = gateway.venue.open_orders("margingate")
+            assert (order.state, order.order_type, order.trigger) == ("untriggered", "stop_limit", "mark_price")
+            client.send("q", (11, "q"), (530, 7), (60, now))
+            await client.until(lambda: shown(client.told, 11, 150, 39)[-1:] == [("8", "s", "4", "4")])
+            assert [text(m, 533) for m in client.told if text(m, 35) == "r"] == ["1"]
+            assert gateway.venue.open_orders("margingate") == []
 
     run(scenario())
 

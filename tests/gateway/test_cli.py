@@ -123,6 +123,32 @@ def test_set_state_is_journalled_and_a_typing_error_makes_no_journal(tmp_path: P
     assert missing.exit_code == 1 and not (tmp_path / "typo").exists()
 
 
+def test_a_trade_is_corrected_and_annulled_and_the_client_is_told(tmp_path: Path) -> None:
+    with opened(tmp_path) as rig:
+        _, order = ordered(rig)
+        rig.hear(filled(order, 40, "t7"))
+        lots = rig.ledger.accounts["alpha"].position_lots(0)
+        told = rig.core.reports.sessions["ALPHA"].next_out
+    start = ["correct-trade", str(tmp_path), "deribit", "t7", "--reason", "J. of the venue"]
+    done = runner.invoke(cli.app, [*start, "--price", "58000", "--quantity", "30"])
+    assert done.exit_code == 0 and "corrected: J. of the venue" in done.stdout
+    for further, words in (
+        (["--price", "x"], "decimal numbers"), (["--price", "0.3"], "whole ticks"), (["--quantity", "-10"], "whole"),
+    ):  # fmt: skip
+        refused = runner.invoke(cli.app, [*start, *further])
+        assert refused.exit_code == 1 and words in refused.stderr
+    done = runner.invoke(cli.app, start)
+    assert done.exit_code == 0 and "annulled" in done.stdout
+    for venue, trade in (("deribit", "t7"), ("deribit", "t8"), ("other", "t7")):
+        refused = runner.invoke(cli.app, ["correct-trade", str(tmp_path), venue, trade, "--reason", "x"])
+        assert refused.exit_code == 1 and "no trade" in refused.stderr
+    missing = runner.invoke(cli.app, ["correct-trade", str(tmp_path / "typo"), "deribit", "t7", "--reason", "x"])
+    assert missing.exit_code == 1 and not (tmp_path / "typo").exists()
+    with opened(tmp_path) as again:
+        assert again.ledger.accounts["alpha"].position_lots(0) == lots - 4
+        assert again.core.reports.sessions["ALPHA"].next_out == told + 2  # a resend brings both
+
+
 def test_kernels_says_which_are_in_use() -> None:
     result = runner.invoke(cli.app, ["kernels"])
     assert result.exit_code == 0 and result.stdout.count("compiled kernel") + result.stdout.count(": compiled") == 6
@@ -132,7 +158,7 @@ def test_the_command_is_a_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gateway.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for command in ("run", "check", "replay", "demo", "kernels", "set-state"):
+    for command in ("run", "check", "replay", "demo", "kernels", "set-state", "correct-trade"):
         assert command in done.stdout
 
 

@@ -17,7 +17,7 @@ from protocols.fix.messages import EXECUTION_REPORT
 from risk.exposure import WorkingOrder
 from risk.instrument import Instrument
 from risk.lifecycle import OrdStatus
-from risk.order import Order, OrdType, RejectReason
+from risk.order import Order, OrdType, RejectReason, Terms, TimeInForce
 from tests.strategies import INSTRUMENTS, INVERSE, NOW_NS, instruments, order_of, sides, working_order, world
 
 pytestmark = pytest.mark.skipif(not compiled.COMPILED, reason="nothing of the gateway was compiled")
@@ -150,6 +150,20 @@ def test_an_order_of_another_kind_is_left_to_the_plain_twin() -> None:
     later = Later(*[getattr(order, name) for name in WorkingOrder.__struct_fields__])
     assert compiled.order_values(later, 1, NOW_NS, b"0") == report_values.order_values(order, 1, NOW_NS, b"0")
     order.lots = 1 << 62  # in lots of 0.001 that is beyond 64 bits of anything
+    assert compiled.order_values(order, 1, NOW_NS, b"0") == report_values.order_values(order, 1, NOW_NS, b"0")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"terms": Terms(stop_ticks=5), "ord_type": OrdType.STOP, "is_triggered": True},
+        {"terms": Terms(expire_ns=NOW_NS), "time_in_force": TimeInForce.GTD, "is_expiring": True},
+        {"terms": Terms(), "cum_lots": 3, "cum_lot_ticks": 10, "adjusted_lots": -1, "adjusted_lot_ticks": -5},
+        {"ord_type": OrdType.STOP_LIMIT},
+    ],
+)
+def test_an_order_with_terms_is_told_in_the_same_words(changes: dict[str, Any]) -> None:
+    order = msgspec.structs.replace(working_order(order_of()), **changes)
     assert compiled.order_values(order, 1, NOW_NS, b"0") == report_values.order_values(order, 1, NOW_NS, b"0")
 
 

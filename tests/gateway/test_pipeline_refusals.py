@@ -28,7 +28,7 @@ REFUSALS: list[tuple[RejectReason, dict[str, Any]]] = [
     (RejectReason.PRICE_OUTSIDE_COLLAR, {"price": 70_000}),
     (RejectReason.PRICE_OUTSIDE_COLLAR, {"price": 50_000}),
     (RejectReason.ORDER_NOT_REDUCING, {"exec_inst": "E"}),
-    (RejectReason.UNSUPPORTED_CHARACTERISTIC, {"ord_type": 3, "price": None}),
+    (RejectReason.UNSUPPORTED_CHARACTERISTIC, {"ord_type": "P", "price": None}),
     (RejectReason.UNSUPPORTED_CHARACTERISTIC, {"tif": 6}),
     (RejectReason.UNSUPPORTED_CHARACTERISTIC, {"exec_inst": "G"}),
     (RejectReason.UNSUPPORTED_CHARACTERISTIC, {"side": 5}),

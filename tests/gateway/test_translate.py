@@ -89,7 +89,8 @@ def test_a_market_order_without_a_mark_is_left_to_the_checks() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "text"),
-    [({"side": 5}, "Side(54) 5"), ({"ord_type": 3}, "OrdType(40) 3"), ({"tif": 6}, "TimeInForce(59)"),
+    [({"side": 5}, "Side(54) 5"), ({"ord_type": "P"}, "OrdType(40) P"), ({"tif": 5}, "TimeInForce(59)"),
+     ({"tif": 6}, "ExpireTime(126)"),
      ({"exec_inst": "G"}, "ExecInst(18)"), ({"cl_ord_id": "x" * 65}, "longer than 64"),
      ({"symbol": "x" * 65}, "longer than 64"), ({"side": None}, "Side(54)")],
 )  # fmt: skip

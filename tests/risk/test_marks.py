@@ -95,3 +95,30 @@ def test_listing_makes_room_and_knows_nothing() -> None:
     assert market.marks == [None] * 4
     assert market.generation_time_ns == NEVER_NS
     assert market.live_venues == set()
+
+
+@pytest.mark.parametrize(
+    ("lowest_sell", "highest_buy", "at"),
+    [
+        (0.0, 0.0, (180_000, 220_000)),  # the venue did not say
+        (95_000.0, 105_000.0, (192_000, 208_000)),  # four fifths of the way
+        (94_999.0, 105_001.0, (191_999, 208_001)),
+        (95_000.2, 105_000.3, (192_001, 208_000)),  # inwards
+        (80_000.0, 130_000.0, (180_000, 220_000)),  # wider than the collar
+        (nan, nan, (180_000, 220_000)),
+        (1e300, 1e300, (180_000, 220_000)),
+    ],
+)
+def test_a_market_orders_limit_is_within_what_the_venue_takes(
+    lowest_sell: float, highest_buy: float, at: tuple[int, int]
+) -> None:
+    market = world().market
+    market.collar = COLLAR
+    market.update_mark(
+        INSTRUMENTS[LINEAR], price=100_000.0, index_price=100_000.0, forward_price=100_000.0, implied_vol=0.0,
+        time_ns=NOW_NS, lowest_sell=lowest_sell, highest_buy=highest_buy,
+    )  # fmt: skip
+    mark = market.marks[LINEAR]
+    assert mark is not None
+    assert (mark.sell_at_ticks, mark.buy_at_ticks) == at
+    assert (mark.collar_low_ticks, mark.collar_high_ticks) == (180_000, 220_000)

@@ -31,9 +31,11 @@ def order(number: int, index: int, side: Side, lots: int) -> WorkingOrder:
     )  # fmt: skip
 
 
-# What happens between two slices: an order is new, is filled in part or whole, or ends; numbers choose which order.
+# What happens between two slices: an order is new, is filled in part or whole, or ends; a fill is
+# taken back; numbers choose which.
 happenings = st.lists(
-    st.tuples(st.sampled_from(["new", "fill", "end", "slice"]), st.integers(0, 5), st.integers(1, 9)), max_size=30
+    st.tuples(st.sampled_from(["new", "fill", "bust", "end", "slice"]), st.integers(0, 5), st.integers(1, 9)),
+    max_size=30,
 )
 
 
@@ -43,6 +45,7 @@ class Trader:
     def __init__(self) -> None:
         self.account = account()
         self.orders: list[WorkingOrder] = []
+        self.fills: list[tuple[WorkingOrder, int]] = []
 
     def new(self, choice: int, lots: int) -> None:
         made = order(len(self.orders), choice % len(INSTRUMENTS), Side.BUY if lots % 2 else Side.SELL, lots)
@@ -53,7 +56,14 @@ class Trader:
         working = [o for o in self.orders if o.is_working]
         if working:
             chosen = working[choice % len(working)]
-            self.account.apply_fill(chosen, min(lots, chosen.leaves_lots), chosen.ticks, 0)
+            lots = min(lots, chosen.leaves_lots)
+            self.account.apply_fill(chosen, lots, chosen.ticks, 0)
+            self.fills.append((chosen, lots))
+
+    def bust(self, choice: int, _: int) -> None:
+        if self.fills:
+            of, lots = self.fills.pop(choice % len(self.fills))
+            self.account.reverse_fill(of.instrument, of.side, lots, of.ticks, 0)
 
     def end(self, choice: int, _: int) -> None:
         working = [o for o in self.orders if o.is_working]

@@ -101,3 +101,18 @@ def test_an_inverse_long_in_numbers() -> None:
     # Half a coin's 16 % rise gains less than a 16 % fall costs: 50 000/50 000 - 50 000/58 000, and to 42 000.
     assert position.profit_units(116_000) == 13_793_103
     assert position.profit_units(84_000) == -19_047_620
+
+
+@given(instruments, fills.filter(bool), st.data())
+def test_a_fill_that_is_reversed_has_not_been(
+    instrument: Instrument, trades: list[tuple[Side, int, int]], data: st.DataObject
+) -> None:
+    """To the unit, fees too, in whatever order fills are reversed: division's fraction goes back where it came from."""
+    fees = data.draw(st.lists(st.integers(-100, 1_000), min_size=len(trades), max_size=len(trades)))
+    position, cash = Position(instrument), 0
+    for trade, fee in zip(trades, fees, strict=True):
+        cash += position.apply_fill(*trade, fee)
+    for index in data.draw(st.permutations(range(len(trades)))):
+        cash += position.reverse_fill(*trades[index], fees[index])
+    assert position == Position(instrument)
+    assert cash == 0

@@ -18,8 +18,8 @@ from risk.account import AccountState, RecentIds
 from risk.gate import nothing_is_sure
 from risk.instrument import Side
 from risk.limits import InstrumentLimits
-from risk.order import Approved, Order, Reject, RejectReason
-from risk.pre_trade import CHECKS, evaluate
+from risk.order import Approved, Order, OrdType, Reject, RejectReason, Terms
+from risk.pre_trade import CHECKS, evaluate, price_is_within_collar
 from risk.rate import RateLimit
 from risk.self_trade import ClientOrders, SelfTradePrevention
 from tests.strategies import (
@@ -255,7 +255,8 @@ class TestPrecedence:
         named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
-            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED, R.KILLED, R.THROTTLED,
+            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED, R.KILLED, R.THROTTLED, R.EXPIRY_PASSED, R.STOP_PRICE_PASSED,
+            R.MULTILEG_NOT_SUPPORTED, R.LIST_INTERRUPTED,
         }  # fmt: skip
         assert named == reached == set(RejectReason) - elsewhere
 
@@ -351,6 +352,20 @@ class TestNumbers:
             assert mark is not None
             for ticks in (mark.collar_low_ticks, mark.collar_high_ticks):
                 assert isinstance(evaluate(order_of(index, side, ticks=ticks), w.account, w.market), Approved)
+
+    @pytest.mark.parametrize("side", Side)
+    def test_a_stops_limit_may_be_near_its_stop_price_instead(self, side: Side) -> None:
+        """The mark is at 200 000 ticks, the collar a tenth: a stop at half or twice that has a collar of its own."""
+        far = 400_000 if side is Side.BUY else 100_000
+        for ticks, passes in (
+            (far, True), (far * 11 // 10, True), (far * 11 // 10 + 1, False), (far * 9 // 10, True),
+            (far * 9 // 10 - 1, False), (200_000, True),
+        ):  # fmt: skip
+            w = world(max_order_notional=1e9)
+            order = order_of(0, side, ticks=ticks, ord_type=OrdType.STOP_LIMIT, terms=Terms(stop_ticks=far))
+            assert (price_is_within_collar(order, w.account, w.market) is None) is passes, ticks
+        plain = order_of(0, side, ticks=far, terms=Terms(list_id="L"))
+        assert price_is_within_collar(plain, world().account, world().market) is not None
 
     @pytest.mark.parametrize(("age_ns", "is_fresh"), [(2 * NS, True), (2 * NS + 1, False), (0, True), (-2 * NS, True)])
     def test_age_of_a_mark(self, age_ns: int, is_fresh: bool) -> None:

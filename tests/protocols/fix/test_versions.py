@@ -12,6 +12,7 @@ from protocols.fix.codec import Layout, decode
 from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2, FIXT_FIX42, FIXT_FIX44, Dictionary, DictionaryError
 from protocols.fix.events import LoggedOn, SessionKey
 from protocols.fix.formats import Format
+from protocols.fix.grouped import Values, send_grouped
 from protocols.fix.plain import DATA_OF_LENGTH
 from protocols.fix.session import INITIATOR, Session, SessionConfig, SessionState, send_or_store
 from protocols.fix.tables import tag_ranges
@@ -23,7 +24,7 @@ from tests.protocols.fix.twins import IDS, TWINS
 ALL = [FIX42, FIX44, FIX50SP2, FIXT_FIX42, FIXT_FIX44]
 # The table "Application messages", by the version that each came with.
 SINCE_42 = [
-    "8", "9", "B", "D", "E", "F", "G", "H", "K", "L", "N", "V",
+    "8", "9", "B", "D", "E", "F", "G", "H", "K", "L", "M", "N", "V",
     "W", "X", "Y", "c", "d", "e", "f", "g", "h", "j",
 ]  # fmt: skip
 SINCE_44 = [
@@ -122,6 +123,30 @@ def test_a_report_is_valid_in_every_version(dictionary: Dictionary) -> None:
         given: dict[int, Any] = {**texts, 39: status, 150: exec_type, 103: reason}
         raw = send_or_store(state, layout, tuple(given.get(tag) for tag in layout.tags), START_NS)
         assert dictionary.validate(decode(raw)) is None, raw
+
+
+GROUP: Values = {11: b"a", 37: b"7", 58: None, 55: b"", 530: b"7", 531: b"7", 534: [{41: b"o", 535: b"1"}]}
+
+
+@pytest.mark.parametrize("version", ["FIX.4.4", "FIXT.1.1"])
+def test_fields_with_groups_are_sent_or_stored_as_the_version_has_them(version: str) -> None:
+    state = SessionState(SessionKey(version, "GATE", "CLIENT"))
+    message = decode(send_grouped(state, "r", {**GROUP, 9_999: b"strange", 532: b"77"}, START_NS))
+    assert state.dictionary.validate(message) is None
+    assert message.groups(534, (41, 535)) == [(b"o", b"1")]
+    assert message.values((58, 55, 532, 9_999)) == (None, None, None, None)
+    assert message.get(1369) == (b"7" if version == "FIXT.1.1" else None)
+    assert state.sent.get(1) == message.raw and state.next_out == 2
+
+
+def test_fields_of_a_report_in_42() -> None:
+    state = SessionState(SessionKey("FIX.4.2", "GATE", "CLIENT"))
+    values: Values = {6: 0, 14: b"0", 17: 1, 37: b"g", 39: b"4", 54: b"1", 55: b"X", 150: b"H", 151: b"0", 797: b"Y"}
+    message = decode(send_grouped(state, "8", values, START_NS))
+    assert FIX42.validate(message) is None
+    assert message.values((20, 150, 797)) == (b"1", b"4", None)
+    with pytest.raises(LocalProtocolError, match=r"FIX\.4\.2 has no message r"):
+        send_grouped(state, "r", GROUP, START_NS)
 
 
 def test_refusals_of_cancels_in_42() -> None:

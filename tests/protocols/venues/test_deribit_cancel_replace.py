@@ -83,7 +83,7 @@ def test_cancels_that_wait_are_told_of_when_the_connection_is_lost() -> None:
     venue.pump()
     venue.session.disconnected(venue.now_ns)
     assert of(venue.events(), CancelRejected) == [
-        CancelRejected(f"a{i}", 0, "connection lost before the cancel was sent", True) for i in (20, 21)
+        CancelRejected(f"a{i}", 0, "connection lost before the cancel was sent", True, f"BTC-{i}") for i in (20, 21)
     ]
 
 

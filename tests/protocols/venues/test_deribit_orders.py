@@ -103,7 +103,7 @@ def test_every_refusal_of_each_request_is_definite_or_unknown_by_the_table(code:
     venue = quiet()
     venue.session.cancel("a1", "BTC-1", venue.now_ns)
     events = venue.receive(refusal(asked(venue, "private/cancel"), code, "why"))
-    assert events[0] == CancelRejected("a1", code, "why", is_definite)
+    assert events[0] == CancelRejected("a1", code, "why", is_definite, "BTC-1")
 
 
 def test_an_order_rejected_in_its_reply() -> None:
