@@ -37,6 +37,7 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.INSTRUMENT_CLOSED: b"2",
     RejectReason.VENUE_NOT_READY: b"0",
     RejectReason.INSTRUMENT_NOT_PERMITTED: b"0",
+    RejectReason.UNKNOWN_CURRENCY: b"99",
     RejectReason.QUANTITY_NOT_IN_LOTS: b"13",
     RejectReason.PRICE_NOT_IN_TICKS: b"99",
     RejectReason.QUANTITY_ABOVE_LIMIT: b"3",

@@ -18,6 +18,8 @@ ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
 # ClOrdID, Account, Symbol, Side, OrdType, OrderQty, Price: what a refusal sends back
 _REFUSED_TAGS: Final = (11, 1, 55, 54, 40, 38, 44)
 
+CURRENCY: Final = 15
+
 # Longer ids than any order management system makes; they are kept for a day, so they are bounded.
 MAX_ID_BYTES: Final = 64
 MAX_SYMBOL_BYTES: Final = 64
@@ -91,6 +93,10 @@ def new_order(
     if len(fields.cl_ord_id) > MAX_ID_BYTES or len(fields.symbol) > MAX_SYMBOL_BYTES:
         text = f"ClOrdID(11) or Symbol(55) longer than {MAX_ID_BYTES} bytes"
         return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
+    currency = fields.message.get(CURRENCY)
+    if currency is not None and instrument is not None and currency != instrument.quote_currency.encode():
+        text = f"Currency(15) {_text(currency)[:MAX_ID_BYTES]} is not what {instrument.symbol} is quoted in"
+        return Reject(RejectReason.UNKNOWN_CURRENCY, "translate", text)
     side, ord_type = _SIDES.get(side_text), _ORD_TYPES.get(ord_type_text)
     time_in_force, flags = _TIMES_IN_FORCE.get(tif_text), _EXEC_INSTS.get(exec_inst)
     if side is None or ord_type is None or time_in_force is None or flags is None:

@@ -201,15 +201,15 @@ class Desk:
 
 NOW_TEXT: Final = "20251009-08:53:20.000"
 _TAGS: Final = {
-    "account": 1, "cl_ord_id": 11, "exec_inst": 18, "quantity": 38, "ord_type": 40, "price": 44, "side": 54,
-    "symbol": 55, "tif": 59, "time": 60,
+    "account": 1, "cl_ord_id": 11, "currency": 15, "exec_inst": 18, "quantity": 38, "ord_type": 40, "price": 44,
+    "side": 54, "symbol": 55, "tif": 59, "time": 60,
 }  # fmt: skip
 
 
 def order_fields(cl_ord_id: str, **changes: Any) -> list[tuple[int, Any]]:
     """Fields of a good order; a change to None leaves the field out."""
-    values = {"account": None, "cl_ord_id": cl_ord_id, "exec_inst": None, "quantity": 100, "ord_type": 2,
-              "price": 59_000, "side": 1, "symbol": BTC, "tif": 1, "time": NOW_TEXT}  # fmt: skip
+    values = {"account": None, "cl_ord_id": cl_ord_id, "currency": None, "exec_inst": None, "quantity": 100,
+              "ord_type": 2, "price": 59_000, "side": 1, "symbol": BTC, "tif": 1, "time": NOW_TEXT}  # fmt: skip
     values |= changes
     return [(_TAGS[name], value) for name, value in values.items() if value is not None]
 

@@ -212,6 +212,8 @@ def test_fault_07_off_tick_or_lot_is_refused_and_nothing_rounded(
         ({"account": "beta"}, RejectReason.UNKNOWN_ACCOUNT),  # another client's
         ({"symbol": "DOGE-PERPETUAL"}, RejectReason.UNKNOWN_INSTRUMENT),
         ({"symbol": "btc-perpetual"}, RejectReason.UNKNOWN_INSTRUMENT),
+        ({"currency": "XXX"}, RejectReason.UNKNOWN_CURRENCY),
+        ({"currency": "BTC"}, RejectReason.UNKNOWN_CURRENCY),  # a currency, and not the price's
     ],
 )
 def test_fault_08_what_is_unknown_is_refused_as_unknown(
