@@ -255,8 +255,8 @@ class TestPrecedence:
         named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
-            R.UNSUPPORTED_CHARACTERISTIC, R.VENUE_REJECTED, R.KILLED, R.THROTTLED, R.EXPIRY_PASSED, R.STOP_PRICE_PASSED,
-            R.MULTILEG_NOT_SUPPORTED, R.LIST_INTERRUPTED,
+            R.UNSUPPORTED_CHARACTERISTIC, R.UNKNOWN_CURRENCY, R.VENUE_REJECTED, R.KILLED, R.THROTTLED, R.EXPIRY_PASSED,
+            R.STOP_PRICE_PASSED, R.MULTILEG_NOT_SUPPORTED, R.LIST_INTERRUPTED,
         }  # fmt: skip
         assert named == reached == set(RejectReason) - elsewhere
 
