@@ -16,7 +16,7 @@ import numpy as np
 
 from risk.models import matrix
 from risk.models.parameters import parameters
-from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of, equity
+from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of, converted, equity
 from risk.models.result import Component, MarginError, MarginResult, Scenario, require
 from risk.models.valuation import (
     Moves,
@@ -98,6 +98,8 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     components |= matrix.order_component(portfolio)
     if owed:
         components["borrowing"] = Component(p.mr8_imr * owed, p.mr8_mmr * owed)
+    if more := _owed_by_orders(portfolio):
+        components["borrowing by orders"] = Component(p.mr8_imr * more, 0.0)
     used = [
         name for name in UNCONFIRMED if any(float(u.get(name, 0.0)) for u in details.values() if isinstance(u, dict))
     ]
@@ -152,6 +154,17 @@ def _unit(
         + more.mr9,
     )
     return unit, matrix.ladder(moves, profits, f"{name} ")
+
+
+def _owed_by_orders(portfolio: Portfolio) -> float:
+    """Return what could be borrowed once every working order that pays a premium or a price at once has filled."""
+    paid = 0.0
+    for order in portfolio.orders:
+        contract = contract_of(portfolio, order)
+        if order.side == "buy" and contract.kind in ("option", "spot"):
+            bought = msgspec.structs.replace(contract, qty=order.signed_qty)
+            paid += converted(portfolio, contract, bought.notional_qty * order.price)
+    return max(0.0, paid - portfolio.cash) - max(0.0, -portfolio.cash)
 
 
 def _order_charges(portfolio: Portfolio, orders: Sequence[Position], spot: float, p: OkxParameters) -> UnitMargin:
