@@ -28,8 +28,6 @@ from risk.self_trade import SelfTradePrevention
 
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
-
-if TYPE_CHECKING:
     from gateway.inquiries import Inquiries
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
