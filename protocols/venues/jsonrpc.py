@@ -32,6 +32,9 @@ class Request(msgspec.Struct, gc=False):
     is_historical: bool = False
     step: int = 0
     channels: tuple[str, ...] = ()
+    lane: str = ""
+    cursor: str = ""
+    sent_ns: int = 0
 
 
 class RequestTable:
@@ -90,6 +93,17 @@ class RequestTable:
             self._overdue[request_id] = request
             expired.append(request)
         return expired
+
+    def has_lane(self, lane: str) -> bool:
+        """Whether a request over this connection is in flight."""
+        return any(request.lane == lane for request in self._in_flight.values())
+
+    def clear_lane(self, lane: str) -> list[Request]:
+        """Forget what went over one connection that is gone; return what was in flight."""
+        lost = [request_id for request_id, request in self._in_flight.items() if request.lane == lane]
+        for request_id in [request_id for request_id, request in self._overdue.items() if request.lane == lane]:
+            del self._overdue[request_id]
+        return [self._in_flight.pop(request_id) for request_id in lost]
 
     def clear(self) -> list[Request]:
         """Forget everything, as when the connection is gone; return what was in flight."""
