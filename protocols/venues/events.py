@@ -138,7 +138,7 @@ class MarginTier(msgspec.Struct, frozen=True, gc=False):
 
 
 class MarginTiersListed(msgspec.Struct, frozen=True, gc=False):
-    """The margin parameters of `name`: an instrument, or a family of them where the venue nets over it.
+    """The margin parameters of `name`: an instrument, or "kind:family" where the venue has them for a family.
 
     `unit`: tiers are bounded by "notional" in the settlement currency, or by "quantity" (base for linear, else quote).
     """

@@ -17,7 +17,7 @@ class Request(msgspec.Struct, gc=False):
     """A request that was sent, and what its reply needs to be read.
 
     Which of the optional fields are set depends on `kind`. `step`: the run of questions in which the next waits
-    for this one's answer, 0 when none does.
+    for this one's answer, 0 when none does. `bucket`: what a limit for each symbol counts, where it is not the symbol.
     """
 
     kind: IntEnum
@@ -34,6 +34,7 @@ class Request(msgspec.Struct, gc=False):
     channels: tuple[str, ...] = ()
     lane: str = ""
     cursor: str = ""
+    bucket: str = ""
     sent_ns: int = 0
 
 

@@ -13,6 +13,7 @@ from protocols.venues.events import Event, IndexPriceUpdated, InstrumentListed, 
 from protocols.venues.fields import NS_PER_MS, NS_PER_S, ONE, FieldError
 
 MAX_INSTRUMENTS: Final = 20_000
+MAX_LISTED: Final = 200_000
 # A mark is told with the last index; an index that is older than this by the venue's clock says nothing.
 MAX_INDEX_LAG_NS: Final = 120 * NS_PER_S
 
@@ -55,13 +56,25 @@ class MarketData:
 
     # -- instruments
 
-    def on_listing(self, scope: str, entries: list[tuple[InstrumentListed, Decimal]]) -> list[str]:
-        """Take one listing, each instrument with its unit of amount; return the symbols that were not known."""
+    def on_listing(
+        self, scope: str, entries: list[tuple[InstrumentListed, Decimal]], is_complete: bool = True
+    ) -> list[str]:
+        """Take one listing, each instrument with its unit of amount; return the wanted symbols that were not known.
+
+        The units of all are kept: a position in one that is not wanted has to be understood too.
+        """
         fresh, listed = [], set()
         for instrument, unit in entries:
             symbol = instrument.symbol
             if self.scopes.get(symbol, scope) != scope:
                 self._report(f"symbol: {symbol} is listed in {self.scopes[symbol]} already", scope)
+                continue
+            if symbol not in self.units and len(self.units) >= MAX_LISTED:
+                self._report(f"more than {MAX_LISTED} instruments: not listed", symbol)
+                continue
+            self.units[symbol] = unit
+            self.books.set_unit(symbol, unit)
+            if not self.is_wanted(symbol):
                 continue
             listed.add(symbol)
             known = self.instruments.get(symbol)
@@ -74,10 +87,8 @@ class MarketData:
                 fresh.append(symbol)
             self.instruments[symbol] = instrument
             self.scopes[symbol] = scope
-            self.units[symbol] = unit
-            self.books.set_unit(symbol, unit)
             self._events.append(instrument)
-        for symbol, instrument in self.instruments.items():
+        for symbol, instrument in self.instruments.items() if is_complete else ():
             if instrument.is_open and self.scopes[symbol] == scope and symbol not in listed:
                 closed = self.instruments[symbol] = msgspec.structs.replace(instrument, is_open=False)
                 self._events.append(closed)
@@ -122,6 +133,12 @@ class MarketData:
                 raise FieldError(f"more than {MAX_INSTRUMENTS} price indices")
             self._indices[name] = (price, time_ns)
             self._events.append(IndexPriceUpdated(name, price, time_ns))
+
+    def confirm_index(self, name: str, time_ns: int) -> None:
+        """The index is still what it was: the venue tells only what has changed."""
+        known = self._indices.get(name)
+        if known is not None and time_ns > known[1]:
+            self._indices[name] = (known[0], time_ns)
 
     def on_mark(self, symbol: str, price: float, time_ns: int) -> None:
         """Take a mark price, and tell it with all else that is known; one that is older than the last is not."""

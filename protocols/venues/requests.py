@@ -136,7 +136,7 @@ class RequestDesk:
             seen |= draws
             is_urgent = request.kind in URGENT_KINDS
             costs = self.costs(request.kind)
-            times.append(self._budgets.available_at_ns(costs, now_ns, request.lane, request.symbol, is_urgent))
+            times.append(self._budgets.available_at_ns(costs, now_ns, request.lane, _bucket(request), is_urgent))
         return min(times, default=None)
 
     def clear(self, lane: str | None = None) -> list[Request]:
@@ -150,20 +150,24 @@ class RequestDesk:
 
     def block(self, request: Request, until_ns: int) -> None:
         """Hold all of this kind until then: the venue has said that its limit is reached."""
-        self._budgets.block(self.costs(request.kind), until_ns, request.lane, request.symbol)
+        self._budgets.block(self.costs(request.kind), until_ns, request.lane, _bucket(request))
 
     def _waiting(self) -> Iterator[tuple[Request, Send]]:
         yield from self._urgent
         yield from self._queue
 
     def _draws(self, request: Request) -> list[tuple[str, str, str]]:
-        return [(name, request.lane, request.symbol) for name, _ in self.costs(request.kind)]
+        return [(name, request.lane, _bucket(request)) for name, _ in self.costs(request.kind)]
 
     def _take(self, request: Request, now_ns: int) -> bool:
         is_urgent = request.kind in URGENT_KINDS
-        return self._budgets.take(self.costs(request.kind), now_ns, request.lane, request.symbol, is_urgent)
+        return self._budgets.take(self.costs(request.kind), now_ns, request.lane, _bucket(request), is_urgent)
 
     def _add(self, request: Request, now_ns: int) -> int:
         request.sent_ns = now_ns
         request.deadline_ns = now_ns + self._timeout_ns
         return self._table.add(request)
+
+
+def _bucket(request: Request) -> str:
+    return request.bucket or request.symbol

@@ -68,6 +68,10 @@ class TradingSession(VenueSession):
         """Whether the listing of an instrument gave all that an order needs."""
         return True
 
+    def _bucket(self, symbol: str) -> str:
+        """Return what the venue's limits for each symbol count together."""
+        return symbol
+
     def _place_frame(self, request_id: int, order: NewOrder, now_ns: int) -> bytes:
         raise NotImplementedError
 
@@ -95,7 +99,7 @@ class TradingSession(VenueSession):
         """Whether `place` and `replace` would be taken: the session is live and the rate limit has room."""
         lane = self.tables.order_lane
         is_open = self.is_live and not self._lanes[lane].close_reason
-        return is_open and self._desk.has_room(Kind.PLACE, now_ns, lane, symbol)
+        return is_open and self._desk.has_room(Kind.PLACE, now_ns, lane, self._bucket(symbol))
 
     def place(
         self,
@@ -133,7 +137,8 @@ class TradingSession(VenueSession):
             reduce_only,
         )
         lane = self._lanes[self.tables.order_lane]
-        request_id = self._desk.enter(Request(Kind.PLACE, label=label, symbol=symbol, lane=lane.spec.name), now_ns)
+        request = Request(Kind.PLACE, label=label, symbol=symbol, bucket=self._bucket(symbol), lane=lane.spec.name)
+        request_id = self._desk.enter(request, now_ns)
         self._orders.sent_place(label)
         if len(self._placed_ns) >= MAX_REMEMBERED:
             del self._placed_ns[next(iter(self._placed_ns))]
@@ -160,6 +165,7 @@ class TradingSession(VenueSession):
         change = OrderChange(venue_order_id, symbol, is_buy, self._amount(symbol, quantity), number(price))
         lane = self._lanes[self.tables.order_lane]
         request = Request(Kind.REPLACE, label=label, symbol=symbol, order_id=venue_order_id, lane=lane.spec.name)
+        request.bucket = self._bucket(symbol)
         request_id = self._desk.enter(request, now_ns)
         self._orders.sent_replace(label, venue_order_id, Decimal(number(quantity)), Decimal(change.price))
         lane.frames.append(self._replace_frame(request_id, change, now_ns))
@@ -177,6 +183,7 @@ class TradingSession(VenueSession):
             lane.frames.append(self._cancel_frame(request_id, venue_order_id, symbol, sent_ns))
 
         request = Request(Kind.CANCEL, label=label, symbol=symbol, order_id=venue_order_id, lane=lane.spec.name)
+        request.bucket = self._bucket(symbol)
         self._ask(request, send, now_ns)
 
     def cancel_all(self, now_ns: int) -> bool:
@@ -221,7 +228,7 @@ class TradingSession(VenueSession):
         """Return a quantity of ours as the venue's amount, exactly."""
         text = number(quantity)
         unit = self._market.units.get(symbol)
-        if unit is None or not self._is_tradable(symbol):
+        if unit is None or symbol not in self._market.instruments or not self._is_tradable(symbol):
             raise LocalProtocolError(f"symbol {symbol[:64]!r} can not be traded")
         if unit == 1:
             return text
