@@ -158,7 +158,7 @@ class Binance(BinanceAccounts):
         if lane.is_ready:
             self._ask(Request(Kind.PING, lane=lane.spec.name), send, now_ns)
 
-    def _channel_frame(self, request_id: int, channels: tuple[str, ...], is_joining: bool) -> bytes:
+    def _channel_frame(self, request_id: int, lane: Lane, channels: tuple[str, ...], is_joining: bool) -> bytes:
         return control_frame(request_id, "SUBSCRIBE" if is_joining else "UNSUBSCRIBE", channels)
 
     def _subscribe_market(self, symbols: list[str], run: int, now_ns: int) -> None:

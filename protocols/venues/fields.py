@@ -20,7 +20,7 @@ MAX_SHOWN: Final = 40
 
 # Digits with an optional fraction and exponent; Decimal itself would also take "NaN", "Infinity", "_" and blanks.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,24}(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
-_DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 # A number without sign or exponent, and not zero: what may stand in a frame of ours as it is.
 _PLAIN: Final = re.compile(r"(?=[0-9.]*[1-9])(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?", re.ASCII)
 ZERO: Final = Decimal(0)

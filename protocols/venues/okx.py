@@ -86,11 +86,10 @@ class Okx(OkxAccounts):
         if name == PUBLIC:
             self._market.on_disconnected(list(self._market.instruments))
 
-    def _channel_frame(self, request_id: int, channels: tuple[str, ...], is_joining: bool) -> bytes:
-        lane = PRIVATE if channels[0].partition(":")[0] in self._private else PUBLIC
+    def _channel_frame(self, request_id: int, lane: Lane, channels: tuple[str, ...], is_joining: bool) -> bytes:
         event = "subscribe" if is_joining else "unsubscribe"
         for channel in channels:
-            self._joining[lane, event, channel] = request_id
+            self._joining[lane.spec.name, event, channel] = request_id
         self._missing[request_id] = len(channels)
         return channel_frame(request_id, channels, is_joining)
 

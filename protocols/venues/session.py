@@ -112,7 +112,7 @@ class VenueSession:
     def _observe(self, request: Request, response: HttpResponse, now_ns: int) -> None:
         """Take over the venue's own counts of its limits from the headers of an answer."""
 
-    def _channel_frame(self, request_id: int, channels: tuple[str, ...], is_joining: bool) -> bytes:
+    def _channel_frame(self, request_id: int, lane: Lane, channels: tuple[str, ...], is_joining: bool) -> bytes:
         raise NotImplementedError
 
     def _book_rule_of(self, symbol: str) -> BookRule:
@@ -474,7 +474,7 @@ class VenueSession:
         self, lane: Lane, channels: tuple[str, ...], is_joining: bool, now_ns: int, *, run: int = 0, symbol: str = ""
     ) -> None:
         def send(request_id: int, _: int) -> None:
-            lane.frames.append(self._channel_frame(request_id, channels, is_joining))
+            lane.frames.append(self._channel_frame(request_id, lane, channels, is_joining))
 
         kind = Kind.SUBSCRIBE if is_joining else Kind.UNSUBSCRIBE
         request = Request(kind, step=run, lane=lane.spec.name, channels=channels, symbol=symbol)
