@@ -74,8 +74,8 @@ COIN_M_LANES: Final = _lanes(
 
 _WEIGHT, _ORDERS_10S, _ORDERS_1M, _MESSAGES = "weight", "orders_10s", "orders_1m", "stream_messages"
 BUDGETS: Final = (
-    # Per address, in the units of the venue's table; cancels and the dead-man timer keep a twelfth of it.
-    Budget(_WEIGHT, 2_400, 60_000, reserve=200),
+    # Per address, in the units of the venue's table; cancels keep a sixth of it, pings and the dead-man timer a part.
+    Budget(_WEIGHT, 2_400, 60_000, reserve=400, vital=150),
     # Per account. A cancel is not counted.
     Budget(_ORDERS_10S, 300, 10_000),
     Budget(_ORDERS_1M, 1_200, 60_000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import IntEnum
 from typing import Final, Literal
 
 import msgspec
@@ -137,7 +138,7 @@ class Window:
 class Budget(msgspec.Struct, frozen=True, gc=False):
     """One of a venue's limits: `limit` units in `window_ms`, counted for the account, each symbol, or each lane.
 
-    Requests other than cancels leave `reserve` of it.
+    Requests leave `reserve` of it for cancels, and cancels leave `vital` for what keeps the session alive.
     """
 
     name: str
@@ -145,6 +146,15 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
     window_ms: int
     per: Literal["account", "symbol", "lane"] = "account"
     reserve: int = 0
+    vital: int = 0
+
+
+class Rank(IntEnum):
+    """How much of a budget a request may use."""
+
+    VITAL = 0
+    CANCEL = 1
+    OTHER = 2
 
 
 # (budget, units) that a request draws on
@@ -157,14 +167,22 @@ class Budgets:
     def __init__(self, budgets: tuple[Budget, ...]) -> None:
         self._budgets = {budget.name: budget for budget in budgets}
         for budget in budgets:
-            if not 0 <= budget.reserve < budget.limit:
+            if not 0 <= budget.vital <= budget.limit // 2 or not 0 <= budget.reserve < budget.limit:
                 raise ValueError(f"budget {budget.name}: a reserve of {budget.reserve} of {budget.limit}")
         self._windows: dict[tuple[str, str], Window] = {}
+
+    def _key(self, name: str, lane: str, symbol: str) -> tuple[str, str]:
+        per = self._budgets[name].per
+        return (name, symbol if per == "symbol" else lane if per == "lane" else "")
+
+    def draws(self, costs: Costs, lane: str, symbol: str) -> tuple[tuple[str, str], ...]:
+        """Name the windows that these costs are taken from."""
+        return tuple([self._key(name, lane, symbol) for name, _ in costs])
 
     def window(self, name: str, lane: str = "", symbol: str = "") -> Window:
         """Return the window that counts for this lane or symbol."""
         budget = self._budgets[name]
-        key = (name, symbol if budget.per == "symbol" else lane if budget.per == "lane" else "")
+        key = self._key(name, lane, symbol)
         window = self._windows.get(key)
         if window is None:
             if len(self._windows) >= MAX_KEYS:
@@ -173,26 +191,24 @@ class Budgets:
             window = self._windows[key] = Window(budget.limit, window_ns)
         return window
 
-    def has(self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", is_reserved: bool = False) -> bool:
-        return all(
-            self.window(name, lane, symbol).has(cost, now_ns, self._reserve(name, is_reserved)) for name, cost in costs
-        )
+    def has(self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", rank: Rank = Rank.OTHER) -> bool:
+        return all(self.window(name, lane, symbol).has(cost, now_ns, self._reserve(name, rank)) for name, cost in costs)
 
-    def take(self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", is_reserved: bool = False) -> bool:
-        """Take all, if all have room. `is_reserved`: the request may use what others must leave."""
-        if not self.has(costs, now_ns, lane, symbol, is_reserved):
+    def take(self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", rank: Rank = Rank.OTHER) -> bool:
+        """Take all, if all have room."""
+        if not self.has(costs, now_ns, lane, symbol, rank):
             return False
         for name, cost in costs:
             self.window(name, lane, symbol).take(cost, now_ns)
         return True
 
     def available_at_ns(
-        self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", is_reserved: bool = False
+        self, costs: Costs, now_ns: int, lane: str = "", symbol: str = "", rank: Rank = Rank.OTHER
     ) -> int:
         """Return when all have room, as far as is known now."""
         return max(
             (
-                self.window(name, lane, symbol).available_at_ns(cost, now_ns, self._reserve(name, is_reserved))
+                self.window(name, lane, symbol).available_at_ns(cost, now_ns, self._reserve(name, rank))
                 for name, cost in costs
             ),
             default=now_ns,
@@ -219,5 +235,8 @@ class Budgets:
             if budget.per == "lane":
                 self._windows.pop((name, lane), None)
 
-    def _reserve(self, name: str, is_reserved: bool) -> int:
-        return 0 if is_reserved else self._budgets[name].reserve
+    def _reserve(self, name: str, rank: Rank) -> int:
+        budget = self._budgets[name]
+        if rank is Rank.VITAL:
+            return 0
+        return budget.vital if rank is Rank.CANCEL else max(budget.reserve, budget.vital)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
 from protocols.venues.jsonrpc import Request, RequestTable
-from protocols.venues.rate_limit import Budgets, Costs, RateLimitError
+from protocols.venues.rate_limit import Budgets, Costs, Rank, RateLimitError
 
 # The longest legitimate queue: terms, margins, trades and a book of each of a few thousand instruments.
 MAX_QUEUED: Final = 16_384
@@ -47,8 +47,15 @@ class Kind(IntEnum):
 
 
 ORDER_KINDS: Final = frozenset({Kind.PLACE, Kind.REPLACE, Kind.CANCEL})
-# These may use what others must leave, and overtake them: they end risk, or keep the session alive.
-URGENT_KINDS: Final = frozenset({Kind.CANCEL, Kind.CANCEL_ALL, Kind.LOGIN, Kind.PING, Kind.RENEW_KEY, Kind.DEAD_MAN})
+# These may use what others must leave, and overtake them: they keep the session alive, or end risk.
+RANKS: Final[dict[int, Rank]] = {
+    Kind.LOGIN: Rank.VITAL,
+    Kind.PING: Rank.VITAL,
+    Kind.RENEW_KEY: Rank.VITAL,
+    Kind.DEAD_MAN: Rank.VITAL,
+    Kind.CANCEL: Rank.CANCEL,
+    Kind.CANCEL_ALL: Rank.CANCEL,
+}
 
 
 class RefusedError(Exception):
@@ -60,10 +67,15 @@ class RefusedError(Exception):
         self.message = message
 
 
-class RequestDesk:
-    """A queue in front of the request table, with the venue's budgets between them.
+# The rank of a request and the windows that it draws on: who shares them goes in order.
+_Draws = tuple[Rank, tuple[tuple[str, str], ...]]
 
-    What one budget holds up does not hold up what draws on others; what draws on the same goes in order.
+
+class RequestDesk:
+    """Queues in front of the request table, with the venue's budgets between them.
+
+    There is a queue for each set of windows that requests draw on, so what one of them holds up does not hold up the
+    others, and for each rank, the vital ones first.
     """
 
     def __init__(self, table: RequestTable, budgets: Budgets, costs: dict[Kind, Costs], timeout_ns: int) -> None:
@@ -71,14 +83,14 @@ class RequestDesk:
         self._budgets = budgets
         self._costs = costs
         self._timeout_ns = timeout_ns
-        self._urgent: deque[tuple[Request, Send]] = deque()
-        self._queue: deque[tuple[Request, Send]] = deque()
+        self._queues: dict[_Draws, deque[tuple[Request, Send]]] = {}
+        self._count = 0
 
     def __repr__(self) -> str:
-        return f"RequestDesk({len(self)} queued)"
+        return f"RequestDesk({self._count} queued)"
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._queue)
+        return self._count
 
     def costs(self, kind: int) -> Costs:
         return self._costs.get(Kind(kind), ())
@@ -96,72 +108,63 @@ class RequestDesk:
         return self._add(request, now_ns)
 
     def ask(self, request: Request, send: Send, now_ns: int) -> bool:
-        """Send a request, or queue it; return False when the queue is full."""
-        queue = self._urgent if request.kind in URGENT_KINDS else self._queue
-        if len(queue) >= MAX_QUEUED:
+        """Send a request, or queue it; return False when the queues are full."""
+        draws = self._budgets.draws(self.costs(request.kind), request.lane, _bucket(request))
+        key = (RANKS.get(request.kind, Rank.OTHER), draws)
+        queue = self._queues.get(key)
+        if queue is None and not self._table.is_full and self._take(request, now_ns):
+            send(self._add(request, now_ns), now_ns)
+            return True
+        if self._count >= MAX_QUEUED:
             return False
+        if queue is None:
+            queue = self._queues[key] = deque()
         queue.append((request, send))
-        self.flush(now_ns)
+        self._count += 1
         return True
 
     def flush(self, now_ns: int) -> None:
         """Send what there is room for."""
-        for queue in (self._urgent, self._queue):
-            if queue:
-                self._flush(queue, now_ns)
-
-    def _flush(self, queue: deque[tuple[Request, Send]], now_ns: int) -> None:
-        kept: deque[tuple[Request, Send]] = deque()
-        held: set[tuple[str, str, str]] = set()  # what an earlier one waits for
-        while queue and not self._table.is_full:
-            request, send = queue.popleft()
-            draws = set(self._draws(request))
-            if held.isdisjoint(draws) and self._take(request, now_ns):
+        for key in sorted(self._queues, key=_rank) if self._count else ():
+            queue = self._queues[key]
+            while queue and not self._table.is_full and self._take(queue[0][0], now_ns):
+                request, send = queue.popleft()
+                self._count -= 1
                 send(self._add(request, now_ns), now_ns)
-            else:
-                held |= draws
-                kept.append((request, send))
-        queue.extendleft(reversed(kept))
+            if not queue:
+                del self._queues[key]
 
     def wake_at_ns(self, now_ns: int) -> int | None:
-        """Return when something in the queue can go."""
-        if self._table.is_full:
+        """Return when something in the queues can go."""
+        if self._table.is_full or not self._count:
             return None
         times = []
-        seen: set[tuple[str, str, str]] = set()
-        for request, _ in self._waiting():
-            draws = set(self._draws(request))
-            if draws <= seen:
-                continue
-            seen |= draws
-            is_urgent = request.kind in URGENT_KINDS
+        for (rank, _), queue in self._queues.items():
+            request = queue[0][0]
             costs = self.costs(request.kind)
-            times.append(self._budgets.available_at_ns(costs, now_ns, request.lane, _bucket(request), is_urgent))
-        return min(times, default=None)
+            times.append(self._budgets.available_at_ns(costs, now_ns, request.lane, _bucket(request), rank))
+        return min(times)
 
     def clear(self, lane: str | None = None) -> list[Request]:
-        """Empty the queue, or take one lane's requests out of it; return what was in it."""
-        dropped = [request for request, _ in self._waiting() if lane is None or request.lane == lane]
-        for queue in (self._urgent, self._queue):
-            kept = [entry for entry in queue if lane is not None and entry[0].lane != lane]
-            queue.clear()
-            queue.extend(kept)
+        """Empty the queues, or take one lane's requests out of them; return what was in them."""
+        dropped = []
+        for key, queue in list(self._queues.items()):
+            dropped += [entry[0] for entry in queue if lane is None or entry[0].lane == lane]
+            kept = deque(entry for entry in queue if lane is not None and entry[0].lane != lane)
+            if kept:
+                self._queues[key] = kept
+            else:
+                del self._queues[key]
+        self._count -= len(dropped)
         return dropped
 
     def block(self, request: Request, until_ns: int) -> None:
         """Hold all of this kind until then: the venue has said that its limit is reached."""
         self._budgets.block(self.costs(request.kind), until_ns, request.lane, _bucket(request))
 
-    def _waiting(self) -> Iterator[tuple[Request, Send]]:
-        yield from self._urgent
-        yield from self._queue
-
-    def _draws(self, request: Request) -> list[tuple[str, str, str]]:
-        return [(name, request.lane, _bucket(request)) for name, _ in self.costs(request.kind)]
-
     def _take(self, request: Request, now_ns: int) -> bool:
-        is_urgent = request.kind in URGENT_KINDS
-        return self._budgets.take(self.costs(request.kind), now_ns, request.lane, _bucket(request), is_urgent)
+        rank = RANKS.get(request.kind, Rank.OTHER)
+        return self._budgets.take(self.costs(request.kind), now_ns, request.lane, _bucket(request), rank)
 
     def _add(self, request: Request, now_ns: int) -> int:
         request.sent_ns = now_ns
@@ -171,3 +174,7 @@ class RequestDesk:
 
 def _bucket(request: Request) -> str:
     return request.bucket or request.symbol
+
+
+def _rank(key: _Draws) -> Rank:
+    return key[0]
