@@ -306,7 +306,7 @@ class VenueSession:
         request = None if request_id is None else self._requests.settle(request_id)
         if request is not None:
             self._on_lost(request, "the reply could not be read")
-        elif lane.spec.is_private:
+        elif lane.spec.is_vital:
             self._ask_again(now_ns)
 
     def _ask_again(self, now_ns: int) -> None:
@@ -359,6 +359,8 @@ class VenueSession:
             return
         if self._run.settle(request):
             self._advance(now_ns)
+        if len(self._desk):
+            self._desk.flush(now_ns)  # there is a place in the table again
 
     # -- refusals and losses
 

@@ -275,7 +275,7 @@ def test_cancels_wait_for_the_rate_limit_and_are_never_refused(case: Case) -> No
         venue.pass_time(17 * S)  # within the ping's time
     more = len([frame for _, frame in venue.sent if case.cancel in str(frame)])
     assert venue.session.is_live
-    assert sent < more < 2_500
+    assert sent < more <= 2_500
     assert venue.session.deadline_ns is not None
 
 
