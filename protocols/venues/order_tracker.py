@@ -205,11 +205,11 @@ class OrderTracker:
             self._events.append(ReplaceRejected(pending.label, code, message, True))
 
     def lost(self, request: Request, reason: str) -> None:
-        """No readable answer to a place, replace or cancel."""
-        if request.kind == Kind.PLACE:
-            self._places.pop(request.label, None)
-        elif request.kind == Kind.REPLACE:
-            self._changes.pop(request.order_id, None)
+        """No readable answer to a place, replace or cancel; where the stream has told the outcome, none is missed."""
+        if request.kind == Kind.PLACE and self._places.pop(request.label, None) is None:
+            return
+        if request.kind == Kind.REPLACE and self._changes.pop(request.order_id, None) is None:
+            return
         self._events.append(OrderOutcomeUnknown(request.label, REQUEST_NAMES[request.kind], reason))
 
     def on_disconnected(self) -> None:

@@ -232,10 +232,10 @@ class TradingSession(VenueSession):
             raise LocalProtocolError(f"symbol {symbol[:64]!r} can not be traded")
         if unit == 1:
             return text
-        amount = Decimal(text) / unit
-        if amount * unit != Decimal(text):
+        # Where contracts are counted, what is no whole lot of them may not even have a text of its own.
+        if Decimal(text) % self._market.instruments[symbol].min_trade_amount:
             raise LocalProtocolError(f"quantity {text} of {symbol} is no number of contracts of {unit}")
-        return plain_text(amount.normalize())
+        return plain_text((Decimal(text) / unit).normalize())
 
     # -- queries
 
