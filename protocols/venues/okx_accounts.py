@@ -55,6 +55,7 @@ RECENT_NS: Final = 3 * 86_400 * NS_PER_S - 3_600 * NS_PER_S
 CLOCK_RETRY_NS: Final = 60 * NS_PER_S
 PRIVATE_CHANNELS: Final = ("orders:ANY", "positions:ANY", "account", "liquidation-warning:ANY")
 MAX_OPEN_ORDERS: Final = 20_000
+MAX_TIERS_AWAITED: Final = 20
 
 
 class OkxAccounts(TradingSession):
@@ -256,7 +257,9 @@ class OkxAccounts(TradingSession):
                 tiers.append((wire.inst_type, family, symbol))
         fresh = self._market.on_listing(request.currency, entries)
         for inst_type, family, symbol in tiers:
-            self._ask_tiers(inst_type, family, symbol, request.step, now_ns)
+            # Of many families the last would come in minutes: they need not be waited for.
+            run = request.step if len(self._tiers_asked) < MAX_TIERS_AWAITED else 0
+            self._ask_tiers(inst_type, family, symbol, run, now_ns)
         self._subscribe_market([symbol for symbol in fresh if self._market.instruments[symbol].is_open], 0, now_ns)
 
     def _subscribe_market(self, symbols: list[str], run: int, now_ns: int) -> None:
