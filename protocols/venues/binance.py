@@ -8,7 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from protocols.venues.binance_accounts import BinanceAccounts
-from protocols.venues.binance_decode import (
+from protocols.venues.binance_decode import header_count
+from protocols.venues.binance_encode import control_frame, modify_params, place_params
+from protocols.venues.binance_market import BinanceMarket
+from protocols.venues.binance_streams import (
     API_REPLY,
     ERROR,
     EVENT,
@@ -34,10 +37,7 @@ from protocols.venues.binance_decode import (
     Trade,
     TradeLite,
     TriggerReject,
-    header_count,
 )
-from protocols.venues.binance_encode import control_frame, modify_params, place_params
-from protocols.venues.binance_market import BinanceMarket
 from protocols.venues.binance_tables import (
     COIN_M,
     COIN_M_TABLES,

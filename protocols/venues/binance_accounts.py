@@ -21,8 +21,6 @@ from protocols.venues.binance_decode import (
     SYMBOL,
     SYMBOL_HEAD,
     TRADES,
-    AccountUpdate,
-    OrderUpdate,
     OrderWire,
     TradeWire,
     balance_states,
@@ -37,6 +35,7 @@ from protocols.venues.binance_decode import (
 )
 from protocols.venues.binance_encode import Params, Requests
 from protocols.venues.binance_market import BinanceMarket
+from protocols.venues.binance_streams import AccountUpdate, OrderUpdate
 from protocols.venues.binance_tables import KEY_RENEWAL_S, LIMIT_NAMES, PRIVATE, TRADE, Product
 from protocols.venues.events import (
     BalancesReported,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocols.venues.binance_decode import (
+from protocols.venues.binance_decode import SnapshotWire
+from protocols.venues.binance_streams import (
     AggTrade,
     BookTicker,
     Depth,
     ForceOrder,
     IndexUpdate,
     Mark,
-    SnapshotWire,
     SpotTicker,
     Trade,
 )

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from protocols.venues.binance import Binance, BinanceSettings
-from protocols.venues.binance_decode import STREAM
+from protocols.venues.binance_streams import STREAM
 from protocols.venues.codec import HttpResponse
 from protocols.venues.signing import HmacSigner, Keyring
 from tests.protocols.venues.fake_binance import SYMBOL, FakeBinance
