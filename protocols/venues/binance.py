@@ -33,6 +33,7 @@ from protocols.venues.binance_streams import (
     OrderUpdate,
     Shutdown,
     StrategyUpdate,
+    StreamEvent,
     StreamFrame,
     Trade,
     TradeLite,
@@ -146,6 +147,7 @@ class Binance(BinanceAccounts):
             self._writer.is_logged_on = False
         elif name == PUBLIC:
             self._market.books.on_disconnected(list(self._market.instruments))
+            self._market.tops.clear()
 
     def _ping(self, lane: Lane, now_ns: int) -> None:
         def send(request_id: int, sent_ns: int) -> None:
@@ -186,24 +188,34 @@ class Binance(BinanceAccounts):
     # -- receiving
 
     def _on_frame(self, lane: Lane, frame: bytes, now_ns: int) -> None:
-        if lane.spec.name == TRADE:
+        name = lane.spec.name
+        if name == TRADE:
             self._on_api_reply(frame, now_ns)
             return
         try:
             message = STREAM.decode(frame)
         except msgspec.ValidationError:
             # The one event that does not say what it is.
-            if lane.spec.name != PUBLIC or b"@bookTicker" not in frame:
+            if name != PUBLIC or b"@bookTicker" not in frame:
                 raise
             self._streams.on_spot_ticker(SPOT_TICKER.decode(frame).data, now_ns)
             return
         event = message.data
+        if name != PRIVATE:
+            reader = self._public.get(type(event))
+            if reader is not None:
+                reader(event, message.stream, now_ns)
+                return
         if event is msgspec.UNSET:
             if message.id is not None:
                 self._on_control_reply(message, now_ns)
                 return
             event = EVENT.decode(frame)
-        if lane.spec.name == PRIVATE:
+        self._on_event(name, event, message.stream, now_ns)
+
+    def _on_event(self, lane: str, event: StreamEvent, stream: str, now_ns: int) -> None:
+        """Read an event of the account, or one of the market that came without its stream's name."""
+        if lane == PRIVATE:
             private = self._private.get(type(event))
             if private is not None:
                 private(event, now_ns)
@@ -212,8 +224,8 @@ class Binance(BinanceAccounts):
             return
         public = self._public.get(type(event))
         if public is None:
-            raise FieldError(f"e: {type(event).__name__} on the {lane.spec.name} lane")
-        public(event, message.stream, now_ns)
+            raise FieldError(f"e: {type(event).__name__} on the {lane} lane")
+        public(event, stream, now_ns)
 
     def _on_control_reply(self, message: StreamFrame, now_ns: int) -> None:
         assert message.id is not None

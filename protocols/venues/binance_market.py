@@ -20,10 +20,10 @@ from protocols.venues.books import Change
 from protocols.venues.events import Event, FundingUpdated, TopOfBookUpdated, TradePrinted
 from protocols.venues.fields import (
     DECODE_ERRORS,
+    NUMBERS,
     ONE,
     FieldError,
     decimal_of,
-    decimals,
     pairs,
     positive,
     positive_real,
@@ -84,10 +84,11 @@ class BinanceMarket:
         unit = self._market.units.get(symbol)
         if unit is None:
             raise FieldError(f"s: {symbol[:40]!r} is not listed")
-        try:
-            bid, bid_amount, ask, ask_amount = decimals((ticker.b, ticker.B, ticker.a, ticker.A))
-        except FieldError as error:
-            raise FieldError(f"b, B, a, A: {error}") from None
+        known = NUMBERS.get
+        bid, bid_amount, ask, ask_amount = known(ticker.b), known(ticker.B), known(ticker.a), known(ticker.A)
+        if bid is None or bid_amount is None or ask is None or ask_amount is None:
+            bid, bid_amount = decimal_of(ticker.b, "b"), decimal_of(ticker.B, "B")
+            ask, ask_amount = decimal_of(ticker.a, "a"), decimal_of(ticker.A, "A")
         if bid >= ask and bid_amount and ask_amount:
             raise FieldError(f"b, a: crossed, bid {bid} and ask {ask}")
         if unit is not ONE:

@@ -276,6 +276,7 @@ TABLES: Final = VenueTables(
         "keys": "listenKey by userDataStream.start, renewed every 30 minutes, asked for again when it has expired",
         "dead man": "POST countdownCancelAll for each symbol with open orders, every third of the time",
         "disconnect": "every connection ends at 24 h; each is left 10 minutes or more before, one after the other",
+        "connections": "300 attempts in 5 minutes for the address; a connection carries 1024 streams",
         "no answer": "-1007 and HTTP 503: the outcome is unknown",
     },
 )

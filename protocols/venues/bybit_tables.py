@@ -279,6 +279,7 @@ TABLES: Final = VenueTables(
         "keys": "none: a login holds for the life of its connection",
         "dead man": "disconnect protection: dcp topics on the private lane, and its time window set by REST",
         "disconnect": "no cut by age; idle connections are cut after 10 minutes",
+        "connections": "500 attempts in 5 minutes for the address",
         "no answer": "10000, 10016: the outcome is unknown; the receive window bounds when an order may be taken",
     },
 )

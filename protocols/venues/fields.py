@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -43,12 +43,6 @@ def _learn(text: str) -> Decimal:
         NUMBERS.clear()
     value = NUMBERS[text] = Decimal(text)
     return value
-
-
-def decimals(texts: Iterable[str]) -> list[Decimal]:
-    """Return numbers that the venue wrote as texts, exactly."""
-    known = NUMBERS.get
-    return [value if (value := known(text)) is not None else _learn(text) for text in texts]
 
 
 def pairs(wire: Sequence[tuple[str, str]], field: str) -> list[tuple[Decimal, Decimal]]:

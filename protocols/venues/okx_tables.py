@@ -297,6 +297,7 @@ TABLES: Final = VenueTables(
         "keys": "none: a login holds for the life of its connection",
         "dead man": "POST cancel-all-after for the account, every third of the time",
         "disconnect": "notice 64008 before maintenance; no cut by age",
+        "connections": "3 attempts a second for the address",
         "no answer": "50004: the outcome is unknown; expTime bounds when an order may still be taken",
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -75,17 +76,12 @@ FRAMES = {BINANCE.name: binance_frames(), OKX.name: okx_frames(), BYBIT.name: by
 AMOUNTS = {BINANCE.name: ("l", Decimal(1)), OKX.name: ("fillSz", Decimal("0.01")), BYBIT.name: ("execQty", Decimal(1))}
 
 
-def numbers_in(value: Any, field: str) -> set[Decimal]:
-    """Return the numbers that stand under a name anywhere in a JSON value."""
+def numbers_in(frame: bytes, field: str) -> set[Decimal]:
+    """Return the numbers that stand under a name anywhere in a frame, which need not be JSON any more."""
     found = set()
-    if isinstance(value, dict):
-        if isinstance(value.get(field), str):
-            with contextlib.suppress(InvalidOperation):
-                found.add(Decimal(value[field]))
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            found |= numbers_in(inner, field)
+    for text in re.findall(rb'"%b":"([^"]*)"' % field.encode(), frame):
+        with contextlib.suppress(InvalidOperation):
+            found.add(Decimal(text.decode("latin-1")))
     return found
 
 
@@ -105,10 +101,7 @@ def test_warped_frames(data: st.DataObject) -> None:
         lane, message = data.draw(st.sampled_from(FRAMES[case.name]))
         frame = data.draw(warped(message))
         field, unit = AMOUNTS[case.name]
-        try:
-            held = {amount * unit for amount in numbers_in(orjson.loads(frame), field)}
-        except orjson.JSONDecodeError:
-            held = set()
+        held = {amount * unit for amount in numbers_in(frame, field)}
         for event in venue.receive(lane, frame):
             if isinstance(event, OrderFilled) and not event.is_backfill:
                 assert event.quantity in held

@@ -19,7 +19,6 @@ from protocols.venues.codec import HttpRequest, HttpResponse
 from protocols.venues.fields import (
     FieldError,
     decimal_of,
-    decimals,
     optional,
     optional_real,
     pairs,
@@ -60,8 +59,6 @@ def test_what_is_no_number_names_its_field(text: str) -> None:
     for read in (decimal_of, positive, positive_real):
         with pytest.raises(FieldError, match=r"^px: "):
             read(text, "px")
-    with pytest.raises(FieldError, match="not a number"):
-        decimals(["1", text])
     with pytest.raises(FieldError, match=r"^bids: "):
         pairs([("1", "2"), (text, "1")], "bids")
     with pytest.raises(FieldError, match=r"^bids: "):
@@ -102,7 +99,7 @@ def test_the_memory_of_numbers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     fields.NUMBERS.clear()
     for n in range(50):
         assert pairs([(f"{n}.5", f"{n + 1}.5")], "b") == [(Decimal(f"{n}.5"), Decimal(f"{n + 1}.5"))]
-        assert decimals([f"{n}.25"]) == [Decimal(f"{n}.25")]
+        assert decimal_of(f"{n}.25", "px") == Decimal(f"{n}.25")
         assert len(fields.NUMBERS) <= 5
     # More different numbers than can be remembered at once.
     with pytest.raises(FieldError, match=r"^b: 3 levels"):
