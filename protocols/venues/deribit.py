@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from protocols.errors import LocalProtocolError
+from protocols.venues.codec import MAIN, SingleLane
 from protocols.venues.deribit_accounts import Accounts
 from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_calls import Calls
@@ -17,7 +18,7 @@ from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
 from protocols.venues.deribit_short import ShortWay
-from protocols.venues.deribit_steps import RECONCILE, SETUP, Questions, Run
+from protocols.venues.deribit_steps import RECONCILE, SETUP, Questions, Run, Step
 from protocols.venues.deribit_tables import (
     AUTHENTICATED_STATES,
     CHANGES_CHANNEL,
@@ -49,7 +50,7 @@ MAX_IN_FLIGHT: Final = 8_192
 MAX_AHEAD_NS: Final = 5 * NS_PER_S
 
 
-class Deribit(Calls):
+class Deribit(Calls, SingleLane):
     """Sans-I/O session with Deribit.
 
     After any call send `frames_to_send()`, then handle `events()`; call `tick` no later than `deadline_ns`. In
@@ -102,7 +103,7 @@ class Deribit(Calls):
         self.is_live = False
         self._now_ns = 0
         self._received_ns = 0
-        self._run = Run()
+        self._run: Run[Step] = Run()
         self._must_reconcile = False
         self._events: list[Event] = []
         self._frames: list[bytes] = []
@@ -148,7 +149,7 @@ class Deribit(Calls):
         self._events.clear()
         return events
 
-    def frames_to_send(self) -> list[bytes]:
+    def frames_to_send(self, lane: str = MAIN) -> list[bytes]:
         frames = self._frames[:]
         self._frames.clear()
         return frames
@@ -177,14 +178,14 @@ class Deribit(Calls):
 
     # -- connection
 
-    def connected(self, now_ns: int) -> None:
+    def connected(self, now_ns: int, lane: str = MAIN) -> None:
         """The transport is up: authenticate. No private frame leaves before that has succeeded."""
         self._transition(Input.CONNECTED)
         self._now_ns = self._received_ns = now_ns
         self._accounts.on_connected(now_ns)
         self._ask(Request(Kind.AUTHENTICATE), "public/auth", self._identity.credentials(now_ns), now_ns)
 
-    def disconnected(self, now_ns: int) -> None:
+    def disconnected(self, now_ns: int, lane: str = MAIN) -> None:
         """The transport is gone: whatever was in flight has an unknown outcome."""
         self._now_ns = now_ns
         self._accounts.on_disconnected(self.is_live, now_ns)
@@ -219,7 +220,7 @@ class Deribit(Calls):
 
     # -- receiving
 
-    def receive(self, frame: bytes, now_ns: int) -> None:
+    def receive(self, frame: bytes, now_ns: int, lane: str = MAIN) -> None:
         """Take one message. Whatever it holds, nothing is raised: what can not be read is reported."""
         if self._state is State.CONNECTING:
             self.malformed_frames += 1

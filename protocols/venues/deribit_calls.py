@@ -21,7 +21,7 @@ class Calls:
     _accounts: Accounts
     _questions: Questions
 
-    def can_send_order(self, now_ns: int) -> bool:
+    def can_send_order(self, now_ns: int, symbol: str = "") -> bool:
         """Whether `place` and `replace` would be taken: the session is live and the rate limit has room."""
         return self.is_live and self._orders.can_send_order(now_ns)
 

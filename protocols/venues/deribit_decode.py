@@ -21,22 +21,18 @@ from protocols.venues.events import (
     Side,
     VenueOrderState,
 )
+from protocols.venues.fields import DECODE_ERRORS as DECODE_ERRORS
+from protocols.venues.fields import MAX_TIMESTAMP_MS as MAX_TIMESTAMP_MS
+from protocols.venues.fields import NS_PER_MS as NS_PER_MS
+from protocols.venues.fields import FieldError as FieldError
+from protocols.venues.fields import since_epoch_ns as since_epoch_ns
 from protocols.venues.trade_tape import PublicTrade
 
-NS_PER_MS: Final = 1_000_000
-# What decoding may raise; RecursionError for JSON that is nested too deeply.
-DECODE_ERRORS: Final = (ValueError, RecursionError)
 # A double holds 15 significant digits exactly; larger numbers are no price or amount of any market.
 MAX_NUMBER: Final = 1e15
 MAX_CACHED_NUMBERS: Final = 65_536
-# Years after 2200 are a mistake, and would not fit into 64 bits of nanoseconds much longer.
-MAX_TIMESTAMP_MS: Final = 7_258_118_400_000
 
 _decimals: dict[float, Decimal] = {}
-
-
-class FieldError(ValueError):
-    """A value of the right type that can not be right; the text names the field."""
 
 
 def decimal(number: float) -> Decimal:
@@ -53,13 +49,6 @@ def decimal(number: float) -> Decimal:
             _decimals.clear()
         value = _decimals[number] = Decimal(repr(number))
         return value
-
-
-def since_epoch_ns(timestamp: int) -> int:
-    """Return the venue's milliseconds as nanoseconds."""
-    if not 0 < timestamp < MAX_TIMESTAMP_MS:
-        raise FieldError(f"timestamp: {timestamp} ms")
-    return timestamp * NS_PER_MS
 
 
 # -- envelope

@@ -10,37 +10,18 @@ from typing import Final
 
 from protocols.errors import LocalProtocolError
 from protocols.venues.deribit_tables import ORDER_TYPES, PRICED_TYPES, STOP_TYPES, TIMES_IN_FORCE, TRIGGERS
+from protocols.venues.fields import number as number
 
 MAX_LABEL: Final = 64
-MAX_CACHED_NUMBERS: Final = 65_536
 
 # Without the second flag the venue moves the price instead of refusing, and we would not know it.
 POST_ONLY: Final = ',"post_only":true,"reject_post_only":true'
 REDUCE_ONLY: Final = ',"reduce_only":true'
 
-# A JSON number without sign or exponent, and not zero.
-_NUMBER = re.compile(r"(?=[0-9.]*[1-9])(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
 _ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 # Which price triggers a stop, and at what value.
 Trigger = tuple[str, str | bytes]
-
-# Texts that were found to be numbers: quantities and prices recur, and a look-up costs a tenth of a match.
-_numbers: dict[str | bytes, str] = {}
-
-
-def number(text: str | bytes) -> str:
-    """Return a decimal text that may stand in a frame as it is."""
-    known = _numbers.get(text)
-    if known is not None:
-        return known
-    plain = text.decode("latin-1") if isinstance(text, bytes) else text
-    if _NUMBER.fullmatch(plain) is None:
-        raise LocalProtocolError(f"not a positive decimal number: {plain[:40]!r}")
-    if len(_numbers) >= MAX_CACHED_NUMBERS:
-        _numbers.clear()
-    _numbers[text] = plain
-    return plain
 
 
 def is_label(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +10,7 @@ from protocols.venues.deribit_channels import Channels
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_tables import Kind
 from protocols.venues.jsonrpc import Request
+from protocols.venues.steps import Run as Run
 
 
 class Questions:
@@ -71,46 +71,3 @@ SETUP: Final[tuple[Step, ...]] = (
     Questions.ask_accounts,
 )
 RECONCILE: Final[tuple[Step, ...]] = (Questions.ask_trades, Questions.ask_accounts)
-
-
-class Run:
-    """Progress through the steps. Runs are numbered: a late answer counts in its own run only."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.is_active = False
-        self._steps: deque[Step] = deque()
-        self._waiting = 0
-
-    def begin(self, steps: tuple[Step, ...]) -> None:
-        assert not self.is_active
-        self.number += 1
-        self.is_active = True
-        self._steps.extend(steps)
-
-    def end(self) -> None:
-        self.is_active = False
-        self._steps.clear()
-        self._waiting = 0
-
-    def next_step(self) -> Step | None:
-        """Return the step to begin now; None while answers are awaited, and when there is none left."""
-        return self._steps.popleft() if self._steps and not self._waiting else None
-
-    @property
-    def is_complete(self) -> bool:
-        return self.is_active and not self._steps and not self._waiting
-
-    def includes(self, request: Request) -> bool:
-        return self.is_active and request.step == self.number
-
-    def wait_for(self, request: Request) -> None:
-        if self.includes(request):
-            self._waiting += 1
-
-    def settle(self, request: Request) -> bool:
-        """Count an answer; return whether it was one that this run waits for."""
-        if not self.includes(request):
-            return False
-        self._waiting -= 1
-        return True

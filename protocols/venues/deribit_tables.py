@@ -6,46 +6,17 @@ the venue carry it, both of autumn 2026.
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Final
 
 import msgspec
 
-
-class State(Enum):
-    CONNECTING = "connecting"
-    AUTHENTICATING = "authenticating"
-    RECONCILING = "reconciling"
-    LIVE = "live"
-    HALTED = "halted"
-
-
-class Input(Enum):
-    CONNECTED = "the transport is up"
-    AUTHENTICATED = "the venue knows us"
-    RECONCILED = "everything asked was answered"
-    REFUSED = "the venue refused what the session needs, or fell silent"
-    DISCONNECTED = "the transport is gone"
-
-
-# An absent pair is a mistake of the caller (CONNECTED, DISCONNECTED) or of this package (the others).
-TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
-    (State.CONNECTING, Input.CONNECTED): State.AUTHENTICATING,
-    (State.CONNECTING, Input.DISCONNECTED): State.CONNECTING,
-    (State.AUTHENTICATING, Input.AUTHENTICATED): State.RECONCILING,
-    (State.AUTHENTICATING, Input.REFUSED): State.HALTED,
-    (State.AUTHENTICATING, Input.DISCONNECTED): State.CONNECTING,
-    (State.RECONCILING, Input.RECONCILED): State.LIVE,
-    (State.RECONCILING, Input.REFUSED): State.HALTED,
-    (State.RECONCILING, Input.DISCONNECTED): State.CONNECTING,
-    (State.LIVE, Input.REFUSED): State.HALTED,
-    (State.LIVE, Input.DISCONNECTED): State.CONNECTING,
-    (State.HALTED, Input.REFUSED): State.HALTED,
-    (State.HALTED, Input.DISCONNECTED): State.CONNECTING,
-}
-
-# States in which the venue knows us: no private frame leaves in any other.
-AUTHENTICATED_STATES: Final = frozenset({State.RECONCILING, State.LIVE})
+from protocols.venues.states import AUTHENTICATED_STATES as AUTHENTICATED_STATES
+from protocols.venues.states import TRANSITIONS as TRANSITIONS
+from protocols.venues.states import UNLISTED as UNLISTED
+from protocols.venues.states import Input as Input
+from protocols.venues.states import State as State
+from protocols.venues.states import Verdict as Verdict
 
 
 class Kind(IntEnum):
@@ -111,13 +82,6 @@ class RateLimits(msgspec.Struct, frozen=True, gc=False):
     matching_per_s: int = 5
     # Orders and replaces leave this many credits for cancels.
     cancel_reserve: int = 5
-
-
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """`is_definite`: the venue has refused the request, and it certainly had no effect."""
-
-    name: str
-    is_definite: bool
 
 
 _DEFINITE: Final = {
@@ -214,8 +178,6 @@ VERDICTS: Final[dict[int, Verdict]] = {
     **{code: Verdict(name, True) for code, name in _DEFINITE.items()},
     **{code: Verdict(name, False) for code, name in _UNKNOWN.items()},
 }
-# A code that is not in the table proves nothing.
-UNLISTED: Final = Verdict("unlisted", False)
 TOO_MANY_REQUESTS: Final = 10028
 
 TIMES_IN_FORCE: Final = frozenset({"good_til_cancelled", "good_til_day", "immediate_or_cancel", "fill_or_kill"})

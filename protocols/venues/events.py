@@ -77,6 +77,79 @@ class IndexPriceUpdated(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
+class TradePrinted(msgspec.Struct, frozen=True, gc=False):
+    """A trade of the market; `side` is the taker's."""
+
+    symbol: str
+    trade_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    time_ns: int
+    is_liquidation: bool = False
+
+
+class TopOfBookUpdated(msgspec.Struct, frozen=True, gc=False):
+    """The best prices as a channel of their own tells them; None for an empty side.
+
+    `sequence` numbers it as it numbers the book's messages, 0 where the venue gives none.
+    """
+
+    symbol: str
+    bid: Decimal | None
+    bid_quantity: Decimal
+    ask: Decimal | None
+    ask_quantity: Decimal
+    sequence: int
+    time_ns: int
+
+
+class FundingUpdated(msgspec.Struct, frozen=True, gc=False):
+    """`rate` is a fraction of the notional, paid by longs to shorts at `next_ns`; None where no time was given."""
+
+    symbol: str
+    rate: Decimal
+    next_ns: int | None
+    time_ns: int
+
+
+class OptionVolsUpdated(msgspec.Struct, frozen=True, gc=False):
+    """Volatilities as annual fractions, and the forward price; None: the venue gave no value."""
+
+    symbol: str
+    mark_iv: float
+    bid_iv: float | None
+    ask_iv: float | None
+    forward_price: float
+    time_ns: int
+
+
+class MarginTier(msgspec.Struct, frozen=True, gc=False):
+    """Rates for the part of a position above `above` up to `up_to` (None: without end).
+
+    maintenance margin of a position in this tier = size x `maintenance_rate` - `deduction`
+    """
+
+    above: Decimal
+    up_to: Decimal | None
+    initial_rate: Decimal
+    maintenance_rate: Decimal
+    deduction: Decimal
+    max_leverage: Decimal
+
+
+class MarginTiersListed(msgspec.Struct, frozen=True, gc=False):
+    """The margin parameters of `name`: an instrument, or "kind:family" where the venue has them for a family.
+
+    `unit`: tiers are bounded by "notional" in the settlement currency, or by "quantity" (base for linear, else quote).
+    """
+
+    name: str
+    is_family: bool
+    unit: Literal["notional", "quantity"]
+    tiers: tuple[MarginTier, ...]
+
+
 class BookUpdated(msgspec.Struct, frozen=True, gc=False):
     symbol: str
 
@@ -86,6 +159,14 @@ class BookGapped(msgspec.Struct, frozen=True, gc=False):
 
     symbol: str
     reason: str = ""
+
+
+class OrderAcknowledged(msgspec.Struct, frozen=True, gc=False):
+    """The venue has the request, and nothing more: the outcome comes as another event, or as unknown if none does."""
+
+    label: str
+    venue_order_id: str
+    request: OrderRequest
 
 
 class OrderAccepted(msgspec.Struct, frozen=True, gc=False):
@@ -259,6 +340,33 @@ class PortfolioReported(msgspec.Struct, frozen=True, gc=False):
     margin_model: str = ""
 
 
+class BalanceState(msgspec.Struct, frozen=True, gc=False):
+    currency: str
+    wallet_balance: Decimal
+    equity: Decimal | None
+
+
+class BalancesReported(msgspec.Struct, frozen=True, gc=False):
+    """With `is_complete`, a currency that is not named has no balance; otherwise it is unchanged."""
+
+    balances: tuple[BalanceState, ...]
+    is_complete: bool
+
+
+class MarginCallReported(msgspec.Struct, frozen=True, gc=False):
+    """The venue warns that these positions are near liquidation."""
+
+    symbols: tuple[str, ...]
+    time_ns: int
+
+
+class NoticeReported(msgspec.Struct, frozen=True, gc=False):
+    """What the venue announces, like maintenance that will cut the connection."""
+
+    code: int
+    message: str
+
+
 class TradesReported(msgspec.Struct, frozen=True, gc=False):
     """The backfill of one currency is complete from `since_ns` on; the trades came before it as OrderFilled."""
 
@@ -290,8 +398,14 @@ Event: TypeAlias = (
     | InstrumentListed
     | MarkPriceUpdated
     | IndexPriceUpdated
+    | TradePrinted
+    | TopOfBookUpdated
+    | FundingUpdated
+    | OptionVolsUpdated
+    | MarginTiersListed
     | BookUpdated
     | BookGapped
+    | OrderAcknowledged
     | OrderAccepted
     | OrderFilled
     | OrderTriggered
@@ -307,6 +421,9 @@ Event: TypeAlias = (
     | OrderQueryFailed
     | PositionsReported
     | PortfolioReported
+    | BalancesReported
+    | MarginCallReported
+    | NoticeReported
     | TradesReported
     | TradeBusted
     | TradeCorrected

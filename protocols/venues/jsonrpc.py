@@ -17,7 +17,7 @@ class Request(msgspec.Struct, gc=False):
     """A request that was sent, and what its reply needs to be read.
 
     Which of the optional fields are set depends on `kind`. `step`: the run of questions in which the next waits
-    for this one's answer, 0 when none does.
+    for this one's answer, 0 when none does. `bucket`: what a limit for each symbol counts, where it is not the symbol.
     """
 
     kind: IntEnum
@@ -32,6 +32,10 @@ class Request(msgspec.Struct, gc=False):
     is_historical: bool = False
     step: int = 0
     channels: tuple[str, ...] = ()
+    lane: str = ""
+    cursor: str = ""
+    bucket: str = ""
+    sent_ns: int = 0
 
 
 class RequestTable:
@@ -94,6 +98,17 @@ class RequestTable:
             self._overdue[request_id] = request
             expired.append(request)
         return expired
+
+    def has_lane(self, lane: str) -> bool:
+        """Whether a request over this connection is in flight."""
+        return any(request.lane == lane for request in self._in_flight.values())
+
+    def clear_lane(self, lane: str) -> list[Request]:
+        """Forget what went over one connection that is gone; return what was in flight."""
+        lost = [request_id for request_id, request in self._in_flight.items() if request.lane == lane]
+        for request_id in [request_id for request_id, request in self._overdue.items() if request.lane == lane]:
+            del self._overdue[request_id]
+        return [self._in_flight.pop(request_id) for request_id in lost]
 
     def clear(self) -> list[Request]:
         """Forget everything, as when the connection is gone; return what was in flight."""

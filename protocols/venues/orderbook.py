@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 Level: TypeAlias = tuple[Decimal, Decimal]  # price, amount
 
+_ONE = Decimal(1)
 # A venue's raw book of a busy perpetual holds a few thousand levels a side.
 MAX_LEVELS = 20_000
 # A heap keeps prices that have gone until they surface; past this many it is built again.
@@ -41,17 +42,21 @@ class BookSide:
 
     def set(self, price: Decimal, amount: Decimal) -> None:
         """Put `amount` at `price`; 0 removes the level, and removing a level that is not there is nothing."""
-        levels = self.levels
-        if not amount:
-            levels.pop(price, None)
-        elif price in levels:
-            levels[price] = amount
-        else:
-            levels[price] = amount
-            heap = self._heap
-            heapq.heappush(heap, price.copy_negate() if self._is_bid else price)
-            if len(heap) > 2 * len(levels) + STALE_ALLOWANCE:
-                self._rebuild()
+        self.update(((price, amount),))
+
+    def update(self, changes: Iterable[Level]) -> None:
+        """Put each amount at its price, as `set` does."""
+        levels, heap = self.levels, self._heap
+        for price, amount in changes:
+            if amount:
+                count = len(levels)
+                levels[price] = amount
+                if len(levels) != count:  # a new price; asked so, it is hashed once
+                    heapq.heappush(heap, price.copy_negate() if self._is_bid else price)
+            else:
+                levels.pop(price, None)
+        if len(heap) > 2 * len(levels) + STALE_ALLOWANCE:
+            self._rebuild()
 
     def best(self) -> Decimal | None:
         heap, levels = self._heap, self.levels
@@ -101,12 +106,15 @@ class OrderBook:
 
     `sequence` is the number of the last message applied, `time_ns` the venue's timestamp of it. `reason` says why
     the book is not usable; what it holds then is old and for display at most. `touched` is None until a reader asks.
+    Amounts are as the venue writes them, since its checksum may need them so; `unit` makes them quantities: the value
+    of one contract where it counts those.
     """
 
-    __slots__ = ("asks", "bids", "max_levels", "reason", "sequence", "symbol", "time_ns", "touched")
+    __slots__ = ("asks", "bids", "max_levels", "reason", "sequence", "symbol", "time_ns", "touched", "unit")
 
-    def __init__(self, symbol: str, max_levels: int = MAX_LEVELS) -> None:
+    def __init__(self, symbol: str, max_levels: int = MAX_LEVELS, unit: Decimal = _ONE) -> None:
         self.symbol = symbol
+        self.unit = unit
         self.bids = BookSide(is_bid=True)
         self.asks = BookSide(is_bid=False)
         self.max_levels = max_levels
@@ -167,10 +175,8 @@ class OrderBook:
         if previous != self.sequence:
             self.reason = f"gap: follows {previous}, last was {self.sequence}"
             return False
-        for price, amount in bids:
-            self.bids.set(price, amount)
-        for price, amount in asks:
-            self.asks.set(price, amount)
+        self.bids.update(bids)
+        self.asks.update(asks)
         if self.touched is not None:
             self.touched.note(bids, asks, self.max_levels)
         self.sequence = sequence

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError
-from protocols.venues import deribit_encode
+from protocols.venues import fields
 from protocols.venues.deribit_encode import cancel_body, edit_body, is_label, number, place_body
 from protocols.venues.deribit_tables import TIMES_IN_FORCE
 
@@ -126,8 +126,8 @@ def test_edit_and_cancel() -> None:
 
 
 def test_the_memory_of_numbers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deribit_encode, "MAX_CACHED_NUMBERS", 3)
-    monkeypatch.setattr(deribit_encode, "_numbers", {})
+    monkeypatch.setattr(fields, "MAX_CACHED_NUMBERS", 3)
+    monkeypatch.setattr(fields, "_plain", {})
     for i in range(1, 20):
         assert number(str(i)) == str(i)
-        assert len(deribit_encode._numbers) <= 3
+        assert len(fields._plain) <= 3

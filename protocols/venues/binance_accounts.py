@@ -1,0 +1,372 @@
+"""What Binance says of our account, and what is asked of it: keys, terms, margins, orders, trades, positions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from protocols.venues.binance_decode import (
+    ACCOUNT,
+    BRACKETS,
+    EXCHANGE_INFO,
+    LISTEN_KEY,
+    ORDER,
+    ORDERS,
+    POSITION_MODE,
+    POSITIONS,
+    SERVER_TIME,
+    SNAPSHOT,
+    SYMBOL,
+    SYMBOL_HEAD,
+    TRADES,
+    OrderWire,
+    TradeWire,
+    balance_states,
+    instrument_listed,
+    margin_tiers,
+    order_of,
+    order_seen,
+    portfolios,
+    position_state,
+    trade_of,
+    trade_seen,
+)
+from protocols.venues.binance_encode import Params, Requests
+from protocols.venues.binance_market import BinanceMarket
+from protocols.venues.binance_streams import AccountUpdate, OrderUpdate
+from protocols.venues.binance_tables import KEY_RENEWAL_S, LIMIT_NAMES, PRIVATE, TRADE, Product
+from protocols.venues.events import (
+    BalancesReported,
+    BalanceState,
+    OpenOrdersReported,
+    PositionsReported,
+)
+from protocols.venues.fields import DECODE_ERRORS, NS_PER_MS, NS_PER_S, ONE, FieldError, decimal_of, since_epoch_ns
+from protocols.venues.jsonrpc import Request
+from protocols.venues.lanes import LaneState
+from protocols.venues.order_tracker import OrderSeen
+from protocols.venues.requests import HTTP, Kind, RefusedError
+from protocols.venues.session import Step
+from protocols.venues.settings import Settings
+from protocols.venues.tables import VenueTables
+from protocols.venues.trading import TradingSession
+
+PAGE: Final = 1_000
+SNAPSHOT_LEVELS: Final = 1_000
+# With no end given, trades are listed for a week from the start.
+WEEK_MS: Final = 7 * 86_400_000
+KEY_RETRY_NS: Final = 60 * NS_PER_S
+KEY_GONE: Final = -1125
+# Trades whose orders have to be asked for before they can be told, held at one time.
+MAX_HELD_TRADES: Final = 100_000
+
+
+class BinanceAccounts(TradingSession):
+    """Questions to the account and their answers; the lanes and streams are the subclass's."""
+
+    _streams: BinanceMarket
+
+    def __init__(self, tables: VenueTables, settings: Settings, product: Product) -> None:
+        super().__init__(tables, settings)
+        self._product = product
+        self._writer = Requests(self._keyring, self._clock, settings.recv_window_ms, product.rest)
+        self._held: dict[str, list[TradeWire]] = {}  # order id -> trades whose label is not known yet
+
+    # -- the listenKey
+
+    @property
+    def _key(self) -> str:
+        return self._keyring.token("listenKey")
+
+    def _forget_key(self) -> None:
+        self._keyring.set_token("listenKey", "")
+        self._timers.pop("listenKey", None)
+
+    def _ask_key(self, now_ns: int, kind: Kind = Kind.SESSION_KEY) -> None:
+        method = "userDataStream.ping" if kind == Kind.RENEW_KEY else "userDataStream.start"
+        lane = self._lanes[TRADE]
+
+        def send(request_id: int, _: int) -> None:
+            lane.frames.append(self._writer.key_frame(request_id, method))
+
+        self._ask(Request(kind, lane=TRADE), send, now_ns)
+
+    def _on_key(self, request: Request, body: bytes | msgspec.Raw, now_ns: int) -> None:
+        if request.kind == Kind.SESSION_KEY:
+            key = LISTEN_KEY.decode(body).listenKey
+            if not key.isascii() or not key.isalnum():
+                raise FieldError("listenKey: not a key")
+            self._keyring.set_token("listenKey", key)
+        self._set_timer("listenKey", now_ns + KEY_RENEWAL_S * NS_PER_S)
+
+    def _on_timer(self, name: str, now_ns: int) -> None:
+        if name == "listenKey":
+            self._ask_key(now_ns, Kind.RENEW_KEY)
+        elif name == "clock":
+            self._ask_clock(0, now_ns)
+        elif name == "dead_man":
+            self._hold_dead_man(now_ns)
+
+    def _takes_refusal(self, request: Request, code: int, now_ns: int) -> bool:
+        if request.kind == Kind.RENEW_KEY and code == KEY_GONE:
+            self._forget_key()
+            self._close_lane(self._lanes[PRIVATE], "the listenKey has expired")
+            return True
+        return super()._takes_refusal(request, code, now_ns)
+
+    def _on_lost_query(self, request: Request, reason: str) -> None:
+        kind = request.kind
+        if kind == Kind.SESSION_KEY and self._lanes[PRIVATE].state is LaneState.DOWN:
+            self._close_lane(self._lanes[TRADE], f"listenKey: {reason}")
+        elif kind == Kind.RENEW_KEY:
+            self._set_timer("listenKey", self._now_ns + KEY_RETRY_NS)
+        elif kind == Kind.TIME:
+            self._set_timer("clock", self._now_ns + KEY_RETRY_NS)
+        elif kind == Kind.ORDER_LABEL:
+            self._held.pop(request.order_id, None)
+            self._report(f"trades of order {request.order_id} are not told: {reason}", "trades")
+        super()._on_lost_query(request, reason)
+
+    # -- the dead-man timer
+
+    def _hold_dead_man(self, now_ns: int) -> None:
+        """Put off the cancel of each symbol's orders; a symbol without any needs none."""
+        for symbol in sorted(self._orders.open_symbols()):
+            params: Params = {"symbol": symbol, "countdownTime": self._settings.dead_man_s * 1_000}
+            self._rest(Request(Kind.DEAD_MAN, symbol=symbol), "POST", "/countdownCancelAll", params, now_ns)
+        self._set_timer("dead_man", now_ns + self._settings.dead_man_s * NS_PER_S // 3)
+
+    # -- questions
+
+    def _rest(
+        self, request: Request, method: str, path: str, params: Params, now_ns: int, is_signed: bool = True
+    ) -> None:
+        request.lane = HTTP
+
+        def send(request_id: int, sent_ns: int) -> None:
+            deadline_ns = sent_ns + self._settings.request_timeout_ns
+            asked = self._writer.rest(request_id, method, path, params, sent_ns, deadline_ns, is_signed)
+            self._http.append(asked)
+
+        self._ask(request, send, now_ns)
+
+    def _api(self, request: Request, method: str, params: Params, now_ns: int) -> None:
+        request.lane = TRADE
+        lane = self._lanes[TRADE]
+
+        def send(request_id: int, sent_ns: int) -> None:
+            lane.frames.append(self._writer.frame(request_id, method, params, sent_ns))
+
+        self._ask(request, send, now_ns)
+
+    def _setup_steps(self) -> tuple[Step, ...]:
+        return (self._ask_settings, self._ask_listings, self._ask_trades, self._ask_accounts)
+
+    def _reconcile_steps(self) -> tuple[Step, ...]:
+        return (self._ask_trades, self._ask_accounts)
+
+    def _ask_clock(self, run: int, now_ns: int) -> None:
+        self._rest(Request(Kind.TIME, step=run), "GET", "/time", {}, now_ns, is_signed=False)
+
+    def _ask_settings(self, run: int, now_ns: int) -> None:
+        self._rest(Request(Kind.SETTINGS, step=run), "GET", "/positionSide/dual", {}, now_ns)
+
+    def _ask_listings(self, run: int, now_ns: int) -> None:
+        self._rest(Request(Kind.INSTRUMENTS, step=run), "GET", "/exchangeInfo", {}, now_ns, is_signed=False)
+        path = "/leverageBracket"
+        self._rest(Request(Kind.TIERS, step=run), "GET", path, {}, now_ns)
+
+    def _ask_accounts(self, run: int, now_ns: int) -> None:
+        self._rest(Request(Kind.OPEN_ORDERS, step=run), "GET", "/openOrders", {}, now_ns)
+        prefix = "" if self._product.is_inverse else "v2/"
+        self._api(Request(Kind.POSITIONS, step=run), f"{prefix}account.position", {}, now_ns)
+        self._api(Request(Kind.BALANCES, step=run), f"{prefix}account.status", {}, now_ns)
+
+    def _ask_snapshot(self, symbol: str, now_ns: int) -> None:
+        params: Params = {"symbol": symbol, "limit": SNAPSHOT_LEVELS}
+        self._rest(Request(Kind.SNAPSHOT, symbol=symbol), "GET", "/depth", params, now_ns, is_signed=False)
+
+    def _ask_order(self, label: str, client_id: str, symbol: str, now_ns: int) -> None:
+        request = Request(Kind.QUERY_ORDER, label=label, symbol=symbol)
+        self._api(request, "order.status", {"symbol": symbol, "origClientOrderId": client_id}, now_ns)
+
+    def _ask_order_trades(self, label: str, order_id: str, symbol: str, now_ns: int) -> None:
+        request = Request(Kind.ORDER_TRADES, label=label, symbol=symbol, order_id=order_id)
+        self._rest(request, "GET", "/userTrades", {"symbol": symbol, "orderId": int(order_id)}, now_ns)
+
+    def _ask_cancel_all(self, now_ns: int) -> bool:
+        symbols = sorted(self._orders.open_symbols())
+        for symbol in symbols:
+            params: Params = {"symbol": symbol}
+            self._rest(Request(Kind.CANCEL_ALL, symbol=symbol), "DELETE", "/allOpenOrders", params, now_ns)
+        return bool(symbols)
+
+    def _trade_scopes(self) -> list[str]:
+        return self._market.open_symbols()
+
+    def _ask_trade_page(self, request: Request, now_ns: int) -> None:
+        params: Params = {"symbol": request.currency, "limit": PAGE}
+        if request.cursor:
+            params["fromId"] = int(request.cursor)
+        else:
+            params["startTime"] = request.since_ms
+        self._rest(request, "GET", "/userTrades", params, now_ns)
+
+    # -- answers
+
+    def _on_result(self, request: Request, body: bytes | msgspec.Raw, now_ns: int) -> None:
+        kind = request.kind
+        if kind in (Kind.PLACE, Kind.REPLACE, Kind.CANCEL):
+            self._on_order_reply(request, body, now_ns)
+        elif kind == Kind.LOGIN:
+            self._writer.is_logged_on = True
+            self._lane_ready(self._lanes[TRADE], now_ns)
+        elif kind in (Kind.SESSION_KEY, Kind.RENEW_KEY):
+            self._on_key(request, body, now_ns)
+        elif kind == Kind.TIME:
+            venue_ns = since_epoch_ns(SERVER_TIME.decode(body).serverTime, "serverTime")
+            self._on_clock(request, venue_ns, now_ns)
+        elif kind == Kind.SETTINGS:
+            if POSITION_MODE.decode(body).dualSidePosition:
+                raise RefusedError(
+                    0, "dualSidePosition: the account keeps longs and shorts apart, which is not traded here"
+                )
+            if self._settings.dead_man_s:
+                self._set_timer("dead_man", now_ns)
+        elif kind == Kind.SNAPSHOT:
+            self._streams.on_snapshot(request.symbol, SNAPSHOT.decode(body), now_ns)
+        elif kind == Kind.INSTRUMENTS:
+            self._on_instruments(body, now_ns)
+        elif kind == Kind.TIERS:
+            self._on_tiers(body)
+        else:
+            self._on_account_answer(request, body, now_ns)
+
+    def _on_account_answer(self, request: Request, body: bytes | msgspec.Raw, now_ns: int) -> None:
+        kind = request.kind
+        if kind == Kind.TRADES:
+            self._on_trades(request, TRADES.decode(body), now_ns)
+        elif kind == Kind.ORDER_LABEL:
+            self._on_label(request, self._seen(ORDER.decode(body)))
+        elif kind == Kind.OPEN_ORDERS:
+            orders = [self._seen(one) for one in ORDERS.decode(body)]
+            self._orders.on_open_orders(orders)
+            self._events.append(OpenOrdersReported(tuple(one.as_state() for one in orders)))
+        elif kind == Kind.POSITIONS:
+            positions = tuple(
+                position_state(one.symbol, one.position_amt, one.entry_price, one.position_side, self._unit(one.symbol))
+                for one in POSITIONS.decode(body)
+            )
+            self._events.append(PositionsReported(self._product.name, positions, True))
+        elif kind == Kind.BALANCES:
+            account = ACCOUNT.decode(body)
+            self._events.extend(portfolios(account))
+            self._events.append(BalancesReported(balance_states(account), True))
+        elif kind == Kind.QUERY_ORDER:
+            self._on_order_found(request, self._seen(ORDER.decode(body)), now_ns)
+        elif kind == Kind.ORDER_TRADES:
+            unit = self._unit(request.symbol)
+            found = TRADES.decode(body)
+            self._on_order_trades(request, [trade_seen(one, request.label, unit) for one in found])
+
+    def _unit(self, symbol: str) -> Decimal:
+        """Return a symbol's unit; of one that is not listed here, only where all are the same."""
+        return self._market.unit(symbol) if self._product.is_inverse else ONE
+
+    def _seen(self, wire: OrderWire) -> OrderSeen:
+        return order_seen(wire, self.tables.client_ids, self._unit(wire.symbol))
+
+    def _on_order_reply(self, request: Request, body: bytes | msgspec.Raw, now_ns: int) -> None:
+        seen = self._seen(ORDER.decode(body))
+        if request.kind == Kind.PLACE:
+            if seen.label != request.label or seen.symbol != request.symbol:
+                raise FieldError(f"clientOrderId, symbol: the reply is about {seen.label} {seen.symbol}")
+        elif seen.order_id != request.order_id:
+            raise FieldError(f"orderId: the reply is about {seen.order_id}")
+        self._orders.acknowledged(request, seen.order_id, now_ns)
+        self._orders.on_order(seen)
+        self._orders.close_done(seen, now_ns)
+
+    def _on_instruments(self, body: bytes | msgspec.Raw, now_ns: int) -> None:
+        info = EXCHANGE_INFO.decode(body)
+        for limit in info.rate_limits:
+            name = LIMIT_NAMES.get((limit.rateLimitType, limit.interval, limit.intervalNum))
+            if name is not None:
+                self._budgets.lower(name, limit.limit)
+        entries = []
+        for raw in info.symbols:
+            symbol = ""
+            try:
+                symbol = SYMBOL_HEAD.decode(raw).symbol
+                if self._market.is_wanted(symbol):
+                    entries.append(instrument_listed(SYMBOL.decode(raw), self._product))
+            except DECODE_ERRORS as error:
+                self._report(str(error), f"exchangeInfo {symbol}")
+        fresh = self._market.on_listing(self._product.name, entries)
+        self._subscribe_market([symbol for symbol in fresh if self._market.instruments[symbol].is_open], 0, now_ns)
+
+    def _subscribe_market(self, symbols: list[str], run: int, now_ns: int) -> None:
+        raise NotImplementedError
+
+    def _on_tiers(self, body: bytes | msgspec.Raw) -> None:
+        for wire in BRACKETS.decode(body):
+            if self._market.is_wanted(wire.symbol):
+                self._events.append(margin_tiers(wire, self._product))
+
+    # -- trades that do not say whose they are
+
+    def _on_trades(self, request: Request, page: list[TradeWire], now_ns: int) -> None:
+        """Take one page of trades; those of orders that are not known wait until their order was asked for."""
+        unit = self._unit(request.currency)
+        known = []
+        for wire in page:
+            order_id = str(wire.order_id)
+            tracked = self._orders.order(order_id)
+            if tracked is not None:
+                known.append(trade_seen(wire, tracked.label, unit))
+                continue
+            if sum(map(len, self._held.values())) >= MAX_HELD_TRADES:
+                raise FieldError(f"orderId: more than {MAX_HELD_TRADES} trades of unknown orders")
+            if order_id not in self._held:
+                self._held[order_id] = []
+                label = Request(Kind.ORDER_LABEL, order_id=order_id, symbol=wire.symbol, step=request.step)
+                self._api(label, "order.status", {"symbol": wire.symbol, "orderId": wire.order_id}, now_ns)
+            self._held[order_id].append(wire)
+        cursor, since_ms = "", request.since_ms
+        if len(page) >= PAGE:
+            cursor = str(page[-1].id + 1)
+        elif not request.cursor and now_ns // NS_PER_MS - since_ms > WEEK_MS:
+            since_ms += WEEK_MS
+        self._on_trade_page(request, known, cursor, since_ms, now_ns)
+
+    def _on_label(self, request: Request, seen: OrderSeen) -> None:
+        unit = self._unit(request.symbol)
+        for wire in self._held.pop(request.order_id, ()):
+            self._orders.on_trade(trade_seen(wire, seen.label, unit), is_backfill=True)
+
+    def _on_interrupted(self, was_live: bool, now_ns: int) -> None:
+        super()._on_interrupted(was_live, now_ns)
+        self._held.clear()
+
+    # -- the user data stream
+
+    def _on_order_update(self, event: OrderUpdate, now_ns: int) -> None:
+        body, ids = event.o, self.tables.client_ids
+        unit = self._unit(body.s)
+        seen = order_of(body, ids, unit, since_epoch_ns(event.T, "T"))
+        trade = trade_of(body, ids, unit)
+        self._orders.on_order(seen)
+        if trade is not None:
+            self._orders.on_trade(trade)
+        self._orders.close_done(seen, now_ns)
+
+    def _on_account_update(self, event: AccountUpdate, now_ns: int) -> None:
+        body = event.a
+        balances = tuple(BalanceState(one.a, decimal_of(one.wb, "wb"), None) for one in body.B)
+        positions = tuple(position_state(one.s, one.pa, one.ep, one.ps, self._unit(one.s)) for one in body.P)
+        if balances:
+            self._events.append(BalancesReported(balances, False))
+        if positions:
+            self._events.append(PositionsReported("", positions, False))
