@@ -18,7 +18,7 @@ import numpy as np
 
 from risk.models.parameters import Provenance, parameters
 from risk.models.result import MarginError, require
-from risk.pricing import Floats
+from risk.pricing import FloatLike, Floats
 
 AssetKind = Literal["cash", "stable", "coin"]
 
@@ -47,21 +47,29 @@ class AssetRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not well_formed:
             raise ValueError("tiers rise from zero, pegs fall, haircuts never fall and lie in 0..1")
 
-    def peg_haircut(self, price: float) -> float:
-        """Return what is added to every haircut at a price of the stablecoin."""
-        return max((added for below, added in self.peg if price < below), default=0.0)
+    def peg_haircut(self, price: FloatLike) -> Floats:
+        """Return what is added to every haircut at prices of the stablecoin."""
+        added = np.zeros(np.shape(price))
+        for below, haircut in self.peg:
+            added = np.where(np.asarray(price) < below, haircut, added)
+        return added
 
-    def counted(self, value: Floats, price: float) -> Floats:
-        """Return what non-negative USD values of the whole holding count for, elementwise; concave, never falling."""
-        off_peg, total = self.peg_haircut(price), np.zeros(np.shape(value))
+    def counted(self, value: FloatLike, price: FloatLike) -> Floats:
+        """Return what non-negative USD values of the whole holding count for, at as many prices.
+
+        Concave in the value, and never falling in it.
+        """
+        at, off_peg = np.asarray(value, dtype=np.float64), self.peg_haircut(price)
+        total: Floats = np.zeros(np.broadcast_shapes(np.shape(at), np.shape(off_peg)))
         ends = [floor for floor, _ in self.tiers[1:]] + [inf]
         for (floor, haircut), end in zip(self.tiers, ends):
-            total = total + np.clip(value - floor, 0.0, end - floor) * max(0.0, 1.0 - haircut - off_peg)
+            slices = np.maximum(np.minimum(at, end) - floor, 0.0)
+            total = total + slices * np.maximum(0.0, 1.0 - haircut - off_peg)
         return total
 
     def first_haircut(self, price: float) -> float:
         """Return the haircut of the first dollar."""
-        return min(1.0, self.tiers[0][1] + self.peg_haircut(price))
+        return min(1.0, self.tiers[0][1] + float(self.peg_haircut(price)))
 
 
 # What is not listed: it may be owed, it never counts.
@@ -147,7 +155,7 @@ def count(holdings: Iterable[Holding], by: CollateralRules) -> tuple[Counted, ..
         value = counted = qty * price
         if value > 0:
             # Pro rata: a venue's share of the asset bears its share of the haircut.
-            counted *= float(by.rule(asset).counted(np.float64(totals[asset]), price)) / totals[asset]
+            counted *= float(by.rule(asset).counted(totals[asset], price)) / totals[asset]
         found.append(Counted(asset, venue, qty, price, value, min(counted, value)))
     return tuple(found)
 

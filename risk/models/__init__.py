@@ -53,6 +53,11 @@ def _reserving(model: Model, *, holds_premium: bool = False) -> Model:
     return lambda portfolio: with_orders_enumerated(model, portfolio, holds_premium=holds_premium)
 
 
+def _house(portfolio: Portfolio) -> MarginResult:
+    # Late: whoever imports risk.profiles first finds it half made here.
+    return profiles.evaluate(portfolio)
+
+
 MODELS: Final[dict[str, Model]] = {
     "tiered": tiered.evaluate,
     "deribit_standard": deribit_standard.evaluate,
@@ -66,8 +71,7 @@ MODELS: Final[dict[str, Model]] = {
     "span": _reserving(span.evaluate),
     "grid": grid.evaluate,
     "vega": vega.evaluate,
-    # Late: whoever imports risk.profiles first finds it half made here.
-    "house": _reserving(lambda portfolio: profiles.evaluate(portfolio)),
+    "house": _reserving(_house),
 }
 
 

@@ -8,7 +8,7 @@ import msgspec
 from scipy.special import stdtrit
 
 from risk import collateral as pledged
-from risk.models.portfolio import USD_LIKE, Portfolio, Position, net
+from risk.models.portfolio import USD_LIKE, Collateral, Portfolio, Position, net
 from risk.models.result import require
 from risk.models.valuation import VolMove, VolShock
 
@@ -73,9 +73,9 @@ class HouseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     buffer_released: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = (self.default_loss, self.venue_netting_haircut, self.location_rate, self.offset_cap)
+        shares: tuple[float, ...] = (self.default_loss, self.venue_netting_haircut, self.location_rate, self.offset_cap)
         shares += (self.maintenance_factor, self.buffer_released, self.least_delta)
-        at_least_zero = (self.funding_spike, self.funding_periods, self.funding_default, self.impact)
+        at_least_zero: tuple[float, ...] = (self.funding_spike, self.funding_periods, self.funding_default, self.impact)
         at_least_zero += (self.concentration_z, self.floor_rate, self.short_option_floor, self.move_scale)
         above_zero = (self.mpor_days, self.base_mpor_days, self.history_days, self.participation, *self.scales.values())
         above_zero += (*self.prices.values(), self.tail_freedom)
@@ -157,17 +157,12 @@ def book(portfolio: Portfolio, p: HouseParameters) -> Book:
         by = msgspec.structs.replace(by, eligible=p.eligible)
     held = net(portfolio.positions)
     holdings = [pledged.Holding(portfolio.currency, portfolio.cash, _price(portfolio, p, portfolio.currency), HOME)]
-    for asset in portfolio.collateral:
-        price = p.prices.get(asset.asset, asset.price)
-        if asset.asset in USD_LIKE and price == 1.0:
-            price = _price(portfolio, p, asset.asset)
-        require(not asset.loan, "unsupported", f"{asset.asset}: give a loan as an asset owed")
-        holdings.append(pledged.Holding(asset.asset, asset.qty, price, asset.venue))
-    holdings += [_spot(position) for position in held if position.kind == "spot"]
+    holdings += [_pledge(portfolio, p, asset) for asset in portfolio.collateral]
+    holdings += [_spot(portfolio, position) for position in held if position.kind == "spot"]
     rows = pledged.count(holdings, by)
     contracts = tuple(position for position in held if position.kind != "spot")
     unpaid: dict[tuple[str, str], float] = {}
-    prices = {asset: price for row in rows for asset, price in ((row.asset, row.price),)}
+    prices = {row.asset: row.price for row in rows}
     for position in contracts:
         asset = settlement_of(position)
         prices[asset] = price = _price(portfolio, p, asset)
@@ -202,8 +197,19 @@ def _value(held: Position) -> float:
     return held.profit(held.marked())
 
 
-def _spot(held: Position) -> pledged.Holding:
-    return pledged.Holding(held.underlying, held.notional_qty, held.marked(), held.venue)
+def _pledge(portfolio: Portfolio, p: HouseParameters, held: Collateral) -> pledged.Holding:
+    """Return collateral at its own price; a dollar that states par is worth what the portfolio says it is."""
+    require(not held.loan, "unsupported", f"{held.asset}: give a loan as an asset owed")
+    price = p.prices.get(held.asset, held.price)
+    if held.asset in USD_LIKE and price == 1.0:
+        price = _price(portfolio, p, held.asset)
+    return pledged.Holding(held.asset, held.qty, price, held.venue)
+
+
+def _spot(portfolio: Portfolio, held: Position) -> pledged.Holding:
+    market = portfolio.underlyings.get(held.underlying)
+    price = held.marked() if market is None else market.spot
+    return pledged.Holding(held.underlying, held.notional_qty, price, held.venue)
 
 
 def _price(portfolio: Portfolio, p: HouseParameters, asset: str) -> float:

@@ -104,8 +104,8 @@ def holdings_profit(book: Book, asset: str, moves: Floats) -> Floats:
     for row in rows:
         at = found[book.venues.index(row.venue)]
         if row.value > 0:
-            after = [float(rule.counted(np.float64(held * (1 + x)), row.price * (1 + x))) for x in moves]
-            at += np.array(after) * (row.value / held) - row.counted
+            after = rule.counted(held * (1.0 + moves), row.price * (1.0 + moves))
+            at += after * (row.value / held) - row.counted
         else:
             at += row.value * moves
     for (venue, settled), value in book.unpaid.items():
@@ -148,6 +148,7 @@ def market(book: Book, p: HouseParameters, gained: Floats) -> Outcome:
 
 def _ladder(book: Book, p: HouseParameters, lay: Axis, results: Floats) -> tuple[Scenario, ...]:
     grid, k = lay.grid, p.widened()
+    rungs: list[tuple[str, float, str]]
     rungs = [(f"all {name}", spot, vol) for name, spot, vol in zip(grid.names(), grid.spot.tolist(), grid.vol)]
     rungs += [(f"{day} {vol}", 0.0, f"{day} {vol}") for day in lay.history for vol in lay.history_vols]
     rungs += [(f"vol spike {100 * spot:+.6g}%", spot, "spike") for spot in lay.spike.spot.tolist()]
@@ -197,7 +198,7 @@ def _pegs(book: Book, p: HouseParameters) -> list[Scenario]:
 
 def _repriced(book: Book, held: Position, moves: Floats, p: HouseParameters) -> Floats:
     """Return what a contract gains when its coin keeps its dollar price and its quote moves: in moved stablecoins."""
-    risen = Moves(1.0 / (1.0 + moves) - 1.0, ("same",) * moves.size)
+    risen = Moves.grid((1.0 / (1.0 + moves) - 1.0).tolist(), ("same",))
     gained: Floats = position_pnl(book.portfolio, held, risen, p.vol_shock) * (1.0 + moves)
     return gained
 
