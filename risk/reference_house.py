@@ -32,10 +32,13 @@ def counted(value: float, price: float, rule: Mapping[str, Any]) -> float:
 
 
 def holdings(document: Document) -> Iterator[tuple[str, str, float, float]]:
-    """Yield (venue, asset, quantity, USD price): cash and collateral."""
-    yield HOME, document["currency"], document.get("cash", 0.0), price_of(document, document["currency"])
+    """Yield (venue, asset, quantity, USD price): cash and collateral, each asset of a venue once."""
+    amounts = {(HOME, document["currency"]): document.get("cash", 0.0)}
     for held in document.get("collateral", []):
-        yield held.get("venue", ""), held["asset"], held["qty"], price_of(document, held["asset"])
+        place = held.get("venue", ""), held["asset"]
+        amounts[place] = amounts.get(place, 0.0) + held["qty"]
+    for (venue, asset), qty in amounts.items():
+        yield venue, asset, qty, price_of(document, asset)
 
 
 def price_of(document: Document, asset: str) -> float:
@@ -129,7 +132,8 @@ class House:
 
     def netted(self, by_venue: Mapping[str, float]) -> float:
         """Return the profit over venues, gains less the haircut of netting."""
-        return sum(g - max(0.0, g) * self.p["venue_netting_haircut"] for g in by_venue.values())
+        haircut: float = self.p["venue_netting_haircut"]
+        return sum(g - max(0.0, g) * haircut for g in by_venue.values())
 
     def vol_move(self, name: str, shock: Mapping[str, float]) -> VolMove:
         """Return a volatility move of a shock by name."""
@@ -144,7 +148,7 @@ class House:
         for spot in self.p["grid_moves"]:
             for name in self.p["vols"]:
                 vol = self.vol_move(name, self.p["vol_shock"])
-                yield {coin: (spot * self.widened, vol) for coin in self.coins}
+                yield dict.fromkeys(self.coins, (spot * self.widened, vol))
                 for coin in self.coins:
                     yield {coin: (spot * self.widened, vol)}
         root = sqrt(self.p["mpor_days"])
@@ -175,7 +179,7 @@ class House:
         for gone in self.venues:
             if gone != HOME:
                 for move in self.p["default_moves"]:
-                    there = {coin: (move * self.widened, unmoved) for coin in self.coins}
+                    there = dict.fromkeys(self.coins, (move * self.widened, unmoved))
                     left = {v: self.moved(v, there) for v in self.venues}
                     left[gone] = -self.p["default_loss"] * max(0.0, self._exposed(gone))
                     results.append(self.netted(left))
@@ -206,7 +210,8 @@ class House:
 
     def _perpetuals(self, venue: str) -> float:
         held = [p for p in self.positions if p["kind"] == "perpetual" and p.get("venue", "") == venue]
-        return sum(p["qty"] if p.get("style") == "inverse" else p["qty"] * p["mark"] for p in held)
+        sizes = (p["qty"] if p.get("style") == "inverse" else p["qty"] * p["mark"] for p in held)
+        return float(sum(sizes))
 
     def charges(self) -> float:
         """Return liquidity, concentration and funding."""
