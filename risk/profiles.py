@@ -15,7 +15,7 @@ from risk.models import house
 from risk.models.house_book import HouseParameters, book
 from risk.models.parameters import names, parameters
 from risk.models.portfolio import Order, Portfolio, Position, contract_of, prepared
-from risk.models.result import Component, MarginError, MarginResult
+from risk.models.result import Component, MarginError, MarginResult, require, total
 from risk.models.whatif import filled
 
 Product = Literal["spot", "perpetual", "future", "option"]
@@ -27,6 +27,7 @@ PRODUCTS: Final[tuple[Product, ...]] = ("spot", "perpetual", "future", "option")
 BUFFER: Final = 0.25
 STRESS_WEIGHT: Final = 0.25
 ROUNDING: Final = 1e-9
+ANY_CLASS: Final = "any"
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +82,20 @@ def known() -> list[str]:
     return names("profiles")
 
 
+def applying(jurisdiction: str, client_class: str) -> tuple[Profile, ...]:
+    """Return all profiles of a client: those of its jurisdiction for its class, or for any.
+
+    Raises
+    ------
+    MarginError
+        no_profile: a client that nobody has classified is not one without constraints.
+    """
+    found = [one for one in map(profile, known()) if one.jurisdiction == jurisdiction]
+    found = [one for one in found if one.client_class in (client_class, ANY_CLASS)]
+    require(bool(found), "no_profile", f"{jurisdiction}, {client_class}: no profile is known")
+    return tuple(found)
+
+
 def permitted(profiles: Iterable[Profile]) -> frozenset[Product]:
     """Return the products that all profiles permit."""
     return frozenset(PRODUCTS).intersection(*(one.permitted for one in profiles))
@@ -106,54 +121,67 @@ def tightened(p: HouseParameters, profiles: Iterable[Profile]) -> HouseParameter
 def evaluate(portfolio: Portfolio, profiles: Sequence[Profile] | None = None) -> MarginResult:
     """Return the house margin under profiles; those of the portfolio's parameters where none are given.
 
-    Both the house's own figures and the tightened ones are computed and the stricter counts, since a wider grid or
-    less collateral may ask less of a portfolio that is hedged by what they leave out. `details["profiles"]` says
-    which rule made each part of the difference.
+    The house's own figures, those under each profile and those under all are computed, and the strictest of each
+    counts: less collateral may ask less of a portfolio that it burdened. Components name the rules that raised them.
     """
     p, _ = house.read(portfolio)
     bound = tuple(profile(name) for name in p.profiles) if profiles is None else tuple(profiles)
     base = house.evaluate(portfolio, p)
     if not bound:
         return base
-    strict = tightened(p, bound)
-    tight = base if strict == p else house.evaluate(portfolio, strict)
-    figures = _Figures(base, tight)
-    for one in bound:
+    stricts = [tightened(p, (one,)) for one in bound]
+    figures = _Figures(base)
+    for strict in [*stricts, tightened(p, bound)]:
+        figures.tighten(base if strict == p else house.evaluate(portfolio, strict))
+    figures.core = figures.initial, figures.maintenance
+    for one, strict in zip(bound, stricts):
         _apply(figures, portfolio, one, strict)
-    return figures.result(base, tight, bound)
+    for one in bound:  # last: a share of the initial margin that all of them ask for
+        figures.raise_to(f"{one.name}: close_out", 0.0, (one.close_out or 0.0) * figures.initial)
+    return figures.result(bound)
 
 
 class _Figures:
-    """Requirements as they are raised, and by which rule."""
+    """Requirements as they are raised, and by which rule; `shown` is the result that asked for most."""
 
-    def __init__(self, base: MarginResult, tight: MarginResult) -> None:
-        self.initial, self.maintenance = base.initial, base.maintenance
-        self.parts: dict[str, Component] = {}
-        self.raise_to("house parameters under profiles", tight.initial, tight.maintenance)
+    def __init__(self, base: MarginResult) -> None:
+        self.base = self.shown = base
+        self.equity, self.initial, self.maintenance = base.equity, base.initial, base.maintenance
         # What anti-procyclicality starts from: two profiles with one mode each do not buffer a buffer.
         self.core = self.initial, self.maintenance
+        self.parts: dict[str, Component] = {}
+        self.unconfirmed = base.unconfirmed
+
+    def tighten(self, tight: MarginResult) -> None:
+        """Take the worse of each figure with those under tightened parameters."""
+        self.equity = min(self.equity, tight.equity)
+        self.unconfirmed = tuple(dict.fromkeys((*self.unconfirmed, *tight.unconfirmed)))
+        if tight.initial > self.initial:
+            self.shown = tight
+        self.raise_to("parameters under profiles", tight.initial, tight.maintenance)
 
     def raise_to(self, name: str, initial: float, maintenance: float) -> None:
         """Raise both requirements to at least these; what that adds is a component by this name."""
         more = Component(max(0.0, initial - self.initial), max(0.0, maintenance - self.maintenance))
         if more.initial or more.maintenance:
-            self.parts[name] = more
+            known = self.parts.get(name, Component(0.0, 0.0))
+            self.parts[name] = Component(known.initial + more.initial, known.maintenance + more.maintenance)
             self.initial, self.maintenance = self.initial + more.initial, self.maintenance + more.maintenance
 
-    def result(self, base: MarginResult, tight: MarginResult, bound: Sequence[Profile]) -> MarginResult:
-        """Return the base result raised; its ladder is the tightened one, where that asked for more."""
-        components = base.components | self.parts
-        shown = tight if tight.initial >= base.initial else base
+    def result(self, bound: Sequence[Profile]) -> MarginResult:
+        """Return the house's own result raised."""
+        components = self.base.components | self.parts
+        initial, maintenance = total(components)
         return msgspec.structs.replace(
-            base,
-            equity=min(base.equity, tight.equity),
-            initial=sum(part.initial for part in components.values()),
-            maintenance=sum(part.maintenance for part in components.values()),
+            self.base,
+            equity=self.equity,
+            initial=initial,
+            maintenance=maintenance,
             components=components,
-            ladder=shown.ladder,
-            binding=shown.binding,
-            unconfirmed=tuple(dict.fromkeys((*base.unconfirmed, *tight.unconfirmed))),
-            details=tight.details | {"profiles": [one.name for one in bound]},
+            ladder=self.shown.ladder,
+            binding=self.shown.binding,
+            unconfirmed=self.unconfirmed,
+            details=self.base.details | {"profiles": [one.name for one in bound]},
         )
 
 
@@ -162,7 +190,6 @@ def _apply(figures: _Figures, portfolio: Portfolio, one: Profile, strict: HouseP
         figures.raise_to(f"{one.name}: {mode}", *_smoothed(mode, figures, portfolio, strict))
     least = leverage_margin(portfolio, one, strict)
     figures.raise_to(f"{one.name}: max_leverage", least, 0.0)
-    figures.raise_to(f"{one.name}: close_out", 0.0, (one.close_out or 0.0) * figures.initial)
 
 
 def _smoothed(
@@ -195,8 +222,8 @@ def leverage_margin(portfolio: Portfolio, one: Profile, p: HouseParameters) -> f
 def check(portfolio: Portfolio, orders: Sequence[Order], profiles: Sequence[Profile] | None = None) -> Refusal | None:
     """Return the first rule that refuses to send orders, or None.
 
-    An order that only reduces what is held is refused by no rule on products or margin. `initial_margin` and
-    `close_out` compare the account after all orders filled.
+    What is held of a product that is not permitted may be reduced. Margin is compared before and after all orders
+    filled: a shortfall refuses them unless they make it no worse, and closing one leg of a hedge may well do that.
 
     Raises
     ------
@@ -207,17 +234,15 @@ def check(portfolio: Portfolio, orders: Sequence[Order], profiles: Sequence[Prof
     bound = tuple(profile(name) for name in p.profiles) if profiles is None else tuple(profiles)
     prepared(msgspec.structs.replace(portfolio, orders=tuple(orders)))
     after = portfolio
-    adding = False
     for order in orders:
         contract = contract_of(portfolio, order)
         reduces = _reduces(after, order)
-        adding |= not reduces
         for one in bound:
             if not reduces and _product(contract) not in one.permitted:
                 permits = ", ".join(one.permitted) or "nothing"
                 return Refusal(one.name, "permitted", f"{order.instrument} is a {contract.kind}, permitted: {permits}")
         after = filled(after, order)
-    return _short_of(portfolio, after, bound) if adding else None
+    return _short_of(portfolio, after, bound)
 
 
 def _short_of(portfolio: Portfolio, after: Portfolio, bound: Sequence[Profile]) -> Refusal | None:

@@ -235,14 +235,15 @@ class House:
     def _delta_usd(self, held: Mapping[str, Any]) -> float:
         spot: float = self.document["underlyings"][held["underlying"]]["spot"]
         if held["kind"] != "option":
-            return abs(held["qty"]) / held["mark"] * spot if held.get("style") == "inverse" else abs(held["qty"]) * spot
+            coins: float = abs(held["qty"]) / held["mark"] if held.get("style") == "inverse" else abs(held["qty"])
+            return coins * spot
         forwards = self.document["underlyings"][held["underlying"]]["expiries"]
         forward = next(e["forward"] for e in forwards if e["expiry_s"] == held["expiry_s"])
         years, is_call = held["expiry_s"] / YEAR_S, held["option_type"] == "call"
         bump = forward * 1e-4
         up, down = (black76(forward + b, held["strike"], years, held["vol"], is_call) for b in (bump, -bump))
         delta = abs(up - down) / (2 * bump) * min(1.0, held["expiry_s"] / 1800)
-        return max(delta, self.p["least_delta"]) * abs(held["qty"]) * spot
+        return float(max(delta, self.p["least_delta"]) * abs(held["qty"]) * spot)
 
     def margins(self) -> tuple[float, float]:
         """Return initial and maintenance margin, in USD."""
