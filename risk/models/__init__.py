@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from risk import profiles
 from risk.models import (
     binance_portfolio,
     bybit_portfolio,
@@ -52,6 +53,11 @@ def _reserving(model: Model, *, holds_premium: bool = False) -> Model:
     return lambda portfolio: with_orders_enumerated(model, portfolio, holds_premium=holds_premium)
 
 
+def _house(portfolio: Portfolio) -> MarginResult:
+    # Late: whoever imports risk.profiles first finds it half made here.
+    return profiles.evaluate(portfolio)
+
+
 MODELS: Final[dict[str, Model]] = {
     "tiered": tiered.evaluate,
     "deribit_standard": deribit_standard.evaluate,
@@ -65,6 +71,7 @@ MODELS: Final[dict[str, Model]] = {
     "span": _reserving(span.evaluate),
     "grid": grid.evaluate,
     "vega": vega.evaluate,
+    "house": _reserving(_house),
 }
 
 

@@ -21,6 +21,8 @@ MAX_DEPTH: Final = 12
 # Venues that settle to an average take it over the last half hour (Deribit, Derive).
 AVERAGING_WINDOW_S: Final = 1_800.0
 USD_LIKE: Final = frozenset({"USD", "USDC", "USDT"})
+# A price that is not stated: `prepared` finds it, or refuses.
+UNSTATED: Final = -1.0
 
 Kind = Literal["spot", "perpetual", "future", "option", "combo"]
 
@@ -30,7 +32,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Linear contracts and options: contract_size in coin. Inverse: contract_size in USD, and profit is in coin. An
     option's `mark` is in USD, or in coin where `settlement` is its underlying. A combo has `legs`, each with the
-    qty of one combo. `leg` is the hedge-mode leg: "both" is one-way mode.
+    qty of one combo. `leg` is the hedge-mode leg: "both" is one-way mode. `venue` is where it is held: only the house
+    model prices several venues at once.
     """
 
     instrument: str
@@ -52,6 +55,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     leg: Literal["both", "long", "short"] = "both"
     accrued: float = 0.0
     legs: tuple[Position, ...] = ()
+    venue: str = ""
 
     @property
     def notional_qty(self) -> float:
@@ -133,17 +137,21 @@ class Underlying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Collateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An asset held (or owed: qty < 0). Haircuts are fractions; `rate` is 1 - haircut where a venue names that."""
+    """An asset held (or owed: qty < 0). Haircuts are fractions; `rate` is 1 - haircut where a venue names that.
+
+    Without a `price` it is worth 1 USD where it is a dollar, else its underlying's spot; else it is refused.
+    """
 
     asset: str
     qty: float
-    price: float = 1.0
+    price: float = UNSTATED
     confidence: float = 1.0
     loan: float = 0.0
     rate: float = 1.0
     mm_haircut: float = 0.0
     im_haircut_addon: float = 0.0
     is_risk_cancelling: bool = False
+    venue: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,6 +162,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     qty: float
     price: float
     contract: Position | None = None
+    venue: str = ""
+
+    def is_in(self, held: Position) -> bool:
+        """True where a position is of the order's instrument, at its venue."""
+        return held.instrument == self.instrument and held.venue == self.venue
 
     @property
     def signed_qty(self) -> float:
@@ -215,14 +228,23 @@ def prepared(portfolio: Portfolio) -> Portfolio:
         for expiry in market.expiries:
             require(expiry.forward > 0, "bad_mark", f"{name}: forward {expiry.forward} is no price")
             require(expiry.expiry_s >= 0, "expired", f"{name}: an expiry lies {-expiry.expiry_s} s back")
-    for held in portfolio.collateral:
-        require(held.price >= 0, "bad_mark", f"{held.asset}: price {held.price} is no price")
+    collateral = tuple(_priced(portfolio, held) for held in portfolio.collateral)
     for name, charge in portfolio.add_ons.items():
         require(charge >= 0, "bad_portfolio", f"add-on {name}: {charge} is negative")
     for order in portfolio.orders:
         require(order.qty > 0, "bad_order", f"{order.instrument}: quantity {order.qty} is not positive")
         require(order.price >= 0, "bad_order", f"{order.instrument}: price {order.price} is no price")
-    return msgspec.structs.replace(portfolio, positions=positions)
+    return msgspec.structs.replace(portfolio, positions=positions, collateral=collateral)
+
+
+def _priced(portfolio: Portfolio, held: Collateral) -> Collateral:
+    if held.price != UNSTATED:
+        require(held.price >= 0, "bad_mark", f"{held.asset}: price {held.price} is no price")
+        return held
+    if held.asset in portfolio.underlyings:
+        return msgspec.structs.replace(held, price=portfolio.underlyings[held.asset].spot)
+    require(held.asset in USD_LIKE, "missing_price", f"{held.asset}: no price, and it is not worth zero for that")
+    return msgspec.structs.replace(held, price=1.0)
 
 
 def refuse_bad_numbers(value: Any, path: str = "", depth: int = 0) -> None:
@@ -285,7 +307,7 @@ def _legs(positions: Iterable[Position]) -> Iterable[Position]:
         require(bool(held.legs), "bad_position", f"{held.instrument}: a combo without legs")
         for leg in held.legs:
             require(leg.kind != "combo", "bad_position", f"{held.instrument}: a combo of combos")
-            yield msgspec.structs.replace(leg, qty=leg.qty * held.qty)
+            yield msgspec.structs.replace(leg, qty=leg.qty * held.qty, venue=leg.venue or held.venue)
 
 
 def _check_position(held: Position) -> None:
@@ -320,13 +342,14 @@ def net(positions: Iterable[Position]) -> tuple[Position, ...]:
 def _contract(held: Position) -> tuple[Any, ...]:
     what = held.instrument if held.kind != "option" else ""
     terms = (held.underlying, held.kind, held.style, held.settlement, held.expiry_s, held.strike, held.option_type)
-    return (*terms, what, held.leg, held.margin_mode, held.contract_size)
+    return (*terms, what, held.leg, held.margin_mode, held.contract_size, held.venue)
 
 
 def _order(held: Position) -> tuple[Any, ...]:
     """Return a total order of positions."""
     terms = (held.underlying, held.kind, held.expiry_s or 0.0, held.strike or 0.0, held.option_type or "")
-    return (*terms, held.instrument, held.leg, held.qty, held.entry or 0.0, held.mark or 0.0, held.accrued)
+    figures = (held.qty, held.entry or 0.0, held.mark or 0.0, held.accrued)
+    return (*terms, held.instrument, held.venue, held.leg, *figures)
 
 
 def merged(first: Position, second: Position) -> Position:
@@ -354,9 +377,10 @@ def contract_of(portfolio: Portfolio, order: Order) -> Position:
         If neither describes it.
     """
     if order.contract is not None:
-        return msgspec.structs.replace(order.contract, qty=0.0, entry=None, accrued=0.0)
+        venue = order.venue or order.contract.venue
+        return msgspec.structs.replace(order.contract, qty=0.0, entry=None, accrued=0.0, venue=venue)
     for held in portfolio.positions:
-        if held.instrument == order.instrument:
+        if order.is_in(held):
             return msgspec.structs.replace(held, qty=0.0, entry=None, accrued=0.0)
     raise MarginError("unknown_instrument", f"{order.instrument}: not held, and the order has no contract")
 

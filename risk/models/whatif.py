@@ -48,7 +48,7 @@ def filled(portfolio: Portfolio, order: Order) -> Portfolio:
     positions, is_placed = [], False
     for held in portfolio.positions:
         fits = held.leg == "both" or (held.leg == "long") == (order.side == "buy")
-        if held.instrument == order.instrument and fits and not is_placed:
+        if held.instrument == order.instrument and held.venue == contract.venue and fits and not is_placed:
             held, is_placed = merged(held, fill), True
         positions.append(held)
     if not is_placed:

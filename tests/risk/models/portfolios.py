@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "span": ("USD", ("future", "option")),
     "grid": ("USD", ("perpetual", "future", "option")),
     "vega": ("USD", ("perpetual",)),
+    "house": ("USD", ("perpetual", "inverse", "future", "option")),
 }
 TIERS = [[0.0, 0.004], [50_000.0, 0.005], [250_000.0, 0.01], [1_000_000.0, 0.025], [10_000_000.0, 0.05]]
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -32,6 +33,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "binance_portfolio": {"default_mmr": 0.01},
     # The default market asks 80 % of a long position, and no random portfolio is solvent under that.
     "vega": {"risk_aversion": 0.01, "sigma": 0.6},
+    # Stress and location ask for what has been earned so far, which differs between the sides: tests of their own.
+    "house": {
+        "volumes": {"BTC": {"adv_usd": 1e9, "daily_vol": 0.04, "half_spread": 1e-4}},
+        "default_loss": 0.0,
+        "peg_moves": [],
+        "location_rate": 0.0,
+    },
 }
 
 sizes = st.floats(0.01, 20.0).map(lambda size: round(size, 3))

@@ -10,7 +10,7 @@ import pytest
 
 from risk import models
 from risk.models import MarginError
-from tests.risk.models.portfolios import KINDS
+from tests.risk.models.portfolios import KINDS, PARAMETERS
 
 DAY_S = 86_400.0
 Document = dict[str, Any]
@@ -44,14 +44,14 @@ def document(model: str) -> Document:
         option |= {"option_type": "call", "expiry_s": 9 * DAY_S, "vol": 0.6}
         positions.append(option | {"mark": 0.02 if in_coin else 400.0, "settlement": "BTC" if in_coin else "USD"})
     expiries = [{"expiry_s": 9 * DAY_S, "forward": 20_050.0, "rate": 0.04}]
-    parameters = {"tiered": {"tiers": {"F": [[0, 0.01]]}}, "binance_portfolio": {"default_mmr": 0.01}}
+    parameters = PARAMETERS | {"tiered": {"tiers": {"F": [[0, 0.01]]}}}
     return {
         "model": model,
         "currency": currency,
         "cash": 3.0 if currency == "BTC" else 60_000.0,
         "underlyings": {"BTC": {"spot": 20_000.0, "perp_price": 20_000.0, "expiries": expiries}},
         "positions": positions,
-        "parameters": parameters.get(model, {}),
+        "parameters": dict(parameters.get(model, {})),
     }
 
 
