@@ -1,0 +1,147 @@
+"""Maximum likelihood for GARCH(1,1) and GJR-GARCH with standardised Student-t innovations.
+
+The first variance is a backcast, an exponentially weighted mean of the first squares, taken through one step of the
+recursion; bounds and constraints (positive variances, persistence <= 1) are those of the `arch` package, so that the two
+maximise the same function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+from scipy.special import gammaln
+
+from risk.volatility.garch import GarchBank, GarchParameters, recursion
+from risk.volatility.refusals import Floats, NotEstimable, Reason, clipped, require, series
+
+MIN_OBSERVATIONS: Final = 250
+MIN_OBSERVED_SHARE: Final = 0.5
+BACKCAST_BARS: Final = 75
+BACKCAST_DECAY: Final = 0.94
+NU_BOUNDS: Final = (2.05, 500.0)
+# alpha, gamma, beta, from which a search starts; the first two by likelihood are followed.
+STARTS: Final = (
+    (0.05, 0.0, 0.90), (0.10, 0.0, 0.85), (0.02, 0.0, 0.97), (0.15, 0.0, 0.60), (0.03, 0.08, 0.90), (0.20, 0.0, 0.79),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GarchFit:
+    """A fit: its log likelihood over `observations`, and the variance forecast for the bar after the last."""
+
+    parameters: GarchParameters
+    log_likelihood: float
+    observations: int
+    next_variance: float
+
+    def bank(self) -> GarchBank:
+        """A bank of this one underlying that goes on where the history ends."""
+        return GarchBank([self.parameters], np.array([self.next_variance]))
+
+
+def backcast(log_return: Floats) -> float:
+    """An exponentially weighted mean of the first squares, the earliest weighing most."""
+    squares = log_return[np.isfinite(log_return)][:BACKCAST_BARS] ** 2
+    weights = BACKCAST_DECAY ** np.arange(len(squares))
+    return float(squares @ (weights / weights.sum()))
+
+
+def log_likelihood(parameters: GarchParameters, log_return: Floats) -> float:
+    """Log likelihood of a history's returns [T]; those that are missing (NaN) move the variance only.
+
+    Raises NotEstimable (SHORT_HISTORY) without a return.
+    """
+    r = clipped(series(log_return, "log_return"))
+    require(bool(np.isfinite(r).any()), Reason.SHORT_HISTORY, "no return")
+    variances, _ = _variances(parameters, r, backcast(r))
+    return _student_t(r, variances, parameters.nu)
+
+
+def _variances(p: GarchParameters, r: Floats, start: float) -> tuple[Floats, float]:
+    """The variance forecast for each bar [T], and that for the bar after the last."""
+    first = p.omega + p.persistence * start
+    after = recursion(p, r, first)
+    return np.concatenate([[first], after[:-1]]), float(after[-1])
+
+
+def _student_t(r: Floats, variance: Floats, nu: float) -> float:
+    """Log density of returns under a Student-t of variance one, scaled; summed over those that are there."""
+    there = np.isfinite(r)
+    r, variance = r[there], variance[there]
+    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * (nu - 2))
+    tail = np.log1p(r * r / (variance * (nu - 2)))
+    return float(len(r) * constant - 0.5 * np.log(variance).sum() - 0.5 * (nu + 1) * tail.sum())
+
+
+def fit_garch(log_return: Floats, *, asymmetric: bool = False) -> GarchFit:
+    """GARCH(1,1)-t, or GJR-GARCH-t if `asymmetric`, of a history's returns per bar [T] (NaN: none).
+
+    Deterministic. Raises NotEstimable: SHORT_HISTORY, MOSTLY_MISSING, CONSTANT, NOT_CONVERGED.
+    """
+    r = _fittable(log_return)
+    scale = float(np.sqrt(np.nanmean(r * r)))
+    y = r / scale
+    start = backcast(y)
+    best = _search(y, start, asymmetric)
+    fitted = _parameters(best.x, asymmetric)
+    found = GarchParameters(fitted.omega * scale**2, fitted.alpha, fitted.gamma, fitted.beta, fitted.nu)
+    _, after = _variances(fitted, y, start)
+    observed = int(np.isfinite(r).sum())
+    return GarchFit(found, float(-best.fun) - observed * float(np.log(scale)), observed, after * scale**2)
+
+
+def _fittable(log_return: Floats) -> Floats:
+    r = clipped(series(log_return, "log_return"))
+    there = np.flatnonzero(np.isfinite(r))
+    enough = len(there) >= MIN_OBSERVATIONS
+    require(enough, Reason.SHORT_HISTORY, f"{len(there)} returns, {MIN_OBSERVATIONS} are needed")
+    r = r[there[0] : there[-1] + 1]
+    share = len(there) / len(r)
+    text = f"{share:.0%} of the bars have a return, {MIN_OBSERVED_SHARE:.0%} are needed"
+    require(share >= MIN_OBSERVED_SHARE, Reason.MOSTLY_MISSING, text)
+    moving = int(np.count_nonzero(r[np.isfinite(r)]))
+    require(moving >= MIN_OBSERVATIONS // 2, Reason.CONSTANT, f"the price changes in {moving} bars only")
+    require(float(np.nanvar(r)) > 0, Reason.CONSTANT, "every return is the same")
+    return r
+
+
+def _parameters(x: Floats, asymmetric: bool) -> GarchParameters:
+    """Parameters from what the search tries, put back inside the constraints that it oversteps in the last digits."""
+    omega, alpha, beta, nu = max(float(x[0]), 1e-12), max(float(x[1]), 0.0), max(float(x[2]), 0.0), float(x[3])
+    gamma = max(float(x[4]), -alpha) if asymmetric else 0.0
+    over = max(alpha + gamma / 2 + beta, 1.0)
+    return GarchParameters(omega, alpha / over, gamma / over, beta / over, min(max(nu, NU_BOUNDS[0]), NU_BOUNDS[1]))
+
+
+def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
+    """The best of the searches from the two best starts."""
+
+    def loss(x: Floats) -> float:
+        p = _parameters(x, asymmetric)
+        variances, _ = _variances(p, y, start)
+        return -_student_t(y, variances, p.nu)
+
+    starts = [
+        np.array([max(1 - a - g / 2 - b, 0.005), a, b, nu, g][: 5 if asymmetric else 4])
+        for a, g, b in STARTS
+        for nu in (4.0, 10.0)
+        if asymmetric or g == 0
+    ]
+    found = [_descend(loss, x, asymmetric) for x in sorted(starts, key=loss)[:2]]
+    best = min(found, key=lambda result: float(result.fun))
+    if not np.isfinite(best.fun):
+        raise NotEstimable(Reason.NOT_CONVERGED, "the likelihood is no number where the search ends")
+    return best
+
+
+def _descend(loss: object, x: Floats, asymmetric: bool) -> OptimizeResult:
+    bounds = [(1e-8, 10.0), (0.0, 1.0), (0.0, 1.0), NU_BOUNDS, (-1.0, 2.0)][: len(x)]
+    half = np.array([0.0, 1.0, 1.0, 0.0, 0.5][: len(x)])
+    constraints = [{"type": "ineq", "fun": lambda v: 1.0 - half @ v}]
+    if asymmetric:
+        constraints.append({"type": "ineq", "fun": lambda v: v[1] + v[4]})
+    options = {"maxiter": 300, "ftol": 1e-10}
+    return minimize(loss, x, method="SLSQP", bounds=bounds, constraints=constraints, options=options)
