@@ -74,14 +74,14 @@ class Returns:
 
     @property
     def per_bar(self) -> Floats:
-        """Returns of one bar's size: that over k bars is divided by the root of k, so that its variance is one bar's."""
+        """Returns of one bar's size: that over k bars is divided by the root of k, for a bar's variance."""
         return self.log_return / np.sqrt(np.maximum(self.span, 1))
 
 
 def spliced(histories: Sequence[Bars]) -> Bars:
     """Histories after each other, each a segment of its own. Where two overlap the later one counts from its start.
 
-    Raises NotEstimable (SHORT_HISTORY) without a history, (UNORDERED) if they do not start in order.
+    Raises EstimateError (SHORT_HISTORY) without a history, (UNORDERED) if they do not start in order.
     """
     require(bool(histories), Reason.SHORT_HISTORY, "no history to splice")
     histories = [bars for bars in histories if len(bars.open_time_ns)] or [histories[0]]
@@ -101,12 +101,16 @@ def spliced(histories: Sequence[Bars]) -> Bars:
 def returns_of(bars: Bars, rules: BarRules) -> Returns:
     """Log returns of a history by the rules above, on the grid from its first bar to its last.
 
-    Raises NotEstimable: SHORT_HISTORY (no bar), UNORDERED, OFF_GRID, TOO_LARGE, UNDECLARED_SPLIT.
+    Raises EstimateError: SHORT_HISTORY (no bar), UNORDERED, OFF_GRID, TOO_LARGE, UNDECLARED_SPLIT.
     """
     times = bars.open_time_ns
     require(len(times) > 0, Reason.SHORT_HISTORY, "no bar")
     require(bool(np.all(np.diff(times) > 0)), Reason.UNORDERED, "opening times do not ascend")
-    require(bool(np.all(times % rules.step_ns == 0)), Reason.OFF_GRID, f"an opening time is no multiple of {rules.step_ns} ns")
+    require(
+        bool(np.all(times % rules.step_ns == 0)),
+        Reason.OFF_GRID,
+        f"an opening time is no multiple of {rules.step_ns} ns",
+    )
     size = int((times[-1] - times[0]) // rules.step_ns) + 1
     require(size <= MAX_BARS, Reason.TOO_LARGE, f"{size} bars from first to last, {MAX_BARS} at most")
     log_return, span = np.full(size, np.nan), np.zeros(size, np.int64)
@@ -134,7 +138,8 @@ def usable_bars(close: Floats, volume: Floats, rules: BarRules) -> Bools:
 def looks_split(log_return: Floats) -> Bools:
     """Which returns are a factor of a power of ten."""
     decades = np.round(log_return / np.log(10.0))
-    return (decades != 0) & (np.abs(log_return - decades * np.log(10.0)) < SPLIT_TOLERANCE)
+    found: Bools = (decades != 0) & (np.abs(log_return - decades * np.log(10.0)) < SPLIT_TOLERANCE)
+    return found
 
 
 class BarBank:
@@ -147,10 +152,12 @@ class BarBank:
         self._segment = np.zeros(size, np.int64)
         self._last_ns = -1
 
-    def update(self, open_time_ns: int, close: Floats, volume: Floats, segment: Ints | None = None) -> tuple[Floats, Ints]:
+    def update(
+        self, open_time_ns: int, close: Floats, volume: Floats, segment: Ints | None = None
+    ) -> tuple[Floats, Ints]:
         """Log returns and spans [size] at this bar; NaN and 0 where there is none. `segment`: as in Bars.
 
-        Raises NotEstimable: BAD_SHAPE, OFF_GRID, UNORDERED.
+        Raises EstimateError: BAD_SHAPE, OFF_GRID, UNORDERED.
         """
         close, volume = per_underlying(close, self.size, "close"), per_underlying(volume, self.size, "volume")
         on_grid = open_time_ns % self.rules.step_ns == 0

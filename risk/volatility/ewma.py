@@ -43,7 +43,7 @@ class EwmaBank:
     def variance_of(self, underlying: int) -> float:
         """One underlying's variance per bar.
 
-        Raises NotEstimable (SHORT_HISTORY).
+        Raises EstimateError (SHORT_HISTORY).
         """
         seen = int(self.seen[underlying])
         text = f"{seen} returns, {self.min_observations} are needed"
@@ -54,7 +54,7 @@ class EwmaBank:
 def ewma_filter(log_return: Floats, decay: float = 0.94, min_observations: int = MIN_OBSERVATIONS) -> Floats:
     """What EwmaBank says after each return of a history [T]: element t knows returns up to t and none after it.
 
-    Raises NotEstimable: BAD_PARAMETER, BAD_SHAPE.
+    Raises EstimateError: BAD_PARAMETER, BAD_SHAPE.
     """
     require(0 <= decay < 1, Reason.BAD_PARAMETER, f"decay {decay} is not within 0 <= decay < 1")
     r = clipped(series(log_return, "log_return"))

@@ -18,7 +18,7 @@ from risk.volatility.refusals import MIN_VARIANCE, Floats, Reason, clipped, per_
 
 @dataclass(frozen=True, slots=True)
 class GarchParameters:
-    """omega: variance per bar; alpha, gamma, beta, nu (degrees of freedom of the Student-t innovations): pure numbers."""
+    """omega: variance per bar; alpha, gamma, beta: pure numbers; nu: degrees of freedom of the innovations."""
 
     omega: float
     alpha: float
@@ -41,7 +41,7 @@ class GarchParameters:
     def unconditional(self) -> float:
         """The variance per bar that forecasts return to.
 
-        Raises NotEstimable (NOT_STATIONARY) with a persistence of 1.
+        Raises EstimateError (NOT_STATIONARY) with a persistence of 1.
         """
         text = f"persistence {self.persistence} leaves no long-run variance"
         require(self.persistence < 1 - 1e-9, Reason.NOT_STATIONARY, text)
@@ -85,7 +85,7 @@ class GarchBank:
 
         Source: E[s2_k] = omega + persistence E[s2_{k-1}], summed; with a persistence of 1 it grows along a line.
 
-        Raises NotEstimable (BAD_PARAMETER) for no bar.
+        Raises EstimateError (BAD_PARAMETER) for no bar.
         """
         require(bars >= 1, Reason.BAD_PARAMETER, f"a horizon of {bars} bars")
         p = self._persistence
@@ -99,7 +99,7 @@ class GarchBank:
 def garch_filter(parameters: GarchParameters, log_return: Floats, variance: float) -> Floats:
     """What GarchBank says after each return of a history [T], from `variance` for its first bar.
 
-    Element t knows returns up to t and none after it. Raises NotEstimable (BAD_SHAPE).
+    Element t knows returns up to t and none after it. Raises EstimateError (BAD_SHAPE).
     """
     return np.maximum(recursion(parameters, clipped(series(log_return, "log_return")), variance), MIN_VARIANCE)
 
@@ -113,5 +113,5 @@ def recursion(p: GarchParameters, r: Floats, variance: float) -> Floats:
         return np.asarray(filtered, dtype=np.float64)
     pushes = np.where(missing, p.omega, pushed).tolist()
     kept = np.where(missing, p.persistence, p.beta).tolist()
-    steps = accumulate(zip(pushes, kept), lambda s, step: step[0] + step[1] * s, initial=variance)  # type: ignore[arg-type,index]
+    steps = accumulate(zip(pushes, kept), lambda s, step: step[0] + step[1] * s, initial=variance)
     return np.array(list(steps)[1:], dtype=np.float64)

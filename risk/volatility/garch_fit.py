@@ -1,8 +1,8 @@
 """Maximum likelihood for GARCH(1,1) and GJR-GARCH with standardised Student-t innovations.
 
 The first variance is a backcast, an exponentially weighted mean of the first squares, taken through one step of the
-recursion; bounds and constraints (positive variances, persistence <= 1) are those of the `arch` package, so that the two
-maximise the same function.
+recursion; bounds and constraints (positive variances, persistence <= 1) are those of the `arch` package, so that the
+two maximise the same function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult, minimize
 from scipy.special import gammaln
 
 from risk.volatility.garch import GarchBank, GarchParameters, recursion
-from risk.volatility.refusals import Floats, NotEstimable, Reason, clipped, require, series
+from risk.volatility.refusals import EstimateError, Floats, Reason, clipped, require, series
 
 MIN_OBSERVATIONS: Final = 250
 MIN_OBSERVED_SHARE: Final = 0.5
@@ -52,7 +52,7 @@ def backcast(log_return: Floats) -> float:
 def log_likelihood(parameters: GarchParameters, log_return: Floats) -> float:
     """Log likelihood of a history's returns [T]; those that are missing (NaN) move the variance only.
 
-    Raises NotEstimable (SHORT_HISTORY) without a return.
+    Raises EstimateError (SHORT_HISTORY) without a return.
     """
     r = clipped(series(log_return, "log_return"))
     require(bool(np.isfinite(r).any()), Reason.SHORT_HISTORY, "no return")
@@ -79,7 +79,7 @@ def _student_t(r: Floats, variance: Floats, nu: float) -> float:
 def fit_garch(log_return: Floats, *, asymmetric: bool = False) -> GarchFit:
     """GARCH(1,1)-t, or GJR-GARCH-t if `asymmetric`, of a history's returns per bar [T] (NaN: none).
 
-    Deterministic. Raises NotEstimable: SHORT_HISTORY, MOSTLY_MISSING, CONSTANT, NOT_CONVERGED.
+    Deterministic. Raises EstimateError: SHORT_HISTORY, MOSTLY_MISSING, CONSTANT, NOT_CONVERGED.
     """
     r = _fittable(log_return)
     scale = float(np.sqrt(np.nanmean(r * r)))
@@ -104,7 +104,8 @@ def _fittable(log_return: Floats) -> Floats:
     require(share >= MIN_OBSERVED_SHARE, Reason.MOSTLY_MISSING, text)
     moving = int(np.count_nonzero(r[np.isfinite(r)]))
     require(moving >= MIN_OBSERVATIONS // 2, Reason.CONSTANT, f"the price changes in {moving} bars only")
-    require(float(np.nanvar(r)) > 0, Reason.CONSTANT, "every return is the same")
+    spread = float(np.nanmax(r) - np.nanmin(r))
+    require(spread > 1e-9 * float(np.nanmax(np.abs(r))), Reason.CONSTANT, "every return is the same")
     return r
 
 
@@ -133,7 +134,7 @@ def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
     found = [_descend(loss, x, asymmetric) for x in sorted(starts, key=loss)[:2]]
     best = min(found, key=lambda result: float(result.fun))
     if not np.isfinite(best.fun):
-        raise NotEstimable(Reason.NOT_CONVERGED, "the likelihood is no number where the search ends")
+        raise EstimateError(Reason.NOT_CONVERGED, "the likelihood is no number where the search ends")
     return best
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from risk.volatility.bars import BarRules
 from risk.volatility.realised import MIN_SHARE, DayBank
-from risk.volatility.refusals import Floats, Ints, Reason, require, series
+from risk.volatility.refusals import MAX_LOG_RETURN, Floats, Ints, Reason, require, series
 
 WEEK: Final = 7
 MONTH: Final = 30
@@ -24,6 +24,8 @@ MIN_DAYS: Final = 120
 WINDOW_SHARE: Final = 2 / 3
 # Per day: a realised variance of less, a hundredth of a basis point squared, has no log that means anything.
 MIN_DAY_VARIANCE: Final = 1e-12
+# A day of minutes all of which moved by MAX_LOG_RETURN.
+MAX_DAY_VARIANCE: Final = 1440 * MAX_LOG_RETURN**2
 MAX_LOG: Final = 60.0
 
 
@@ -61,9 +63,16 @@ def window_mean(days: Floats, fallback: Floats) -> Floats:
     return np.where(count >= WINDOW_SHARE * days.shape[-1], mean, fallback)
 
 
+def usable_days(day_variance: object) -> Floats:
+    """Variances of days as they are used: what is negative or no number is missing, and none is above MAX_DAY_VARIANCE."""
+    days = np.asarray(day_variance, dtype=np.float64)
+    usable = np.isfinite(days) & (days >= 0)
+    return np.where(usable, np.minimum(days, MAX_DAY_VARIANCE), np.nan)
+
+
 def har_features(day_variance: Floats) -> Floats:
     """log RV of the last day, week and month [D, 3] as known at the end of each day; NaN before a month is over."""
-    days = series(day_variance, "day_variance")
+    days = usable_days(series(day_variance, "day_variance"))
     features = np.full((len(days), 3), np.nan)
     if len(days) < MONTH:
         return features
@@ -77,16 +86,17 @@ def _features(windows: Floats) -> Floats:
     month = window_mean(windows, np.full(windows.shape[:-1], np.nan))
     week = window_mean(windows[..., -WEEK:], month)
     day = np.where(np.isfinite(windows[..., -1]), windows[..., -1], week)
-    return np.log(np.maximum(np.stack([day, week, month], axis=-1), MIN_DAY_VARIANCE))
+    features: Floats = np.log(np.maximum(np.stack([day, week, month], axis=-1), MIN_DAY_VARIANCE))
+    return features
 
 
 def fit_har(day_variance: Floats, horizon_days: int = 1, min_days: int = MIN_DAYS) -> HarFit:
     """Least squares of the log of the mean RV of the next `horizon_days` days.
 
-    Raises NotEstimable: BAD_PARAMETER, SHORT_HISTORY (days of which features and target are known), CONSTANT.
+    Raises EstimateError: BAD_PARAMETER, SHORT_HISTORY (days of which features and target are known), CONSTANT.
     """
     require(horizon_days >= 1, Reason.BAD_PARAMETER, f"a horizon of {horizon_days} days")
-    days = series(day_variance, "day_variance")
+    days = usable_days(series(day_variance, "day_variance"))
     enough = len(days) >= MONTH + horizon_days
     require(enough, Reason.SHORT_HISTORY, f"{len(days)} days, {min_days} are needed beside a month to start from")
     features = har_features(days)[: len(days) - horizon_days]
@@ -130,7 +140,7 @@ class HarBank:
     def update(self, open_time_ns: int, log_return: Floats, span: Ints) -> Floats:
         """Takes one bar's returns and spans [n]; mean daily variance of the days ahead [n], NaN if not known.
 
-        Raises NotEstimable: UNORDERED, OFF_GRID, BAD_SHAPE.
+        Raises EstimateError: UNORDERED, OFF_GRID, BAD_SHAPE.
         """
         for variance in self._days.update(open_time_ns, log_return, span):
             self.update_day(variance)
@@ -138,7 +148,7 @@ class HarBank:
 
     def update_day(self, variance: Floats) -> Floats:
         """Takes a day's realised variances [n] (NaN: none), from whatever source; the forecasts [n]."""
-        self._window = np.concatenate([self._window[:, 1:], np.asarray(variance, dtype=np.float64)[:, None]], axis=1)
+        self._window = np.concatenate([self._window[:, 1:], usable_days(variance)[:, None]], axis=1)
         self._told += 1
         if self._told >= MONTH:
             log_mean = self._constant + (_features(self._window) * self._slopes).sum(axis=-1)
@@ -153,7 +163,7 @@ class HarBank:
     def variance_of(self, underlying: int) -> float:
         """One underlying's mean daily variance of the days ahead.
 
-        Raises NotEstimable (SHORT_HISTORY).
+        Raises EstimateError (SHORT_HISTORY).
         """
         value = float(self._variance[underlying])
         there = int(np.isfinite(self._window[underlying]).sum())

@@ -66,7 +66,7 @@ def smile_variance(strike: Floats, vol: Floats, forward: float, years: float) ->
 def implied_variance(marks: Iterable[OptionMark], now_ns: int, maturity_ns: int = MATURITY_NS) -> float:
     """Variance per year at a constant maturity. Marks that are expired, nearly so or no numbers are left out.
 
-    Raises NotEstimable: NO_QUOTES, NO_MATURITY, BAD_PARAMETER.
+    Raises EstimateError: NO_QUOTES, NO_MATURITY, BAD_PARAMETER.
     """
     require(maturity_ns > 0, Reason.BAD_PARAMETER, f"a maturity of {maturity_ns} ns")
     near_ns = now_ns + MIN_EXPIRY_NS
@@ -107,7 +107,7 @@ class ImpliedScaling:
 def fit_implied(implied: Floats, realised: Floats) -> ImpliedScaling:
     """Least squares over pairs [T] of an implied variance and the one realised after it, both per year; NaN: none.
 
-    Raises NotEstimable: SHORT_HISTORY, BAD_SHAPE. Where the implied variance never changes the slope stays 1.
+    Raises EstimateError: SHORT_HISTORY, BAD_SHAPE. Where the implied variance never changes the slope stays 1.
     """
     x, y = series(implied, "implied"), series(realised, "realised")
     require(len(x) == len(y), Reason.BAD_SHAPE, f"{len(x)} implied variances and {len(y)} realised")
@@ -134,7 +134,7 @@ class ImpliedBank:
     def update(self, now_ns: int, implied: Floats) -> Floats:
         """Takes implied variances per year [size], NaN or not positive where there are none; `variance` then.
 
-        Raises NotEstimable (UNORDERED, BAD_SHAPE).
+        Raises EstimateError (UNORDERED, BAD_SHAPE).
         """
         implied = per_underlying(implied, self.size, "implied")
         require(now_ns >= self._now_ns, Reason.UNORDERED, f"{now_ns} ns is before {self._now_ns} ns")
@@ -153,7 +153,7 @@ class ImpliedBank:
     def variance_of(self, underlying: int) -> float:
         """One underlying's expected realised variance per year.
 
-        Raises NotEstimable: NO_QUOTES, STALE.
+        Raises EstimateError: NO_QUOTES, STALE.
         """
         require(bool(np.isfinite(self._implied[underlying])), Reason.NO_QUOTES, "no implied variance was seen")
         age_ns = self._now_ns - int(self._seen_ns[underlying])
@@ -171,7 +171,7 @@ def implied_filter(
 ) -> Floats:
     """What ImpliedBank says after each element of a history [T]: times in ns, ascending, and implied variances.
 
-    Raises NotEstimable: UNORDERED, BAD_SHAPE.
+    Raises EstimateError: UNORDERED, BAD_SHAPE.
     """
     times, implied = np.asarray(now_ns, dtype=np.int64), series(implied, "implied")
     require(times.shape == implied.shape, Reason.BAD_SHAPE, "times and implied variances differ in length")

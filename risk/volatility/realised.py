@@ -1,8 +1,8 @@
 """Realised variance of days of UTC, from returns of hours or minutes.
 
 A day's variance is the sum of its squared returns, scaled up to a whole day by the bars that they cover. A return over
-k bars counts for those of them that lie in its own day, in proportion: days that are closed are never reopened. A day of
-which less than `min_share` is covered has none (NaN).
+k bars counts for those of them that lie in its own day, in proportion: days that are closed are never reopened. A day
+of which less than `min_share` is covered has none (NaN).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_SHARE: Final = 0.75
 def realised_variance(returns: Returns, rules: BarRules, min_share: float = MIN_SHARE) -> tuple[Ints, Floats]:
     """Days since the epoch and their variances [D], from the first day of a history to the last that is over.
 
-    Raises NotEstimable (SHORT_HISTORY) if no day is over.
+    Raises EstimateError (SHORT_HISTORY) if no day is over.
     """
     times = returns.open_time_ns
     require(len(times) > 0, Reason.SHORT_HISTORY, "no bar")
@@ -31,8 +31,8 @@ def realised_variance(returns: Returns, rules: BarRules, min_share: float = MIN_
     there = np.isfinite(r)
     own = np.where(there, np.minimum(returns.span, place + 1), 0)
     part = np.where(there, r * r, 0.0) * own / np.maximum(returns.span, 1)
-    total = np.bincount(day, weights=part, minlength=over - first)[: over - first]
-    covered = np.bincount(day, weights=own, minlength=over - first)[: over - first]
+    total = np.bincount(day, weights=part, minlength=over - first)[: over - first].astype(np.float64)
+    covered = np.bincount(day, weights=own, minlength=over - first)[: over - first].astype(np.float64)
     return np.arange(first, over, dtype=np.int64), _scaled(total, covered, rules, min_share)
 
 
@@ -54,7 +54,7 @@ class DayBank:
         """Takes one bar; the variances [size] of the days that it ends: none, one, or more after an absence.
 
         Of an absence the first MAX_ABSENT days are told, which is more than any window here remembers.
-        Raises NotEstimable: UNORDERED, OFF_GRID, BAD_SHAPE.
+        Raises EstimateError: UNORDERED, OFF_GRID, BAD_SHAPE.
         """
         on_grid = open_time_ns % self.rules.step_ns == 0
         require(on_grid, Reason.OFF_GRID, f"{open_time_ns} is no multiple of {self.rules.step_ns} ns")

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     STALE = "stale"
 
 
-class NotEstimable(ValueError):
+class EstimateError(ValueError):
     """An estimate that is refused: `reason` for code, `text` for people."""
 
     def __init__(self, reason: Reason, text: str) -> None:
@@ -46,15 +46,15 @@ class NotEstimable(ValueError):
 
 
 def require(good: bool, reason: Reason, text: str) -> None:
-    """Raises NotEstimable unless `good`."""
+    """Raises EstimateError unless `good`."""
     if not good:
-        raise NotEstimable(reason, text)
+        raise EstimateError(reason, text)
 
 
 def series(values: object, name: str) -> Floats:
     """One-dimensional floats of whatever was given.
 
-    Raises NotEstimable (BAD_SHAPE) for anything else.
+    Raises EstimateError (BAD_SHAPE) for anything else.
     """
     array = np.asarray(values, dtype=np.float64)
     require(array.ndim == 1, Reason.BAD_SHAPE, f"{name} has {array.ndim} dimensions, not one")
@@ -64,7 +64,7 @@ def series(values: object, name: str) -> Floats:
 def per_underlying(values: object, size: int, name: str) -> Floats:
     """Floats, one for each of `size` underlyings; a single number is given to all.
 
-    Raises NotEstimable (BAD_SHAPE) for another shape.
+    Raises EstimateError (BAD_SHAPE) for another shape.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0:
