@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Protocol
 
 import numpy as np
 from scipy.signal import lfilter
@@ -46,6 +47,19 @@ class GarchParameters:
         text = f"persistence {self.persistence} leaves no long-run variance"
         require(self.persistence < 1 - 1e-9, Reason.NOT_STATIONARY, text)
         return self.omega / (1 - self.persistence)
+
+
+class Coefficients(Protocol):
+    """What the recursion reads: parameters, or what a search tries on its way to them."""
+
+    @property
+    def omega(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def beta(self) -> float: ...
 
 
 class GarchBank:
@@ -104,7 +118,7 @@ def garch_filter(parameters: GarchParameters, log_return: Floats, variance: floa
     return np.maximum(recursion(parameters, clipped(series(log_return, "log_return")), variance), MIN_VARIANCE)
 
 
-def recursion(p: GarchParameters, r: Floats, variance: float) -> Floats:
+def recursion(p: Coefficients, r: Floats, variance: float) -> Floats:
     """The variances [T] after each return, before their floor; linear filtering where no return is missing."""
     missing = np.isnan(r)
     pushed = p.omega + (p.alpha + p.gamma * (r < 0)) * r * r
@@ -112,6 +126,6 @@ def recursion(p: GarchParameters, r: Floats, variance: float) -> Floats:
         filtered, _ = lfilter([1.0], [1.0, -p.beta], pushed, zi=[p.beta * variance])
         return np.asarray(filtered, dtype=np.float64)
     pushes = np.where(missing, p.omega, pushed).tolist()
-    kept = np.where(missing, p.persistence, p.beta).tolist()
+    kept = np.where(missing, p.alpha + p.gamma / 2 + p.beta, p.beta).tolist()
     steps = accumulate(zip(pushes, kept), lambda s, step: step[0] + step[1] * s, initial=variance)
     return np.array(list(steps)[1:], dtype=np.float64)

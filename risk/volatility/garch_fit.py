@@ -8,19 +8,22 @@ two maximise the same function.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import gammaln
 
-from risk.volatility.garch import GarchBank, GarchParameters, recursion
-from risk.volatility.refusals import EstimateError, Floats, Reason, clipped, require, series
+from risk.volatility.garch import Coefficients, GarchBank, GarchParameters, recursion
+from risk.volatility.refusals import MIN_VARIANCE, EstimateError, Floats, Reason, clipped, require, series
 
 MIN_OBSERVATIONS: Final = 250
+TARGETED_OBSERVATIONS: Final = 20
 MIN_OBSERVED_SHARE: Final = 0.5
 BACKCAST_BARS: Final = 75
 BACKCAST_DECAY: Final = 0.94
+# Searches that both stop for want of precision are believed if their likelihoods are this near.
+AGREEMENT: Final = 1e-3
 NU_BOUNDS: Final = (2.05, 500.0)
 # alpha, gamma, beta, from which a search starts; the first two by likelihood are followed.
 STARTS: Final = (
@@ -60,9 +63,9 @@ def log_likelihood(parameters: GarchParameters, log_return: Floats) -> float:
     return _student_t(r, variances, parameters.nu)
 
 
-def _variances(p: GarchParameters, r: Floats, start: float) -> tuple[Floats, float]:
+def _variances(p: Coefficients, r: Floats, start: float) -> tuple[Floats, float]:
     """The variance forecast for each bar [T], and that for the bar after the last."""
-    first = p.omega + p.persistence * start
+    first = p.omega + (p.alpha + p.gamma / 2 + p.beta) * start
     after = recursion(p, r, first)
     return np.concatenate([[first], after[:-1]]), float(after[-1])
 
@@ -93,6 +96,24 @@ def fit_garch(log_return: Floats, *, asymmetric: bool = False) -> GarchFit:
     return GarchFit(found, float(-best.fun) - observed * float(np.log(scale)), observed, after * scale**2)
 
 
+def targeted(shape: GarchParameters, log_return: Floats, min_observations: int = TARGETED_OBSERVATIONS) -> GarchFit:
+    """The fallback for a history too short to fit: another underlying's `shape` around this one's own variance.
+
+    omega follows from the mean square of the returns [T] that there are (NaN: none). Raises EstimateError:
+    SHORT_HISTORY, CONSTANT, NOT_STATIONARY (a shape without a long-run variance).
+    """
+    r = clipped(series(log_return, "log_return"))
+    observed = int(np.isfinite(r).sum())
+    enough = observed >= max(min_observations, 1)
+    require(enough, Reason.SHORT_HISTORY, f"{observed} returns, {min_observations} are needed")
+    variance = float(np.nanmean(r * r))
+    require(variance > 0, Reason.CONSTANT, "every return is zero")
+    omega = variance * shape.omega / shape.unconditional
+    parameters = GarchParameters(omega, shape.alpha, shape.gamma, shape.beta, shape.nu)
+    _, after = _variances(parameters, r, backcast(r))
+    return GarchFit(parameters, log_likelihood(parameters, r), observed, after)
+
+
 def _fittable(log_return: Floats) -> Floats:
     r = clipped(series(log_return, "log_return"))
     there = np.flatnonzero(np.isfinite(r))
@@ -110,20 +131,31 @@ def _fittable(log_return: Floats) -> Floats:
 
 
 def _parameters(x: Floats, asymmetric: bool) -> GarchParameters:
-    """Parameters from what the search tries, put back inside the constraints that it oversteps in the last digits."""
+    """Parameters from where the search ends, put back inside the constraints that it oversteps in the last digits."""
     omega, alpha, beta, nu = max(float(x[0]), 1e-12), max(float(x[1]), 0.0), max(float(x[2]), 0.0), float(x[3])
     gamma = max(float(x[4]), -alpha) if asymmetric else 0.0
     over = max(alpha + gamma / 2 + beta, 1.0)
     return GarchParameters(omega, alpha / over, gamma / over, beta / over, min(max(nu, NU_BOUNDS[0]), NU_BOUNDS[1]))
 
 
+class _Trial(NamedTuple):
+    """What a search tries: it may leave the constraints by a hair, which keeps the likelihood smooth at them."""
+
+    omega: float
+    alpha: float
+    beta: float
+    nu: float
+    gamma: float
+
+
 def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
     """The best of the searches from the two best starts."""
 
     def loss(x: Floats) -> float:
-        p = _parameters(x, asymmetric)
-        variances, _ = _variances(p, y, start)
-        return -_student_t(y, variances, p.nu)
+        trial = _Trial(float(x[0]), float(x[1]), float(x[2]), float(x[3]), float(x[4]) if asymmetric else 0.0)
+        variances, _ = _variances(trial, y, start)
+        # A step may overstep alpha + gamma >= 0 in the last digits; the likelihood stays a number there.
+        return -_student_t(y, np.maximum(variances, MIN_VARIANCE), trial.nu)
 
     starts = [
         np.array([max(1 - a - g / 2 - b, 0.005), a, b, nu, g][: 5 if asymmetric else 4])
@@ -133,8 +165,9 @@ def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
     ]
     found = [_descend(loss, x, asymmetric) for x in sorted(starts, key=loss)[:2]]
     best = min(found, key=lambda result: float(result.fun))
-    if not np.isfinite(best.fun):
-        raise EstimateError(Reason.NOT_CONVERGED, "the likelihood is no number where the search ends")
+    agreed = abs(float(found[0].fun) - float(found[1].fun)) < AGREEMENT
+    if not np.isfinite(best.fun) or not (best.success or agreed):
+        raise EstimateError(Reason.NOT_CONVERGED, f"the searches end apart: {best.message}")
     return best
 
 

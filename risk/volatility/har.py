@@ -64,7 +64,7 @@ def window_mean(days: Floats, fallback: Floats) -> Floats:
 
 
 def usable_days(day_variance: object) -> Floats:
-    """Variances of days as they are used: what is negative or no number is missing, and none is above MAX_DAY_VARIANCE."""
+    """Days as they are used: what is negative or no number is missing, what is above MAX_DAY_VARIANCE is that."""
     days = np.asarray(day_variance, dtype=np.float64)
     usable = np.isfinite(days) & (days >= 0)
     return np.where(usable, np.minimum(days, MAX_DAY_VARIANCE), np.nan)
@@ -144,7 +144,7 @@ class HarBank:
         """
         for variance in self._days.update(open_time_ns, log_return, span):
             self.update_day(variance)
-        return self._variance
+        return self.variance
 
     def update_day(self, variance: Floats) -> Floats:
         """Takes a day's realised variances [n] (NaN: none), from whatever source; the forecasts [n]."""
@@ -153,7 +153,7 @@ class HarBank:
         if self._told >= MONTH:
             log_mean = self._constant + (_features(self._window) * self._slopes).sum(axis=-1)
             self._variance = np.exp(np.clip(log_mean, -MAX_LOG, MAX_LOG))
-        return self._variance
+        return self.variance
 
     @property
     def variance(self) -> Floats:

@@ -58,9 +58,16 @@ def simulated(seed: int, size: int, alpha: float, gamma: float, beta: float, nu:
 
 
 def recorded_hours(name: str) -> Bars:
-    path = PRICES / f"binance_um_{name}_1h_2019_2026_last_mark_funding.csv.gz"
+    return _recorded(PRICES / f"binance_um_{name}_1h_2019_2026_last_mark_funding.csv.gz", "open_time_ms")
+
+
+def recorded_minutes(name: str) -> Bars:
+    return _recorded(PRICES / f"binance_um_{name}_1m_stress_windows.csv.gz", "open_time")
+
+
+def _recorded(path: Path, time_column: str) -> Bars:
     with gzip.open(path, "rt") as file:
-        rows = [(int(r["open_time_ms"]), float(r["close"]), float(r["volume"])) for r in csv.DictReader(file)]
+        rows = [(int(r[time_column]), float(r["close"]), float(r["volume"])) for r in csv.DictReader(file)]
     times, close, volume = zip(*rows)
     return Bars(np.array(times, np.int64) * 1_000_000, np.array(close), np.array(volume))
 
