@@ -15,7 +15,7 @@ from risk.correlation.matrices import correlation_of, expected_outer, semi_defin
 from risk.correlation.shrinkage import Target, ledoit_wolf
 from risk.correlation.stress import stressed, stressed_ends
 from risk.volatility.refusals import EstimateError, Floats, Reason
-from tests.risk.volatility.samples import awkward, needs_recorded, ordinary, recorded_hours
+from tests.risk.volatility.samples import AWKWARD, awkward, needs_recorded, ordinary, recorded_hours
 
 TARGET = np.array([[1.0, 0.6, 0.2], [0.6, 1.0, 0.4], [0.2, 0.4, 1.0]])
 
@@ -142,6 +142,20 @@ def test_dcc_of_what_moves_as_one() -> None:
     z = np.random.default_rng(1).standard_normal(400)
     fit = fit_dcc(np.stack([z, z, -z], axis=1))
     assert_correlation(dcc_filter(fit.parameters, np.stack([z, z, -z], axis=1)))
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_dcc_fits_survive(name: str) -> None:
+    """Beside an ordinary underlying: correlations, or a refusal by name."""
+    other = AWKWARD[name]
+    z = np.stack([np.random.default_rng(1).standard_normal(len(other)), other], axis=1)
+    try:
+        fit = fit_dcc(z)
+    except EstimateError as refused:
+        assert refused.reason in (Reason.SHORT_HISTORY, Reason.CONSTANT)
+        return
+    assert fit.parameters.a + fit.parameters.b < 1
+    assert_correlation(dcc_filter(fit.parameters, z))
 
 
 def slow_shrinkage(r: Floats, target: Target) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,7 @@ def recorded_minutes(name: str) -> Bars:
     return _recorded(PRICES / f"binance_um_{name}_1m_stress_windows.csv.gz", "open_time")
 
 
+@cache
 def _recorded(path: Path, time_column: str) -> Bars:
     with gzip.open(path, "rt") as file:
         rows = [(int(r[time_column]), float(r["close"]), float(r["volume"])) for r in csv.DictReader(file)]

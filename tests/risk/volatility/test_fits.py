@@ -229,6 +229,17 @@ def test_implied_is_scaled_to_realised() -> None:
         implied_variance([], 0, 0)
 
 
+@pytest.mark.parametrize("name", AWKWARD)
+def test_implied_fits_survive(name: str) -> None:
+    values = AWKWARD[name]
+    try:
+        fit = fit_implied(values, np.roll(values, 1) if len(values) else values)
+    except EstimateError as refused:
+        assert refused.reason is Reason.SHORT_HISTORY
+        return
+    assert np.isfinite([fit.intercept, fit.slope, fit.residual_variance]).all()
+
+
 @needs_recorded
 @pytest.mark.parametrize("name", ["BTCUSDT", "ETHUSDT"])
 def test_recorded_hours(name: str) -> None:
