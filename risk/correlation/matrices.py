@@ -43,7 +43,8 @@ def correlation_of(covariance: Floats) -> Floats:
     np.fill_diagonal(correlation, 1.0)
     projected = semi_definite(correlation)
     diagonal = np.sqrt(np.diag(projected))
-    unit = projected / diagonal[:, None] / diagonal[None, :]
+    # By one product, not by two divisions: what is symmetric stays so to the last digit.
+    unit = projected / np.outer(diagonal, diagonal)
     np.fill_diagonal(unit, 1.0)
     return np.clip(unit, -1.0, 1.0)
 

@@ -93,7 +93,8 @@ def fit_garch(log_return: Floats, *, asymmetric: bool = False) -> GarchFit:
     found = GarchParameters(fitted.omega * scale**2, fitted.alpha, fitted.gamma, fitted.beta, fitted.nu)
     _, after = _variances(fitted, y, start)
     observed = int(np.isfinite(r).sum())
-    return GarchFit(found, float(-best.fun) - observed * float(np.log(scale)), observed, after * scale**2)
+    likelihood = -float(best.fun) * len(y) - observed * float(np.log(scale))
+    return GarchFit(found, likelihood, observed, after * scale**2)
 
 
 def targeted(shape: GarchParameters, log_return: Floats, min_observations: int = TARGETED_OBSERVATIONS) -> GarchFit:
@@ -155,7 +156,7 @@ def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
         trial = _Trial(float(x[0]), float(x[1]), float(x[2]), float(x[3]), float(x[4]) if asymmetric else 0.0)
         variances, _ = _variances(trial, y, start)
         # A step may overstep alpha + gamma >= 0 in the last digits; the likelihood stays a number there.
-        return -_student_t(y, np.maximum(variances, MIN_VARIANCE), trial.nu)
+        return -_student_t(y, np.maximum(variances, MIN_VARIANCE), trial.nu) / len(y)
 
     starts = [
         np.array([max(1 - a - g / 2 - b, 0.005), a, b, nu, g][: 5 if asymmetric else 4])
@@ -165,7 +166,7 @@ def _search(y: Floats, start: float, asymmetric: bool) -> OptimizeResult:
     ]
     found = [_descend(loss, x, asymmetric) for x in sorted(starts, key=loss)[:2]]
     best = min(found, key=lambda result: float(result.fun))
-    agreed = abs(float(found[0].fun) - float(found[1].fun)) < AGREEMENT
+    agreed = abs(float(found[0].fun) - float(found[1].fun)) * len(y) < AGREEMENT
     if not np.isfinite(best.fun) or not (best.success or agreed):
         raise EstimateError(Reason.NOT_CONVERGED, f"the searches end apart: {best.message}")
     return best
@@ -177,5 +178,6 @@ def _descend(loss: object, x: Floats, asymmetric: bool) -> OptimizeResult:
     constraints = [{"type": "ineq", "fun": lambda v: 1.0 - half @ v}]
     if asymmetric:
         constraints.append({"type": "ineq", "fun": lambda v: v[1] + v[4]})
-    options = {"maxiter": 300, "ftol": 1e-10}
-    return minimize(loss, x, method="SLSQP", bounds=bounds, constraints=constraints, options=options)
+    options = {"maxiter": 300, "ftol": 1e-13}
+    # Central differences: one-sided ones are too coarse for the last digits over years of hours.
+    return minimize(loss, x, method="SLSQP", jac="3-point", bounds=bounds, constraints=constraints, options=options)

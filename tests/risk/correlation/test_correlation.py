@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from risk.correlation.dcc import DccBank, DccParameters, dcc_filter, fit_dcc
@@ -36,6 +36,16 @@ def assert_correlation(matrix: Floats) -> None:
     assert (np.diag(matrix) == 1).all() and (np.abs(matrix) <= 1).all()
 
 
+NAN = float("nan")
+NEAR_SINGULAR = [
+    [1.3e-93, 0.0, 1e300, 0.0],
+    [NAN, 0.0, 0.182250878, 0.230429592],
+    [NAN, 0.0, NAN, NAN],
+    [NAN, 0.0, NAN, 0.0],
+]
+
+
+@example(np.array(NEAR_SINGULAR), 0.5)
 @given(panels(), st.floats(0.5, 0.99))
 def test_ewma_stays_semi_definite_and_equals_the_batch(r: Floats, decay: float) -> None:
     bank = CovarianceBank(r.shape[1], decay, 1)

@@ -250,6 +250,9 @@ def test_recorded_hours(name: str) -> None:
     assert np.isfinite(variance[1:]).all() and len(variance) > 2300
     fit = fit_garch(returns.per_bar[-8760:], asymmetric=True)
     assert 0.9 < fit.parameters.persistence <= 1 and 2.5 < fit.parameters.nu < 6
+    close = recorded_hours(name).close
+    whole = fit_garch(np.diff(np.log(close)))
+    assert 0.95 < whole.parameters.persistence <= 1 and whole.observations == len(close) - 1
     har = fit_har(variance)
     assert 0.5 < har.parameters.day + har.parameters.week + har.parameters.month < 1.1 and har.r_squared > 0.35
     told = np.sqrt(har_filter(har.parameters, variance) * 365)
