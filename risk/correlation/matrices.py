@@ -44,9 +44,9 @@ def correlation_of(covariance: Floats) -> Floats:
     projected = semi_definite(correlation)
     diagonal = np.sqrt(np.diag(projected))
     # By one product, not by two divisions: what is symmetric stays so to the last digit.
-    unit = projected / np.outer(diagonal, diagonal)
+    unit: Floats = projected / np.outer(diagonal, diagonal)
     np.fill_diagonal(unit, 1.0)
-    return np.clip(unit, -1.0, 1.0)
+    return np.asarray(np.clip(unit, -1.0, 1.0))
 
 
 def expected_outer(r: Floats, covariance: Floats) -> Floats:
