@@ -29,7 +29,7 @@ from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from protocols.fix import codec
 from protocols.venues import frames
-from risk import cash, gate, kernel
+from risk import cash, gate, kernel, remargin
 from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -200,6 +200,7 @@ def kernels() -> None:
         "orders and reports": compiled.COMPILED,
         "venue frames": frames.COMPILED,
         "journal": page.COMPILED,
+        "margin of many accounts": remargin.COMPILED,
     }
     for name, is_compiled in parts.items():
         print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")

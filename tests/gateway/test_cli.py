@@ -151,7 +151,7 @@ def test_a_trade_is_corrected_and_annulled_and_the_client_is_told(tmp_path: Path
 
 def test_kernels_says_which_are_in_use() -> None:
     result = runner.invoke(cli.app, ["kernels"])
-    assert result.exit_code == 0 and result.stdout.count("compiled kernel") + result.stdout.count(": compiled") == 6
+    assert result.exit_code == 0 and result.stdout.count("compiled kernel") + result.stdout.count(": compiled") == 7
 
 
 def test_the_command_is_a_program() -> None:
