@@ -222,7 +222,7 @@ class Executions:
         if event.venue_order_id not in ("", order.venue_order_id):
             return  # of a stop that has triggered meanwhile: what it became is cancelled under its own id
         if event.is_definite and order.is_cancel_pending:
-            if order.cancel_cl_ord_id and not order_changes.is_at_rest(order):
+            if order.cancel_cl_ord_id and not order.is_at_rest:
                 self._refuse_cancel(order, f"{event.code} {event.message}", now_ns)
             else:
                 # Nobody else watches the order: it is cancelled again for as long as the venue says that it is open.

@@ -22,7 +22,7 @@ from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
 from risk.limits import Limits
-from risk.order import OrdType, TimeInForce
+from risk.order import OrdType, Terms, TimeInForce
 from risk.rate import RateLimit
 
 # Ended orders stay known for status requests and late fills; a late fill of an older one raises a break instead.
@@ -178,7 +178,7 @@ class Ledger:
         for account in self.accounts.values():
             account.limits.list_instrument(instrument)
 
-    def approve(self, record: records.OrderApproved) -> None:
+    def approve(self, record: records.OrderApproved, terms: Terms | None = None) -> None:
         """Know an order that passed the checks, and hold what it could do."""
         account = self.accounts[record.account]
         order = WorkingOrder(
@@ -196,6 +196,7 @@ class Ledger:
             record.is_reduce_only,
             self.time_ns,
         )
+        order.terms = terms
         self.order_count += 1
         self.orders[record.order_id] = order
         account.cl_ord_ids.remember(record.cl_ord_id, record.order_id, self.time_ns)

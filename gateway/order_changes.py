@@ -20,21 +20,16 @@ if TYPE_CHECKING:
 MARKET_OPTION, TRIGGERED = 8, 99
 
 
-def is_at_rest(order: WorkingOrder) -> bool:
-    """Whether an order is a stop that has not triggered, as far as we know."""
-    return order.terms is not None and order.terms.stop_ticks > 0 and not order.is_triggered
-
-
 def has_become_another(order: WorkingOrder, state: events.OrderState) -> bool:
     """Whether a state that the venue tells of a stop is of what it became when it was triggered."""
-    return is_at_rest(order) and state.state == "open" and state.venue_order_id != order.venue_order_id
+    return order.is_at_rest and state.state == "open" and state.venue_order_id != order.venue_order_id
 
 
 def trigger(executions: Executions, event: events.OrderTriggered, now_ns: int) -> None:
     """A stop works under another id from now on, and a cancel that is on its way goes there."""
     pipeline = executions.pipeline
     order = pipeline.ledger.orders.get(event.label)
-    if order is None or not is_at_rest(order):
+    if order is None or not order.is_at_rest:
         return
     if not order.venue_order_id:
         executions.accept(order, event.trigger_order_id or event.venue_order_id, now_ns)
@@ -57,7 +52,7 @@ def restate(executions: Executions, order: WorkingOrder, event: events.OrderRepl
     stop_ticks = 0 if stop is None else instrument.ticks_from_decimal(stop)
     if not order.is_working or not lots or not ticks or stop_ticks is None:
         return
-    if is_at_rest(order) and stop is None:
+    if order.is_at_rest and stop is None:
         return  # it is about to be told as triggered
     stands = order.terms.stop_ticks if order.terms is not None and stop is not None else stop_ticks
     if (lots, ticks, stop_ticks) == (order.lots, order.ticks, stands):

@@ -263,9 +263,7 @@ class Expiries:
 
 
 def _approved(ledger: Ledger, record: records.OrderApprovedWithTerms) -> None:
-    ledger.approve(record)
-    order = ledger.orders[record.order_id]
-    order.terms = Terms(record.stop_ticks, record.trigger, record.expire_ns, record.list_id)
+    ledger.approve(record, Terms(record.stop_ticks, record.trigger, record.expire_ns, record.list_id))
     if record.expire_ns:
         ledger.expiries.add(record.expire_ns, record.order_id)
     listed = ledger.lists.get((record.session, record.list_id)) if record.list_id else None
@@ -282,7 +280,12 @@ def replaced_terms(order: WorkingOrder, record: records.ReplaceRequested) -> Ter
 
 def _triggered(ledger: Ledger, record: records.OrderTriggered) -> None:
     order = ledger.orders[record.order_id]
+    exposure = ledger.accounts[order.account].exposure
+    is_held = order.held is not None
+    exposure.release(order)  # only now it counts among what orders of its client could meet
     order.venue_order_id, order.is_triggered = record.venue_order_id, True
+    if is_held:
+        exposure.hold(order)
 
 
 def _expiring(ledger: Ledger, record: records.OrderExpiring) -> None:

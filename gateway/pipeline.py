@@ -209,7 +209,7 @@ class Pipeline:
     def _cancel_resting(self, approved: Approved, now_ns: int) -> None:
         """Cancel what an approved order would meet of its own client, ahead of it on the same connection."""
         order, client_orders = approved.order, approved.account.exposure.client_orders
-        if client_orders is not None:
+        if client_orders is not None and not order.will_rest:
             met = list(client_orders.met_by(order.side, approved.instrument.index, order.ticks))
             for resting in met:
                 if not resting.is_cancel_pending:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gateway import order_changes
 from gateway.compiled import price_text, quantity_text
 from gateway.executions import Executions
 from gateway.journal import JournalError
@@ -100,7 +99,7 @@ class SessionLink:
         assert replace is not None
         quantity, price = quantity_text(instrument, replace.lots), price_text(instrument, replace.ticks)
         stop = None
-        if replace.terms is not None and order_changes.is_at_rest(order):
+        if replace.terms is not None and order.is_at_rest:
             stop = price_text(instrument, replace.terms.stop_ticks)
         try:
             # The venue takes an edit's flags as the order's new ones: what is not said again is gone.

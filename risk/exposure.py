@@ -71,6 +71,11 @@ class WorkingOrder(msgspec.Struct, gc=False):
     adjusted_lot_ticks: int = 0
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether this is a stop that has not triggered, as far as we know: it is in no book and trades with nobody."""
+        return self.terms is not None and self.terms.stop_ticks > 0 and not self.is_triggered
+
+    @property
     def leaves_lots(self) -> int:
         """LeavesQty(151): what can still be filled; 0 once the order has ended."""
         lots = self.lots - self.cum_lots
@@ -140,7 +145,7 @@ class Exposure:
         client_orders.exposures.append(self)
         for order in self.orders.values():
             for held in (order.held, order.held_alternative):
-                if held is not None:
+                if held is not None and not order.is_at_rest:
                     client_orders.add(order.side, order.instrument.index, held[1])
 
     def hold(self, order: WorkingOrder) -> None:
@@ -169,7 +174,7 @@ class Exposure:
             self._next.hold(*arguments)
             self._held_next.add(order_id)
         client_orders = self.client_orders
-        if client_orders is not None:
+        if client_orders is not None and not order.is_at_rest:
             client_orders.add(order.side, index, order.ticks)
             if order.held_alternative is not None:
                 client_orders.add(order.side, index, order.held_alternative[1])
@@ -187,7 +192,7 @@ class Exposure:
         by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         by_instrument[order.instrument.index] -= order.held_lots()
         client_orders = self.client_orders
-        if client_orders is not None:
+        if client_orders is not None and not order.is_at_rest:
             client_orders.remove(order.side, order.instrument.index, order.held[1])
             if order.held_alternative is not None:
                 client_orders.remove(order.side, order.instrument.index, order.held_alternative[1])

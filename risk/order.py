@@ -109,6 +109,12 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     replaces: WorkingOrder | None = None
     terms: Terms | None = None
 
+    @property
+    def will_rest(self) -> bool:
+        """Whether this is a stop, which is in no book until its price has come."""
+        is_stop = self.terms is not None and self.terms.stop_ticks > 0
+        return is_stop and (self.replaces is None or not self.replaces.is_triggered)
+
 
 @final
 class Reject(msgspec.Struct, frozen=True, gc=False):

@@ -212,7 +212,7 @@ def own_orders_are_not_met(order: Order, account: Account, market: Market) -> Re
     instrument, client_orders = order.instrument, account.exposure.client_orders
     assert instrument is not None, _KNOWN
     prevention = account.self_trade_prevention
-    if prevention is _OFF or client_orders is None:
+    if prevention is _OFF or client_orders is None or order.will_rest:
         return None
     met_ticks = client_orders.met_at(order.side, instrument.index, order.ticks)
     if met_ticks is None:

@@ -87,7 +87,7 @@ class ClientOrders:
         """Yield the orders behind `met_at`; looks at every working order of the client."""
         for exposure in self.exposures:
             for order in exposure.orders.values():
-                if order.side is not side and order.instrument.index == instrument_index:
+                if order.side is not side and order.instrument.index == instrument_index and not order.is_at_rest:
                     prices = [held[1] for held in (order.held, order.held_alternative) if held is not None]
                     if any(price <= ticks if side is _BUY else price >= ticks for price in prices):
                         yield order

@@ -11,6 +11,7 @@ import simplefix
 from fixtures.fix_conversation import text
 from gateway import records
 from gateway.sessions import clients_of
+from protocols.venues import events
 from tests.gateway.rig import BTC, CONFIG, NOW_TEXT, SECOND, Desk, Rig, accepted, cancelled, opened, shown
 from tests.gateway.test_drop_copy import COPIES
 from tests.gateway.test_kills import kill, reinstate
@@ -171,17 +172,26 @@ def test_what_a_lists_order_would_meet_is_cancelled_ahead_of_it(tmp_path: Path) 
         rig.check_holds()
 
 
-def test_a_stop_counts_at_the_limit_that_it_will_have(tmp_path: Path) -> None:
-    """It may trigger at any time, and then takes what rests up to its limit."""
+def test_a_stop_counts_for_self_trades_once_it_has_triggered(tmp_path: Path) -> None:
+    """Before that it is in no book: who has a protective stop may go on buying, and may place another over its buys."""
     with opened(tmp_path) as rig:
         desk = rig.desk().log_on()
         stop = [(11, "s"), (1, "alpha"), (55, BTC), (54, 2), (60, NOW_TEXT), (38, 100), (40, 4), (44, 58_500)]
         assert desk.send("D", *stop, (99, 59_500), (59, 1)) == []
         rig.hear(accepted(rig.only_order()))
         desk.pump()
-        assert shown(desk.order(price=59_000), 20001) == [("8", "603")]  # it would rest above the stop's limit
+        order = rig.only_order()
+        told = desk.order(price=59_000, cl_ord_id="b")
+        assert [text(m, 58) for m in told] == []
+        assert desk.send("D", *((11, "s2") if tag == 11 else (tag, value) for tag, value in stop), (99, 59_500),
+                         (59, 1)) == []  # fmt: skip
+        rig.hear(events.OrderTriggered(order.order_id, "as-a-limit", order.venue_order_id))
+        desk.pump()
+        assert order.is_triggered
+        assert shown(desk.order(price=59_000), 20001) == [("8", "603")]  # it would rest above the limit that works now
         assert desk.order(price=58_400) == []
         rig.check_holds()
+        rig.check_replay()
 
 
 # -- names and kinds ---------------------------------------------------------------------------------------------------
