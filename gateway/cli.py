@@ -16,6 +16,7 @@ import uvloop
 from rich.console import Console
 
 from gateway import compiled, records
+from gateway.backtest.command import backtest
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
@@ -35,6 +36,7 @@ from risk.account import AccountState
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 app.command("margin")(margin)
+app.command("backtest")(backtest)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

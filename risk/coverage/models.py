@@ -51,7 +51,7 @@ class PlainHistory:
 
     history: FactorHistory
     window_days: int = 500
-    min_days: int = 120
+    min_days: int = 60
     name: str = "plain historical simulation"
 
     def moves(self, as_of_day: int, factors: Sequence[Factor]) -> tuple[Floats, Floats]:
@@ -144,7 +144,9 @@ def champion(history: FactorHistory) -> FilteredModel:
 
 # What tempers the measure: a slower volatility, half of it that of the whole history, for prices. Not for spreads:
 # theirs fell for good as the market grew, and a memory of 2020 would ask for several times what they need.
-TEMPERED: Final = FilterRules(decay=0.97, long_run_weight={FactorKind.SPOT: 0.5})
+TEMPERED: Final = FilterRules(
+    decay_of={FactorKind.SPOT: 0.975, FactorKind.VOL: 0.97}, long_run_weight={FactorKind.SPOT: 0.5}
+)
 
 
 def tempered(history: FactorHistory) -> FilteredModel:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from risk.coverage.models import FixedGrid, Model, TierRate
 from risk.coverage.shapes import Shape
-from risk.fhs.factors import Factor, FactorHistory, FactorKind
+from risk.fhs.factors import Factor, FactorHistory
 from risk.fhs.measures import expected_shortfall, value_at_risk
 from risk.volatility.refusals import Bools, EstimateError, Floats, Ints
 
@@ -50,6 +50,7 @@ def walk(
     *,
     first_day: int,
     last_day: int,
+    score_from: int | None = None,
     confidence: float = 0.99,
     seed: int = 1,
     on_day: Callable[[], None] | None = None,
@@ -57,12 +58,14 @@ def walk(
     """A shape's margins and results of the evenings from `first_day` to the one before `last_day`.
 
     `implied`: each underlying's implied volatility by the day of the history [D], NaN where unknown. None where the
-    model says nothing about such a shape. Evenings without the next day's moves are passed over.
+    model says nothing about such a shape. Evenings without the next day's moves are passed over. `score_from`: the
+    evening from which `simulated` and `refused` count; `scored` takes the rest of a walk from there.
     """
     rng = np.random.default_rng(seed)
     columns = [history.column[factor] for factor in shape.factors]
     evenings, margins, shortfalls, profits = [], [], [], []
     simulated, refused, why = np.zeros(SIMULATIONS), 0, ""
+    score_from = first_day if score_from is None else score_from
     start, end = np.searchsorted(history.day, [first_day, last_day])
     for at in range(int(start), int(end)):
         if on_day is not None:
@@ -76,7 +79,8 @@ def walk(
         try:
             asked = _ask(shape, model, int(history.day[at]), iv, confidence)
         except EstimateError as error:
-            refused, why = refused + 1, str(error)
+            if history.day[at] >= score_from:
+                refused, why = refused + 1, str(error)
             continue
         if asked is None:
             return None
@@ -85,10 +89,10 @@ def walk(
         margins.append(margin)
         shortfalls.append(shortfall)
         profits.append(float(shape.profit(_named(shape.factors, move[None, :]), iv, 1.0)[0]))
-        if len(scenarios) and shortfall > 0:
+        if len(scenarios) and shortfall > 0 and history.day[at] >= score_from:
             drawn = scenarios[rng.integers(len(scenarios), size=SIMULATIONS)]
             simulated += np.where(drawn < -margin, drawn, 0.0) / shortfall
-    days = max(len(evenings), 1)
+    days = max(sum(day >= score_from for day in evenings), 1)
     return Walk(
         shape.name,
         model.name,
@@ -121,12 +125,20 @@ def _named(factors: Sequence[Factor], moves: Floats) -> dict[Factor, Floats]:
     return {factor: moves[:, at] for at, factor in enumerate(factors)}
 
 
+def scored(found: Walk, first_day: int) -> Walk:
+    """A walk from an evening on."""
+    counted = found.day >= first_day
+    return replace(
+        found,
+        day=found.day[counted],
+        margin=found.margin[counted],
+        shortfall=found.shortfall[counted],
+        profit=found.profit[counted],
+    )
+
+
 def needs(shape: Shape, history: FactorHistory) -> str | None:
     """What the history lacks for a shape, in words; None where it has all."""
     lacking = [factor.name for factor in shape.factors if factor not in history.column]
     return f"no history of {', '.join(lacking)}" if lacking else None
 
-
-def has_kind(shape: Shape, kind: FactorKind) -> bool:
-    """Whether a shape is moved by such a factor."""
-    return any(factor.kind is kind for factor in shape.factors)

@@ -19,7 +19,7 @@ import numpy as np
 from risk.fhs.factors import Factor, FactorHistory, FactorKind
 from risk.volatility.refusals import MIN_VARIANCE, Floats, Ints, Reason, clipped, per_underlying, require
 
-MIN_DAYS: Final = 120
+MIN_DAYS: Final = 60
 # Before a sigma counts as known: fewer squared moves say nothing of a size.
 MIN_SEEN: Final = 20
 # A day that came as a hundred sigmas of its forecast: the forecast was wrong, and scaling it further would say nothing.
@@ -30,21 +30,28 @@ MAX_STANDARDISED: Final = 100.0
 class FilterRules:
     """How days are filtered.
 
-    `decay` of the variance, a day; `window_days` that scenarios are taken from; `long_run_weight` by kind of factor,
-    of the long-run volatility in today's; `min_days` below which there is no scenario set.
+    `decay` of the variance, a day, and where a kind of factor has its own, by `decay_of`; `window_days` that scenarios
+    are taken from; `long_run_weight` by kind of factor, of the long-run volatility in today's; `min_days` below which
+    there is no scenario set.
     """
 
     decay: float = 0.94
+    decay_of: Mapping[FactorKind, float] = field(default_factory=dict)
     window_days: int = 1_000
     min_days: int = MIN_DAYS
     long_run_weight: Mapping[FactorKind, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require(0 <= self.decay < 1, Reason.BAD_PARAMETER, f"decay {self.decay} is not within 0 <= decay < 1")
+        decays = (self.decay, *self.decay_of.values())
+        require(all(0 <= decay < 1 for decay in decays), Reason.BAD_PARAMETER, f"a decay of {decays} is not within [0, 1)")
         good = 1 <= self.min_days <= self.window_days
         require(good, Reason.BAD_PARAMETER, f"min_days {self.min_days}, window_days {self.window_days}")
         inside = all(0 <= weight <= 1 for weight in self.long_run_weight.values())
         require(inside, Reason.BAD_PARAMETER, "a long_run_weight is not within 0 and 1")
+
+    def decays(self, factors: tuple[Factor, ...]) -> Floats:
+        """Decay by factor [F]."""
+        return np.array([self.decay_of.get(factor.kind, self.decay) for factor in factors], dtype=np.float64)
 
     def weights(self, factors: tuple[Factor, ...]) -> Floats:
         """Weight of the long-run volatility by factor [F]."""
@@ -118,7 +125,7 @@ class Filtered:
         self.history, self.rules = history, rules
         days, count = history.move.shape
         self.sigma, self.scale = np.full((days, count), np.nan), np.full((days, count), np.nan)
-        bank = SigmaBank(count, rules.decay, rules.weights(history.factors))
+        bank = SigmaBank(count, rules.decays(history.factors), rules.weights(history.factors))
         for at in range(days):
             self.sigma[at], self.scale[at] = bank.update(history.move[at], history.size[at])
         self.standardised = np.full((days, count), np.nan)
