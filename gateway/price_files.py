@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ MAX_BYTES: Final = 4 * 1024**3
 NEEDED: Final = ("close", "volume")
 OPTIONAL: Final = ("mark_close", "funding_rate", "implied_vol")
 TIMES: Final = ("open_time_ms", "open_time")
-_PAIR: Final = re.compile(r"(?<![A-Z0-9])([A-Z0-9]{2,12}?)[-_]?(USDT|USDC|BUSD|USD|EUR)(?![A-Z0-9])")
+_PAIR: Final = re.compile(r"(?<![A-Z0-9])([A-Z0-9]{2,12}?)[-_]?(USDT|USDC|USD|EUR)(?![A-Z0-9])")
 
 
 class PriceFileError(ValueError):
@@ -73,10 +73,8 @@ def read_file(path: Path) -> PriceFile:
         with path.open("rb") as raw:
             while chunk := raw.read(1 << 20):
                 digest.update(chunk)
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as text:
-            assert not isinstance(text, gzip.GzipFile)
-            columns = _columns(path, text)  # type: ignore[arg-type]
+        with _opened(path) as text:
+            columns = _columns(path, text)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise PriceFileError(f"{path}: {error}") from error
     time = columns.pop("time")
@@ -85,13 +83,21 @@ def read_file(path: Path) -> PriceFile:
         raise PriceFileError(f"{path}: opening times do not ascend, or there are less than two")
     bars = Bars(times, columns["close"], columns["volume"])
     extra = {name: columns[name] for name in OPTIONAL if name in columns}
-    return PriceFile(path, UnderlyingBars(underlying_name(path), bars, **extra), _rules(path, times), digest.hexdigest())
+    return PriceFile(
+        path, UnderlyingBars(underlying_name(path), bars, **extra), _rules(path, times), digest.hexdigest()
+    )
 
 
 def underlying_name(path: Path) -> str:
     """BTC of binance_um_BTCUSDT_1h.csv.gz; the file's name up to its first dot where no pair is in it."""
     found = _PAIR.search(path.name)
     return found[1] if found else path.name.split(".")[0]
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", newline=""))  # whose type is that of every mode
+    return path.open(newline="")
 
 
 def _columns(path: Path, text: TextIO) -> dict[str, Floats]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import UTC, datetime
 from io import BytesIO
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from risk.coverage.walk import Walk
+from risk.volatility.refusals import Floats
 
 _COLOURS = ("#1f4e8c", "#d9822b", "#5b8c5a", "#8a5a83", "#7f7f7f", "#b03a2e")
 
@@ -24,8 +24,7 @@ def margin_against_loss(walks: list[Walk]) -> str:
     for walk, colour in zip(walks, _COLOURS):
         axes.plot(_dates(walk), 100 * walk.margin, color=colour, linewidth=0.9, label=walk.model)
     hit = first.exceptions
-    dates = [day for day, is_hit in zip(_dates(first), hit.tolist()) if is_hit]
-    axes.plot(dates, -100 * first.profit[hit], "o", color="#b03a2e", markersize=3, label="not covered")
+    axes.plot(_dates(first)[hit], -100 * first.profit[hit], "o", color="#b03a2e", markersize=3, label="not covered")
     axes.set_ylabel("% of notional")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right", fontsize=7, ncol=3, frameon=False)
@@ -53,16 +52,14 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _dates(walk: Walk) -> list[datetime]:
-    return [datetime.fromtimestamp(day * 86_400, UTC) for day in walk.day.tolist()]
+def _dates(walk: Walk) -> Floats:
+    return walk.day.astype(np.float64)  # days since the epoch are what the library counts in as well
 
 
 def _uri(figure: Figure) -> str:
     axes = figure.axes[0]
-    if axes.lines and axes.get_xlabel() == "":
-        locator = AutoDateLocator()
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    if not axes.get_xlabel():
+        axes.xaxis_date("UTC")
     out = BytesIO()
     figure.savefig(out, format="png", dpi=90)
     return "data:image/png;base64," + b64encode(out.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Which of two forecasts was better: QLIKE of variances, pinball of quantiles, Diebold and Mariano's test between them."""
+"""Which of two forecasts was better: QLIKE of variances, pinball of quantiles, Diebold and Mariano's test of both."""
 
 from __future__ import annotations
 

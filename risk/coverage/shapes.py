@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -63,7 +64,7 @@ def shapes_of(underlyings: tuple[str, ...]) -> tuple[Shape, ...]:
     found: list[Shape] = []
     for underlying in underlyings:
         found += single_shapes(underlying)
-    for one, other in zip(underlyings, underlyings[1:]):
+    for one, other in pairwise(underlyings):
         found += hedge_shapes(one, other)
     return tuple(found)
 

@@ -141,4 +141,3 @@ def needs(shape: Shape, history: FactorHistory) -> str | None:
     """What the history lacks for a shape, in words; None where it has all."""
     lacking = [factor.name for factor in shape.factors if factor not in history.column]
     return f"no history of {', '.join(lacking)}" if lacking else None
-

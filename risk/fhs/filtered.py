@@ -43,11 +43,12 @@ class FilterRules:
 
     def __post_init__(self) -> None:
         decays = (self.decay, *self.decay_of.values())
-        require(all(0 <= decay < 1 for decay in decays), Reason.BAD_PARAMETER, f"a decay of {decays} is not within [0, 1)")
+        inside = all(0 <= decay < 1 for decay in decays)
+        require(inside, Reason.BAD_PARAMETER, f"a decay is not within 0 <= decay < 1: {decays}")
         good = 1 <= self.min_days <= self.window_days
         require(good, Reason.BAD_PARAMETER, f"min_days {self.min_days}, window_days {self.window_days}")
-        inside = all(0 <= weight <= 1 for weight in self.long_run_weight.values())
-        require(inside, Reason.BAD_PARAMETER, "a long_run_weight is not within 0 and 1")
+        shares = all(0 <= weight <= 1 for weight in self.long_run_weight.values())
+        require(shares, Reason.BAD_PARAMETER, "a long_run_weight is not within 0 and 1")
 
     def decays(self, factors: tuple[Factor, ...]) -> Floats:
         """Decay by factor [F]."""

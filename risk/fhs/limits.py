@@ -20,9 +20,7 @@ def haircut(scenarios: ScenarioSet, asset: str, confidence: float, floor: float 
     return max(floor, value_at_risk(moves, scenarios.weight, confidence))
 
 
-def collar(
-    scenarios: ScenarioSet, underlying: str, confidence: float, floor: float, cap: float
-) -> tuple[float, float]:
+def collar(scenarios: ScenarioSet, underlying: str, confidence: float, floor: float, cap: float) -> tuple[float, float]:
     """How far below and above the mark an order's price may be, as shares of it: what the horizon's moves explain.
 
     Never tighter than `floor`, so that a calm hour does not refuse ordinary orders; never wider than `cap`, so that a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from risk.volatility.refusals import Floats, Reason, require
+from risk.volatility.refusals import Floats, Ints, Reason, require
 
 
 def value_at_risk(profit: Floats, weight: Floats, confidence: float) -> float:
@@ -36,14 +36,14 @@ def expected_shortfall(profit: Floats, weight: Floats, confidence: float) -> flo
     return max(0.0, -float((profit * np.minimum(share, left)).sum()) / tail)
 
 
-def tail_days(profit: Floats, weight: Floats, confidence: float) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def tail_days(profit: Floats, weight: Floats, confidence: float) -> Ints:
     """Indices of the scenarios that make up the tail, the worst first: what a person asks after a requirement."""
     order, sorted_weight = _sorted(profit, weight, confidence)
     before = np.concatenate([[0.0], np.cumsum(sorted_weight[:-1])]) / sorted_weight.sum()
     return np.asarray(order[before < 1.0 - confidence], dtype=np.int64)
 
 
-def _sorted(profit: Floats, weight: Floats, confidence: float) -> tuple[np.ndarray, Floats]:  # type: ignore[type-arg]
+def _sorted(profit: Floats, weight: Floats, confidence: float) -> tuple[Ints, Floats]:
     profit, weight = np.asarray(profit, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     good = profit.ndim == 1 and profit.shape == weight.shape
     require(good, Reason.BAD_SHAPE, f"profits {profit.shape}, weights {weight.shape}")
