@@ -27,6 +27,7 @@ def backtest(
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First evening.")] = FIRST_DAY,
     last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last evening.")] = None,
     confidence: Annotated[float, typer.Option(min=0.9, max=0.999, help="Of one day.")] = 0.99,
+    forecasts: Annotated[bool, typer.Option(help="Race the forecasts of volatility and tails as well.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not set.")] = None,
 ) -> None:
     """Walk portfolio shapes through price files: margin each evening, the loss of the next day, every test of it."""
@@ -38,17 +39,17 @@ def backtest(
         typer.echo(f"margingate: {error}", err=True)
         raise typer.Exit(1) from error
     end = int(read.history.day[-1]) if last is None else study.day_number(last.date())
-    plan = study.Plan(str(data.resolve()), study.day_number(first.date()), end, confidence)
+    plan = study.Plan(str(data.resolve()), study.day_number(first.date()), end, confidence, forecasts=forecasts)
     if plan.first_day >= plan.last_day:
         typer.echo(f"margingate: no evening between --from {first.date()} and the data's end", err=True)
         raise typer.Exit(1)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("portfolios x models", total=len(read.shapes) * len(read.models))
-        findings = study.run(plan, read, workers, on_done=lambda: progress.advance(task))
-    found = study_of(plan, read, findings)
+        task = progress.add_task("portfolios and forecasts", total=study.job_count(plan, read))
+        results = study.run(plan, read, workers, on_done=lambda: progress.advance(task))
+    found = study_of(plan, read, results)
     try:
-        html, json = write(out, found, findings)
+        html, json = write(out, found, results.findings)
     except OSError as error:
         typer.echo(f"margingate: {out}: {error.strerror}", err=True)
         raise typer.Exit(1) from error
@@ -77,4 +78,9 @@ def _print(console: Console, found: Study) -> None:
     low = sum(rise.cut >= WANTED_CUT for rise in found.rises)
     cheap = sum(cost.more <= WANTED_COST for cost in found.costs)
     console.print(f"rises around events {WANTED_CUT:.0%} lower: {low} of {len(found.rises)}")
+    for race in found.contests:
+        won = "won" if race.challenger_won else "lost"
+        console.print(
+            f"{race.underlying} {race.horizon_hours:g} h {race.loss}: learned {won}, in use {race.in_use_share:.0%}"
+        )
     console.print(f"average margin at most {WANTED_COST:.0%} above the measure's: {cheap} of {len(found.costs)}")

@@ -12,9 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.backtest import events
 from gateway.backtest.pictures import cost_against_rise, margin_against_loss
-from gateway.backtest.study import Data, Finding, Plan, day_of
+from gateway.backtest.study import Data, Finding, Plan, Refused, Results, day_of
 from risk.coverage.verdict import Verdict, judged
 from risk.coverage.walk import scored
+from risk.learning.contest import CHALLENGER, CHAMPION, Contest
 from risk.volatility.refusals import EstimateError
 
 HTML: Final = "report.html"
@@ -32,6 +33,8 @@ class Study(msgspec.Struct, frozen=True):
     unanswered: list[dict[str, str]]
     rises: list[events.Rise]
     costs: list[events.Cost]
+    contests: list[Contest]
+    refused: list[Refused]
 
     @property
     def failures(self) -> list[Verdict]:
@@ -44,8 +47,9 @@ class Study(msgspec.Struct, frozen=True):
         return [verdict for verdict in self.verdicts if verdict.model == self.tempered and not verdict.is_safe]
 
 
-def study_of(plan: Plan, data: Data, findings: list[Finding]) -> Study:
+def study_of(plan: Plan, data: Data, results: Results) -> Study:
     """Judge what was walked."""
+    findings = results.findings
     measure, tempered = data.models[0].name, data.models[1].name
     verdicts, unanswered = [], []
     for finding in findings:
@@ -66,6 +70,8 @@ def study_of(plan: Plan, data: Data, findings: list[Finding]) -> Study:
         unanswered,
         events.rises(data, findings, measure, tempered),
         events.costs(findings, measure, tempered, plan.first_day),
+        results.contests,
+        results.refused,
     )
 
 
@@ -98,6 +104,8 @@ def document(study: Study) -> dict[str, Any]:
         row["cut"] = rise.cut
     for row, cost in zip(body["costs"], study.costs):
         row["more"] = cost.more
+    for row, contest in zip(body["contests"], study.contests):
+        row["challenger_won"] = contest.challenger_won
     return body
 
 
@@ -136,6 +144,8 @@ def page(study: Study, findings: list[Finding]) -> str:
         shapes=shapes,
         models=list(dict.fromkeys(verdict.model for verdict in study.verdicts)),
         verdicts={(v.shape, v.model): v for v in study.verdicts},
+        champion=CHAMPION,
+        challenger=CHALLENGER,
         measured=sum(verdict.model == study.measure for verdict in study.verdicts),
         first=day_of(study.plan.first_day),
         last=day_of(study.plan.last_day),

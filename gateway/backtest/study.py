@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, date, datetime
+from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -26,7 +27,10 @@ from risk.coverage.shapes import Shape, shapes_of
 from risk.coverage.walk import Walk, needs, walk
 from risk.fhs.factors import FactorHistory, joined
 from risk.fhs.underlying import Days, days_of, factor_history
-from risk.volatility.refusals import Floats
+from risk.learning import contest as contests
+from risk.learning.contest import Contest, ContestRules
+from risk.learning.panel import panel
+from risk.volatility.refusals import EstimateError, Floats
 
 # Initial margin of a perpetual's first tiers at 20 times leverage, the most common ceiling among the venues' tables
 # (docs/margin.md): what a client would be asked for there, whatever the market does.
@@ -35,13 +39,14 @@ EPOCH: Final = date(1970, 1, 1)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A backtest: where the data is, of which evenings exceptions count, at what confidence."""
+    """A backtest: where the data is, of which evenings exceptions count, at what confidence; whether forecasts race."""
 
     directory: str
     first_day: int
     last_day: int
     confidence: float = 0.99
     seed: int = 1
+    forecasts: bool = True
 
 
 class Data:
@@ -77,6 +82,14 @@ def models_of(history: FactorHistory) -> tuple[Model | TierRate, ...]:
     )
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """A contest that could not be held."""
+
+    underlying: str
+    horizon_hours: float
+    why: str
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One shape under one model: its walk, or why there is none."""
 
@@ -85,6 +98,9 @@ class Finding(msgspec.Struct, frozen=True):
     walk: Walk | None
     why: str = ""
 
+
+# Hours ahead that volatility and tails are forecast over: an hour, a day, a margin period of two days.
+HORIZON_HOURS: Final = (1, 24, 48)
 
 _data: Data | None = None
 
@@ -121,24 +137,71 @@ def find(data: Data, plan: Plan, shape_at: int, model_at: int) -> Finding:
     return Finding(shape.name, model.name, found, why)
 
 
-def run(plan: Plan, data: Data, workers: int | None = None, on_done: Callable[[], None] | None = None) -> list[Finding]:
+def contest(data: Data, plan: Plan, underlying_at: int, hours: int) -> list[Contest]:
+    """The forecasts of one underlying over a horizon against each other. Raises EstimateError."""
+    file = data.files[underlying_at]
+    others = [other.underlying for other in data.files if other is not file]
+    bars = max(1, round(hours * file.rules.bars_per_day / 24))
+    return contests.run(panel(file.underlying, file.rules, others), bars, ContestRules(plan.first_day))
+
+
+def _contest_one(plan: Plan, underlying_at: int, hours: int) -> list[Contest] | Refused:
+    assert _data is not None, "a worker reads its data first"
+    return contest_or_why(_data, plan, underlying_at, hours)
+
+
+def contest_or_why(data: Data, plan: Plan, underlying_at: int, hours: int) -> list[Contest] | Refused:
+    """The contests, or why there are none."""
+    try:
+        return contest(data, plan, underlying_at, hours)
+    except EstimateError as error:
+        return Refused(data.days[underlying_at].name, hours, str(error))
+
+
+class Results(msgspec.Struct, frozen=True):
+    """Everything that a backtest found: walks by shape and model, contests of forecasts, and those that were not."""
+
+    findings: list[Finding]
+    contests: list[Contest]
+    refused: list[Refused]
+
+
+def run(plan: Plan, data: Data, workers: int | None = None, on_done: Callable[[], None] | None = None) -> Results:
     """Walk all, in as many processes as there are processors; in the order of shapes, then models."""
-    jobs = [(shape, model) for shape in range(len(data.shapes)) for model in range(len(data.models))]
-    found: dict[tuple[int, int], Finding] = {}
+    walks = [(shape, model) for shape in range(len(data.shapes)) for model in range(len(data.models))]
+    races = [(at, hours) for at in range(len(data.files) if plan.forecasts else 0) for hours in HORIZON_HOURS]
+    # The longest first, so that no processor waits for another's last one.
+    jobs: list[tuple[Callable[..., Any], Callable[..., Any], tuple[int, int]]] = [
+        *((_contest_one, contest_or_why, race) for race in races),
+        *((_walk_one, find, pair) for pair in walks),
+    ]
+    found: list[Any] = [None] * len(jobs)
     count = min(workers or cpu_count() or 1, len(jobs))
     if count <= 1:
-        for job in jobs:
-            found[job] = find(data, plan, *job)
+        for at, (_, here, pair) in enumerate(jobs):
+            found[at] = here(data, plan, *pair)
             if on_done is not None:
                 on_done()
     else:
-        with ProcessPoolExecutor(count, initializer=_start, initargs=(plan.directory,)) as pool:
-            futures = {pool.submit(_walk_one, plan, *job): job for job in jobs}
+        # Spawned: a process that was forked has this one's locks, of numerical libraries among them.
+        context = get_context("spawn")
+        with ProcessPoolExecutor(count, context, initializer=_start, initargs=(plan.directory,)) as pool:
+            futures = {pool.submit(there, plan, *pair): at for at, (there, _, pair) in enumerate(jobs)}
             for future in as_completed(futures):
                 found[futures[future]] = future.result()
                 if on_done is not None:
                     on_done()
-    return [found[job] for job in jobs]
+    told = found[: len(races)]
+    return Results(
+        found[len(races) :],
+        [one for many in told if isinstance(many, list) for one in many],
+        [one for one in told if isinstance(one, Refused)],
+    )
+
+
+def job_count(plan: Plan, data: Data) -> int:
+    """How many times `run` will call `on_done`."""
+    return len(data.shapes) * len(data.models) + (len(data.files) * len(HORIZON_HOURS) if plan.forecasts else 0)
 
 
 def day_number(day: date) -> int:

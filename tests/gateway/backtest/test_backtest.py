@@ -36,7 +36,7 @@ def directory(tmp_path_factory) -> Path:
 
 def test_the_command_writes_a_page_and_json(directory, tmp_path) -> None:
     arguments = ["backtest", "--data", str(directory), "--out", str(tmp_path / "out"), "--from", "1970-09-01"]
-    found = CliRunner().invoke(app, [*arguments, "--workers", "1"])
+    found = CliRunner().invoke(app, [*arguments, "--workers", "1", "--no-forecasts"])
     assert found.exit_code == 0, found.output
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert {row["underlying"] for row in report["sources"]} == {"AAA", "BBB"}
@@ -50,13 +50,13 @@ def test_the_command_writes_a_page_and_json(directory, tmp_path) -> None:
 
 
 def test_processes_find_what_one_finds(directory) -> None:
-    plan = Plan(str(directory), 300, 330)
+    plan = Plan(str(directory), 300, 330, forecasts=False)
     data = Data.read(directory)
     data.shapes = data.shapes[:3]
     alone = [find(data, plan, shape, model) for shape in range(3) for model in range(2)]
     data.models = data.models[:2]
     ticks = []
-    for one, other in zip(alone, run(plan, data, workers=2, on_done=lambda: ticks.append(1)), strict=True):
+    for one, other in zip(alone, run(plan, data, 2, lambda: ticks.append(1)).findings, strict=True):
         assert (one.shape, one.model) == (other.shape, other.model)
         assert one.walk is not None and other.walk is not None
         np.testing.assert_array_equal(one.walk.margin, other.walk.margin)
