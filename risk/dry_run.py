@@ -5,6 +5,8 @@ The answer is no `Approved`, so a router can not take it.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from risk.account import Account
@@ -13,6 +15,8 @@ from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Order, Reject
 from risk.pre_trade import evaluate
+
+_BUY: Final = Side.BUY
 
 
 class Passed(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +41,7 @@ def dry_run(order: Order, account: Account | None, market: Market) -> Passed | R
     if isinstance(decision, Reject):
         return decision
     instrument, side = decision.instrument, order.side
-    lots = order.lots if side is Side.BUY else -order.lots
+    lots = order.lots if side is _BUY else -order.lots
     cash = fill_cash(instrument, side, order.lots, order.ticks)
     worst = market.kernel.what_if(account.index, instrument.index, lots, cash)
     return Passed(market.kernel.equity(account.index, market.base_scenario), worst)
