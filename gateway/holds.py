@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ENDED_HOLDS_KEPT: Final = 200_000
 # The same of refusals; the oldest forgotten, whose key is checked anew.
 REFUSALS_KEPT: Final = 200_000
+# Deadlines of ended holds are dropped when there are so many; from then on when they are more than those of live ones.
+MIN_DEADLINES: Final = 1_024
 
 
 class Hold(msgspec.Struct):
@@ -60,6 +62,7 @@ class Holds:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Hold] = {}
+        self._live: dict[str, Hold] = {}
         self.hooks: dict[str, HookOpened] = {}
         self.refusals: OrderedDict[tuple[str, str, str], tuple[int, HoldRefused]] = OrderedDict()
         self.unknown: dict[str, None] = {}
@@ -68,14 +71,14 @@ class Holds:
 
     def live(self) -> Iterator[Hold]:
         """Yield the holds for which margin is held, oldest first."""
-        return (hold for hold in self.by_id.values() if hold.is_holding)
+        return iter(self._live.values())
 
     @property
     def deadline_ns(self) -> int | None:
         """When the next hold is overdue."""
-        deadlines, by_id = self._deadlines, self.by_id
+        deadlines, live = self._deadlines, self._live
         while deadlines:
-            hold = by_id.get(deadlines[0][1])
+            hold = live.get(deadlines[0][1])
             if hold is not None and hold.state in (HoldState.HELD, HoldState.PARTLY_FILLED):
                 return deadlines[0][0]
             heapq.heappop(deadlines)
@@ -111,8 +114,12 @@ class Holds:
 
     def add(self, hold: Hold) -> None:
         """Know a new hold."""
-        self.by_id[hold.hold_id] = hold
-        heapq.heappush(self._deadlines, (hold.record.deadline_ns, hold.hold_id))
+        self.by_id[hold.hold_id] = self._live[hold.hold_id] = hold
+        deadlines = self._deadlines
+        heapq.heappush(deadlines, (hold.record.deadline_ns, hold.hold_id))
+        if len(deadlines) > max(MIN_DEADLINES, 2 * len(self._live)):
+            deadlines[:] = [(at_ns, hold_id) for at_ns, hold_id in deadlines if hold_id in self._live]
+            heapq.heapify(deadlines)
 
     def move(self, hold: Hold, happening: HoldHappening) -> None:
         """Move a hold to its next state."""
@@ -123,6 +130,7 @@ class Holds:
         else:
             self.unknown.pop(hold.hold_id, None)
         if was_holding and not hold.is_holding:
+            del self._live[hold.hold_id]
             self._ended.append(hold.hold_id)
             if len(self._ended) > ENDED_HOLDS_KEPT:
                 del self.by_id[self._ended.popleft()]

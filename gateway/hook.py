@@ -7,7 +7,7 @@ the answer exists. Nothing here waits, and nothing is sent to a venue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
@@ -272,10 +272,11 @@ class Hook:
             return messages.refused(request, "query", _NOT_KNOWN)
         return Told(request.id, True, "query", False, standing_of(hold))
 
-    def live(self, account: str = "") -> filter[Hold]:
-        """Return this client's holds for which margin is held, oldest first."""
-        holds = self._ledger.holds.live()
-        return filter(lambda h: h.record.hook == self.name and account in ("", h.order.account), holds)
+    def live(self, account: str = "") -> Iterator[Hold]:
+        """Yield this client's holds for which margin is held, oldest first."""
+        for hold in self._ledger.holds.live():
+            if hold.record.hook == self.name and account in ("", hold.order.account):
+                yield hold
 
     def tell(self, event: Event) -> None:
         """Tell whoever is connected for this client."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ MAX_PATH_BYTES: Final = 107
 
 
 def private_listener(path: Path) -> socket.socket:
-    """Bind a socket of mode 0600, in the place of whatever a crash has left there; raises OSError."""
-    path.unlink(missing_ok=True)
+    """Bind a socket of mode 0600, in the place of one that a crash has left; raises OSError, where one is in use too."""
+    _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)
     mask = os.umask(0o177)
@@ -30,6 +32,23 @@ def private_listener(path: Path) -> socket.socket:
     finally:
         os.umask(mask)
     return listener
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens on, and nothing else."""
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise OSError(errno.EEXIST, "there is something else, which is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, address_of_path(path) as address:
+        try:
+            probe.connect(address)
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")
 
 
 @contextmanager

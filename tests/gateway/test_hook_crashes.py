@@ -17,8 +17,8 @@ from gateway.hook_messages import Fill, Held, HoldOrder, Listed, Query, Refused,
 from gateway.hooks import HoldError
 from risk.account import AccountState
 from risk.hold import HOLDING
+from tests.gateway.hook_rig import WITH_HOOK
 from tests.gateway.rig import BTC, MS, START_NS, Rig
-from tests.gateway.test_hook import WITH_HOOK
 from tests.simulator import KillableJournal, Killed
 
 KEYS: Final = ("a", "b", "c", "d")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.hook_messages import MAX_REASON, Hello, Refused, decode
 from gateway.hook_session import REFUSAL, Doorkeeper, HookSession, Origin, Pass, token_hash
+from tests.gateway.hook_rig import WITH_HOOK
 from tests.gateway.rig import BTC, SECOND, START_NS, Rig, opened
-from tests.gateway.test_hook import WITH_HOOK
 
 TOKEN: Final = "canary-0123456789-0123456789-0123456789"
 LOCAL: Final = Origin("user op", "op")
