@@ -104,7 +104,8 @@ class Holds:
         holds = [
             (
                 hold_id, hold.state, hold.record, sorted(hold.executions.items()), hold.order.status,
-                hold.order.cum_lots, hold.order.cum_lot_ticks, hold.order.held,
+                hold.order.cum_lots, hold.order.cum_lot_ticks, hold.order.adjusted_lots, hold.order.adjusted_lot_ticks,
+                hold.order.held,
             )
             for hold_id, hold in sorted(self.by_id.items())
         ]  # fmt: skip
@@ -206,10 +207,15 @@ def _filled(ledger: Ledger, record: HoldFilled) -> None:
         order.cum_lots += record.lots
         order.cum_lot_ticks += record.lots * record.ticks
         ledger.standing.restrict(account, f"hold {order.order_id} was filled after it had ended")
+    move_external(ledger, hold, record.lots)
+
+
+def move_external(ledger: Ledger, hold: Hold, lots: int) -> None:
+    """Keep what was filled (or, negative, taken back) out of what is compared with a venue that did not see it."""
+    order = hold.order
     if not hold.record.is_shared:
         key = (order.account, order.instrument.index)
-        signed = record.lots if order.side is Side.BUY else -record.lots
-        ledger.external_lots[key] = ledger.external_lots.get(key, 0) + signed
+        ledger.external_lots[key] = ledger.external_lots.get(key, 0) + lots * order.side.sign
 
 
 APPLIES: Final[dict[type, Callable[[Ledger, Any], None]]] = {

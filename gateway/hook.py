@@ -336,7 +336,7 @@ def standing_of(hold: Hold) -> Standing:
         quantity_text(instrument, order.lots).decode(),
         price_text(instrument, order.ticks).decode(),
         hold.state.value,
-        quantity_text(instrument, order.cum_lots).decode(),
+        quantity_text(instrument, order.cum_lots + order.adjusted_lots).decode(),
         quantity_text(instrument, order.leaves_lots).decode(),
         hold.record.deadline_ns,
     )

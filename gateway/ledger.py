@@ -85,6 +85,11 @@ class Ledger:
         orders = self.orders
         return (order for order in self.accounts[account].exposure.orders.values() if order.order_id in orders)
 
+    def order_of(self, order_id: str) -> WorkingOrder | None:
+        """Return an order that was filled, whoever sent it: ours, or that of a hold."""
+        hold = self.holds.by_id.get(order_id)
+        return self.orders.get(order_id) if hold is None else hold.order
+
     def venue_lots(self, venue: str) -> dict[str, int]:
         """Return the house's position in lots by symbol at one venue, summed over accounts, without external fills."""
         lots: dict[str, int] = {}

@@ -18,7 +18,7 @@ MAX_PATH_BYTES: Final = 107
 
 
 def private_listener(path: Path) -> socket.socket:
-    """Bind a socket of mode 0600, in the place of one that a crash has left; raises OSError, where one is in use too."""
+    """Bind a socket of mode 0600, in the place of one that a crash has left; raises OSError, as where one is in use."""
     _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from gateway import hold_records, records
+from gateway import cli, hold_records, records
 from gateway.hook_messages import (
     Event,
     Held,
+    Query,
     Refused,
     Release,
     Stop,
@@ -213,3 +215,26 @@ def test_operators_see_what_is_not_ours_to_cancel_apart(rig: Rig) -> None:
     held(rig)
     assert not list(rig.ledger.working_orders())
     assert isinstance(records.TAGS[hold_records.HoldApproved], int)
+
+
+# -- corrections ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_fill_of_a_hold_is_corrected_and_taken_back_as_one_of_an_order(tmp_path: Path, is_shared: bool) -> None:
+    with opened(tmp_path, config=SHARED if is_shared else WITH_HOOK) as rig:
+        hold_id = held(rig)
+        fill(rig, hold_id, "t1", 40), fill(rig, hold_id, "t2", 20)
+    source, trade_id = ("deribit", "t1") if is_shared else ("hook:algo", f"{BTC}:t1")
+    command = ["correct-trade", str(tmp_path), source, trade_id, "--reason", "agreed"]
+    for more, expected in ((["--quantity", "30"], 5), ([], 2)):
+        done = CliRunner().invoke(cli.app, [*command, *more])
+        assert done.exit_code == 0, done.output
+        again = Rig(tmp_path, config=SHARED if is_shared else WITH_HOOK)
+        assert lots(again) == expected
+        assert again.ledger.venue_lots("deribit") == {BTC: expected if is_shared else 0}
+        told = hook_of(again).query(Query(hold=hold_id), again.now_ns)
+        assert isinstance(told, Told) and (told.hold.filled, told.hold.leaves) == (str(10 * expected), "40")
+        again.check_holds()
+        again.check_replay()
+        again.journal.close()

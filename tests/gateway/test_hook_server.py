@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,15 @@ from typer.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from fixtures.venues.server import serve
 from gateway import cli
 from gateway.hook_server import REQUESTS_A_TURN
 from gateway.hook_session import token_hash
-from tests.gateway.live import PATIENCE_S, Live, free_port, live, run, until
+from gateway.journal import read
+from gateway.recovery import replay
+from tests.gateway.live import PATIENCE_S, Live, config_text, free_port, live, make_venue, run, until
 from tests.gateway.rig import BTC
+from tests.gateway.test_app import Process, is_ready
 
 ROOT: Final = Path(__file__).parents[2]
 TOKEN: Final = "canary-0123456789-0123456789-0123456789"
@@ -327,3 +332,44 @@ def test_a_long_path_and_a_socket_that_a_crash_has_left(tmp_path: Path, monkeypa
 
     run(scenario())
     assert not (directory / "hook.sock").exists()
+
+
+def test_kill_9_and_start_again(tmp_path: Path) -> None:
+    """Holds come back, the same keys get the same answers, fills are booked once."""
+
+    async def scenario() -> None:
+        venue = make_venue()
+        async with serve(venue, compression=None) as url, AsyncExitStack() as processes:
+            path = tmp_path / "gateway.toml"
+            tables = HOOK.format(port=free_port()).replace('credentials_env = "ALGO"', 'authentication = "peer"')
+            monitor = "[monitor]\nreport_interval_ms = 100\n"
+            path.write_text(config_text(url, free_port()) + tables + monitor)
+            first = await processes.enter_async_context(Process(path))
+            await first.status(is_ready)
+            line = Line(*await asyncio.open_unix_connection(str(tmp_path / "hook.sock")))
+            assert (await line.ask("hello", client="algo"))["ok"]
+            price = str(int(venue.listing(BTC).mark() * 0.99))
+            order = {"symbol": BTC, "side": "buy", "quantity": "100", "price": price}
+            asked: list[dict[str, Any]] = [
+                {"op": "hold", "key": "a"} | order,
+                {"op": "hold", "key": "b"} | order | {"quantity": "500000"},
+                {"op": "fill", "key": "a", "execution": "t1", "quantity": "40", "price": price},
+            ]
+            answers = [await line.ask(**request) for request in asked]
+            assert [answer["ok"] for answer in answers] == [True, False, True]
+            assert await first.end(signal.SIGKILL) == -9
+            line.writer.close()
+            second = await processes.enter_async_context(Process(path))
+            await second.status(is_ready)
+            line = Line(*await asyncio.open_unix_connection(str(tmp_path / "hook.sock")))
+            assert (await line.ask("hello", client="algo"))["ok"]
+            again = [await line.ask(**request) for request in asked]
+            assert again == [answers[0], answers[1], answers[2] | {"is_new": False}]
+            assert (await line.ask("query"))["holds"] == [answers[2]["hold"]]
+            line.writer.close()
+            assert await second.end(signal.SIGTERM) == 0
+            ledger = replay(read(tmp_path / "journal")).ledger
+            account = ledger.accounts["alpha"]
+            assert account.position_lots(ledger.by_symbol[BTC].index) == 4 and len(account.exposure.orders) == 1
+
+    run(scenario())
