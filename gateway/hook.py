@@ -39,6 +39,7 @@ HOLDS_LISTED: Final = 500
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 _SIDE_NAMES: Final = {Side.BUY: "buy", Side.SELL: "sell"}
 _ORD_TYPES: Final = {"limit": OrdType.LIMIT, "market": OrdType.MARKET}
+_CANCEL_RESTING: Final = SelfTradePrevention.CANCEL_RESTING
 _LIMIT, _DAY, _IOC = OrdType.LIMIT, TimeInForce.DAY, TimeInForce.IOC
 
 
@@ -83,7 +84,10 @@ class Hook:
         """Say whether an order would pass all checks now; nothing is held, counted or written."""
         self.checks += 1
         account = self._account(request.account)
-        outcome = self._killed() or dry_run(self._order(request, now_ns), account, self._pipeline.market)
+        order = self._order(request, now_ns)
+        outcome = self._killed() or dry_run(order, account, self._pipeline.market)
+        if type(outcome) is Passed and account is not None:
+            outcome = self._meets_own(order, account) or outcome
         if type(outcome) is Passed:
             self.passed += 1
             return messages.Passed(request.id, True, "check", outcome.equity, outcome.equity - outcome.worst)
@@ -147,16 +151,23 @@ class Hook:
         decision = evaluate(order, account, self._pipeline.market)
         if type(decision) is not Approved:
             return decision
-        exposure, prevention = decision.account.exposure, decision.account.self_trade_prevention
-        orders, instrument = exposure.client_orders, decision.instrument
-        if prevention is not SelfTradePrevention.OFF and orders is not None:
-            met_ticks = orders.met_at(order.side, instrument.index, order.ticks)
-            if met_ticks is not None:
-                # Cancels of what it would meet go another way than this order, which may be at the venue before them.
-                text = "could trade with a working order of the same client, which is not cancelled for a hold"
-                limit, observed = met_ticks * instrument.tick, order.ticks * instrument.tick
-                return Reject(RejectReason.SELF_TRADE, "own_orders_are_not_met", text, limit, observed)
-        return decision
+        return self._meets_own(order, decision.account) or decision
+
+    @staticmethod
+    def _meets_own(order: Order, account: Account) -> Reject | None:
+        """Refuse what the checks let pass because what it meets would be cancelled: here that is not ahead of it.
+
+        Our cancel and the client's order go to the venue by different ways.
+        """
+        orders, instrument = account.exposure.client_orders, order.instrument
+        if account.self_trade_prevention is not _CANCEL_RESTING or orders is None or instrument is None:
+            return None
+        met_ticks = orders.met_at(order.side, instrument.index, order.ticks)
+        if met_ticks is None:
+            return None
+        text = "could trade with a working order of the same client, which is not cancelled for a hold"
+        limit, observed = met_ticks * instrument.tick, order.ticks * instrument.tick
+        return Reject(RejectReason.SELF_TRADE, "own_orders_are_not_met", text, limit, observed)
 
     def _killed(self) -> Reject | None:
         killed = self._ledger.standing.kills.get((HOOK, self.name))

@@ -29,7 +29,7 @@ from gateway.tls import server_context
 from gateway.unix_sockets import own_user, private_listener, user_of
 
 NS_PER_S: Final = 1_000_000_000
-# Requests that one connection has answered in one turn of the loop: half a millisecond at the most.
+# Requests that are answered in one turn of the loop, whoever asks: some half of a millisecond.
 REQUESTS_A_TURN: Final = 128
 CLOSE_TIMEOUT_S: Final = 2.0
 # Messages of one WebSocket that wait to be looked at; more stay in the kernel, and with the client.
@@ -53,6 +53,8 @@ class HookServer:
         self._flush = flush
         self._door = Doorkeeper({client.name: _pass_of(client) for client in config.client}, core.monitor)
         self._tls = _tls_of(config)
+        self._waiting: dict[LineConnection, None] = {}  # for their turn
+        self._is_turn_taken = False
         self._lines: asyncio.Server | None = None
         self._sockets: Server | None = None
 
@@ -117,6 +119,22 @@ class HookServer:
         """Tell of a connection that finds no place."""
         self._core.monitor.alert_now_and_then(("hook", "full"), "hook: max_connections reached", now_ns())
 
+    def give_turn(self, connection: LineConnection) -> None:
+        """Let a connection answer some of its requests, now or when those before it have had their turns."""
+        if self._is_turn_taken:
+            self._waiting[connection] = None
+            return
+        self._is_turn_taken = True
+        asyncio.get_running_loop().call_soon(self._next_turn)
+        connection.work()
+
+    def _next_turn(self) -> None:
+        self._is_turn_taken = False
+        if self._waiting:
+            connection = next(iter(self._waiting))
+            del self._waiting[connection]
+            self.give_turn(connection)
+
     def flush(self) -> None:
         """Write reports that other clients get of what was just done."""
         if self._core.reports.touched:
@@ -173,7 +191,6 @@ class LineConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = b""
         self._lines: deque[bytes] = deque()
-        self._is_due = False  # a turn is
         self._is_full = False  # the client does not read
         self._is_reading = True
         self._is_eof = False
@@ -197,7 +214,7 @@ class LineConnection(asyncio.Protocol):
             return
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         self._lines += lines
-        self._work()
+        self._server.give_turn(self)
 
     def eof_received(self) -> bool:
         """Answer what has come; what has no line's end is no request."""
@@ -222,15 +239,15 @@ class LineConnection(asyncio.Protocol):
         if session.hook is not None:
             session.hook.listeners.discard(self._tell)
         # It asked, and is gone: what came whole is acted on, for a fill that was told has happened.
-        while self._lines and not session.is_over:
+        while self._lines and len(self._lines[0]) <= session.max_message_bytes and not session.is_over:
             session.handle(self._lines.popleft(), now_ns())
         self._is_ended = True
         server.flush()
 
-    def _work(self) -> None:
-        """Answer so many requests, and leave the rest to the next turn."""
+    def work(self) -> None:
+        """Answer so many requests, and leave the rest to the next turn; one whose client does not read has none."""
         transport, session = self._transport, self._session
-        if transport is None or session is None or self._is_ended:
+        if transport is None or session is None or self._is_ended or self._is_full:
             return
         now, lines, longest = now_ns(), self._lines, session.max_message_bytes
         answers: list[bytes] = []
@@ -257,15 +274,9 @@ class LineConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Work on what has come, if the client reads; read on once nothing waits."""
-        if self._lines and not self._is_full and not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._lines and not self._is_full:
+            self._server.give_turn(self)
         self._read()
-
-    def _next_turn(self) -> None:
-        self._is_due = False
-        if not self._is_full:
-            self._work()
 
     def _read(self) -> None:
         """Read, or leave it to the kernel and so to the client."""

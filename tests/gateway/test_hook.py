@@ -163,8 +163,10 @@ def test_own_orders_are_not_met_whichever_way_they_come(tmp_path: Path) -> None:
         desk = rig.desk().log_on()
         desk.order(side=2, price=60_000)
         rig.hear(accepted(rig.only_order()))
+        asked = hook_of(rig).check(question(price="60000"), rig.now_ns)
         refused = hook_of(rig).hold(order(price="60000"), rig.now_ns)
-        assert isinstance(refused, Refused) and (refused.code, refused.check) == (603, "own_orders_are_not_met")
+        for answer in (asked, refused):
+            assert isinstance(answer, Refused) and (answer.code, answer.check) == (603, "own_orders_are_not_met")
         assert rig.link.cancelled == []
         held(rig, "k2", price="59500")
         desk.pump()

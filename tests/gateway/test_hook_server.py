@@ -177,6 +177,30 @@ def test_a_long_pipeline_is_answered_in_order_and_in_turns(tmp_path: Path, monke
     run(scenario())
 
 
+def test_however_many_ask_a_turn_of_the_loop_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with hooked(tmp_path, monkeypatch) as hook:
+            lines = [await hook.line() for _ in range(4)]
+            client, loop, most, seen = hook.running.app.core.hooks.by_name["algo"], asyncio.get_running_loop(), 0, 0
+
+            def look() -> None:
+                nonlocal most, seen
+                most, seen = max(most, client.checks - seen), client.checks
+                if seen < 4 * 8 * REQUESTS_A_TURN:
+                    loop.call_soon(look)
+
+            for line in lines:
+                for _ in range(8 * REQUESTS_A_TURN):
+                    line.say(op="check", **hook.order(quantity="10"))
+            look()
+            for line in lines:
+                for _ in range(8 * REQUESTS_A_TURN):
+                    assert (await line.hear())["ok"]
+            assert 0 < most <= REQUESTS_A_TURN
+
+    run(scenario())
+
+
 def test_frames_may_be_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with hooked(tmp_path, monkeypatch) as hook:
