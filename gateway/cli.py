@@ -172,7 +172,7 @@ def correct_trade(
         try:
             recovered = replay(read(journal))
             trade = recovered.reports.trades.find(venue, trade_id)
-            if trade is None or trade.is_busted or trade.order_id not in recovered.ledger.orders:
+            if trade is None or trade.is_busted or recovered.ledger.order_of(trade.order_id) is None:
                 _fail(f"{journal}: {venue} has no trade {trade_id} that stands")
             record: records.Record = bust_of(trade, reason)
             if price or quantity:

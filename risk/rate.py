@@ -17,6 +17,15 @@ class RateLimit:
         self._tolerance_ns = self._interval_ns * (burst - 1)
         self._arrival_ns = 0  # theoretical arrival time of the next conforming order
 
+    @property
+    def counted(self) -> int:
+        """What has been counted by now, as an opaque number: set it again to take back what came since."""
+        return self._arrival_ns
+
+    @counted.setter
+    def counted(self, counted: int) -> None:
+        self._arrival_ns = counted
+
     def admit(self, now_ns: int) -> bool:
         """Count one order at `now_ns` if it conforms; a refused one is not counted."""
         arrival = self._arrival_ns

@@ -12,6 +12,8 @@ RICH: Final = "RICH"
 LARGE: Final = "100000"
 SMALL: Final = "10"
 PRICE: Final = "59990.5"
+HOOK_CLIENT: Final = "bench"
+HOOK_SOCKET: Final = "hook.sock"
 # No rate limit may be what is measured.
 MOST: Final = 1_000_000
 
@@ -54,6 +56,13 @@ instruments = ["BTC-PERPETUAL", "ETH-PERPETUAL"]
 heartbeat_s = 600
 requests_per_second = {most}
 request_burst = {most}
+
+[hook]
+socket_path = "{hook_socket}"
+[[hook.client]]
+name = "{hook_client}"
+accounts = ["POOR", "RICH"]
+authentication = "peer"
 """
 _LIMITS: Final = """
 [account.limits]
@@ -76,5 +85,7 @@ def config_text(fix_port: int, venue_port: int) -> str:
         sender=SENDER,
         target=TARGET,
         most=MOST,
+        hook_socket=HOOK_SOCKET,
+        hook_client=HOOK_CLIENT,
         limits=_LIMITS.format(most=MOST),
     )

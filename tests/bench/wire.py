@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from tests.bench.client import SENDER, TARGET, Client
-from tests.bench.setting import LARGE, POOR, PRICE, RICH, SMALL, config_text
+from tests.bench.hook import HookConnection
+from tests.bench.setting import HOOK_SOCKET, LARGE, POOR, PRICE, RICH, SMALL, config_text
 from tests.bench.venue import SYMBOL, Venue
 
 HERE: Final = Path(__file__).parent
@@ -157,6 +158,16 @@ class Gateway:
             if cleared["cancelled"] != count:
                 raise RuntimeError(f"not all orders were cancelled: {cleared}")
         return figures
+
+    def run_hook(self, core: int, op: str, count: int, window: int) -> dict[str, Any]:
+        """Let a client of the hook, on its core, ask `count` times; return its figures."""
+        self._venue.send_mark()
+        hook = HookConnection(Path(self._directory.name) / HOOK_SOCKET)
+        try:
+            with pinned(core):
+                return hook.checks(count, window) if op == "check" else hook.holds(count, window)
+        finally:
+            hook.close()
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""
