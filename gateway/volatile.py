@@ -22,8 +22,9 @@ from protocols.fix.session import SessionState
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
 
-# Requests that are answered so: market data, reference data, statuses, users, counterparties.
-INQUIRY_TYPES: Final = ("V", "c", "e", "g", "x", "BC", "BE")
+# Requests that are answered so: market data, reference data, statuses, users, counterparties; positions, collateral,
+# margin, and orders that are only asked about.
+INQUIRY_TYPES: Final = ("V", "c", "e", "g", "x", "BC", "BE", "AN", "BB", "CH", "DF")
 
 # MsgType and body.
 Outgoing = tuple[str, bytes]
