@@ -93,7 +93,7 @@ class LimitChecks:
                 status = APPROVED if found is order else PARTIALLY_APPROVED
                 values |= self._approval(found, answer)
                 values |= {1: account.name.encode(), 2325: status}
-        pipeline.volatile.answer(session, "DG", values)
+        pipeline.volatile.answer_flat(session, "DG", values)
         return None
 
     def _order(self, session: str, message: Message, now_ns: int) -> Order | Reject:

@@ -8,6 +8,9 @@ worked out here, class by class; a class is a risk group: all contracts on one c
     initial      the sum of both over classes
     maintenance  mm_factor * the sum of core: working orders are not in it
 
+The ledger books what a fill moves as cash. Told as cash is what is there without the fills of open positions: deposits,
+results of closed ones, less fees. So equity is cash and the profit of open positions, since their first fill.
+
 mm_factor is Deribit's, as its portfolio margin has it (risk/models/parameters/deribit_portfolio.toml).
 """
 
@@ -94,15 +97,20 @@ def figures_of(account: Account, market: Market, generation: Generation | None, 
     indices = list(lots_of)
     lots = np.array(list(lots_of.values()), dtype=np.float64)
     np.add.at(rows, generation.group_of_instrument[indices], lots[:, None] * generation.values[indices])
+    traded: dict[str, int] = {}
+    for position in account.positions.values():
+        if position.lots:
+            currency = position.instrument.settlement_currency
+            traded[currency] = traded.get(currency, 0) + position.cash_units
     column = {currency: number for number, currency in enumerate(generation.currencies)}
     collateral = []
     cash = 0.0
-    for currency, units in sorted(account.cash_units.items()):
-        if not units:
+    for currency, moved in sorted(account.cash_units.items()):
+        if not moved:
             continue
         values = generation.currency_values[column[currency]]
-        rows[generation.group_of_currency[column[currency]]] += units / UNITS_PER_WHOLE * values
-        price = float(values[base])
+        rows[generation.group_of_currency[column[currency]]] += moved / UNITS_PER_WHOLE * values
+        price, units = float(values[base]), moved - traded.get(currency, 0)
         cash += units / UNITS_PER_WHOLE * price
         collateral.append(Collateral(currency, units, price, float(1.0 - values.min() / price)))
     classes = []

@@ -50,6 +50,7 @@ RATES: Final = (
     Budget("rejects/s, 256 in flight", "reject_256", None, None),
     Budget("accepts/s, 64 in flight", "accept_64", 60_000, None),
     Budget("accepts/s, 256 in flight", "accept_256", None, None),
+    Budget("what-ifs/s (DF to DG, FIX 5.0 SP2), 64 in flight", "what_if_64", 20_000, None),
 )
 
 

@@ -12,6 +12,8 @@ RICH: Final = "RICH"
 LARGE: Final = "100000"
 SMALL: Final = "10"
 PRICE: Final = "59990.5"
+# Who only asks what an order would do, in FIX 5.0 SP2.
+ASKER: Final = "ASKER"
 # No rate limit may be what is measured.
 MOST: Final = 1_000_000
 
@@ -29,6 +31,11 @@ heart_bt_int_s = 3600
 target_comp_id = "{sender}"
 accounts = ["POOR", "RICH"]
 cancel_on_disconnect = false
+
+[[fix.session]]
+target_comp_id = "{asker}"
+begin_string = "FIXT.1.1"
+accounts = ["RICH"]
 
 [[account]]
 name = "POOR"
@@ -74,6 +81,7 @@ def config_text(fix_port: int, venue_port: int) -> str:
         fix_port=fix_port,
         venue_port=venue_port,
         sender=SENDER,
+        asker=ASKER,
         target=TARGET,
         most=MOST,
         limits=_LIMITS.format(most=MOST),
