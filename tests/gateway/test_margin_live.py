@@ -30,7 +30,7 @@ def test_a_client_hears_of_its_position_and_its_margin(tmp_path: Path, monkeypat
             )  # fmt: skip
             client.send("BB", (909, "c"), (1, "alpha"))
             await until(lambda: told("AO") and len(told("BA")) >= 2, "no answers")
-            client.order(quantity=10, price=running.price(1.02), tif=3)
+            client.order(quantity=10, price=running.price(1.01), tif=3)
             await until(lambda: told("AP"), "no position is told")
             report = told("AP")[-1]
             assert (text(report, 55), text(report, 704), text(report, 325)) == (BTC, "10", "Y")
