@@ -108,7 +108,7 @@ def pmrm2_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 def _option(option: Mapping[str, Any], underlying: str) -> dict[str, Any]:
     expiry_s, strike, kind = number(option, "expiry_s"), number(option, "strike"), field(option, "type")
     return {
-        "instrument": f"{underlying}-{expiry_s:.0f}-{strike:g}-{kind}",
+        "instrument": f"{underlying}-{expiry_s!r}-{strike!r}-{kind}",
         "kind": "option",
         "underlying": underlying,
         "qty": number(option, "qty"),
