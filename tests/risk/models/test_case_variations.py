@@ -7,6 +7,8 @@ a family (its keys) is what a case here is made of.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -217,7 +219,7 @@ def test_hyperliquid_tiers(tiers: list[list[float]], notional: float, mmr: float
 ppm = st.integers(0, 1_000_000)
 
 
-@given(ppm, st.integers(0, 10**14), st.integers(0, 10**14), st.integers(0, 2 * 10**14), st.integers(0, 10**15))
+@given(ppm, st.integers(0, 10**19), st.integers(0, 10**19), st.integers(0, 2 * 10**19), st.integers(0, 10**24))
 def test_dydx_in_integers_alone(base: int, low: int, width: int, oi: int, notional: int) -> None:
     """IMF = base + (1 - base) clamp((OI - lower) / (upper - lower)); quanta rounded up."""
     upper = low + width
@@ -377,8 +379,6 @@ def test_vega_funding(twap: float, dt: float, interest: float, factor: float, qt
 @given(st.floats(0.001, 0.2), st.floats(0.001, 1.0), st.floats(0.1, 3.0))
 def test_vega_risk_factors(aversion: float, tau: float, sigma: float) -> None:
     """Expected shortfall of a log-normal price, by the quadrature of its tails."""
-    from statistics import NormalDist
-
     s, z = sigma * math.sqrt(tau), NormalDist().inv_cdf(1 - aversion)
     found = run({"input": {"risk_aversion_lambda": aversion, "tau_years": tau, "mu": 0, "r": 0, "sigma": sigma}})
     cdf = NormalDist().cdf
@@ -466,7 +466,7 @@ def test_basel(n: int, p: float, yellow: int, red: int) -> None:
 def test_christoffersen(hits: list[bool], p: float) -> None:
     series = [int(hit) for hit in hits]
     counts = {(a, b): 0 for a in (0, 1) for b in (0, 1)}
-    for pair in zip(series, series[1:], strict=False):
+    for pair in pairwise(series):
         counts[pair] += 1
 
     def part(hit: int, miss: int) -> float:

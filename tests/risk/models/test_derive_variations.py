@@ -133,7 +133,8 @@ PMRM = {
 def pmrm_inputs(draw: st.DrawFn) -> dict[str, Any]:
     spot = draw(st.sampled_from((120.0, 3_000.0, 95_650.1545428073)))
     expiries = draw(st.lists(st.sampled_from((0, 600, 7_200, 794_852, 3_214_052, 26_801_252)), max_size=3, unique=True))
-    feeds = [{"expiry_s": e, "forward": spot * draw(st.sampled_from((0.99, 1.0, 1.02))), "forward_conf": draw(CONFIDENCES),
+    forwards = st.sampled_from((0.99, 1.0, 1.02))
+    feeds = [{"expiry_s": e, "forward": spot * draw(forwards), "forward_conf": draw(CONFIDENCES),
               "rate": draw(st.sampled_from((-0.05, 0.0, 0.15, 0.6))), "rate_conf": draw(CONFIDENCES),
               "vol_conf": draw(CONFIDENCES)} for e in expiries]  # fmt: skip
     options = [
@@ -143,7 +144,13 @@ def pmrm_inputs(draw: st.DrawFn) -> dict[str, Any]:
         for strike, kind in draw(st.lists(st.tuples(st.sampled_from((0.4, 0.95, 1.0, 1.3, 3.0)),
                                                     st.sampled_from(("call", "put"))), max_size=3, unique=True))
     ]  # fmt: skip
-    perp = {"qty": 0, "price": 0, "conf": 0, "unrealised_pnl": 0.0, "unrealised_funding": 0.0}
+    perp = {
+        "qty": 0,
+        "price": 0,
+        "conf": 0,
+        "unrealised_pnl": draw(st.sampled_from((0.0, 7.0))),
+        "unrealised_funding": 0.0,
+    }
     if draw(st.booleans()):
         perp = {"qty": draw(st.sampled_from((-4.0, 1.0))), "price": spot * 1.01, "conf": draw(CONFIDENCES),
                 "unrealised_pnl": draw(st.sampled_from((-600.0, 50.0))), "unrealised_funding": -3.0}  # fmt: skip

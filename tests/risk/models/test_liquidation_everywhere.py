@@ -30,8 +30,9 @@ def accounts(draw: st.DrawFn, venue: str, is_inverse: bool) -> dict[str, Any]:
             way = {"long": 1.0, "short": -1.0}.get(leg) or draw(st.sampled_from((-1.0, 1.0)))
             held = {
                 "instrument": name, "kind": "perpetual", "underlying": "BTC", "qty": way * size, "mark": spot,
-                "entry": spot * draw(st.sampled_from((0.95, 1.0, 1.02))), "leverage": draw(st.sampled_from((3.0, 10.0))),
-                "leg": leg, "margin_mode": mode, "settlement": "BTC" if is_inverse else "USDT",
+                "entry": spot * draw(st.sampled_from((0.95, 1.0, 1.02))), "leg": leg,
+                "leverage": draw(st.sampled_from((3.0, 10.0))), "margin_mode": mode,
+                "settlement": "BTC" if is_inverse else "USDT",
                 "accrued": draw(st.sampled_from((0.0, -0.01))),
             }  # fmt: skip
             positions.append(held | ({"style": "inverse"} if is_inverse else {}))
