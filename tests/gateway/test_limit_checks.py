@@ -177,6 +177,10 @@ def test_a_replacement_is_judged_without_its_own_hold(tmp_path: Path) -> None:
         order = rig.only_order()
         assert status(what_if(client, orig="o", quantity=90_000)) == (b"2", b"99", b"801")  # not acknowledged yet
         rig.hear(accepted(order), filled(order, 40_000))
+        client.ask(
+            "D", (1, b"alpha"), (11, b"p"), (38, b"100"), (40, b"2"), (44, b"58000"), (54, b"1"), (55, BTC.encode()),
+            (59, b"1"), (60, b"20251009-08:53:20.000"),
+        )  # fmt: skip
         client.pump()
         assert status(what_if(client, quantity=90_000)) == (b"2", b"2", b"601")
         told = what_if(client, orig="o", quantity=90_000)
@@ -184,6 +188,7 @@ def test_a_replacement_is_judged_without_its_own_hold(tmp_path: Path) -> None:
         assert status(what_if(client, orig="o", side=2)) == (b"2", b"99", b"801")
         assert order.held == (6_000, 118_000) and order.replace is None
         rig.check_holds()
+        rig.check_replay()  # though the order was let go of and held again, behind what else works
 
 
 def test_kills_halts_and_venues_come_first(tmp_path: Path) -> None:
@@ -209,6 +214,18 @@ def test_it_takes_no_token_of_the_rate(tmp_path: Path) -> None:
             assert status(what_if(client))[0] == b"0"
         assert rig.ledger.accounts["alpha"].rate.admit(rig.now_ns)
         assert status(what_if(client)) == (b"2", b"99", b"403")
+
+
+def test_the_sessions_throttle_counts_it(tmp_path: Path) -> None:
+    line = 'target_comp_id = "ALPHA"'
+    text = config_of(FIX50).replace(line, f"{line}\nthrottle_messages = 2\nthrottle_interval_ms = 1000", 1)
+    with opened(tmp_path, config=text) as rig:
+        client = Client(rig, FIX50)
+        assert [status(what_if(client))[0] for _ in range(2)] == [b"0", b"0"]
+        (told,) = client.ask("DF", *fields())
+        assert shown(told, 372, 380)[:2] == (b"j", b"DF") and b"THROTTLED" in (told.get(58) or b"")
+        rig.now_ns += SECOND
+        assert status(what_if(client))[0] == b"0"
 
 
 def test_nothing_is_told_where_its_number_can_not_be_written(tmp_path: Path) -> None:
