@@ -34,7 +34,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Kill(Command, frozen=True, tag="kill"):
-    """Take no new orders of a session or an account, and cancel all that work."""
+    """Take no new orders of what `name` is in a scope (gateway.standing.SCOPES), and cancel all that work."""
 
     scope: str
     name: str

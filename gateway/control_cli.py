@@ -32,12 +32,17 @@ from gateway.hook_session import token_hash
 from gateway.journal import Journal, JournalError, read
 from gateway.kills import MAX_REASON, MAX_WHO, printable
 from gateway.recovery import UnreadableRecordError, replay
-from gateway.standing import ACCOUNT, HOOK, SESSION
+from gateway.standing import ACCOUNT, DESK, FIRM, GROUPS, HOOK, SESSION
+from risk.marks import INSTRUMENT, VENUE
 
 Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
 SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
 AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
 HookName = Annotated[str | None, typer.Option("--hook", help="The name of a client of the hook.")]
+DeskName = Annotated[str | None, typer.Option("--desk", help="A desk's name: all of its accounts.")]
+FirmName = Annotated[str | None, typer.Option("--firm", help="A firm's name, or the gateway's: all accounts.")]
+VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name.")]
+InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
 Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
 
@@ -59,10 +64,17 @@ def kill(
     session: SessionName = None,
     account: AccountName = None,
     hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
     who: Who = "",
 ) -> None:
-    """Take no new orders of a session, an account or a client of the hook, and cancel all that it has working, now."""
-    scope, name = _target(session, account, hook)
+    """Take no new orders of what is named, whatever it is, and cancel all that it has working, now."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
     directory = _journal_directory(place)
     answer = _asked(directory, Kill(scope, name, reason, who))
     if answer is None:
@@ -80,10 +92,17 @@ def reinstate(
     session: SessionName = None,
     account: AccountName = None,
     hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
     who: Who = "",
 ) -> None:
-    """Lift the kill of a session, an account or a client of the hook."""
-    scope, name = _target(session, account, hook)
+    """Lift a kill."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
     directory = _journal_directory(place)
     if _asked(directory, Reinstate(scope, name, reason, who)) is None:
         _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
@@ -158,11 +177,10 @@ def _show(rows: list[dict[str, Any]], first: str) -> None:
     Console().print(table)
 
 
-def _target(session: str | None, account: str | None, hook: str | None) -> tuple[str, str]:
-    given = [(SESSION, session), (ACCOUNT, account), (HOOK, hook)]
+def _target(*given: tuple[str, str | None]) -> tuple[str, str]:
     named = [(scope, name) for scope, name in given if name is not None]
     if len(named) != 1:
-        _fail("give one of --session, --account and --hook")
+        _fail(f"give one of {', '.join(f'--{scope}' for scope, _ in given)}")
     return named[0]
 
 
@@ -200,9 +218,16 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
         try:
             known = replay(read(directory))
             ledger = known.ledger
-            by_scope: dict[str, Collection[str]] = {SESSION: known.reports.sessions, HOOK: ledger.holds.hooks}
-            names = by_scope.get(record.scope, ledger.accounts)
-            if record.name not in names:
+            by_scope: dict[str, Collection[str]] = {
+                SESSION: known.reports.sessions,
+                ACCOUNT: ledger.accounts,
+                HOOK: ledger.holds.hooks,
+                VENUE: {instrument.venue for instrument in ledger.instruments},
+                INSTRUMENT: ledger.by_symbol,
+            }
+            names = by_scope.get(record.scope, ())
+            # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
+            if record.scope not in GROUPS and record.name not in names:
                 _fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
             is_killed = (record.scope, record.name) in known.ledger.standing.kills
             if isinstance(record, records.Reinstated) and not is_killed:

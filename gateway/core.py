@@ -16,6 +16,7 @@ from gateway.controls import Controls
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
+from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
@@ -54,6 +55,7 @@ class Core:
         self.monitor = Monitor()
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
+        self.market.halts = self.ledger.standing.halts
         self.accounts_of: dict[str, dict[str, Account]] = {}
         self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
@@ -72,7 +74,8 @@ class Core:
         )
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
-        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
+        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix, groups_of(config))
+        self.controls.listeners.append(self.hooks.killed)
         self.valuation = Valuation(
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
-from gateway.standing import Standing
+from gateway.standing import Standing, covered
 from risk.account import Account, AccountState
 from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
@@ -240,6 +240,11 @@ class Ledger:
             return
         self.settle(order)
 
+    def _killed(self, record: records.Killed) -> None:
+        """Halt what a kill is of, and have the cancels of all its orders on their way."""
+        self.standing.killed(record)
+        mass_requests.mark_cancelled(self, covered(record, self.working_orders()), "")
+
     def settle(self, order: WorkingOrder) -> None:
         """A change is decided: hold what the order is now, or end it where it was filled up to that already."""
         exposure = self.accounts[order.account].exposure
@@ -362,7 +367,7 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Cancelled: Ledger._cancelled,
     records.Replaced: Ledger._replaced,
     records.Filled: Ledger._filled,
-    records.Killed: lambda ledger, record: ledger.standing.killed(record),
+    records.Killed: Ledger._killed,
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),

@@ -57,7 +57,6 @@ class Operator:
         try:
             if isinstance(command, Kill):
                 cancels, is_journalled = controls.kill(*asked)
-                self._core.hooks.stopped(command.scope, command.name, printable(command.reason, MAX_REASON))
                 return {"cancels": cancels, "is_journalled": is_journalled}
             controls.reinstate(*asked)
             return {}
@@ -135,4 +134,8 @@ class Operator:
             "accounts": accounts,
             "hooks": core.hooks.rows(),
             "unconfirmed_cancels": unconfirmed,
+            "kills": [
+                {"scope": one.scope, "name": one.name, "who": one.who, "reason": one.reason}
+                for _, one in sorted(kills.items())
+            ],
         }

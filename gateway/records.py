@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.guard_records import GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.order_records import (
     ExternalFill,
@@ -65,6 +66,7 @@ __all__ = [
     "OrderRefused",
     "OrderRestated",
     "OrderTriggered",
+    "PartyActionTaken",
     "Record",
     "ReplaceRequested",
     "Replaced",
@@ -391,12 +393,16 @@ class GraceEnded(Record, frozen=True, tag=59):
 
 
 class Killed(Record, frozen=True, tag=60):
-    """A person stopped a session or an account: no new orders, and cancels of all that work. Only a person lifts it."""
+    """A person stopped something: no new orders, and all that works is marked as cancelled. Only a person lifts it.
+
+    `accounts` are those of a firm or a desk at that time.
+    """
 
     scope: str
     name: str
     who: str
     reason: str
+    accounts: tuple[str, ...] = ()
 
 
 class Reinstated(Record, frozen=True, tag=61):
@@ -458,6 +464,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | GuardRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

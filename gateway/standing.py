@@ -5,24 +5,32 @@ Part of the ledger: changed by records only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway import records
 from risk.account import Account, AccountState
+from risk.exposure import WorkingOrder
+from risk.marks import INSTRUMENT, VENUE, Halts
 
 SESSION: Final = "session"
 ACCOUNT: Final = "account"
 HOOK: Final = "hook"
-SCOPES: Final = (SESSION, ACCOUNT, HOOK)
+DESK: Final = "desk"
+FIRM: Final = "firm"
+# What a kill stops. Firms and desks are groups of accounts: a kill of one names them.
+SCOPES: Final = (SESSION, ACCOUNT, DESK, FIRM, VENUE, INSTRUMENT, HOOK)
+GROUPS: Final = frozenset({DESK, FIRM})
 
 
 class Standing:
-    """Kills by (scope, name), and when orders of sessions that ended are cancelled."""
+    """Kills by (scope, name), what is halted by them, and when orders of sessions that ended are cancelled."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self._accounts = accounts
         self.kills: dict[tuple[str, str], records.Killed] = {}
+        # Venues and instruments that take no orders, and why: the market has this very dictionary.
+        self.halts: Halts = {}
         self.cancel_at_ns: dict[str, int] = {}
         # What a killed account goes back to: its state, which may still be tightened meanwhile, and why.
         self._behind: dict[str, tuple[AccountState, str]] = {}
@@ -45,21 +53,33 @@ class Standing:
             self.move(account, AccountState.REDUCING, reason)
 
     def killed(self, record: records.Killed) -> None:
-        """Note a kill; an account halts."""
+        """Note a kill; accounts, venues and instruments halt."""
         self.kills[record.scope, record.name] = record
-        account = self._accounts.get(record.name) if record.scope == ACCOUNT else None
-        if account is not None:
-            self._behind.setdefault(account.name, (account.state, account.state_reason))
-            account.state = AccountState.HALTED
-            account.state_reason = f"killed by {record.who}: {record.reason}"
+        reason = _reason(record)
+        if record.scope in (VENUE, INSTRUMENT):
+            self.halts[record.scope, record.name] = reason
+        for name in accounts_of(record):
+            account = self._accounts.get(name)
+            if account is not None:
+                self._behind.setdefault(name, (account.state, account.state_reason))
+                account.state, account.state_reason = AccountState.HALTED, reason
 
     def reinstated(self, record: records.Reinstated) -> None:
-        """Forget a kill; an account goes back to what it was, or to what it was tightened to meanwhile."""
-        self.kills.pop((record.scope, record.name), None)
-        behind = self._behind.pop(record.name, None) if record.scope == ACCOUNT else None
-        if behind is not None:
-            account = self._accounts[record.name]
-            account.state, account.state_reason = behind
+        """Forget a kill; an account that no other kill is of goes back to what it was, or was tightened to since."""
+        lifted = self.kills.pop((record.scope, record.name), None)
+        if record.scope in (VENUE, INSTRUMENT):
+            self.halts.pop((record.scope, record.name), None)
+        for name in () if lifted is None else accounts_of(lifted):
+            if name not in self._behind:
+                continue
+            account, other = self._accounts[name], self._kill_of(name)
+            if other is not None:
+                account.state_reason = _reason(other)
+            else:
+                account.state, account.state_reason = self._behind.pop(name)
+
+    def _kill_of(self, account: str) -> records.Killed | None:
+        return next((record for _, record in sorted(self.kills.items()) if account in accounts_of(record)), None)
 
     def ended(self, record: records.SessionEnded) -> None:
         """Note when a session's orders are to be cancelled."""
@@ -71,5 +91,28 @@ class Standing:
 
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
-        kills = [(record.scope, record.name, record.who, record.reason) for _, record in sorted(self.kills.items())]
+        kills = [(one.scope, one.name, one.who, one.reason, one.accounts) for _, one in sorted(self.kills.items())]
         return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items())]
+
+
+def accounts_of(record: records.Killed) -> tuple[str, ...]:
+    """Return the accounts that a kill halts."""
+    return (record.name,) if record.scope == ACCOUNT else record.accounts
+
+
+def covered(record: records.Killed, orders: Iterable[WorkingOrder]) -> list[WorkingOrder]:
+    """Return those of some orders that a kill is of. Holds of a hook's client are not ours: gateway.hooks tells it."""
+    scope, name = record.scope, record.name
+    if scope == SESSION:
+        return [order for order in orders if order.session == name]
+    if scope == VENUE:
+        return [order for order in orders if order.instrument.venue == name]
+    if scope == INSTRUMENT:
+        return [order for order in orders if order.instrument.symbol == name]
+    accounts = frozenset(accounts_of(record))
+    return [order for order in orders if order.account in accounts]
+
+
+def _reason(record: records.Killed) -> str:
+    of = "" if record.scope == ACCOUNT else f"{record.scope} {record.name} "
+    return f"{of}killed by {record.who}: {record.reason}"

@@ -6,6 +6,10 @@ from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 
 NEVER_NS = -(1 << 62)
+# What can be halted as a whole, whoever trades it: a venue, an instrument, or a market that its guard has stopped.
+VENUE, INSTRUMENT, GUARD = "venue", "instrument", "guard"
+# (what, its name) -> why it is halted
+Halts = dict[tuple[str, str], str]
 # How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
 # be taken when it arrives.
 BAND_USED = 0.8
@@ -65,6 +69,8 @@ class Market(msgspec.Struct):
     live_venues: set[str] = msgspec.field(default_factory=set)
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
+    # What takes no orders now. The order path asks only whether it is empty; where it is not, the plain checks look.
+    halts: Halts = msgspec.field(default_factory=dict)
 
     def update_mark(
         self,

@@ -191,6 +191,11 @@ class Session(_Table, frozen=True, kw_only=True):
         Literal["orders", "drop_copy", "drop_copy_in"],
         "orders: it trades; drop_copy: it gets copies of its accounts' reports; drop_copy_in: it reports fills to us.",
     ] = DEFAULT_SESSION_KIND
+    party_actions: Annotated[
+        tuple[Literal["account", "session", "desk", "firm", "venue", "instrument"], ...],
+        DISTINCT,
+        "What it may stop by PartyActionRequest(DH): accounts and sessions, its own alone. FIXT.1.1 only.",
+    ] = ()
     pending_reports: Annotated[bool, "Report PendingCancel and PendingReplace as requests are sent on."] = (
         DEFAULT_PENDING_REPORTS
     )

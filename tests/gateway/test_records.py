@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import hold_records, records
+from gateway import guard_records, hold_records, records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -99,7 +99,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.MessageReleased("ALPHA", 7), "9339a5414c50484107"),
     (records.SessionEnded("ALPHA", 9), "933aa5414c50484109"),
     (records.GraceEnded("ALPHA", False, 3), "943ba5414c504841c203"),
-    (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
+    (records.Killed("session", "ALPHA", "ann", "why", ("alpha",)),
+     "963ca773657373696f6ea5414c504841a3616e6ea377687991a5616c706861"),
     (records.Reinstated("account", "alpha", "ann", "why"), "953da76163636f756e74a5616c706861a3616e6ea3776879"),
     (hold_records.HookOpened("algo", ("alpha",), False), "9455a4616c676f91a5616c706861c2"),
     (hold_records.HoldApproved("algo", "r-2", "k", "alpha", 0, 1, 10, 118_000, 2, False, 9, True, 12),
@@ -112,6 +113,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
      "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
+    (guard_records.PartyActionTaken("ALPHA", 7, "k1", "1", "account", "alpha", 0, 0, "text"),
+     "9acc91a5414c50484107a26b31a131a76163636f756e74a5616c7068610000a474657874"),
 ]  # fmt: skip
 
 
@@ -130,6 +133,7 @@ OLD: list[tuple[records.Record, str]] = [
      "94a27573a0a0a17806"),
     (records.ReplaceRequested("ALPHA", 3, "r-1", "p", 12, 119_000, 11),
      "980da5414c50484103a3722d31a1700cce0001d0d80b"),
+    (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
 ]  # fmt: skip
 
 
@@ -154,6 +158,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "Killed": 60, "Reinstated": 61,
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
         "HoldReleased": 90,
+        "PartyActionTaken": 145,
     }  # fmt: skip
 
 
