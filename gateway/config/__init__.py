@@ -20,8 +20,8 @@ from gateway.config.schema import (
     Monitor,
     Schedule,
     Session,
-    Venue,
 )
+from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
