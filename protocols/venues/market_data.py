@@ -14,6 +14,7 @@ from protocols.venues.fields import NS_PER_MS, NS_PER_S, ONE, FieldError
 
 MAX_INSTRUMENTS: Final = 20_000
 MAX_LISTED: Final = 200_000
+CONFIRMED_EVERY_NS: Final = 500 * NS_PER_MS
 # A mark is told with the last index; an index that is older than this by the venue's clock says nothing.
 MAX_INDEX_LAG_NS: Final = 120 * NS_PER_S
 
@@ -147,6 +148,13 @@ class MarketData:
             return
         parts.mark_price, parts.mark_ns = price, time_ns
         self.tell_mark(symbol)
+
+    def confirm_mark(self, symbol: str, time_ns: int) -> None:
+        """The mark is still what it was, where a venue tells only what has changed: told again, but not each time."""
+        parts = self._marks.get(symbol)
+        if parts is not None and parts.mark_ns and time_ns - parts.mark_ns >= CONFIRMED_EVERY_NS:
+            parts.mark_ns = time_ns
+            self.tell_mark(symbol)
 
     def tell_mark(self, symbol: str) -> None:
         """Tell the mark, once its price and a timely index are known, and the volatility for an option."""
