@@ -26,12 +26,12 @@ from protocols.venues.rate_limit import Budget, Window
 from protocols.venues.signing import Ed25519Signer, HmacSigner, Keyring, Signer
 from protocols.venues.tables import VenueTables
 
-NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 PEM: Final = "-----BEGIN"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """`dials` attempts to connect are made in `dial_window_s` at the most: less than the venue counts.
+    """`dials` attempts to connect are made in `dial_window_ms` at the most: less than the venue counts.
 
     `make(config, what all settings have)` makes the session.
     """
@@ -39,7 +39,7 @@ class Kind(msgspec.Struct, frozen=True):
     tables: VenueTables
     rest_address: str
     dials: int
-    dial_window_s: int
+    dial_window_ms: int
     make: Callable[[Venue, dict[str, Any]], VenueCodec]
 
 
@@ -67,10 +67,10 @@ def _bybit(config: Venue, common: dict[str, Any]) -> VenueCodec:
 
 # Every kind but Deribit, whose one connection is dialled where `url` says, and which has no REST.
 KINDS: Final[dict[str, Kind]] = {
-    "binance-usdm": Kind(USD_M_TABLES, USD_M.rest_address, 200, 330, _binance("usd_m")),
-    "binance-coinm": Kind(COIN_M_TABLES, COIN_M.rest_address, 200, 330, _binance("coin_m")),
-    "okx": Kind(OKX_TABLES, OKX_REST, 2, 2, _okx),
-    "bybit": Kind(BYBIT_TABLES, BYBIT_REST, 300, 330, _bybit),
+    "binance-usdm": Kind(USD_M_TABLES, USD_M.rest_address, 200, 330_000, _binance("usd_m")),
+    "binance-coinm": Kind(COIN_M_TABLES, COIN_M.rest_address, 200, 330_000, _binance("coin_m")),
+    "okx": Kind(OKX_TABLES, OKX_REST, 2, 1_100, _okx),
+    "bybit": Kind(BYBIT_TABLES, BYBIT_REST, 300, 330_000, _bybit),
 }
 
 
@@ -155,4 +155,4 @@ def rest_of(config: Venue) -> str:
 def dials_of(config: Venue) -> Window | None:
     """Return how often the venue may be dialled."""
     kind = KINDS.get(config.kind)
-    return None if kind is None else Window(kind.dials, kind.dial_window_s * NS_PER_S)
+    return None if kind is None else Window(kind.dials, kind.dial_window_ms * NS_PER_MS)
