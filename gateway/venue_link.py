@@ -378,7 +378,8 @@ class SessionLink:
         if self._queue:
             self._give_up_waiting(now_ns)
         if event.state == "halted":
-            self.must_close = True
+            # Of several lanes the session names those that are to be closed: one may be enough.
+            self.must_close = self.must_close or len(self.session.lanes) == 1
             self._pipeline.monitor.alert(f"{self.venue}: halted: {event.reason}")
 
     def _answered(self, order_id: str, now_ns: int) -> None:

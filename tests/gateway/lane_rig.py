@@ -141,6 +141,10 @@ class Venue:
         for frame in frames:
             self.receive(self.stream, self.of(frame, order))
 
+    def tell_raw(self, frame: Frame) -> None:
+        """Have the account's stream say this, of no order."""
+        self.receive(self.stream, frame)
+
     def of(self, frame: Any, order: WorkingOrder | None = None) -> Any:
         """A stand-in's frame, about the gateway's order."""
         label = (order or self.rig.only_order()).order_id

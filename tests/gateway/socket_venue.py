@@ -1,4 +1,4 @@
-"""A venue of several lanes over real WebSockets and HTTP on loopback: its stand-in's answers, one port for all of it."""
+"""A venue of several lanes over real WebSockets and HTTP on loopback: its stand-in's answers on one port."""
 
 from __future__ import annotations
 

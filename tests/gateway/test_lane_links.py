@@ -261,8 +261,8 @@ def test_books_are_followed_for_who_reads_them_in_quantities(tmp_path: Path, cas
         one.link.want(frozenset({one.symbol}), nobody, one.rig.now_ns)
         assert channel in lane.wanted
         if case is BINANCE:
-            one.peer.answers["GET /fapi/v1/depth"] = lambda _: {"lastUpdateId": 9, "E": 1, "T": 1_800_000_000_000,
-                                                              "bids": [["49990", "2"]], "asks": [["50010", "2"]]}  # fmt: skip
+            snapshot = {"lastUpdateId": 9, "E": 1, "T": 1_800_000_000_000, "bids": [["49990", "2"]], "asks": []}
+            one.peer.answers["GET /fapi/v1/depth"] = lambda _: snapshot
         for number in (10, 11):
             for on, frame in book_frames(case, number, "49999.0", "50001.0", is_snapshot=number == 10):
                 one.receive(on, frame)

@@ -1,4 +1,4 @@
-"""Transports of several lanes and REST over real sockets: what is dialled and when, what is sent first, what is lost."""
+"""Transports of several lanes and REST over real sockets: what is dialled, what is sent first, what is lost."""
 
 from __future__ import annotations
 
