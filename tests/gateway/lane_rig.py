@@ -122,6 +122,7 @@ class Venue:
     def obey(self) -> list[str]:
         """Close what the gateway wants closed."""
         lanes = self.peer.obey()
+        self.peer.pump()
         self.rig.flush()
         return lanes
 
