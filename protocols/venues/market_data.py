@@ -51,6 +51,8 @@ class MarketData:
         self.scopes: dict[str, str] = {}  # symbol -> the listing that it came in
         self.units: dict[str, Decimal] = {}
         self.books = Books(events, rule_of)
+        # Limit prices that are taken, as parts of the mark price, where the venue states them so.
+        self.bands: dict[str, tuple[float, float]] = {}
         self._marks: dict[str, MarkParts] = {}
         self._indices: dict[str, tuple[float, int]] = {}
         self.tops: dict[str, TopOfBookUpdated] = {}
@@ -147,6 +149,9 @@ class MarketData:
         if time_ns < parts.mark_ns:
             return
         parts.mark_price, parts.mark_ns = price, time_ns
+        band = self.bands.get(symbol)
+        if band is not None:
+            parts.min_price, parts.max_price = price * band[0], price * band[1]
         self.tell_mark(symbol)
 
     def confirm_mark(self, symbol: str, time_ns: int) -> None:
