@@ -253,7 +253,7 @@ class BinanceAccounts(TradingSession):
             self._on_label(request, self._seen(ORDER.decode(body)))
         elif kind == Kind.OPEN_ORDERS:
             orders = [self._seen(one) for one in ORDERS.decode(body)]
-            self._orders.on_open_orders(orders)
+            orders = self._orders.on_open_orders(orders)
             self._events.append(OpenOrdersReported(tuple(one.as_state() for one in orders)))
         elif kind == Kind.POSITIONS:
             positions = tuple(

@@ -244,7 +244,7 @@ class BybitAccounts(TradingSession):
         if len(self._open_orders) == len(self._scopes):
             every = [order for one in self._open_orders.values() for order in one]
             self._open_orders = {}
-            self._orders.on_open_orders(every)
+            every = self._orders.on_open_orders(every)
             self._events.append(OpenOrdersReported(tuple(order.as_state() for order in every)))
 
     def _seen(self, raw: msgspec.Raw) -> OrderSeen:

@@ -288,6 +288,9 @@ class TradingSession(VenueSession):
         seen.check()
         if seen.label != request.label:
             raise ValueError(f"label: asked for {request.label}, answered {seen.label}")
+        if self._orders.is_outdated(seen):
+            self._events.append(OrderQueryFailed(request.label, "the answer is older than the order's end"))
+            return
         self._orders.on_queried(seen)
         if seen.filled:
             self._queried[seen.order_id] = seen

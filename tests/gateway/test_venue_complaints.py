@@ -258,3 +258,26 @@ def test_8_no_silent_fall_back_and_old_data_is_called_old(tmp_path: Path, case: 
         (told,) = desk.order(symbol=one.symbol, quantity="0.1", price="50000")
         assert shown([told], 20001) == [("8", "503")]
         assert not [request for request in one.peer.asked[asked:] if "mark" in request.target.lower()]
+
+
+@each
+def test_an_answer_that_is_older_than_the_orders_end_is_no_break(tmp_path: Path, case: Case) -> None:
+    """Found by the simulator: asked about while it worked, cancelled, and the answer of before comes last."""
+    with venue(tmp_path, case) as one:
+        desk = one.rig.desk().log_on()
+        order = one.rest(desk)
+        answer, listed = found(one), case.routes["open orders"]
+        one.tell(case.order("cancelled", time_ms=1_800_000_000_005))
+        assert order.status is OrdStatus.CANCELED
+        one.peer.answers[QUERY[case.name]] = answer
+        one.link.session.query_order(order.order_id, case.symbol, one.rig.now_ns)
+        one.pump()
+        one.link.tick(one.rig.now_ns)
+        if case is BINANCE:
+            one.peer.answers[listed] = lambda request: [answer(request)]
+        else:
+            one.peer.answers[listed] = answer
+        one.link.session.reconcile(one.rig.now_ns)
+        one.pump()
+        one.link.tick(one.rig.now_ns)
+        assert not one.rig.ledger.breaks and not any(one.rig.ledger.working_orders())
