@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import Credentials, Venue
+from gateway.config import Credentials, CredentialsError, Venue
 from protocols.venues.binance import Binance, BinanceSettings
 from protocols.venues.binance_tables import COIN_M, COIN_M_TABLES, USD_M
 from protocols.venues.binance_tables import TABLES as USD_M_TABLES
@@ -75,7 +75,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 
 def make_session(config: Venue, credentials: Credentials, since_ns: int | None) -> VenueCodec:
-    """Return a session that asks for own trades from a time on. Raises ValueError for keys that are none."""
+    """Return a session that asks for own trades from a time on. Raises CredentialsError for keys that are none."""
 
     def is_wanted(symbol: str) -> bool:
         return any(fnmatchcase(symbol, pattern) for pattern in config.instruments)
@@ -83,8 +83,7 @@ def make_session(config: Venue, credentials: Credentials, since_ns: int | None) 
     on_demand = config.book_subscription == "demand"
     kind = KINDS.get(config.kind)
     if kind is not None:
-        secret = credentials.client_secret
-        signer: Signer = Ed25519Signer(secret) if secret.startswith(PEM) else HmacSigner(secret)
+        signer = _signer(config, credentials.client_secret)
         return kind.make(
             config,
             {
@@ -114,6 +113,15 @@ def make_session(config: Venue, credentials: Credentials, since_ns: int | None) 
         books_on_demand=on_demand,
         trades_since_ns=since_ns,
     )
+
+
+def _signer(config: Venue, secret: str) -> Signer:
+    if not secret.startswith(PEM):
+        return HmacSigner(secret)
+    try:
+        return Ed25519Signer(secret)
+    except ValueError:  # what the parser says may quote it
+        raise CredentialsError(f"venue {config.name}: client_secret is no Ed25519 private key in PEM") from None
 
 
 def _budgets(table: tuple[Budget, ...], limits: dict[str, int]) -> tuple[Budget, ...]:

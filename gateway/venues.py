@@ -22,7 +22,7 @@ BACKFILL_MARGIN_NS: Final = 60 * NS_PER_S
 
 
 def venue_client(config: Venue, core: Core, flush_all: Callable[[], None]) -> VenueClient:
-    """Return the transport of one venue; it dials when it is run. Raises CredentialsError, ValueError for bad keys."""
+    """Return the transport of one venue; it dials when it is run. Raises CredentialsError."""
     credentials = load_credentials(config)
     context = ssl.create_default_context(cafile=str(config.ca_file)) if config.ca_file else None
     rest = rest_of(config)

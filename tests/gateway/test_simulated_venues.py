@@ -1,4 +1,4 @@
-"""The gateway end to end on simulated venues: what they say at the end is what we have, whatever went wrong meanwhile."""
+"""The gateway end to end on simulated venues: what they have at the end we have, whatever went wrong."""
 
 from __future__ import annotations
 
