@@ -61,6 +61,7 @@ class VenueClient:
         self._has_lanes = len(self.lanes) > 1
         self._connections: list[VenueConnection] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._unsettled = False
         self.is_stopping = False
 
     async def run(self) -> None:
@@ -112,10 +113,16 @@ class VenueClient:
             for lane in self.lanes.values():
                 if lane.is_waiting and link.url(lane.name):
                     lane.wake()
+        if self._unsettled:
+            self._note_since(link)
+
+    def _note_since(self, link: SessionLink) -> None:
+        """Note since when each connection is of use: one that lives for a while earns a fresh start."""
         for connection in self._connections:
             is_of_use = link.session.is_live or connection.lane not in link.session.vital_lanes
             if not connection.live_since_s and connection.is_up and is_of_use:
                 connection.live_since_s = asyncio.get_running_loop().time()
+        self._unsettled = any(not connection.live_since_s for connection in self._connections)
 
     def _http_answered(self, answer: Callable[[int], None], asked: object) -> None:
         """Give the session that asked the answer to a request, unless another has taken its place."""
@@ -132,6 +139,7 @@ class VenueClient:
     def opened(self, connection: VenueConnection) -> None:
         """A connection is being made: what the session queues for its lane goes there."""
         self._connections.append(connection)
+        self._unsettled = True
 
     def lost(self, connection: VenueConnection) -> None:
         """A connection is gone."""

@@ -91,7 +91,7 @@ class SessionLink:
 
     def place(self, approved: Approved, order_id: str, now_ns: int) -> str | None:
         """Queue an approved order; return why not, where the session can not take it and nothing left."""
-        if self._queue:
+        if self._queue.orders:
             return self._queue.take(approved, order_id, now_ns)  # what came first goes first
         try:
             self._place(approved, order_id, now_ns)
@@ -103,14 +103,16 @@ class SessionLink:
 
     def _place(self, approved: Approved, order_id: str, now_ns: int) -> None:
         order, instrument, terms = approved.order, approved.instrument, approved.order.terms
-        order_type, trigger = "limit", None
+        symbol, order_type, trigger = instrument.symbol, "limit", None
+        if self.symbols.suffix:
+            symbol = self.symbols.venue(symbol)
         if terms is not None and terms.stop_ticks:
             order_type, trigger = "stop_limit", (terms.trigger, price_text(instrument, terms.stop_ticks))
         # Reduce-only is ours to enforce: the venue's account nets all our clients. A market order goes out as a
         # limit at the collar's price, and a stop without a limit of its own likewise.
         self.session.place(
             order_id,
-            self.symbols.venue(instrument.symbol),
+            symbol,
             order.side == 1,
             quantity_text(instrument, order.lots),
             price_text(instrument, order.ticks),
@@ -182,7 +184,7 @@ class SessionLink:
     @property
     def orders_waiting(self) -> int:
         """How many orders wait for the venue's rate limit."""
-        return len(self._queue)
+        return len(self._queue.orders)
 
     def url(self, lane: str) -> str:
         """Return the path to dial for a lane; empty while it can not be dialled."""
@@ -236,7 +238,7 @@ class SessionLink:
         self.session.tick(now_ns)
         if self._questions and self.session.is_live:
             self._ask_what_is_due(now_ns)
-        if self._queue:
+        if self._queue.orders:
             self._send_waiting(now_ns)
         if self.feed.is_silent(now_ns) and self.session.is_live:
             self._redial_market(now_ns)
@@ -375,7 +377,7 @@ class SessionLink:
             live_venues.add(self.venue)
             return
         live_venues.discard(self.venue)
-        if self._queue:
+        if self._queue.orders:
             self._give_up_waiting(now_ns)
         if event.state == "halted":
             # Of several lanes the session names those that are to be closed: one may be enough.
