@@ -27,6 +27,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
 from risk import cash, gate, kernel, remargin
@@ -35,6 +36,7 @@ from risk.account import AccountState
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 app.command("margin")(margin)
+app.command("venues")(venues)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
