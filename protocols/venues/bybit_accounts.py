@@ -31,6 +31,7 @@ from protocols.venues.bybit_decode import (
     order_seen,
     portfolio_reported,
     position_state,
+    price_band,
     trade_seen,
 )
 from protocols.venues.bybit_encode import Requests
@@ -264,7 +265,11 @@ class BybitAccounts(TradingSession):
             try:
                 symbol = INSTRUMENT_HEAD.decode(raw).symbol
                 if self._market.is_wanted(symbol):
-                    listed.append((instrument_listed(INSTRUMENT.decode(raw), category), ONE))
+                    wire = INSTRUMENT.decode(raw)
+                    listed.append((instrument_listed(wire, category), ONE))
+                    band = price_band(wire)
+                    if band is not None:
+                        self._market.bands[symbol] = band
                     self._categories.setdefault(symbol, category)
             except DECODE_ERRORS as error:
                 self._report(str(error), f"instruments-info {symbol}")

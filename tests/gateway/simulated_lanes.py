@@ -16,8 +16,6 @@ from fixtures.market import Market
 from fixtures.venues.core.faults import Faults
 from fixtures.venues.core.server import VenueServer, serve
 from fixtures.venues.core.venue import SimulatedVenue
-from fixtures.venues.okx import OkxVenue
-from fixtures.venues.okx_limits import Limits as OkxLimits
 from fixtures.venues.registry import VENUES, Setting
 from gateway import config as configuration
 from gateway.app import App
@@ -29,7 +27,10 @@ SYMBOLS: Final = {
     "binance-usdm": ("BTCUSDT", "ETHUSDT"),
     "binance-coinm": ("BTCUSD_PERP", "ETHUSD_PERP"),
     "okx": ("BTC-USDT-SWAP", "BTC-USD-SWAP", "ETH-USDT-SWAP"),
+    "bybit": ("BTCUSDT", "ETHUSDT"),
 }
+# What our symbols have more than the venue's: Binance and Bybit call theirs the same.
+SUFFIXES: Final = {"bybit": ".BYBIT"}
 BEAT_NS: Final = 50_000_000
 
 
@@ -37,9 +38,7 @@ def build(kind: str, seed: int, faults: Faults | None) -> SimulatedVenue:
     """The simulated venue that speaks this kind's protocol, with its own limits."""
     start_ns = time.time_ns()
     market = Market(1, start_ns, interval_ns=BEAT_NS)
-    if kind == "okx":
-        return OkxVenue(market, seed=seed, start_ns=start_ns, faults=faults, limits=OkxLimits())
-    name = {"binance-usdm": "binance", "binance-coinm": "binance-coin"}[kind]
+    name = {"binance-usdm": "binance", "binance-coinm": "binance-coin"}.get(kind, kind)
     return VENUES[name].build(Setting(market, seed, start_ns, faults))
 
 
@@ -67,6 +66,10 @@ class Simulated:
 
         await until(is_ready, "the venues never took orders")
 
+    def symbols(self) -> list[str]:
+        """All instruments, by our names."""
+        return [symbol + SUFFIXES.get(kind, "") for kind in self.servers for symbol in SYMBOLS[kind]]
+
     def price(self, symbol: str, factor: float) -> str:
         instrument = self.core.ledger.by_symbol[symbol]
         mark = self.core.market.marks[instrument.index]
@@ -86,7 +89,9 @@ class Simulated:
         """The venue's positions of our account, as quantities."""
         units = next(one.link for one in self.app.venues if one.link.venue == kind).session._market.units
         return {
-            symbol: (position.listing.contract.quantity(position.lots) * units[symbol]).normalize()
+            symbol + SUFFIXES.get(kind, ""): (
+                position.listing.contract.quantity(position.lots) * units[symbol]
+            ).normalize()
             for account in self.servers[kind].venue.exchange.accounts.values()
             for symbol, position in account.positions.items()
             if position.lots
@@ -132,6 +137,7 @@ rest_url = "http://{server.address}"
 credentials_env = "TEST"
 currencies = ["BTC", "ETH", "USDT"]
 instruments = [{instruments}]
+symbol_suffix = "{SUFFIXES.get(kind, "")}"
 reconnect_min_ms = 50
 reconnect_max_ms = 400
 {extra}

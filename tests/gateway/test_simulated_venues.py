@@ -48,7 +48,7 @@ def test_orders_fill_are_amended_and_cancelled_and_positions_agree(
     async def scenario() -> None:
         async with simulated(tmp_path, monkeypatch, kind) as running:
             await running.ready()
-            client, symbol, ledger = await desk(running), SYMBOLS[kind][0], running.core.ledger
+            client, symbol, ledger = await desk(running), running.symbols()[0], running.core.ledger
             client.order(symbol=symbol, quantity=running.quantity(symbol, 5), ord_type=1, price=None)
             resting = client.order(
                 symbol=symbol, quantity=running.quantity(symbol, 4), price=running.price(symbol, 0.98)
@@ -91,7 +91,7 @@ async def traded(running: Simulated, *, seed: int, seconds: float) -> None:
     random, loop = Random(seed), asyncio.get_running_loop()
     await running.ready()
     client = await desk(running)
-    ends, symbols = loop.time() + seconds, [symbol for kind in running.servers for symbol in SYMBOLS[kind]]
+    ends, symbols = loop.time() + seconds, running.symbols()
     while loop.time() < ends:
         symbol = random.choice(symbols)
         side = random.choice((1, 2))
