@@ -45,26 +45,28 @@ async def trade(client: Any, manager: Any) -> dict[str, Any]:
     book = await client.futures_order_book(symbol=SYMBOL, limit=5)
     async with manager.futures_depth_socket(SYMBOL, depth="10") as depth:
         seen["depth"] = len((await next_of(depth, "depthUpdate"))["b"])
-    async with manager.aggtrade_futures_socket(SYMBOL) as trades, manager.futures_user_socket() as user:
-        price = f"{float(book['bids'][0][0]) * 0.99:.1f}"
-        placed = await client.futures_create_order(
-            symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTX", quantity="0.010", price=price
-        )
-        seen["placed"] = [placed["status"], placed["price"] == price]
-        told = await next_of(user, "ORDER_TRADE_UPDATE")
-        seen["told"] = [told["o"]["x"], told["o"]["c"] == placed["clientOrderId"]]
-        lower = f"{float(price) - 10:.1f}"
-        modified = await client.futures_modify_order(
-            symbol=SYMBOL, side="BUY", orderId=placed["orderId"], quantity="0.020", price=lower
-        )
-        seen["modified"] = [modified["origQty"], modified["price"] == lower]
-        seen["open"] = len(await client.futures_get_open_orders(symbol=SYMBOL))
-        seen["cancelled"] = (await client.futures_cancel_order(symbol=SYMBOL, orderId=placed["orderId"]))["status"]
-        bought = await client.ws_futures_create_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.050")
-        seen["by_socket"] = bought["symbol"]
-        seen["trade"] = (await next_of(trades, "aggTrade"))["s"]
-        account = await next_of(user, "ACCOUNT_UPDATE")
-        seen["account"] = [account["a"]["m"], account["a"]["P"][0]["s"]]
+    # Not closed by the library, which waits ten seconds for a frame when it closes a quiet stream.
+    trades = await manager.aggtrade_futures_socket(SYMBOL).__aenter__()
+    user = await manager.futures_user_socket().__aenter__()
+    price = f"{float(book['bids'][0][0]) * 0.99:.1f}"
+    placed = await client.futures_create_order(
+        symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTX", quantity="0.010", price=price
+    )
+    seen["placed"] = [placed["status"], placed["price"] == price]
+    told = await next_of(user, "ORDER_TRADE_UPDATE")
+    seen["told"] = [told["o"]["x"], told["o"]["c"] == placed["clientOrderId"]]
+    lower = f"{float(price) - 10:.1f}"
+    modified = await client.futures_modify_order(
+        symbol=SYMBOL, side="BUY", orderId=placed["orderId"], quantity="0.020", price=lower
+    )
+    seen["modified"] = [modified["origQty"], modified["price"] == lower]
+    seen["open"] = len(await client.futures_get_open_orders(symbol=SYMBOL))
+    seen["cancelled"] = (await client.futures_cancel_order(symbol=SYMBOL, orderId=placed["orderId"]))["status"]
+    bought = await client.ws_futures_create_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.050")
+    seen["by_socket"] = bought["symbol"]
+    seen["trade"] = (await next_of(trades, "aggTrade"))["s"]
+    account = await next_of(user, "ACCOUNT_UPDATE")
+    seen["account"] = [account["a"]["m"], account["a"]["P"][0]["s"]]
     position = await client.futures_position_information(symbol=SYMBOL)
     seen["position"] = position[0]["positionAmt"]
     try:

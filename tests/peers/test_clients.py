@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,33 +47,41 @@ async def seen_by(program: str, venue: str, *credentials: str) -> dict[str, Any]
     return seen
 
 
+PROGRAMS = {"ccxt": "ccxt_peer.py", "python-binance": "python_binance_peer.py"}
+
+
 @pytest.fixture(scope="module")
-def peer() -> Callable[..., dict[str, Any]]:
-    return lambda *given: asyncio.run(seen_by(*given))
+def seen() -> dict[str, dict[str, Any]]:
+    """What each of them saw; they run at the same time, each on a venue of its own."""
+
+    async def run() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(seen_by(p, "binance", DEMO_KEY, DEMO_SECRET) for p in PROGRAMS.values()))
+
+    return dict(zip(PROGRAMS, asyncio.run(run())))
 
 
-def test_ccxt_trades_on_the_simulated_binance(peer: Callable[..., dict[str, Any]]) -> None:
-    seen = peer("ccxt_peer.py", "binance", DEMO_KEY, DEMO_SECRET)
-    assert "BTC/USDT:USDT" in seen["markets"] and len(seen["markets"]) == 6
-    assert seen["limits"]["amount"] == 0.001 and seen["limits"]["price"] == 0.1
-    bid, ask = seen["top"]
-    assert 0 < bid < ask and abs(seen["mark"] / bid - 1) < 0.01 and abs(seen["ticker"] / bid - 1) < 0.01
-    assert seen["balance"] == 1_000_000
-    assert seen["placed"][0] == "open" and seen["told"] == ["open"]
-    assert seen["edited"] == [True, 0.02] and seen["open"] == 1
-    assert seen["cancelled"] == seen["cancelled_by_socket"] == "canceled"
-    assert seen["by_socket"] == seen["trade"] == seen["funding"] == "BTC/USDT:USDT"
-    assert seen["my_trades"] >= 1 and seen["position"] == [0.05, "long"]
-    assert (seen["refused"], seen["too_large"]) == (-4164, -2019)
-    assert seen["candles"] >= 1 and seen["leverage"] == 10
+def test_ccxt_trades_on_the_simulated_binance(seen: dict[str, dict[str, Any]]) -> None:
+    of = seen["ccxt"]
+    assert "BTC/USDT:USDT" in of["markets"] and len(of["markets"]) == 6
+    assert of["limits"]["amount"] == 0.001 and of["limits"]["price"] == 0.1
+    bid, ask = of["top"]
+    assert 0 < bid < ask and abs(of["mark"] / bid - 1) < 0.01 and abs(of["ticker"] / bid - 1) < 0.01
+    assert of["balance"] == 1_000_000
+    assert of["placed"][0] == "open" and of["told"] == ["open"]
+    assert of["edited"] == [True, 0.02] and of["open"] == 1
+    assert of["cancelled"] == of["cancelled_by_socket"] == "canceled"
+    assert of["by_socket"] == of["trade"] == of["funding"] == "BTC/USDT:USDT"
+    assert of["my_trades"] >= 1 and of["position"] == [0.05, "long"]
+    assert (of["refused"], of["too_large"]) == (-4164, -2019)
+    assert of["candles"] >= 1 and of["leverage"] == 10
 
 
-def test_python_binance_trades_on_the_simulated_binance(peer: Callable[..., dict[str, Any]]) -> None:
-    seen = peer("python_binance_peer.py", "binance", DEMO_KEY, DEMO_SECRET)
-    assert len(seen["symbols"]) == 6 and seen["balance"] == "1000000.00000000"
-    assert seen["depth"] == 10
-    assert seen["placed"] == ["NEW", True] and seen["told"] == ["NEW", True]
-    assert seen["modified"] == ["0.020", True] and seen["open"] == 1
-    assert seen["cancelled"] == "CANCELED" and seen["refused"] == -2011
-    assert seen["by_socket"] == seen["trade"] == "BTCUSDT"
-    assert seen["account"] == ["ORDER", "BTCUSDT"] and seen["position"] == "0.050"
+def test_python_binance_trades_on_the_simulated_binance(seen: dict[str, dict[str, Any]]) -> None:
+    of = seen["python-binance"]
+    assert len(of["symbols"]) == 6 and of["balance"] == "1000000.00000000"
+    assert of["depth"] == 10
+    assert of["placed"] == ["NEW", True] and of["told"] == ["NEW", True]
+    assert of["modified"] == ["0.020", True] and of["open"] == 1
+    assert of["cancelled"] == "CANCELED" and of["refused"] == -2011
+    assert of["by_socket"] == of["trade"] == "BTCUSDT"
+    assert of["account"] == ["ORDER", "BTCUSDT"] and of["position"] == "0.050"
