@@ -25,6 +25,7 @@ from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
+from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
@@ -174,6 +175,10 @@ class Core:
             for rule in limits.instrument
         )
         account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
+        # A venue with accounts of its own is the sub-account of those: nobody else trades there.
+        account.limits.closed_venues = frozenset(
+            venue.name for venue in self.config.venue if venue.accounts and config.name not in venue.accounts
+        )
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
@@ -194,7 +199,10 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
-        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue},
+        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
+        board=IndexBoard(
+            market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)
+        ),
     )
 
 

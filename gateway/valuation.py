@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from gateway.ledger import Ledger
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
@@ -50,14 +52,21 @@ class Valuation:
         ledger, market = self._ledger, self._market
         fresh: dict[int, InstrumentMark] = {}
         newest: dict[str, Mark] = {}
+        worth = self._coins(now_ns)
         for instrument in ledger.instruments:
-            mark = market.marks[instrument.index]
-            if mark is None or now_ns - mark.time_ns > market.mark_max_age_ns:
+            mark, coin = market.marks[instrument.index], instrument.base_currency
+            if mark is None:
+                continue
+            if now_ns - mark.time_ns > market.mark_max_age_ns:
+                price = worth.get(coin)
+                if price and not instrument.is_option and market.board.is_doubted(instrument.index, now_ns):
+                    # Its venue is not believed, and the others are: it is worth what it was, moved by their index.
+                    fresh[instrument.index] = _instrument_mark(instrument, _moved(mark, price), now_ns)
                 continue
             fresh[instrument.index] = _instrument_mark(instrument, mark, now_ns)
-            coin = instrument.base_currency
             if coin not in newest or newest[coin].time_ns <= mark.time_ns:
                 newest[coin] = mark
+        prices = {coin: mark.index_price for coin, mark in newest.items()} | worth
         self._number += 1
         self._builder = GenerationBuilder(
             number=self._number,
@@ -66,8 +75,16 @@ class Valuation:
             instruments=list(ledger.instruments),
             marks=fresh,
             currencies=self._currencies(),
-            index_prices={coin: mark.index_price for coin, mark in newest.items()},
+            index_prices={coin: price for coin, price in prices.items() if price is not None},
         )
+
+    def _coins(self, now_ns: int) -> dict[str, float | None]:
+        """Return what coins are worth by the composite of the venues; None of one on which they contradict each other.
+
+        What no venue has told of lately is not in it.
+        """
+        found = {coin: self._market.board.composite(coin, now_ns) for coin in self._market.board.coins()}
+        return {coin: one.price for coin, one in found.items() if one.price is not None or one.outliers}
 
     def step(self, count: int = INSTRUMENTS_PER_SLICE) -> bool:
         """Price some more, or write some more into the next kernel; True once the generation has been swapped in."""
@@ -138,6 +155,13 @@ class Valuation:
         for account in self._ledger.accounts.values():
             names.update(dict.fromkeys(account.cash_units))
         return list(names)
+
+
+def _moved(mark: Mark, index_price: float) -> Mark:
+    ratio = index_price / mark.index_price
+    return msgspec.structs.replace(
+        mark, price=mark.price * ratio, forward_price=mark.forward_price * ratio, index_price=index_price
+    )
 
 
 def _instrument_mark(instrument: Instrument, mark: Mark, now_ns: int) -> InstrumentMark:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from risk.composite import IndexBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 
@@ -9,6 +10,8 @@ NEVER_NS = -(1 << 62)
 # How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
 # be taken when it arrives.
 BAND_USED = 0.8
+# What a board is made with where the configuration says nothing.
+MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS = 2_000_000_000, 0.05, 0.25
 
 
 class Mark(msgspec.Struct, gc=False):
@@ -63,6 +66,8 @@ class Market(msgspec.Struct):
     # How many instruments the kernel's generation knows of; those listed since have no margin yet.
     priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
+    # What all venues say the coins are worth, and whose marks are doubted.
+    board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
 

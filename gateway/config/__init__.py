@@ -21,8 +21,8 @@ from gateway.config.schema import (
     Monitor,
     Schedule,
     Session,
-    Venue,
 )
+from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
