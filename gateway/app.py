@@ -20,6 +20,7 @@ from gateway.control import ControlServer
 from gateway.core import Core
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
+from gateway.hook_server import HookServer
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
@@ -71,6 +72,7 @@ class App:
         )
         self.venues = [self._venue_client(venue) for venue in config.venue]
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
+        self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -98,6 +100,8 @@ class App:
             self.server.protocol, fix.listen_host, fix.listen_port, backlog=LISTEN_BACKLOG
         )
         await self.control.start()
+        if self.hook is not None:
+            await self.hook.start()
         self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -121,6 +125,8 @@ class App:
         if self._listener is not None:
             self._listener.close()
         self.server.close()
+        if self.hook is not None:
+            await self.hook.stop()
         await self._drained()
         self.control.stop()
         if self._ticking is not None:
@@ -146,6 +152,7 @@ class App:
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
+        counters["hooks"] = core.hooks.rows()
         counters["market_data"] = core.inquiries.snapshot()
         return counters
 

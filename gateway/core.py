@@ -13,6 +13,7 @@ from gateway import order_lists, order_terms, records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
@@ -70,10 +71,12 @@ class Core:
             max_backlog_bytes=config.fix.market_data_backlog_bytes,
         )
         self._open(now_ns, version)
+        self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
         self.valuation = Valuation(
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
+        self.inquiries.generation = lambda: self.valuation.generation
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -110,8 +113,8 @@ class Core:
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `tick` has something to do: for a session, at the end of an order, or of a list that was interrupted."""
-        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns)
+        """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
+        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns, self.hooks.deadline_ns)
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
             return due_ns
@@ -121,6 +124,7 @@ class Core:
         """Do what is due. The caller flushes."""
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
+        self.hooks.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:

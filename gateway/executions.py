@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import corrections, order_changes, records, translate
+from gateway.hold_fills import hear_fill
 from gateway.ledger import instrument_of
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
@@ -133,6 +134,9 @@ class Executions:
 
     def _order_filled(self, event: events.OrderFilled, now_ns: int) -> None:
         if self._ledger.knows_trade(self.venue, event.trade_id):
+            return
+        hold = self._ledger.holds.by_id.get(event.label)
+        if hold is not None and hear_fill(self.pipeline, hold, event, now_ns):
             return
         order = self._ledger.orders.get(event.label)
         instrument = None if order is None else order.instrument
@@ -275,7 +279,7 @@ class Executions:
         for state in event.orders:
             if state.label in self._ledger.orders:
                 self._order_state(events.OrderStateReported(state), now_ns)
-            else:
+            elif not self._ledger.holds.has_shared(state.label):
                 name = state.label or state.venue_order_id
                 self.raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
         for order in list(self._orders()):

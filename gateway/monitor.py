@@ -132,15 +132,16 @@ class Monitor:
         self.logons_refused[reason] += 1
         name = session or "an unknown session"
         text = f"fix: logon of {name} from {address} refused: {reason}; {self.logons_refused[reason]} such in all"
-        self._alert_now_and_then((name, reason), text, now_ns)
+        self.alert_now_and_then((name, reason), text, now_ns)
 
     def connection_refused(self, reason: str, address: str, now_ns: int) -> None:
         """A connection was ended before its Logon. `reason` is one of a few texts of ours."""
         self.connections_refused[reason] += 1
         text = f"fix: connection refused, {reason}: {address}; {self.connections_refused[reason]} such in all"
-        self._alert_now_and_then(("", reason), text, now_ns)
+        self.alert_now_and_then(("", reason), text, now_ns)
 
-    def _alert_now_and_then(self, cause: tuple[str, str], text: str, now_ns: int) -> None:
+    def alert_now_and_then(self, cause: tuple[str, str], text: str, now_ns: int) -> None:
+        """Keep an alert for the operator, unless there was one of the same cause a moment ago."""
         told_ns = self._told_ns.get(cause)
         if told_ns is None or now_ns >= told_ns + ALERT_INTERVAL_NS:
             self._told_ns[cause] = now_ns

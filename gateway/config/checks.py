@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
+from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schema import (
     Fix,
@@ -170,8 +171,27 @@ def _url_problem(url: str) -> str | None:
     return None
 
 
+def _check_hook(values: Mapping[str, Any]) -> Found:
+    yield from check_hook(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+    # Over the WebSocket the kernel does not say who is there.
+    if "socket_path" in values and values["socket_path"] is None:
+        for index, client in enumerate(values.get("client", ())):
+            if client.authentication == "peer":
+                yield ("client", index, "authentication"), "peer takes socket_path: the WebSocket takes a token"
+
+
+def _check_hook_client(values: Mapping[str, Any]) -> Found:
+    yield from check_client(values)
+    if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
+        yield ("credentials_file",), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Fix: _check_fix,
+    Hook: _check_hook,
+    HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
     Limits: _check_limits,
     Margin: _check_margin,
@@ -190,7 +210,8 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
     known = {name for _, name in accounts}
-    for path, session in sessions:
+    yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
+    for path, session in [*sessions, *_tables(document, ("hook", "client"))]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:

@@ -1,5 +1,6 @@
 """Secrets: where they may come from, and how they are kept out of everything that is written."""
 
+import hashlib
 import os
 import stat
 import tomllib
@@ -11,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.config.hook import HookClient
 from gateway.config.schema import Session, Venue
 from protocols.fix.authentication import public_key_of
 
@@ -56,6 +58,19 @@ def load_session_credentials(session: Session, environ: Mapping[str, str] = os.e
     )
 
 
+def load_token_hash(client: HookClient, environ: Mapping[str, str] = os.environ) -> bytes:
+    """Return the SHA-256 of a hook client's token; raises CredentialsError."""
+    credentials = _load(client, f"hook client {client.name}", ("client", "token_sha256"), environ)
+    try:
+        digest = bytes.fromhex(credentials.client_secret)
+    except ValueError:
+        digest = b""
+    if credentials.client_id != client.name or len(digest) != hashlib.sha256().digest_size:
+        text = "client must be its name, and token_sha256 64 hex digits: margingate hook-token makes both"
+        raise CredentialsError(f"hook client {client.name}: {text}")
+    return digest
+
+
 def load_public_key(session: Session) -> Ed25519PublicKey:
     """Return the public key of a session with signatures; raises CredentialsError."""
     if session.public_key is not None:
@@ -75,7 +90,9 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
     return key
 
 
-def _load(owner: Venue | Session, name: str, keys: tuple[str, str], environ: Mapping[str, str]) -> Credentials:
+def _load(
+    owner: Venue | Session | HookClient, name: str, keys: tuple[str, str], environ: Mapping[str, str]
+) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)
     values = []

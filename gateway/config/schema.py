@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from gateway.config.hook import Hook
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -470,3 +471,6 @@ class Config(_Table, frozen=True, kw_only=True):
     market: Annotated[Market, "What a price is compared with."] = Market()
     margin: Annotated[Margin, "The scenarios of the house margin."] = Margin()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
+    hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
+        None
+    )

@@ -230,6 +230,7 @@ async def live(
     *,
     extra_fix: str = "",
     extra_session: str = "",
+    extra: str = "",
     waits: bool = True,
     **options: Any,
 ) -> AsyncIterator[Live]:
@@ -240,7 +241,7 @@ async def live(
     async with serve(venue, compression=None) as url:
         port = free_port()
         path = directory / "gateway.toml"
-        path.write_text(config_text(url, port, extra_fix, extra_session))
+        path.write_text(config_text(url, port, extra_fix, extra_session) + extra)
         app = App(configuration.load(path))
         try:
             assert await app.start() == port
