@@ -23,6 +23,7 @@ from gateway.front_door import open_front_door
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
+from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
@@ -71,6 +72,7 @@ class App:
         )
         self.venues = [self._venue_client(venue) for venue in config.venue]
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
+        self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -88,7 +90,7 @@ class App:
         for venue in self.venues:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
-        self._tasks.append(asyncio.create_task(self._revalue()))
+        self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
         self._tasks.append(asyncio.create_task(self._tell()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
@@ -132,6 +134,8 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.pricing is not None:
+            self.pricing.close()
         self.journal.close()
 
     def snapshot(self) -> dict[str, Any]:
@@ -147,6 +151,7 @@ class App:
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
+        counters["pricing"] = self._pricing_snapshot()
         return counters
 
     def _tick(self) -> None:
@@ -193,16 +198,19 @@ class App:
     async def _revalue(self) -> None:
         """Price risk arrays in slices, for ever; a slice is over before a client could notice."""
         valuation, market = self.core.valuation, self.core.market
-        interval_s = self.config.market.generation_interval_ms / 1000
+        interval_ns = self.config.market.generation_interval_ms * 1_000_000
         while True:
+            began_ns = now_ns()
             try:
                 if any(mark is not None for mark in market.marks):
-                    valuation.begin(now_ns())
+                    valuation.begin(began_ns)
                     while not valuation.step():
                         await asyncio.sleep(0)
             except Exception as error:  # the generation before ages, and refuses new risk when it is too old
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(LOOK_S)
+            while not is_due(now_ns() - began_ns, interval_ns, market.has_moved):
+                await asyncio.sleep(LOOK_S)
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""
@@ -219,6 +227,29 @@ class App:
             except Exception as error:  # market data is worth an alert, and no halt
                 self.core.monitor.alert(f"market data failed: {type(error).__name__}: {error}")
                 await asyncio.sleep(FAILED_PAUSE_S)
+
+    def _pricing_process(self) -> PricingProcess:
+        config = self.config
+        return PricingProcess(
+            self.core.valuation,
+            self.core.market,
+            self.core.monitor,
+            now_ns,
+            interval_ns=config.market.generation_interval_ms * 1_000_000,
+            slot_bytes=config.margin.pricing_memory_mib << 20,
+        )
+
+    def _pricing_snapshot(self) -> dict[str, Any]:
+        """Tell how old the risk arrays are, of how many instruments, and how their process is."""
+        generation = self.core.valuation.generation
+        return {
+            "mode": self.config.margin.pricing,
+            "generation": 0 if generation is None else generation.number,
+            "age_ms": None if generation is None else (now_ns() - generation.as_of_ns) / 1e6,
+            "instruments": 0 if generation is None else len(generation.values),
+            "unknown": 0 if generation is None else len(generation.refusals),
+            "process": None if self.pricing is None else self.pricing.snapshot(),
+        }
 
     def _venue_client(self, config: Venue) -> VenueClient:
         credentials = load_credentials(config)

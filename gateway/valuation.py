@@ -1,27 +1,32 @@
 """The slow side of margin: prices risk arrays in short slices beside the order path, then swaps a whole generation in.
 
 Between the first slice and the swap the checks go on with the generation before; they never see half of one, and they
-know its age.
+know its age. Pricing is done here, or in a process of its own that is handed `snapshot_in_steps` and gives what `take`
+takes (gateway/slowside).
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from gateway.ledger import Ledger
-from risk.instrument import Instrument
 from risk.kernel import MarginKernel
-from risk.marks import Mark, Market
-from risk.scenarios import Generation, GenerationBuilder, Grid, InstrumentMark
+from risk.marks import Market
+from risk.repricing import MarketSnapshot, Repricing
+from risk.scenarios import Generation, Grid
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
 INSTRUMENTS_PER_SLICE: Final = 16
+# Marks copied in a slice: some 0.3 us each.
+MARKS_PER_SLICE: Final = 1_000
 # Working orders, positions and cash written into the next kernel a slice: some 0.2 us each.
 WRITTEN_PER_SLICE: Final = 1_000
 # Accounts that let go of the kernel before a slice.
 ACCOUNTS_PER_SLICE: Final = 1_000
-NS_PER_YEAR: Final = 365 * 24 * 3600 * 1_000_000_000
 
 
 class Valuation:
@@ -32,57 +37,41 @@ class Valuation:
         self._market = market
         self._grid = grid
         self._extra_currencies = tuple(currencies)
-        self._builder: GenerationBuilder | None = None
+        self._work: Iterator[None] | None = None
+        self._count = INSTRUMENTS_PER_SLICE
         self._number = 0
         self.generation: Generation | None = None
+        self.snapshot: MarketSnapshot | None = None
         self._shape: tuple[int, ...] = ()
         self._spare: MarginKernel | None = None  # of the same shape as the market's
-        self._filling: Iterator[None] | None = None
         market.base_scenario = grid.base
 
     @property
     def is_busy(self) -> bool:
         """Whether a generation is being priced, or written into the kernel that it will be asked by."""
-        return self._builder is not None or self._filling is not None
+        return self._work is not None
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What of a GenerationBuilder's arguments is the same for all generations."""
+        return {"grid": self._grid}
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
-        ledger, market = self._ledger, self._market
-        fresh: dict[int, InstrumentMark] = {}
-        newest: dict[str, Mark] = {}
-        for instrument in ledger.instruments:
-            mark = market.marks[instrument.index]
-            if mark is None or now_ns - mark.time_ns > market.mark_max_age_ns:
-                continue
-            fresh[instrument.index] = _instrument_mark(instrument, mark, now_ns)
-            coin = instrument.base_currency
-            if coin not in newest or newest[coin].time_ns <= mark.time_ns:
-                newest[coin] = mark
-        self._number += 1
-        self._builder = GenerationBuilder(
-            number=self._number,
-            as_of_ns=now_ns,
-            grid=self._grid,
-            instruments=list(ledger.instruments),
-            marks=fresh,
-            currencies=self._currencies(),
-            index_prices={coin: mark.index_price for coin, mark in newest.items()},
-        )
+        self._work = self._made_here(now_ns)
+
+    def take(self, generation: Generation) -> None:
+        """Start to swap in a generation that was made elsewhere; `step` does it."""
+        self._work = self._swap_in(generation)
 
     def step(self, count: int = INSTRUMENTS_PER_SLICE) -> bool:
         """Price some more, or write some more into the next kernel; True once the generation has been swapped in."""
-        builder = self._builder
-        if builder is not None:
-            if builder.price_some(count):
-                self._builder = None
-                self._filling = self._swap_in(builder.generation())
-            return False
-        filling = self._filling
-        if filling is None:
+        work = self._work
+        if work is None:
             raise AssertionError("begin comes first")
-        self._filling = None  # should it fail, the generation before stays
-        for _ in filling:
-            self._filling = filling
+        self._work, self._count = None, count  # should it fail, the generation before stays
+        for _ in work:
+            self._work = work
             return False
         return True
 
@@ -91,6 +80,40 @@ class Valuation:
         self.begin(now_ns)
         while not self.step():
             pass
+
+    def snapshot_in_steps(self, now_ns: int) -> Iterator[None]:
+        """Take the marks as they are at the first turn, in turns; `snapshot` is there after the last."""
+        self._number += 1
+        number, market, ledger = self._number, self._market, self._ledger
+        instruments, currencies, marks = list(ledger.instruments), self._currencies(), market.begin_generation()
+        rows, times, numbers = array("i"), array("q"), array("d")
+        for start in range(0, len(instruments), MARKS_PER_SLICE):
+            for row in range(start, min(start + MARKS_PER_SLICE, len(instruments))):
+                mark = marks[row]
+                if mark is not None:
+                    rows.append(row)
+                    times.append(mark.time_ns)
+                    numbers.extend((mark.price, mark.forward_price, mark.index_price, mark.implied_vol))
+            yield
+        self.snapshot = MarketSnapshot(
+            number=number,
+            as_of_ns=now_ns,
+            instruments=instruments,
+            currencies=currencies,
+            rows=np.array(rows, dtype=np.int32),
+            time_ns=np.array(times, dtype=np.int64),
+            numbers=np.array(numbers, dtype=np.float64).reshape(-1, 4),
+        )
+
+    def _made_here(self, now_ns: int) -> Iterator[None]:
+        yield from self.snapshot_in_steps(now_ns)
+        snapshot = self.snapshot
+        assert snapshot is not None
+        repricing = Repricing(snapshot, self._market.mark_max_age_ns, self.setting)
+        while not repricing.price_some(self._count):
+            yield
+        yield
+        yield from self._swap_in(repricing.generation())
 
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
@@ -138,14 +161,3 @@ class Valuation:
         for account in self._ledger.accounts.values():
             names.update(dict.fromkeys(account.cash_units))
         return list(names)
-
-
-def _instrument_mark(instrument: Instrument, mark: Mark, now_ns: int) -> InstrumentMark:
-    expiry_ns = instrument.expiry_ns
-    return InstrumentMark(
-        mark_price=mark.price,
-        forward_price=mark.forward_price,
-        index_price=mark.index_price,
-        mark_iv=mark.implied_vol,
-        years_to_expiry=0.0 if expiry_ns is None else max(0, expiry_ns - now_ns) / NS_PER_YEAR,
-    )
