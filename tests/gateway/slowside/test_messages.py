@@ -168,7 +168,7 @@ def test_fields_that_are_missing_or_of_another_type() -> None:
 
 
 def test_a_failure_is_told_and_cut_short() -> None:
-    with pytest.raises(UnusableGenerationError, match="^disk on fire x+$") as caught:
+    with pytest.raises(UnusableGenerationError, match=r"^disk on fire x+$") as caught:
         unpack_generation(frame_of(pack_failure("disk on fire " + "x" * 1000)), GIVEN, SETTING)
     assert len(str(caught.value)) == 200
     # A snapshot that can not be read is answered by that.

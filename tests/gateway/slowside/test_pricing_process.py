@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,7 +20,9 @@ import pytest
 
 from fixtures.fix_conversation import text
 from gateway.slowside import pricing as pricing_module
+from gateway.slowside.double_buffer import FrameReader, FrameWriter, memory_bytes
 from gateway.slowside.pricing import PricingProcess
+from gateway.slowside.process import serve
 from gateway.slowside.supervision import State
 from tests.gateway.live import Live, TcpClient, live, run, until
 
@@ -36,22 +39,21 @@ bell.sendall(b"h")
 bell.recv(1)
 frame = reader.read()
 """
+_ANSWER = "bell.sendall(b'g')\nbell.recv(1)"
+_HALF = "steps = writer.write_in_steps(frame.number, 0, [bytes(99)])\nnext(steps)\nnext(steps)\n"
 MISBEHAVIOURS = {
-    "answers without a generation": ("bell.sendall(b'g')\nbell.recv(1)", "there is no such generation"),
-    "writes garbage": ("writer.write(frame.number, frame.as_of_ns, [os.urandom(999)])\nbell.sendall(b'g')\nbell.recv(1)",
-                       "table"),
+    "answers without a generation": (_ANSWER, "there is no such generation"),
+    "writes garbage": (
+        f"writer.write(frame.number, frame.as_of_ns, [os.urandom(999)])\n{_ANSWER}", "table"),
     "answers the snapshot with itself": (
-        "writer.write(frame.number, frame.as_of_ns, [frame.payload])\nbell.sendall(b'g')\nbell.recv(1)", "amiss"),
+        f"writer.write(frame.number, frame.as_of_ns, [frame.payload])\n{_ANSWER}", "known: Expected"),
     "writes another's generation": (
-        "writer.write(frame.number + 1, frame.as_of_ns, [b''])\nbell.sendall(b'g')\nbell.recv(1)", "no such generation"),
-    "writes half and dies": (
-        "steps = writer.write_in_steps(frame.number, 0, [bytes(99)])\nnext(steps)\nnext(steps)\nos._exit(3)", "it ended"),
-    "writes half and answers": (
-        "steps = writer.write_in_steps(frame.number, 0, [bytes(99)])\nnext(steps)\nbell.sendall(b'g')\nbell.recv(1)",
-        "no such generation"),
+        f"writer.write(frame.number + 1, frame.as_of_ns, [b''])\n{_ANSWER}", "no such generation"),
+    "writes half and dies": (f"{_HALF}os._exit(3)", "it ended"),
+    "writes half and answers": (f"{_HALF}{_ANSWER}", "no such generation"),
     "damages what it wrote": (
-        "writer.write(frame.number, frame.as_of_ns, [bytes(99)])\nmemory[len(memory) // 2 + 70] ^= 1\n"
-        "bell.sendall(b'g')\nbell.recv(1)", "its sum is not"),
+        f"writer.write(frame.number, frame.as_of_ns, [bytes(99)])\nmemory[len(memory) // 2 + 70] ^= 1\n{_ANSWER}",
+        "its sum is not"),
     "says what no one knows": ("bell.sendall(b'!')\nbell.recv(1)", "it said 33"),
     "says hello twice": ("bell.sendall(b'h')\nbell.recv(1)", "hello while pricing"),
     "dies of a signal": ("os.kill(os.getpid(), 9)", "it ended"),
@@ -119,7 +121,7 @@ def test_killed_it_is_started_again_and_meanwhile_arrays_grow_old_and_orders_are
             core.market.generation_time_ns -= core.market.generation_max_age_ns
             client.order(price=running.price(0.98))
             await client.until(lambda: client.told)
-            assert text(client.told[0], 20001) == "502"
+            assert text(client.told[0], 20001) == "503"
             assert "risk arrays are too old, in ms: the pricing process is starting" in text(client.told[0], 58)
             assert any("it ended; generations grow stale" in alert for alert in core.monitor.alerts)
             # One that never says hello is ended at its deadline; the next one works.
@@ -205,15 +207,28 @@ def test_memory_that_is_too_small_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     async def scenario() -> None:
         async with gateway(tmp_path, monkeypatch) as (running, pricing):
             alerts = running.app.core.monitor.alerts
-            for size, why in ((100, "is larger than its slot of 100"), (3_000, "is larger than its slot of 3000")):
-                pricing._slot_bytes = size
-                os.kill(pricing.child.process.pid, signal.SIGKILL)
-                await until(lambda why=why: any(why in alert for alert in alerts))
-                pricing._slot_bytes = 1 << 20
-                taken = pricing.taken
-                await until(lambda taken=taken: pricing.taken > taken)
+            pricing._slot_bytes = 100
+            os.kill(pricing.child.process.pid, signal.SIGKILL)
+            await until(lambda: any("is larger than its slot of 100" in alert for alert in alerts))
+            pricing._slot_bytes = 1 << 20
+            taken = pricing.taken
+            await until(lambda: pricing.taken > taken)
 
     run(scenario())
+
+
+def test_a_generation_that_is_too_large_is_told_in_its_place() -> None:
+    ours, theirs = socket.socketpair()
+    given, made = (memoryview(bytearray(memory_bytes(400))) for _ in range(2))
+    FrameWriter(given).write(5, 6, [b"?"])
+    ours.sendall(b"?")
+    ours.shutdown(socket.SHUT_WR)
+    serve(theirs, FrameReader(given), FrameWriter(made), lambda frame: [bytes(401)])
+    frame = FrameReader(made).read()
+    assert ours.recv(9) == b"hg" and frame is not None and (frame.number, frame.as_of_ns) == (5, 6)
+    assert b"a frame of 401 bytes is larger than its slot of 400" in frame.payload
+    ours.close()
+    theirs.close()
 
 
 def test_it_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
