@@ -1,0 +1,226 @@
+"""The margin of all accounts, from a copy of what they hold and a generation: in slices, and as rows for whoever reads.
+
+Maintenance margin is what the held portfolio loses in its worst scenario; initial margin, what it could lose with any
+part of the working orders filled (risk/kernel_plain.py). Equity is the portfolio in the base scenario. All in USD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from gateway.clock import now_ns
+from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, arrays_of, holdings_of
+from gateway.slowside.double_buffer import Frame, FrameReader, Piece
+from gateway.slowside.sections import MalformedFrameError, pack, unpack, value_of
+from risk.kernel import MarginKernel
+from risk.pricing import Floats
+from risk.remargin import Margins, Portfolios, RiskArrays, remargin_some
+from risk.remargin_plain import Ints
+from risk.scenarios import Generation
+
+# Multiplications and additions of a slice: a quarter of a millisecond compiled.
+PRODUCTS_A_SLICE: Final = 1_000_000
+# Accounts with working orders are gone through one by one: so many a slice.
+WITH_ORDERS_A_SLICE: Final = 8
+# Accounts named in a summary, those nearest to their maintenance margin first.
+NEAREST: Final = 10
+
+
+class MarginRows(msgspec.Struct, frozen=True, eq=False):
+    """One pass over all accounts, row by account index, USD. Where something is unknown: NaN, and -1.
+
+    `scenario` (A,) is the worst one of `group` (A,), which of all risk groups costs the account most.
+    """
+
+    number: int
+    generation: int
+    as_of_ns: int
+    groups: tuple[str, ...]
+    equity: Floats
+    initial: Floats
+    maintenance: Floats
+    group: Ints
+    scenario: Ints
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A pass in a few numbers, for the status line."""
+
+    number: int
+    generation: int
+    as_of_ns: int
+    accounts: int
+    unknown: int
+    below_initial: int
+    below_maintenance: int
+    duration_ms: float
+    slices: int
+    slowest_slice_us: float
+    nearest: tuple[tuple[int, float, float, float], ...]  # account, equity, initial, maintenance
+
+
+class FullMargin:
+    """Goes over all accounts of a book in slices; `rows` and `summary` are of the last pass that was finished."""
+
+    def __init__(self, book: BookCopy) -> None:
+        self._book = book
+        self._number = 0
+        self.rows: MarginRows | None = None
+        self.summary: Summary | None = None
+
+    def pass_in_slices(self, generation: Generation) -> Iterator[None]:
+        """Do a pass; each turn is a slice. The book must not change meanwhile."""
+        book, watch = self._book, _Watch()
+        arrays, rows_of = arrays_of(generation), book.rows_of(generation)
+        yield from watch.turn()
+        self._number += 1
+        rows = _blank(self._number, generation, book.account_count)
+        for block in book.blocks:
+            portfolios = block.portfolios(rows_of)
+            margins = Margins.of(block.count)
+            yield from watch.turn()
+            step = _accounts_a_slice(portfolios, arrays)
+            for start in range(0, block.count, step):
+                remargin_some(portfolios, arrays, margins, start, min(start + step, block.count))
+                yield from watch.turn()
+            _fill(rows, block.first, portfolios, margins, rows_of.groups)
+        yield from watch.turn()
+        for _ in _add_orders(book, rows_of, generation, rows):
+            yield from watch.turn()
+        self.rows, self.summary = rows, _summary(rows, watch)
+
+
+class _Watch:
+    """How long the slices of a pass take."""
+
+    def __init__(self) -> None:
+        self._began_ns = self._slice_ns = now_ns()
+        self.slices = 0
+        self.slowest_ns = 0
+
+    def turn(self) -> Iterator[None]:
+        """End a slice, let others run, begin the next."""
+        self.slices += 1
+        self.slowest_ns = max(self.slowest_ns, now_ns() - self._slice_ns)
+        yield
+        self._slice_ns = now_ns()
+
+    @property
+    def elapsed_ns(self) -> int:
+        """How long all of it has taken, with what others did between."""
+        return now_ns() - self._began_ns
+
+
+def _blank(number: int, generation: Generation, accounts: int) -> MarginRows:
+    group, scenario = (np.full(accounts, -1, dtype=np.int32) for _ in range(2))
+    columns = (np.zeros(accounts) for _ in range(3))
+    return MarginRows(number, generation.number, generation.as_of_ns, generation.groups, *columns, group, scenario)
+
+
+def _accounts_a_slice(portfolios: Portfolios, arrays: RiskArrays) -> int:
+    """So many accounts that their products are PRODUCTS_A_SLICE, as the mean account goes."""
+    products = len(portfolios.rows) * arrays.values.shape[1]
+    return max(1, portfolios.accounts * PRODUCTS_A_SLICE // max(1, products))
+
+
+def _fill(rows: MarginRows, first: int, portfolios: Portfolios, margins: Margins, groups: Ints) -> None:
+    """Write a block's figures into their place."""
+    part = slice(first, first + portfolios.accounts)
+    rows.equity[part], rows.scenario[part] = margins.equity, margins.scenario
+    rows.maintenance[part] = rows.initial[part] = margins.requirement
+    has_any = np.flatnonzero(margins.binding >= 0)
+    rows.group[first + has_any] = groups[portfolios.rows[portfolios.segment_offsets[margins.binding[has_any]]]]
+
+
+def _add_orders(book: BookCopy, rows_of: Rows, generation: Generation, rows: MarginRows) -> Iterator[None]:
+    """Put what working orders could add into `initial`, by the order path's own kernel, an account after the other."""
+    if not len(book.orders):
+        return
+    held = book.orders[np.argsort(book.orders[:, 0], kind="stable")]
+    kernel = MarginKernel(
+        1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies), generation.grid.size
+    )
+    kernel.load(*generation.arrays())
+    yield
+    accounts, starts = np.unique(held[:, 0].astype(np.int64), return_index=True)
+    stops = [*starts.tolist()[1:], len(held)]
+    for place, (account, start, stop) in enumerate(zip(accounts.tolist(), starts.tolist(), stops, strict=True), 1):
+        if place % WITH_ORDERS_A_SLICE == 0:
+            yield
+        if np.isnan(rows.equity[account]):
+            continue
+        kernel.clear(0)
+        block = book.blocks[account // BLOCK_ACCOUNTS]
+        for row, amount in holdings_of(block.portfolios(rows_of), account - block.first):
+            if row < rows_of.instruments:
+                kernel.add_position(0, row, amount)
+            else:
+                kernel.add_cash(0, row - rows_of.instruments, amount)
+        for _, instrument, *amounts in held[start:stop].tolist():
+            kernel.hold(0, int(instrument), *amounts)
+        rows.initial[account] = rows.equity[account] - kernel.worst(0)
+
+
+def _summary(rows: MarginRows, watch: _Watch) -> Summary:
+    known = np.flatnonzero(np.isfinite(rows.equity) & np.isfinite(rows.initial))
+    room = rows.equity[known] - rows.maintenance[known]
+    count = min(NEAREST, len(known))
+    nearest = known[np.argpartition(room, count - 1)[:count]] if count else known
+    order = nearest[np.argsort(rows.equity[nearest] - rows.maintenance[nearest], kind="stable")]
+    return Summary(
+        number=rows.number,
+        generation=rows.generation,
+        as_of_ns=rows.as_of_ns,
+        accounts=len(rows.equity),
+        unknown=len(rows.equity) - len(known),
+        below_initial=int((rows.equity[known] < rows.initial[known]).sum()),
+        below_maintenance=int((room < 0).sum()),
+        duration_ms=watch.elapsed_ns / 1e6,
+        slices=watch.slices,
+        slowest_slice_us=watch.slowest_ns / 1e3,
+        nearest=tuple(
+            (int(a), float(rows.equity[a]), float(rows.initial[a]), float(rows.maintenance[a])) for a in order.tolist()
+        ),
+    )
+
+
+# -- in shared memory ------------------------------------------------------------------------------------------------
+
+_ARRAYS: Final = ("equity", "initial", "maintenance", "group", "scenario")
+
+
+def pack_rows(rows: MarginRows) -> list[Piece]:
+    """Return the pieces of the frame that holds a pass; number and time are the frame's."""
+    values = {"generation": rows.generation, "groups": rows.groups}
+    return pack({name: getattr(rows, name) for name in _ARRAYS}, values)
+
+
+def unpack_rows(frame: Frame) -> MarginRows:
+    """Return the pass that a frame holds. Raises MalformedFrameError."""
+    arrays, values = unpack(frame.payload)
+    columns = {name: arrays.get(name) for name in _ARRAYS}
+    kinds = {name: "<i4" if name in ("group", "scenario") else "<f8" for name in _ARRAYS}
+    length = {None if column is None else column.shape for column in columns.values()}
+    if len(length) != 1 or any(column is None or column.dtype.str != kinds[n] for n, column in columns.items()):
+        raise MalformedFrameError("the columns of a pass are amiss")
+    return MarginRows(
+        number=frame.number,
+        as_of_ns=frame.as_of_ns,
+        generation=value_of(values, "generation", int),
+        groups=value_of(values, "groups", tuple[str, ...]),
+        **columns,
+    )
+
+
+def newest_rows(memory: memoryview) -> MarginRows | None:
+    """Return the newest pass in memory that a pricing process shares (status: `margins.path`), None before the first.
+
+    For other processes: open the path, SharedMemory.attach, and ask. Raises TornFrameError where it changed meanwhile:
+    ask again; MalformedFrameError.
+    """
+    frame = FrameReader(memory).read()
+    return None if frame is None else unpack_rows(frame)
