@@ -152,6 +152,7 @@ class App:
         counters["controls"] = core.controls.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
+        counters["margins"] = None if self.pricing is None else self.pricing.margins()
         return counters
 
     def _tick(self) -> None:
@@ -237,6 +238,8 @@ class App:
             now_ns,
             interval_ns=config.market.generation_interval_ms * 1_000_000,
             slot_bytes=config.margin.pricing_memory_mib << 20,
+            accounts=self.core.ledger.accounts,
+            remargin_ns=config.margin.remargin_interval_ms * 1_000_000,
         )
 
     def _pricing_snapshot(self) -> dict[str, Any]:

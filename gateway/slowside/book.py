@@ -1,4 +1,4 @@
-"""What all accounts hold, as the pricing process needs it: the gateway tells what has changed, the process keeps a copy.
+"""What all accounts hold, for the slow side: the gateway tells what has changed, the pricing process keeps a copy.
 
 A holding is a row and an amount: lots of an instrument (its index), or units of a currency (below zero: -1 minus its
 place in a list of names that only grows). Working orders are told whole each time, as MarginKernel.hold takes them.
@@ -7,7 +7,7 @@ place in a list of names that only grows). Working orders are told whole each ti
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -35,7 +35,7 @@ ORDER_COLUMNS: Final = 6
 
 
 class BookChange(msgspec.Struct, frozen=True, eq=False):
-    """Accounts (K,) whose holdings these are from now on: counts (K,) of rows and amounts (N,). Orders (M, 6) of all."""
+    """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all."""
 
     accounts: Ints
     counts: Ints
@@ -51,6 +51,17 @@ class BookChange(msgspec.Struct, frozen=True, eq=False):
 
 
 _ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders")
+
+
+def change_of(arrays: Mapping[str, Array], currencies: tuple[str, ...], account_count: int) -> BookChange:
+    """Return the change that came as these arrays. Raises MalformedFrameError."""
+    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8"), strict=True))
+    for name, kind in kinds.items():
+        if name not in arrays or arrays[name].dtype.str != kind:
+            raise MalformedFrameError(f"book: {name} is missing or of another type")
+    change = BookChange(**{name: arrays[name] for name in _ARRAYS}, currencies=currencies, account_count=account_count)
+    _refuse_malformed(change)
+    return change
 
 
 class BookTeller:

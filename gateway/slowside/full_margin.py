@@ -117,13 +117,15 @@ class _Watch:
 
 def _blank(number: int, generation: Generation, accounts: int) -> MarginRows:
     group, scenario = (np.full(accounts, -1, dtype=np.int32) for _ in range(2))
-    columns = (np.zeros(accounts) for _ in range(3))
-    return MarginRows(number, generation.number, generation.as_of_ns, generation.groups, *columns, group, scenario)
+    equity, initial, maintenance = (np.zeros(accounts) for _ in range(3))
+    return MarginRows(
+        number, generation.number, generation.as_of_ns, generation.groups, equity, initial, maintenance, group, scenario
+    )
 
 
 def _accounts_a_slice(portfolios: Portfolios, arrays: RiskArrays) -> int:
     """So many accounts that their products are PRODUCTS_A_SLICE, as the mean account goes."""
-    products = len(portfolios.rows) * arrays.values.shape[1]
+    products = len(portfolios.rows) * int(arrays.values.shape[1])
     return max(1, portfolios.accounts * PRODUCTS_A_SLICE // max(1, products))
 
 
@@ -160,9 +162,13 @@ def _add_orders(book: BookCopy, rows_of: Rows, generation: Generation, rows: Mar
                 kernel.add_position(0, row, amount)
             else:
                 kernel.add_cash(0, row - rows_of.instruments, amount)
-        for _, instrument, *amounts in held[start:stop].tolist():
-            kernel.hold(0, int(instrument), *amounts)
-        rows.initial[account] = rows.equity[account] - kernel.worst(0)
+        own = held[start:stop].tolist()
+        if all(0 <= instrument < rows_of.instruments for _, instrument, *_ in own):
+            for _, instrument, *amounts in own:
+                kernel.hold(0, int(instrument), *amounts)
+            rows.initial[account] = rows.equity[account] - kernel.worst(0)
+        else:
+            rows.initial[account] = np.nan
 
 
 def _summary(rows: MarginRows, watch: _Watch) -> Summary:
@@ -202,17 +208,21 @@ def pack_rows(rows: MarginRows) -> list[Piece]:
 def unpack_rows(frame: Frame) -> MarginRows:
     """Return the pass that a frame holds. Raises MalformedFrameError."""
     arrays, values = unpack(frame.payload)
-    columns = {name: arrays.get(name) for name in _ARRAYS}
     kinds = {name: "<i4" if name in ("group", "scenario") else "<f8" for name in _ARRAYS}
-    length = {None if column is None else column.shape for column in columns.values()}
-    if len(length) != 1 or any(column is None or column.dtype.str != kinds[n] for n, column in columns.items()):
+    if {name: array.dtype.str for name, array in arrays.items()} != kinds:
         raise MalformedFrameError("the columns of a pass are amiss")
+    if len({array.shape for array in arrays.values()}) != 1:
+        raise MalformedFrameError("the columns of a pass differ in length")
     return MarginRows(
         number=frame.number,
         as_of_ns=frame.as_of_ns,
         generation=value_of(values, "generation", int),
         groups=value_of(values, "groups", tuple[str, ...]),
-        **columns,
+        equity=arrays["equity"],
+        initial=arrays["initial"],
+        maintenance=arrays["maintenance"],
+        group=arrays["group"],
+        scenario=arrays["scenario"],
     )
 
 

@@ -12,7 +12,9 @@ from typing import Any, Final, get_type_hints
 import msgspec
 import numpy as np
 
+from gateway.slowside.book import BookChange, change_of
 from gateway.slowside.double_buffer import Frame, Piece
+from gateway.slowside.full_margin import Summary
 from gateway.slowside.sections import Array, MalformedFrameError, pack, unpack, value_of
 from risk.instrument import Instrument
 from risk.pricing import lot_values
@@ -27,7 +29,15 @@ AUDITED: Final = 2
 AUDIT_TOLERANCE: Final = 1e-9
 
 _DECODE_INSTRUMENTS: Final = msgspec.msgpack.Decoder(list[Instrument])
+_MARGINS: Final = "margins"
 _GENERATION_TYPES: Final = get_type_hints(Generation)
+
+
+class PassReport(msgspec.Struct, frozen=True):
+    """The last pass over all accounts that was finished, and why the last that was not was not."""
+
+    summary: Summary | None = None
+    trouble: str = ""
 
 
 class UnusableGenerationError(Exception):
@@ -65,8 +75,13 @@ class InstrumentTerms:
         return []
 
 
-def pack_snapshot(snapshot: MarketSnapshot, terms: InstrumentTerms, known: int) -> list[Piece]:
-    """Return a snapshot as the pieces of a frame, with the terms of instruments after the first `known`."""
+def pack_snapshot(
+    snapshot: MarketSnapshot, terms: InstrumentTerms, known: int, change: BookChange | None = None
+) -> list[Piece]:
+    """Return a snapshot as the pieces of a frame, with the terms of instruments after the first `known`.
+
+    With a change of the book a pass over all accounts is asked for too.
+    """
     arrays: dict[str, Array] = {"rows": snapshot.rows, "time_ns": snapshot.time_ns, "numbers": snapshot.numbers}
     values = {
         "known": known,
@@ -74,7 +89,22 @@ def pack_snapshot(snapshot: MarketSnapshot, terms: InstrumentTerms, known: int) 
         "terms": terms.since(known),
         "currencies": list(snapshot.currencies),
     }
+    if change is not None:
+        arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
+        values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
     return pack(arrays, values)
+
+
+def unpack_change(frame: Frame) -> BookChange | None:
+    """Return the change of the book that comes with a snapshot, None where none does. Raises MalformedFrameError."""
+    arrays, values = unpack(frame.payload)
+    if "book.currencies" not in values:
+        return None
+    return change_of(
+        {name.removeprefix("book."): array for name, array in arrays.items() if name.startswith("book.")},
+        value_of(values, "book.currencies", tuple[str, ...]),
+        value_of(values, "book.account_count", int),
+    )
 
 
 def unpack_snapshot(frame: Frame, instruments: list[Instrument]) -> MarketSnapshot:
@@ -99,10 +129,15 @@ def unpack_snapshot(frame: Frame, instruments: list[Instrument]) -> MarketSnapsh
     )
 
 
-def pack_generation(generation: Generation, setting: Mapping[str, Any]) -> list[Piece]:
-    """Return a generation as the pieces of a frame; fields that `setting` gives are known on the other side."""
+def pack_generation(
+    generation: Generation, setting: Mapping[str, Any], margins: PassReport | None = None
+) -> list[Piece]:
+    """Return a generation as the pieces of a frame; fields that `setting` gives are known on the other side.
+
+    With it travels what there is to say of the last pass over all accounts.
+    """
     arrays: dict[str, Array] = {}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {_MARGINS: margins}
     for name in generation.__struct_fields__:
         value = getattr(generation, name)
         if name in setting:
@@ -112,6 +147,13 @@ def pack_generation(generation: Generation, setting: Mapping[str, Any]) -> list[
         else:
             values[name] = value
     return pack(arrays, values)
+
+
+def unpack_report(frame: Frame) -> PassReport | None:
+    """Return what came with a generation. Raises MalformedFrameError."""
+    _, values = unpack(frame.payload)
+    report: PassReport | None = value_of(values, _MARGINS, PassReport | None)
+    return report
 
 
 def pack_failure(text: str) -> list[Piece]:

@@ -12,23 +12,29 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from gateway.monitor import Monitor
+from gateway.slowside.book import BookTeller
 from gateway.slowside.double_buffer import FrameReader, FrameWriter, TornFrameError, memory_bytes
 from gateway.slowside.memory import SharedMemory
 from gateway.slowside.messages import (
     InstrumentTerms,
+    PassReport,
     UnusableGenerationError,
     audit,
     pack_snapshot,
     unpack_generation,
+    unpack_report,
 )
 from gateway.slowside.process import ANSWER, ASK, HELLO, setup_bytes
 from gateway.slowside.sections import MalformedFrameError
 from gateway.slowside.supervision import Act, Heard, State, Supervision
 from gateway.valuation import Valuation
+from risk.account import Account
 from risk.marks import Market
 from risk.repricing import MarketSnapshot
 
@@ -62,6 +68,7 @@ class Child:
                     ("setup", len(setup)),
                     ("snapshots", memory_bytes(slot_bytes)),
                     ("generations", memory_bytes(slot_bytes)),
+                    ("rows", memory_bytes(slot_bytes)),
                 )
             ]
             for memory in memories:
@@ -84,7 +91,9 @@ class Child:
         self.doorbell.setblocking(False)
         self.writer = FrameWriter(memories[1].view)
         self.reader = FrameReader(memories[2].view)
+        self.rows = memories[3]
         self.known = 0  # instruments whose terms it has
+        self.teller = BookTeller()
 
     def ring(self) -> None:
         """Tell it that there is a snapshot; one that does not listen is found out by its deadline."""
@@ -128,6 +137,8 @@ class PricingProcess:
         *,
         interval_ns: int,
         slot_bytes: int,
+        accounts: Mapping[str, Account],
+        remargin_ns: int,
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._valuation, self._market, self._monitor, self._clock = valuation, market, monitor, clock
@@ -138,6 +149,9 @@ class PricingProcess:
         self._terms = InstrumentTerms()
         self._asked: MarketSnapshot | None = None
         self._asked_ns = clock() - interval_ns
+        self._accounts, self._remargin_ns = accounts, remargin_ns
+        self._told_ns = 0
+        self._report: PassReport | None = None
         self._rung = asyncio.Event()
         self._last_exit: int | None = None  # of the one before: negative, the signal that ended it
         self.taken = 0
@@ -172,6 +186,22 @@ class PricingProcess:
             "last_exit": self._last_exit,
         }
 
+    def margins(self) -> dict[str, Any] | None:
+        """Return the last pass over all accounts in a few numbers, and where its rows can be read; None before it."""
+        report, child = self._report, self.child
+        if report is None or child is None:
+            return None
+        names = {account.index: account.name for account in self._accounts.values()} if report.summary else {}
+        summary = {} if report.summary is None else msgspec.to_builtins(report.summary)
+        if report.summary is not None:
+            summary["age_ms"] = (self._clock() - summary.pop("as_of_ns")) / 1e6
+            columns = ("equity", "initial_margin", "maintenance_margin")
+            summary["nearest"] = [
+                {"account": names.get(account)} | dict(zip(columns, figures, strict=True))
+                for account, *figures in report.summary.nearest
+            ]
+        return summary | {"trouble": report.trouble, "path": child.rows.path}
+
     async def _turn(self) -> None:
         supervision, now_ns = self.supervision, self._clock()
         self._reap()
@@ -203,7 +233,12 @@ class PricingProcess:
         assert snapshot is not None
         while not self._terms.add_some(list(snapshot.instruments)):
             await asyncio.sleep(0)
-        pieces = pack_snapshot(snapshot, self._terms, child.known)
+        change = None
+        if self._asked_ns - self._told_ns >= self._remargin_ns:
+            self._told_ns = self._asked_ns
+            await _in_slices(child.teller.change_in_steps(list(self._accounts.values())))
+            change = child.teller.change
+        pieces = pack_snapshot(snapshot, self._terms, child.known, change)
         await _in_slices(child.writer.write_in_steps(snapshot.number, snapshot.as_of_ns, pieces))
         child.known = self._terms.count
         child.ring()
@@ -237,6 +272,7 @@ class PricingProcess:
         generation = unpack_generation(frame, snapshot, valuation.setting)
         await asyncio.sleep(0)
         audit(generation, snapshot, generation.grid)
+        self._report = unpack_report(frame)
         await asyncio.sleep(0)
         valuation.take(generation)
         while not valuation.step():
@@ -260,6 +296,7 @@ class PricingProcess:
 
     def _start(self) -> None:
         setup = setup_bytes(self._valuation.setting, self._market.mark_max_age_ns)
+        self._told_ns, self._report = 0, None
         child = self.child = Child(setup, self._slot_bytes, self._command)
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)
 

@@ -22,7 +22,7 @@ from fixtures.fix_conversation import text
 from gateway.slowside import pricing as pricing_module
 from gateway.slowside.double_buffer import FrameReader, FrameWriter, memory_bytes
 from gateway.slowside.pricing import PricingProcess
-from gateway.slowside.process import serve
+from gateway.slowside.process import PricingServer, serve
 from gateway.slowside.supervision import State
 from tests.gateway.live import Live, TcpClient, live, run, until
 
@@ -31,7 +31,7 @@ _HEAD = """
 import os, socket, sys, time
 from gateway.slowside.double_buffer import FrameReader, FrameWriter
 from gateway.slowside.memory import SharedMemory
-bell, setup, snapshots, generations = (int(text) for text in sys.argv[1:])
+bell, setup, snapshots, generations, _ = (int(text) for text in sys.argv[1:])
 bell = socket.socket(fileno=bell)
 memory = SharedMemory.attach(generations).view
 reader, writer = FrameReader(SharedMemory.attach(snapshots).view), FrameWriter(memory)
@@ -223,7 +223,9 @@ def test_a_generation_that_is_too_large_is_told_in_its_place() -> None:
     FrameWriter(given).write(5, 6, [b"?"])
     ours.sendall(b"?")
     ours.shutdown(socket.SHUT_WR)
-    serve(theirs, FrameReader(given), FrameWriter(made), lambda frame: [bytes(401)])
+    server = PricingServer({}, 1)
+    server.answer = lambda frame: [bytes(401)]  # type: ignore[method-assign]
+    serve(theirs, FrameReader(given), FrameWriter(made), server)
     frame = FrameReader(made).read()
     assert ours.recv(9) == b"hg" and frame is not None and (frame.number, frame.as_of_ns) == (5, 6)
     assert b"a frame of 401 bytes is larger than its slot of 400" in frame.payload
