@@ -43,6 +43,8 @@ class Valuation:
         self.generation: Generation | None = None
         self.snapshot: MarketSnapshot | None = None
         self._shape: tuple[int, ...] = ()
+        self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
+        self._listed_count = 0
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         market.base_scenario = grid.base
 
@@ -86,14 +88,17 @@ class Valuation:
         self._number += 1
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies, marks = list(ledger.instruments), self._currencies(), market.begin_generation()
-        rows, times, numbers = array("i"), array("q"), array("d")
+        rows, times, numbers = array("i"), array("q"), [array("d") for _ in range(4)]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
-            for row in range(start, min(start + MARKS_PER_SLICE, len(instruments))):
-                mark = marks[row]
-                if mark is not None:
-                    rows.append(row)
-                    times.append(mark.time_ns)
-                    numbers.extend((mark.price, mark.forward_price, mark.index_price, mark.implied_vol))
+            part = marks[start : start + MARKS_PER_SLICE]
+            # A list a column: a third of the time that a row at a time takes.
+            present = [mark for mark in part if mark is not None]
+            rows.extend([row for row, mark in enumerate(part, start) if mark is not None])
+            times.extend([mark.time_ns for mark in present])
+            numbers[0].extend([mark.price for mark in present])
+            numbers[1].extend([mark.forward_price for mark in present])
+            numbers[2].extend([mark.index_price for mark in present])
+            numbers[3].extend([mark.implied_vol for mark in present])
             yield
         self.snapshot = MarketSnapshot(
             number=number,
@@ -102,7 +107,7 @@ class Valuation:
             currencies=currencies,
             rows=np.array(rows, dtype=np.int32),
             time_ns=np.array(times, dtype=np.int64),
-            numbers=np.array(numbers, dtype=np.float64).reshape(-1, 4),
+            numbers=np.column_stack(numbers),
         )
 
     def _made_here(self, now_ns: int) -> Iterator[None]:
@@ -155,9 +160,11 @@ class Valuation:
         self._shape = shape
 
     def _currencies(self) -> list[str]:
-        names: dict[str, None] = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies))
-        for instrument in self._ledger.instruments:
-            names[instrument.base_currency] = names[instrument.settlement_currency] = None
+        listed, instruments = self._listed_currencies, self._ledger.instruments
+        for instrument in instruments[self._listed_count :]:
+            listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
+        self._listed_count = len(instruments)
+        names = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies, *listed))
         for account in self._ledger.accounts.values():
             names.update(dict.fromkeys(account.cash_units))
         return list(names)

@@ -46,7 +46,7 @@ _THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM
 # A move of a mark is noticed so late at most.
 LOOK_S: Final = 0.02
 # After a generation the next begins so much later at the earliest, however much moves.
-LEAST_PAUSE_NS: Final = 50_000_000
+LEAST_PAUSE_NS: Final = 100_000_000
 END_LIMIT_S: Final = 5.0
 
 _TROUBLES: Final = {
@@ -151,6 +151,7 @@ class PricingProcess:
         self._asked_ns = clock() - interval_ns
         self._accounts, self._remargin_ns = accounts, remargin_ns
         self._told_ns = 0
+        self._watch = LoopWatch(clock)
         self._report: PassReport | None = None
         self._rung = asyncio.Event()
         self._last_exit: int | None = None  # of the one before: negative, the signal that ended it
@@ -184,6 +185,8 @@ class PricingProcess:
             "generations": self.taken,
             "trouble": supervision.trouble,
             "last_exit": self._last_exit,
+            "loop_us": self._watch.last_total_ns / 1e3,
+            "slowest_slice_us": self._watch.slowest_ns / 1e3,
         }
 
     def margins(self) -> dict[str, Any] | None:
@@ -228,20 +231,23 @@ class PricingProcess:
         child, valuation = self.child, self._valuation
         assert child is not None
         self._asked_ns = self._clock()
-        await _in_slices(valuation.snapshot_in_steps(self._asked_ns))
+        watch = self._watch
+        watch.begin()
+        await watch.all_of(valuation.snapshot_in_steps(self._asked_ns))
         snapshot = self._asked = valuation.snapshot
         assert snapshot is not None
         while not self._terms.add_some(list(snapshot.instruments)):
-            await asyncio.sleep(0)
+            await watch.turn()
         change = None
         if self._asked_ns - self._told_ns >= self._remargin_ns:
             self._told_ns = self._asked_ns
-            await _in_slices(child.teller.change_in_steps(list(self._accounts.values())))
+            await watch.all_of(child.teller.change_in_steps(list(self._accounts.values())))
             change = child.teller.change
         pieces = pack_snapshot(snapshot, self._terms, child.known, change)
-        await _in_slices(child.writer.write_in_steps(snapshot.number, snapshot.as_of_ns, pieces))
+        await watch.all_of(child.writer.write_in_steps(snapshot.number, snapshot.as_of_ns, pieces))
         child.known = self._terms.count
         child.ring()
+        watch.end()
         self._act(self.supervision.hear(Heard.ASKED, self._clock()))
 
     async def _listen(self) -> None:
@@ -265,18 +271,22 @@ class PricingProcess:
         """Copy the generation out, look at it, and swap it in; half of one goes nowhere."""
         valuation, snapshot = self._valuation, self._asked
         assert snapshot is not None
-        await _in_slices(child.reader.read_in_steps())
+        watch = self._watch
+        watch.begin()
+        await watch.all_of(child.reader.read_in_steps())
         frame = child.reader.frame
         if frame is None or frame.number != snapshot.number or frame.as_of_ns != snapshot.as_of_ns:
             raise UnusableGenerationError("it answered, and there is no such generation")
         generation = unpack_generation(frame, snapshot, valuation.setting)
-        await asyncio.sleep(0)
+        await watch.turn()
         audit(generation, snapshot, generation.grid)
         self._report = unpack_report(frame)
-        await asyncio.sleep(0)
+        await watch.turn()
         valuation.take(generation)
         while not valuation.step():
-            await asyncio.sleep(0)
+            await watch.turn()
+        watch.end()
+        watch.generation_taken()
         self.taken += 1
         self.supervision.generation_taken(self._clock())
 
@@ -309,15 +319,44 @@ class PricingProcess:
             self._ending.append(child)
 
 
-_WORDS: Final = {HELLO[0]: Heard.HELLO, ANSWER[0]: Heard.ANSWER}
-
-
 def is_due(since_ns: int, interval_ns: int, has_moved: bool) -> bool:
     """Whether a generation is due, so long after the one before was begun: by the timer, or for a move."""
     return since_ns >= interval_ns or (has_moved and since_ns >= LEAST_PAUSE_NS)
 
 
-async def _in_slices(steps: Iterator[None]) -> None:
-    """Do the steps, and let others have the loop between two of them."""
-    for _ in steps:
+class LoopWatch:
+    """How long the loop was kept by a generation's slices, and by the longest of them."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self.total_ns = self.slowest_ns = 0
+        self.last_total_ns = 0
+        self._began_ns = clock()
+
+    def begin(self) -> None:
+        """A slice begins."""
+        self._began_ns = self._clock()
+
+    def end(self) -> None:
+        """It has ended."""
+        took_ns = self._clock() - self._began_ns
+        self.total_ns += took_ns
+        self.slowest_ns = max(self.slowest_ns, took_ns)
+
+    def generation_taken(self) -> None:
+        """All slices of a generation are done."""
+        self.last_total_ns, self.total_ns = self.total_ns, 0
+
+    async def turn(self) -> None:
+        """End a slice, let others have the loop, begin the next."""
+        self.end()
         await asyncio.sleep(0)
+        self.begin()
+
+    async def all_of(self, steps: Iterator[None]) -> None:
+        """Do steps, each as a slice."""
+        for _ in steps:
+            await self.turn()
+
+
+_WORDS: Final = {HELLO[0]: Heard.HELLO, ANSWER[0]: Heard.ANSWER}

@@ -122,7 +122,8 @@ def main(arguments: list[str]) -> None:
     os.nice(NICENESS)
     bell, setup, snapshots, generations, rows = (int(text) for text in arguments)
     memory = SharedMemory.attach(setup)
-    server = PricingServer(*pickle.loads(memory.view), rows=FrameWriter(SharedMemory.attach(rows).view))
+    setting, mark_max_age_ns = pickle.loads(memory.view)
+    server = PricingServer(setting, mark_max_age_ns, FrameWriter(SharedMemory.attach(rows).view))
     with socket.socket(fileno=bell) as doorbell:
         reader = FrameReader(SharedMemory.attach(snapshots).view)
         writer = FrameWriter(SharedMemory.attach(generations).view)

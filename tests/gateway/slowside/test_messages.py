@@ -144,7 +144,7 @@ def test_terms_travel_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"values": MADE.values[:-1]}, "20 risk arrays, and 21 instruments"),
         ({"known": MADE.known[:-1]}, "21 risk arrays, and 21 instruments"),
         ({"currency_values": MADE.currency_values[:1]}, "1 rows of currencies"),
-        ({"groups": tuple("abcdefgh")}, "8 groups"),
+        ({"groups": tuple(map(str, range(30)))}, "30 groups"),
     ],
 )
 def test_a_generation_that_was_not_asked_for(changes: dict[str, Any], why: str) -> None:
