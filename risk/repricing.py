@@ -136,9 +136,13 @@ class Repricing:
                 for row, mark in marks.items()
                 if instruments[row].kind is Kind.OPTION and _book(instruments[row]) == book
             ]
-            surface = VolSurface(quotes)
-            for years, rows in by_years.items():
-                self._fill(surface, years, rows)
+            try:
+                surface = VolSurface(quotes)
+            except ValueError as refusal:
+                self._refuse_vols([row for rows in by_years.values() for row in rows], refusal)
+            else:
+                for years, rows in by_years.items():
+                    self._fill(surface, years, rows)
             yield
 
     def _fill(self, surface: VolSurface, years: float, rows: list[int]) -> None:
@@ -149,11 +153,15 @@ class Repricing:
         try:
             vols = surface.vols(years, strikes, np.array([marks[row].forward_price for row in rows]))
         except ValueError as refusal:
-            for row in rows:
-                self._no_vol[row] = f"{instruments[row].symbol}: no mark_iv, and no surface: {refusal}"
+            self._refuse_vols(rows, refusal)
             return
         for row, vol in zip(rows, vols.tolist(), strict=True):
             marks[row] = msgspec.structs.replace(marks[row], mark_iv=vol)
+
+    def _refuse_vols(self, rows: list[int], refusal: ValueError) -> None:
+        for row in rows:
+            symbol = self._snapshot.instruments[row].symbol
+            self._no_vol[row] = f"{symbol}: no mark_iv, and no surface: {refusal}"
 
 
 def _strike(instrument: Instrument) -> float:

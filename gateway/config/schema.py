@@ -10,6 +10,13 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from gateway.config.pricing import (
+    DEFAULT_GENERATION_MOVE_FRACTION,
+    DEFAULT_GENERATION_VOL_MOVE_FRACTION,
+    DEFAULT_PRICING,
+    DEFAULT_PRICING_MEMORY_MIB,
+    DEFAULT_REMARGIN_INTERVAL_MS,
+)
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -128,17 +135,8 @@ DEFAULT_OPTION_COLLAR_FRACTION = Decimal("0.5")
 DEFAULT_OPTION_COLLAR_MIN_TICKS = 20
 # Risk arrays are made anew four times a second: 0.1 % is a large move of the underlying in that time.
 DEFAULT_GENERATION_INTERVAL_MS = 250
-# A move that the timer does not wait for: 0.1 % of price, 2 % of implied volatility.
-DEFAULT_GENERATION_MOVE_FRACTION = Decimal("0.001")
-DEFAULT_GENERATION_VOL_MOVE_FRACTION = Decimal("0.02")
 # Eight generations missed: the slow side is stuck, and the margin of before is no margin.
 DEFAULT_GENERATION_MAX_AGE_MS = 2000
-# A thousand options in 200 scenarios take 15 ms four times a second: in slices, each order in twenty would wait.
-DEFAULT_PRICING: Literal["process"] = "process"
-# 100 000 instruments in 300 scenarios.
-DEFAULT_PRICING_MEMORY_MIB = 256
-# A person sees it so often; 100 000 accounts of twenty positions take a fifth of it.
-DEFAULT_REMARGIN_INTERVAL_MS = 1000
 # Deribit's portfolio margin for ETH, February 2026: a range of 18 % in nine steps (BTC: 16 %); volatility down
 # 25 %, unmoved, up 50 %.
 DEFAULT_SPOT_MOVES = (-0.18, -0.135, -0.09, -0.045, 0.0, 0.045, 0.09, 0.135, 0.18)

@@ -32,6 +32,8 @@ MAX_ACCOUNTS: Final = 1_000_000
 BLOCK_ACCOUNTS: Final = 1_024
 # account, instrument, lots, cash, lots and cash of what is to replace it
 ORDER_COLUMNS: Final = 6
+# An order in no instrument stands for all that there is no room for: the account's initial margin is unknown.
+_UNTOLD: Final = (-1, 0.0, 0.0, 0.0, 0.0)
 
 
 class BookChange(msgspec.Struct, frozen=True, eq=False):
@@ -94,8 +96,9 @@ class BookTeller:
                 changed.append(account.index)
                 counts.append(len(rows) - before)
                 written += len(rows) - before
-            if account.exposure.orders and len(orders) < MOST_ORDERS * ORDER_COLUMNS:
-                for held in account.exposure.held:
+            if account.exposure.orders:
+                is_room = len(orders) < MOST_ORDERS * ORDER_COLUMNS
+                for held in account.exposure.held if is_room else ((account.index, *_UNTOLD),):
                     orders.extend(held)
                     written += 1
             if written >= WRITTEN_A_SLICE or number % ACCOUNTS_A_SLICE == 0:

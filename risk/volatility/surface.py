@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
-from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -21,6 +19,7 @@ from risk.pricing import MAX_PRICE, MAX_VOL, MAX_YEARS, Floats
 
 # Marks of one surface; a venue lists some hundreds an underlying.
 MAX_QUOTES: Final = 20_000
+_MOST: Final = (MAX_YEARS, MAX_PRICE, MAX_VOL, MAX_PRICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,6 @@ class VolQuote:
     strike: float
     forward: float
     vol: float
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether all four are positive and within the bounds of pricing."""
-        numbers = (self.years, self.strike, self.forward, self.vol)
-        most = (MAX_YEARS, MAX_PRICE, MAX_PRICE, MAX_VOL)
-        return all(isfinite(number) and 0 < number <= bound for number, bound in zip(numbers, most, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +44,17 @@ class _Smile:
 
 
 class VolSurface:
-    """The smiles of one underlying, an expiry each. Quotes that are not usable are left out.
+    """The smiles of one underlying, an expiry each. A quote that is not positive, or out of bounds, is left out.
 
     Raises ValueError where there are more than MAX_QUOTES.
     """
 
     def __init__(self, quotes: Iterable[VolQuote]) -> None:
-        usable = sorted((q.years, q.strike, q.vol, q.forward) for q in quotes if q.is_usable)
-        if len(usable) > MAX_QUOTES:
-            raise ValueError(f"{len(usable)} marks are more than {MAX_QUOTES} of a surface")
-        self._smiles = [_smile(years, list(rows)) for years, rows in groupby(usable, key=lambda row: row[0])]
+        rows = np.array([(q.years, q.strike, q.vol, q.forward) for q in quotes], dtype=np.float64).reshape(-1, 4)
+        if len(rows) > MAX_QUOTES:
+            raise ValueError(f"{len(rows)} marks are more than {MAX_QUOTES} of a surface")
+        usable = rows[((rows > 0) & (rows <= _MOST)).all(axis=1)]
+        self._smiles = [_smile(years, usable[usable[:, 0] == years]) for years in np.unique(usable[:, 0]).tolist()]
         self._by_years = {smile.years: place for place, smile in enumerate(self._smiles)}
 
     @property
@@ -91,9 +84,9 @@ class VolSurface:
         return vols
 
 
-def _smile(years: float, rows: list[tuple[float, float, float, float]]) -> _Smile:
+def _smile(years: float, rows: Floats) -> _Smile:
     """A call and a put of a strike are marked alike; where not, the strike counts with their mean."""
-    _, strike, vol, forward = np.array(rows, dtype=np.float64).T
+    _, strike, vol, forward = rows.T
     strikes, place, count = np.unique(strike, return_inverse=True, return_counts=True)
     moneyness = np.log(strikes / (np.bincount(place, weights=forward) / count))
     total_variance = (np.bincount(place, weights=vol) / count) ** 2 * years

@@ -1,7 +1,7 @@
 """Figures of the slow side: re-pricing, the margin of all accounts, and what both cost an order that comes meanwhile.
 
 python -m tests.bench.slowside load ACCOUNTS     goes over so many accounts without end: a load, until it is killed
-python -m tests.bench.slowside [--quick]         the figures of this file alone
+python -m tests.bench.slowside [--quick] [--json]   the figures of this file alone
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from rich.console import Console
 
 from gateway.slowside.book import BLOCK_ACCOUNTS, BookChange, BookCopy
 from gateway.slowside.full_margin import FullMargin
@@ -29,6 +30,7 @@ from risk.instrument import Instrument, Kind, make_instrument
 from risk.pricing import black76_value
 from risk.repricing import NS_PER_YEAR, MarketSnapshot, Repricing
 from risk.scenarios import PRICED_AT_ONCE, Generation, Grid
+from tests.bench.slow_report import print_slow
 from tests.bench.venue import MARK, VOL, option_names
 from tests.bench.wire import ROOT, Gateway, cores, peer_command, pinned
 
@@ -145,7 +147,14 @@ def remargin_s(accounts: int, rounds: int) -> dict[str, float]:
 
 
 def measure_slow(
-    peer: list[str], gateway_core: int, peer_core: int, *, rounds: int, orders: int, accounts: tuple[int, ...]
+    peer: list[str],
+    gateway_core: int,
+    peer_core: int,
+    *,
+    rounds: int,
+    orders: int,
+    accounts: tuple[int, ...],
+    load_accounts: int = ACCOUNTS[1],
 ) -> dict[str, Any]:
     """Take all figures of the slow side; each size of a book in a process of its own, whose memory is told."""
     passes = []
@@ -166,18 +175,20 @@ def measure_slow(
     return {
         "repricing": repricing,
         "remargin": passes,
-        "orders": _orders_beside(peer, gateway_core, peer_core, rounds, orders),
+        "orders": _orders_beside(peer, gateway_core, peer_core, rounds, orders, load_accounts),
     }
 
 
 # -- orders that come meanwhile ---------------------------------------------------------------------------------------
 
 
-def _orders_beside(peer: list[str], gateway_core: int, peer_core: int, rounds: int, orders: int) -> dict[str, Any]:
+def _orders_beside(
+    peer: list[str], gateway_core: int, peer_core: int, rounds: int, orders: int, load_accounts: int
+) -> dict[str, Any]:
     """Rejects one at a time in turns: beside nothing, beside re-pricing, beside the margin of all accounts, both."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ("idle", "repricing", "remargin", "both")}
     made = Gateway(gateway_core, is_plain=False, options=option_names(OPTIONS), changes=_CHANGES)
-    with made as gateway, _remargin_load(gateway_core) as load:
+    with made as gateway, _remargin_load(gateway_core, load_accounts) as load:
         gateway.run(peer, peer_core, "reject", orders // 10, 1)
         time.sleep(2 * EVERY_S)
         before = gateway.status()["pricing"]["generation"]
@@ -197,7 +208,7 @@ def _orders_beside(peer: list[str], gateway_core: int, peer_core: int, rounds: i
         result[name]["ratio"] = median(run["p99_ns"] / idle["p99_ns"] for run, idle in pairs)
     result["generations"] = last["pricing"]["generation"] - before
     result["process"] = last["pricing"]["process"]
-    result["unknown"] = last["pricing"]["unknown"]
+    result["instruments"] = last["pricing"]["instruments"]
     return result
 
 
@@ -224,11 +235,11 @@ def _moves(gateway: Gateway, is_on: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _remargin_load(core: int) -> Iterator[Any]:
-    """A process that goes over 100 000 accounts without end, on the gateway's core, as nice as the pricing process."""
+def _remargin_load(core: int, accounts: int) -> Iterator[Any]:
+    """A process that goes over so many accounts without end, on the gateway's core, as nice as the pricing process."""
     with pinned(core):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.slowside", "load", str(ACCOUNTS[1])], stdin=subprocess.PIPE,
+            [sys.executable, "-m", "tests.bench.slowside", "load", str(accounts)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
     assert process.stdout is not None and process.stdin is not None
@@ -293,7 +304,10 @@ def main(arguments: list[str]) -> None:
         peer_command()[0], gateway_core, peer_core, rounds=3 if is_quick else 7,
         orders=ORDERS // 2 if is_quick else ORDERS, accounts=ACCOUNTS[:2] if is_quick else ACCOUNTS,
     )  # fmt: skip
-    print(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    if "--json" in arguments:
+        print(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_slow(figures, Console(width=130))
 
 
 if __name__ == "__main__":

@@ -212,8 +212,8 @@ def test_one_strike_is_flat_and_none_is_refused() -> None:
 @pytest.mark.parametrize("field", ["years", "strike", "forward", "vol"])
 def test_quotes_that_are_no_numbers_are_left_out(field: str, bad: float) -> None:
     good = {"years": 0.5, "strike": 6e4, "forward": 6e4, "vol": 0.7}
-    assert VolQuote(**good).is_usable and not VolQuote(**good | {field: bad}).is_usable
     assert VolSurface([VolQuote(**good | {field: bad})]).expiries == ()
+    assert VolSurface([VolQuote(**good), VolQuote(**good | {field: bad})]).expiries == (0.5,)
 
 
 @pytest.mark.parametrize(("strike", "forward"), [(0.0, 6e4), (float("nan"), 6e4), (6e4, 0.0), (6e4, float("inf"))])
@@ -231,3 +231,5 @@ def test_a_limit_on_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surfaces, "MAX_QUOTES", 2)
     with pytest.raises(ValueError, match="3 marks are more than 2"):
         VolSurface([VolQuote(0.5, 1.0, 1.0, 0.5)] * 3)
+    made = priced(snapshot(BOOK, book_numbers({4: 0.0})))
+    assert made.known.tolist() == [1] * 4 + [0] + [1] * 16 and "more than 2 of a surface" in made.refusals[4]

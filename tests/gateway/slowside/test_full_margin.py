@@ -107,6 +107,11 @@ def test_the_gateway_s_book_gives_what_its_kernel_says(tmp_path: Path) -> None:
         compare(rig, teller, book)
         first = told_by(rig, teller)
         assert len(first.accounts) == 0 and len(first.orders) == 4
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(books, "MOST_ORDERS", 2)
+            take(book, told_by(rig, teller))
+        figures = passed(book, rig.core.valuation.generation).rows
+        assert figures is not None and np.isnan(figures.initial).tolist() == [False, True, False]
         rig.hear(filled(order, 10, trade_id="t-2"))
         again = told_by(rig, teller)
         assert again.accounts.tolist() == [rig.ledger.accounts["alpha"].index]
