@@ -10,13 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from gateway.config.pricing import (
-    DEFAULT_GENERATION_MOVE_FRACTION,
-    DEFAULT_GENERATION_VOL_MOVE_FRACTION,
-    DEFAULT_PRICING,
-    DEFAULT_PRICING_MEMORY_MIB,
-    DEFAULT_REMARGIN_INTERVAL_MS,
-)
+from gateway.config import pricing_defaults
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -399,9 +393,9 @@ class Market(_Table, frozen=True, kw_only=True):
     )
     generation_move_fraction: Annotated[
         Decimal, FRACTION, "They are made anew at once, too, when a price or forward has moved so far since, as a part."
-    ] = DEFAULT_GENERATION_MOVE_FRACTION
+    ] = pricing_defaults.DEFAULT_GENERATION_MOVE_FRACTION
     generation_vol_move_fraction: Annotated[Decimal, FRACTION, "The same for implied volatility."] = (
-        DEFAULT_GENERATION_VOL_MOVE_FRACTION
+        pricing_defaults.DEFAULT_GENERATION_VOL_MOVE_FRACTION
     )
     generation_max_age_ms: Annotated[int, between(10, 600_000), "With older risk arrays, new risk is refused."] = (
         DEFAULT_GENERATION_MAX_AGE_MS
@@ -432,17 +426,17 @@ class Margin(_Table, frozen=True, kw_only=True):
     pricing: Annotated[
         Literal["process", "inline"],
         "Where risk arrays are made: in a process of its own, or in the gateway's, in slices between orders.",
-    ] = DEFAULT_PRICING
+    ] = pricing_defaults.DEFAULT_PRICING
     pricing_memory_mib: Annotated[
         int,
         between(1, 4_096),
         "Bound of a snapshot and of a generation that are handed over; unused memory costs none.",
-    ] = DEFAULT_PRICING_MEMORY_MIB
+    ] = pricing_defaults.DEFAULT_PRICING_MEMORY_MIB
     remargin_interval_ms: Annotated[
         int,
         between(100, 600_000),
         "How often the margin of all accounts is worked out anew, where pricing is a process.",
-    ] = DEFAULT_REMARGIN_INTERVAL_MS
+    ] = pricing_defaults.DEFAULT_REMARGIN_INTERVAL_MS
 
 
 class Venue(_Table, frozen=True, kw_only=True):
