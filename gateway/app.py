@@ -134,8 +134,6 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.pricing is not None:
-            self.pricing.close()
         self.journal.close()
 
     def snapshot(self) -> dict[str, Any]:

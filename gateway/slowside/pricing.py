@@ -126,7 +126,7 @@ class Child:
 
 
 class PricingProcess:
-    """Keeps a pricing process at work: `run` for ever, then `close`."""
+    """Keeps a pricing process at work for as long as `run` does."""
 
     def __init__(
         self,
@@ -158,7 +158,13 @@ class PricingProcess:
         self.taken = 0
 
     async def run(self) -> None:
-        """Ask for a generation at each interval and move, and take over what comes, for ever."""
+        """Ask for a generation at each interval and move, and take over what comes, until it is cancelled."""
+        try:
+            await self._work()
+        finally:
+            self.close()
+
+    async def _work(self) -> None:
         while True:
             try:
                 await self._turn()
