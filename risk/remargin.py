@@ -183,7 +183,9 @@ def make_risk_arrays(values: Floats, known: Flags, base: int) -> RiskArrays:
         raise ValueError(f"risk arrays {values.shape} and flags {known.shape} are not of the same rows")
     if not 0 <= base < values.shape[1]:
         raise ValueError(f"base scenario {base} is not in 0..{values.shape[1] - 1}")
-    if not (np.abs(values[known != 0]) <= MAX_VALUE).all():
+    # Of each row, so that no second array as large is made; NaN is neither.
+    lowest, highest = values.min(axis=1), values.max(axis=1)
+    if not ((lowest >= -MAX_VALUE) & (highest <= MAX_VALUE) | (known == 0)).all():
         raise ValueError("the risk array of a known row is not finite or out of bounds")
     return RiskArrays(np.ascontiguousarray(values, dtype=np.float64), np.ascontiguousarray(known, dtype=np.uint8), base)
 
