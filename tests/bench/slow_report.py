@@ -67,14 +67,15 @@ def _print_passes(passes: list[dict[str, float]], scenarios: int, console: Conso
 
 def _print_orders(orders: dict[str, Any], console: Console) -> None:
     table = Table(title="Rejects on the wire, one at a time, beside (medians, microseconds)", title_justify="left")
-    for heading in ("", "p50", "p99", "p99.9", "p99 / idle p99", "budget"):
+    for heading in ("", "p50", "p99", "p99.9", "p99 / idle p99", "best round p99", "its ratio", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, text in _BESIDE.items():
         one = orders[name]
         ratio = one.get("ratio", 1.0)
         budget = "" if name == "idle" else _held(ratio, P99_RATIO)
         cells = (f"{one[key]:,.1f}" for key in ("p50_us", "p99_us", "p999_us"))
-        table.add_row(text, *cells, f"{ratio:.2f}", budget)
+        best = (f"{one['best_p99_us']:,.1f}", f"{one['best_ratio']:.2f}")
+        table.add_row(text, *cells, f"{ratio:.2f}", *best, budget)
     console.print(table)
     process = orders["process"]
     console.print(

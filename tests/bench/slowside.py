@@ -203,6 +203,9 @@ def _orders_beside(
         name: {f"{key}_us": median(run[f"{key}_ns"] for run in several) / 1000 for key in ("p50", "p99", "p999")}
         for name, several in runs.items()
     }
+    for name, several in runs.items():
+        result[name]["best_p99_us"] = min(run["p99_ns"] for run in several) / 1000
+        result[name]["best_ratio"] = result[name]["best_p99_us"] / result["idle"]["best_p99_us"]
     for name in ("repricing", "remargin", "both"):
         pairs = zip(runs[name], runs["idle"], strict=True)
         result[name]["ratio"] = median(run["p99_ns"] / idle["p99_ns"] for run, idle in pairs)
