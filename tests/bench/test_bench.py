@@ -49,6 +49,6 @@ def test_the_slow_side_is_measured_beside_orders(monkeypatch: pytest.MonkeyPatch
     )
     console = Console(width=130, file=StringIO())
     print_slow(figures, console)
-    assert figures["orders"]["instruments"] == 1_002 and figures["orders"]["generations"] >= 0
+    assert figures["orders"]["instruments"] == 1_002 and figures["orders"]["generations"] > 0
     assert [one["accounts"] for one in figures["remargin"]] == [300]
     assert all(figures["orders"][name]["ratio"] > 0 for name in ("repricing", "remargin", "both"))

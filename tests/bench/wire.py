@@ -176,12 +176,6 @@ class Gateway:
         """Let the venue tell another mark of the perpetual: a generation is due."""
         self._venue.send_mark(mark, with_options=False)
 
-    def status(self) -> dict[str, Any]:
-        """Return the newest snapshot that was published."""
-        lines = self._status.read_bytes().splitlines()
-        newest: dict[str, Any] = next(json.loads(line) for line in reversed(lines) if line.startswith(b'{"orders_in'))
-        return newest
-
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""
         assert self._client is not None and self._process is not None
