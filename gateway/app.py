@@ -20,6 +20,7 @@ from gateway.hook_server import HookServer
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
+from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
 from gateway.venue_status import row_of, state_of
 from gateway.venues import venue_client
 from protocols.fix.session import Limits
@@ -65,6 +66,7 @@ class App:
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
+        self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -82,7 +84,7 @@ class App:
         for venue in self.venues:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
-        self._tasks.append(asyncio.create_task(self._revalue()))
+        self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
         self._tasks.append(asyncio.create_task(self._tell()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
@@ -149,6 +151,8 @@ class App:
         counters["controls"] = core.controls.snapshot()
         counters["hooks"] = core.hooks.rows()
         counters["market_data"] = core.inquiries.snapshot()
+        counters["pricing"] = self._pricing_snapshot()
+        counters["margins"] = None if self.pricing is None else self.pricing.margins()
         return counters
 
     def _tick(self) -> None:
@@ -195,16 +199,19 @@ class App:
     async def _revalue(self) -> None:
         """Price risk arrays in slices, for ever; a slice is over before a client could notice."""
         valuation, market = self.core.valuation, self.core.market
-        interval_s = self.config.market.generation_interval_ms / 1000
+        interval_ns = self.config.market.generation_interval_ms * 1_000_000
         while True:
+            began_ns = now_ns()
             try:
                 if any(mark is not None for mark in market.marks):
-                    valuation.begin(now_ns())
+                    valuation.begin(began_ns)
                     while not valuation.step():
                         await asyncio.sleep(0)
             except Exception as error:  # the generation before ages, and refuses new risk when it is too old
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(LOOK_S)
+            while not is_due(now_ns() - began_ns, interval_ns, market.has_moved):
+                await asyncio.sleep(LOOK_S)
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""
@@ -221,3 +228,28 @@ class App:
             except Exception as error:  # market data is worth an alert, and no halt
                 self.core.monitor.alert(f"market data failed: {type(error).__name__}: {error}")
                 await asyncio.sleep(FAILED_PAUSE_S)
+
+    def _pricing_process(self) -> PricingProcess:
+        config = self.config
+        return PricingProcess(
+            self.core.valuation,
+            self.core.market,
+            self.core.monitor,
+            now_ns,
+            interval_ns=config.market.generation_interval_ms * 1_000_000,
+            slot_bytes=config.margin.pricing_memory_mib << 20,
+            accounts=self.core.ledger.accounts,
+            remargin_ns=config.margin.remargin_interval_ms * 1_000_000,
+        )
+
+    def _pricing_snapshot(self) -> dict[str, Any]:
+        """Tell how old the risk arrays are, of how many instruments, and how their process is."""
+        generation = self.core.valuation.generation
+        return {
+            "mode": self.config.margin.pricing,
+            "generation": 0 if generation is None else generation.number,
+            "age_ms": None if generation is None else (now_ns() - generation.as_of_ns) / 1e6,
+            "instruments": 0 if generation is None else len(generation.values),
+            "unknown": 0 if generation is None else len(generation.refusals),
+            "process": None if self.pricing is None else self.pricing.snapshot(),
+        }

@@ -199,6 +199,8 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
+        due_after_move=float(market.generation_move_fraction),
+        due_after_vol_move=float(market.generation_vol_move_fraction),
         stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
         board=IndexBoard(
             market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)

@@ -123,3 +123,7 @@ class IndexBoard:
         """Whether an instrument's venue tells marks that are not used, and told one a moment ago."""
         doubted_ns = self._doubted_ns.get(index)
         return doubted_ns is not None and now_ns - doubted_ns <= self._max_age_ns
+
+    def doubted(self, now_ns: int) -> list[int]:
+        """Return the instruments of which `is_doubted` says so."""
+        return [index for index, then_ns in self._doubted_ns.items() if now_ns - then_ns <= self._max_age_ns]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
+from gateway.config import pricing_defaults
 from gateway.config.hook import Hook
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
@@ -385,6 +386,12 @@ class Market(Table, frozen=True, kw_only=True):
     generation_interval_ms: Annotated[int, between(10, 60_000), "How often risk arrays are made anew."] = (
         DEFAULT_GENERATION_INTERVAL_MS
     )
+    generation_move_fraction: Annotated[
+        Decimal, FRACTION, "They are made anew at once, too, when a price or forward has moved so far since, as a part."
+    ] = pricing_defaults.DEFAULT_GENERATION_MOVE_FRACTION
+    generation_vol_move_fraction: Annotated[Decimal, FRACTION, "The same for implied volatility."] = (
+        pricing_defaults.DEFAULT_GENERATION_VOL_MOVE_FRACTION
+    )
     generation_max_age_ms: Annotated[int, between(10, 600_000), "With older risk arrays, new risk is refused."] = (
         DEFAULT_GENERATION_MAX_AGE_MS
     )
@@ -411,6 +418,20 @@ class Margin(Table, frozen=True, kw_only=True):
         WITH_ZERO,
         "Moves of implied volatility, relative; every one is combined with every spot move.",
     ] = DEFAULT_VOL_MOVES
+    pricing: Annotated[
+        Literal["process", "inline"],
+        "Where risk arrays are made: in a process of its own, or in the gateway's, in slices between orders.",
+    ] = pricing_defaults.DEFAULT_PRICING
+    pricing_memory_mib: Annotated[
+        int,
+        between(1, 4_096),
+        "Bound of a snapshot and of a generation that are handed over; unused memory costs none.",
+    ] = pricing_defaults.DEFAULT_PRICING_MEMORY_MIB
+    remargin_interval_ms: Annotated[
+        int,
+        between(100, 600_000),
+        "How often the margin of all accounts is worked out anew, where pricing is a process.",
+    ] = pricing_defaults.DEFAULT_REMARGIN_INTERVAL_MS
 
 
 class Monitor(Table, frozen=True, kw_only=True):

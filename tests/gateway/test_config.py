@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, ConfigError, load, parse
+from gateway.config import Config, ConfigError, load, parse, pricing_defaults
 from gateway.config import reference as config_reference
 from gateway.config import schema as config_schema
 
@@ -431,12 +431,24 @@ def test_the_document_has_the_table_of_keys_that_the_code_has() -> None:
 
 def test_every_default_has_its_reason() -> None:
     source = Path(config_schema.__file__).read_text().split("\n")
-    for number, line in enumerate(source):
+    of_pricing = Path(pricing_defaults.__file__).read_text().split("\n")
+    lines = [*source, *of_pricing]
+    for number, line in enumerate(lines):
         if line.startswith("DEFAULT_"):
-            above = source[number - 1]
+            above = lines[number - 1]
             assert above.startswith(("# ", "DEFAULT_")), line
     defaults = [match for line in source for match in re.findall(r"\] = (.+)$", line) if not line.startswith("DEFAULT")]
-    constants = ("DEFAULT_", "None", "{}", "(", "Market()", "Margin()", "Monitor()", "Annotated")
+    constants = (
+        "DEFAULT_",
+        "pricing_defaults.DEFAULT_",
+        "None",
+        "{}",
+        "(",
+        "Market()",
+        "Margin()",
+        "Monitor()",
+        "Annotated",
+    )
     assert all(default.startswith(constants) for default in defaults), defaults
 
 
