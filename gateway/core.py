@@ -13,6 +13,7 @@ from gateway import order_lists, order_terms, records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.guards import guards_of
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
@@ -26,6 +27,7 @@ from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
+from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
@@ -80,6 +82,7 @@ class Core:
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
         self.inquiries.generation = lambda: self.valuation.generation
+        self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -135,6 +138,16 @@ class Core:
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
 
+    def tick_markets(self, now_ns: int) -> None:
+        """Look at the markets where it is time to. A fault of a guard is told, and stops nobody from trading."""
+        if self.guards is None:
+            return
+        try:
+            self.guards.tick(now_ns)
+        except Exception as error:
+            cause = ("guards", type(error).__name__)
+            self.monitor.alert_now_and_then(cause, f"guards failed: {type(error).__name__}: {error}", now_ns)
+
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
         return state_hash(self.ledger, self.reports)
@@ -177,6 +190,10 @@ class Core:
             for rule in limits.instrument
         )
         account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
+        # A venue with accounts of its own is the sub-account of those: nobody else trades there.
+        account.limits.closed_venues = frozenset(
+            venue.name for venue in self.config.venue if venue.accounts and config.name not in venue.accounts
+        )
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
@@ -197,7 +214,12 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
-        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue},
+        due_after_move=float(market.generation_move_fraction),
+        due_after_vol_move=float(market.generation_vol_move_fraction),
+        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
+        board=IndexBoard(
+            market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)
+        ),
     )
 
 

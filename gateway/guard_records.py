@@ -22,4 +22,24 @@ class PartyActionTaken(Record, frozen=True, tag=145):
     text: str
 
 
-GuardRecord = PartyActionTaken
+class GuardMoved(Record, frozen=True, tag=146):
+    """A market's guard moved, or one of its sources was dropped or taken back; see risk.guards.Reading for the rest.
+
+    `alarms` are the readings that raise it. With the rules of the configuration the decision follows from these fields.
+    """
+
+    pair: str
+    state: str
+    signal: str
+    alarms: tuple[str, ...]
+    price_e8: int
+    sources: int
+    outliers: tuple[str, ...]
+    divergence_ppm: int
+    volatility_ppm: int
+    move_ppm: int
+    spread_ppm: int
+    thinness_ppm: int
+
+
+GuardRecord = PartyActionTaken | GuardMoved

@@ -19,9 +19,11 @@ from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing, covered
 from risk.account import Account, AccountState
 from risk.exposure import PendingReplace, WorkingOrder
+from risk.guards import GuardState
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
 from risk.limits import Limits
+from risk.marks import GUARD
 from risk.order import OrdType, Terms, TimeInForce
 from risk.rate import RateLimit
 
@@ -63,6 +65,7 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -130,6 +133,7 @@ class Ledger:
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
         parts.append(self.holds.parts())
+        parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -244,6 +248,14 @@ class Ledger:
         """Halt what a kill is of, and have the cancels of all its orders on their way."""
         self.standing.killed(record)
         mass_requests.mark_cancelled(self, covered(record, self.working_orders()), "")
+
+    def _guard_moved(self, record: records.GuardMoved) -> None:
+        self.guards[record.pair] = record
+        if record.state == GuardState.HALTED:
+            why = f"the guard of {record.pair} has halted: {', '.join(record.alarms)}"
+            self.standing.halts[GUARD, record.pair] = why
+        else:
+            self.standing.halts.pop((GUARD, record.pair), None)
 
     def settle(self, order: WorkingOrder) -> None:
         """A change is decided: hold what the order is now, or end it where it was filled up to that already."""
@@ -368,6 +380,7 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Replaced: Ledger._replaced,
     records.Filled: Ledger._filled,
     records.Killed: Ledger._killed,
+    records.GuardMoved: Ledger._guard_moved,
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),

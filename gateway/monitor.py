@@ -74,6 +74,7 @@ class Monitor:
         self.replace_checks_run = 0
         self.breaks = 0
         self.marks_refused = 0
+        self.marks_doubted = 0
         self.venue_errors = 0
         self.alerts: list[str] = []
         self.sessions_closed = 0
@@ -147,6 +148,11 @@ class Monitor:
             self._told_ns[cause] = now_ns
             self.alert(text)
 
+    def mark_doubted(self, symbol: str, why: str, now_ns: int) -> None:
+        """A venue's mark is not used, as others contradict it."""
+        self.marks_doubted += 1
+        self.alert_now_and_then(("doubt", symbol), f"{symbol}: mark not used: {why}", now_ns)
+
     def journal_failed(self, text: str) -> None:
         """The journal can not be written: new risk is refused until it can."""
         self.alert(f"journal: {text}")
@@ -161,7 +167,7 @@ class Monitor:
         names = (
             "orders_in", "accepted", "rejected", "venue_rejects", "fills", "cancels_in", "cancels_refused",
             "cancelled", "replaces_in", "replaces_accepted", "replaces_refused", "replaced", "unknown",
-            "checks_run", "replace_checks_run", "breaks", "marks_refused", "venue_errors",
+            "checks_run", "replace_checks_run", "breaks", "marks_refused", "marks_doubted", "venue_errors",
         )  # fmt: skip
         counters: dict[str, Any] = {name: getattr(self, name) for name in names}
         counters["rejects_by_code"] = dict(sorted(self.rejects_by_code.items()))

@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from gateway.guard_records import GuardRecord, PartyActionTaken
+from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.order_records import (
     ExternalFill,
@@ -46,6 +46,7 @@ __all__ = [
     "ExternalFillReversed",
     "Filled",
     "GatewayStarted",
+    "GuardMoved",
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",

@@ -11,12 +11,12 @@ All of this is beside the order path, which reads its results in each Mark.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from risk.composite import Quote, composite, median
+from risk.composite import QUORUM, Quote, composite, median
 from risk.guards import PPM, Guard, GuardDecision, GuardRules, GuardState, Reading
 from risk.instrument import Instrument, Kind
 from risk.learning.regime import RegimeBank, RegimeRules
@@ -57,7 +57,8 @@ class _Pair:
         self.bank = RegimeBank(1, REGIME)
         self.fast_variance = 0.0
         self.bars = 0
-        self.divergence: dict[int, tuple[float, int]] = {}  # instrument -> how far its mark is off, and when that was
+        # Instrument -> how far its mark is off, when that was, and its venue.
+        self.divergence: dict[int, tuple[float, int, str]] = {}
         self.mids: dict[int, float] = {}
         self.spread = self.depth = -1.0
         self.usual_depth = 0.0
@@ -96,10 +97,15 @@ class GuardBoard:
 
     # -- what venues tell --------------------------------------------------------------------------------------------
 
+    def hear(self, instrument: Instrument, index_price: float, time_ns: int) -> None:
+        """Take a venue's index, whether anything is made of it or not: how else would one that is off be known."""
+        if 0.0 < index_price < 1e15:
+            self._pair(instrument.pair).quotes[instrument.venue] = Quote(instrument.venue, index_price, time_ns)
+
     def admit(self, instrument: Instrument, price: float, index_price: float, time_ns: int) -> Admitted:
         """Take what a venue tells of an instrument, good prices both; return what margin is to use."""
         pair, rules = self._pair(instrument.pair), self.rules
-        pair.quotes[instrument.venue] = Quote(instrument.venue, index_price, time_ns)
+        self.hear(instrument, index_price, time_ns)
         common = self._common(pair, time_ns)
         index, is_sound = _near(common or pair.anchor or index_price, pair.anchor, rules.step_ppm)
         is_sound &= common is not None and abs(index_price - index) <= index * rules.outlier_ppm / PPM
@@ -113,7 +119,8 @@ class GuardBoard:
                 basis = self._bases[instrument.index] = _Basis(away, time_ns)
         expected = index if basis is None else index * exp(basis.value)
         off = abs(price / expected - 1.0)
-        pair.divergence[instrument.index] = off if instrument.kind is not Kind.FUTURE else 0.0, time_ns
+        if instrument.kind is not Kind.FUTURE:  # a dated future's own price is its own matter
+            pair.divergence[instrument.index] = off, time_ns, instrument.venue
         is_sound &= basis is not None and off * PPM < rules.divergence.raises_ppm
         if is_sound and state is _CALM:
             if basis is not None:
@@ -183,12 +190,17 @@ class GuardBoard:
             if pair.guard.state is _CALM:
                 known = pair.usual_depth or pair.depth
                 pair.usual_depth = DEPTH_KEPT * known + (1.0 - DEPTH_KEPT) * pair.depth
-        off = [off for off, time_ns in pair.divergence.values() if now_ns - time_ns <= rules.max_age_ns]
+        off = sorted(
+            off
+            for off, time_ns, venue in pair.divergence.values()
+            if now_ns - time_ns <= rules.max_age_ns and venue not in found.outliers
+        )
         return Reading(
             price_e8=0 if index is None else round(index * 1e8),
             sources=len(found.used),
             outliers=tuple(sorted(found.outliers)),
-            divergence_ppm=_ppm(max(off, default=0.0)),
+            # A mark that is alone with what it says is no matter of its market: with three, it is outvoted.
+            divergence_ppm=_ppm(0.0 if not off else median(off) if len(off) >= QUORUM else off[-1]),
             volatility_ppm=_ppm(float(pair.bank.factor[0])),
             move_ppm=_ppm(move),
             spread_ppm=_ppm(pair.spread),
@@ -196,7 +208,7 @@ class GuardBoard:
         )
 
     def _collar(self, pair: _Pair, reading: Reading) -> float | None:
-        """As wide as volatility explains; at its narrowest where the price itself, or the book behind it, is doubted."""
+        """As wide as volatility explains; at its narrowest where the price, or the book behind it, is doubted."""
         rules, floor = self.rules, self.rules.collar_floor_ppm / PPM
         bounds = ((rules.divergence, reading.divergence_ppm), (rules.spread, reading.spread_ppm))
         if reading.price_e8 == 0 or any(ppm >= bound.raises_ppm for bound, ppm in bounds):
@@ -205,7 +217,7 @@ class GuardBoard:
             return floor
         if pair.bars < REGIME.warm_up:
             return None
-        return max(floor, rules.collar_deviations * (pair.fast_variance * rules.collar_bars) ** 0.5)
+        return max(floor, rules.collar_deviations * sqrt(pair.fast_variance * rules.collar_bars))
 
 
 def _near(price: float, centre: float, within_ppm: int) -> tuple[float, bool]:

@@ -7,6 +7,7 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
@@ -21,17 +22,19 @@ from gateway.config.schema import (
     Monitor,
     Schedule,
     Session,
-    Venue,
 )
+from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Adjust",
     "Config",
     "ConfigError",
     "Credentials",
     "CredentialsError",
     "Fix",
     "Gateway",
+    "Guard",
     "Hook",
     "HookClient",
     "InstrumentLimits",

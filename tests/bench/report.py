@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.slow_report import print_slow
+
 # part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
 PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
     "decode": ("FIX decode, NewOrderSingle", "floor_checksum", 400, 6_000),
@@ -74,6 +76,7 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
         _print_engine(kind, engine, console)
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
+    print_slow(figures["slow"], console)
 
 
 def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:

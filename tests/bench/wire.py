@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -83,10 +83,14 @@ class Echo:
 class Gateway:
     """A gateway with one client and one venue, past every handshake."""
 
-    def __init__(self, core: int, is_plain: bool) -> None:
+    def __init__(
+        self, core: int, is_plain: bool, *, options: Sequence[str] = (), changes: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """`options` are listed by the venue besides; `changes` are made to the configuration: what, by what."""
         self.is_plain = is_plain
+        self._changes = changes
         self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
-        self._venue = Venue()
+        self._venue = Venue(options)
         self._core = core
         self._client: Client | None = None
         self._asker: Asker | None = None
@@ -119,7 +123,10 @@ class Gateway:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             fix_port = self._fix_port = probe.getsockname()[1]
         config = Path(self._directory.name) / "bench.toml"
-        config.write_text(config_text(fix_port, self._venue.port))
+        text = config_text(fix_port, self._venue.port)
+        for before, after in self._changes:
+            text = text.replace(before, after)
+        config.write_text(text)
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",
@@ -142,11 +149,18 @@ class Gateway:
         except (OSError, RuntimeError) as error:
             raise RuntimeError(f"{error}; the gateway said: {self._status.read_text()[-2000:]}") from error
 
-    def run(self, peer: list[str], core: int, mode: str, count: int, window: int) -> dict[str, Any]:
+    def refresh(self) -> None:
+        """Send every mark anew."""
+        self._venue.send_mark()
+
+    def run(
+        self, peer: list[str], core: int, mode: str, count: int, window: int, *, refreshes: bool = True
+    ) -> dict[str, Any]:
         """Let the peer send `count` orders of one kind; return its figures, after checking that all went as meant."""
         client, venue = self._client, self._venue.connection
         assert client is not None and venue is not None
-        self._venue.send_mark()
+        if refreshes:
+            self._venue.send_mark()
         account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
         sockets = (client.connection.fileno(), venue.fileno())
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
@@ -180,6 +194,10 @@ class Gateway:
             if self._asker is None:
                 self._asker = Asker(self._fix_port)
             return self._asker.run(count, window)
+
+    def move_mark(self, mark: float) -> None:
+        """Let the venue tell another mark of the perpetual: a generation is due."""
+        self._venue.send_mark(mark, with_options=False)
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""

@@ -115,6 +115,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
     (guard_records.PartyActionTaken("ALPHA", 7, "k1", "1", "account", "alpha", 0, 0, "text"),
      "9acc91a5414c50484107a26b31a131a76163636f756e74a5616c7068610000a474657874"),
+    (guard_records.GuardMoved("BTC/USD", "guarded", "raised", ("move",), 6, 3, ("okx",), 1, 2, 3, -1, -1),
+     "9dcc92a74254432f555344a767756172646564a672616973656491a46d6f7665060391a36f6b78010203ffff"),
 ]  # fmt: skip
 
 
@@ -159,6 +161,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
         "HoldReleased": 90,
         "PartyActionTaken": 145,
+        "GuardMoved": 146,
     }  # fmt: skip
 
 
