@@ -94,9 +94,7 @@ class Adjust(Table, frozen=True, kw_only=True):
     house_account: Annotated[
         Name | None, "Takes over what can not be reduced, and converts clients' currencies; none: neither is done."
     ] = None
-    convert_fee: Annotated[Decimal, FRACTION, "What a conversion costs, as a part of it."] = (
-        DEFAULT_CONVERT_FEE
-    )
+    convert_fee: Annotated[Decimal, FRACTION, "What a conversion costs, as a part of it."] = DEFAULT_CONVERT_FEE
     hedges: Annotated[tuple[Annotated[str, SYMBOL], ...], DISTINCT, "Instruments that deltas may be hedged with."] = ()
 
 
