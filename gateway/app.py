@@ -159,7 +159,8 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
-        core.tick_markets(now)
+        if core.tick_markets(now):
+            self.server.flush()
         deadline_ns = core.deadline_ns
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)

@@ -77,7 +77,20 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     who: str = ""
 
 
-AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold
+class Plan(Command, frozen=True, tag="plan"):
+    """Tell what would be done to cover an account's margin again, times required_bps / 10 000; do nothing."""
+
+    account: str
+    required_bps: int = 0
+
+
+class Ranking(Command, frozen=True, tag="ranking"):
+    """Tell who would be deleveraged first in an instrument."""
+
+    symbol: str
+
+
+AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold | Plan | Ranking
 Answer = dict[str, Any]
 
 

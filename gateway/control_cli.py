@@ -22,6 +22,8 @@ from gateway.control import (
     Kill,
     ListHolds,
     LogOut,
+    Plan,
+    Ranking,
     Reinstate,
     ReleaseHold,
     Status,
@@ -55,6 +57,8 @@ def register(app: typer.Typer) -> None:
     app.command()(sessions)
     app.command()(holds)
     app.command("release-hold")(release_hold)
+    app.command()(plan)
+    app.command("ranking")(show_ranking)
     app.command("hook-token")(hook_token)
 
 
@@ -159,6 +163,48 @@ def release_hold(
     if answer is None:
         _fail("no gateway runs there")
     typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
+
+
+def plan(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="The account.")],
+    required: Annotated[float, typer.Option(help="Equity to reach, in maintenance margins.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what would be done to cover an account's margin again: each step with before, after and cost, in USD."""
+    answer = _asked(_journal_directory(place), Plan(account, max(1, round(required * 10_000))))
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    rows = answer["steps"]
+    if rows:
+        _show([{name: _two_places(value) for name, value in row.items()} for row in rows], "rung")
+    cured = "covered then" if answer["is_cured"] else "not covered then"
+    typer.echo(
+        f"account {account}: excess {answer['before']:,.2f} before, {answer['after']:,.2f} after, "
+        f"cost {answer['cost']:,.2f} USD, {len(rows)} steps: {cured}"
+    )
+
+
+def _two_places(value: Any) -> Any:
+    return f"{value:,.2f}" if isinstance(value, float) else value
+
+
+def show_ranking(
+    place: Place,
+    symbol: Annotated[str, typer.Argument(help="The instrument.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show who would be deleveraged first in an instrument, of longs and of shorts."""
+    answer = _asked(_journal_directory(place), Ranking(symbol))
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    _show([{"side": side} | row for side in ("long", "short") for row in answer[side]], "side")
 
 
 def hook_token(client: Annotated[str, typer.Argument(help="The client's name in the configuration.")]) -> None:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from gateway import order_lists, order_terms, records
+from gateway.adjustments import Adjustments
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
@@ -19,6 +20,7 @@ from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.kills import groups_of
 from gateway.ledger import Ledger
+from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
 from gateway.recovery import Recovered, replay, state_hash
@@ -82,6 +84,14 @@ class Core:
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
         self.inquiries.generation = lambda: self.valuation.generation
+        self.adjustments = Adjustments(
+            self.pipeline,
+            self.inquiries.feeds,
+            lambda: self.valuation.generation,
+            config.adjust,
+            MAINTENANCE_FACTOR,
+            now_ns,
+        )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
@@ -138,15 +148,25 @@ class Core:
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
 
-    def tick_markets(self, now_ns: int) -> None:
-        """Look at the markets where it is time to. A fault of a guard is told, and stops nobody from trading."""
-        if self.guards is None:
-            return
+    def tick_markets(self, now_ns: int) -> bool:
+        """Look at markets and adjustments where it is time to; return whether the caller has something to flush.
+
+        A fault of either is told, and stops nobody from trading.
+        """
+        due_ns = self.adjustments.deadline_ns
+        is_due = due_ns is not None and due_ns <= now_ns
+        if self.guards is not None:
+            self._guarded("guards", self.guards.tick, now_ns)
+        if is_due:
+            self._guarded("adjustments", self.adjustments.tick, now_ns)
+        return is_due
+
+    def _guarded(self, name: str, tick: Callable[[int], None], now_ns: int) -> None:
         try:
-            self.guards.tick(now_ns)
+            tick(now_ns)
         except Exception as error:
-            cause = ("guards", type(error).__name__)
-            self.monitor.alert_now_and_then(cause, f"guards failed: {type(error).__name__}: {error}", now_ns)
+            text = f"{name} failed: {type(error).__name__}: {error}"
+            self.monitor.alert_now_and_then((name, type(error).__name__), text, now_ns)
 
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""

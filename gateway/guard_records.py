@@ -42,4 +42,95 @@ class GuardMoved(Record, frozen=True, tag=146):
     thinness_ppm: int
 
 
-GuardRecord = PartyActionTaken | GuardMoved
+class AdjustmentBegun(Record, frozen=True, tag=147):
+    """An account is adjusted until equity covers its maintenance margin times `required_bps` / 10 000."""
+
+    account: str
+    required_bps: int
+    reason: str
+
+
+class AdjustmentStepped(Record, frozen=True, tag=148):
+    """One step of the ladder (risk.adjust.Step), before it is taken. Amounts and measures in units of 1e-8 USD.
+
+    `mark_units` and `mark_time_ns` are the mark that it was decided on, 0 where it is of no instrument.
+    """
+
+    account: str
+    number: int
+    rung: int
+    symbol: str
+    side: int
+    lots: int
+    ticks: int
+    order_ids: tuple[str, ...]
+    sold: str
+    bought: str
+    amount_units: int
+    before_units: int
+    after_units: int
+    cost_units: int
+    mark_units: int
+    mark_time_ns: int
+
+
+class AdjustmentRefused(Record, frozen=True, tag=149):
+    """A check refused an order of an adjustment; `reason` is risk.order.RejectReason."""
+
+    account: str
+    symbol: str
+    reason: int
+    text: str
+
+
+class AdjustmentEnded(Record, frozen=True, tag=150):
+    """No further step: cured, stopped, exhausted or handed_over."""
+
+    account: str
+    outcome: str
+    reason: str
+
+
+class CashConverted(Record, frozen=True, tag=151):
+    """An account sold one currency to the house for another; both sides of it, in units of 1e-8."""
+
+    account: str
+    house: str
+    sold: str
+    sold_units: int
+    bought: str
+    bought_units: int
+
+
+class AccountHandedOver(Record, frozen=True, tag=152):
+    """The house took over all positions of an account, (instrument, lots, ticks) each, and then all of its cash."""
+
+    account: str
+    house: str
+    positions: tuple[tuple[int, int, int], ...]
+    reason: str
+
+
+class Deleveraged(Record, frozen=True, tag=153):
+    """A counterparty closed signed lots of `account` at a price, by its rank, times 1e6."""
+
+    account: str
+    counterparty: str
+    instrument: int
+    lots: int
+    ticks: int
+    rank_ppm: int
+    reason: str
+
+
+GuardRecord = (
+    PartyActionTaken
+    | GuardMoved
+    | AdjustmentBegun
+    | AdjustmentStepped
+    | AdjustmentRefused
+    | AdjustmentEnded
+    | CashConverted
+    | AccountHandedOver
+    | Deleveraged
+)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
+from gateway import adjustment_book, corrections, holds, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing, covered
 from risk.account import Account, AccountState
@@ -65,6 +65,7 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.adjustments: dict[str, adjustment_book.Adjustment] = {}  # by account
         self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.time_ns = 0
 
@@ -133,6 +134,7 @@ class Ledger:
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
         parts.append(self.holds.parts())
+        parts.append([msgspec.to_builtins(one) for _, one in sorted(self.adjustments.items())])
         parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
@@ -389,4 +391,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **order_lists.APPLIES,
     **corrections.APPLIES,
     **holds.APPLIES,
+    **adjustment_book.APPLIES,
 }

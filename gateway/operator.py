@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import plan_desk
 from gateway.control import (
     Answer,
     AnyCommand,
@@ -15,6 +16,8 @@ from gateway.control import (
     Kill,
     ListHolds,
     LogOut,
+    Plan,
+    Ranking,
     Reinstate,
     ReleaseHold,
     person,
@@ -49,6 +52,8 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, Plan | Ranking):
+            return plan_desk.answer(self._core, command, self._now_ns())
         return self._status()
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:

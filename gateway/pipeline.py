@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import drop_copy, mass_requests, multileg, order_lists, party_actions, records, trade_capture
 from gateway.compiled import ordinary_order
+from gateway.guard_records import AdjustmentRefused, AdjustmentStepped
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -53,6 +54,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
+        AdjustmentStepped,
+        AdjustmentRefused,
     }
 )
 # record type -> its tag in the journal, and whether it may use the reserve

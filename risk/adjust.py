@@ -238,6 +238,8 @@ def cancels(trial: Trial) -> Iterator[Step]:
         before, heaviest, weight = trial.measure, None, NOTHING
         for order_id in sorted(trial.orders):
             order = trial.orders[order_id]
+            if order.is_cancel_pending:
+                continue
             group = int(trial.generation.group_of_instrument[order.instrument.index])
             scenario = trial.binding(group)
             with_it = trial.at_worst(group, scenario)

@@ -38,8 +38,6 @@ DEFAULT_PARTICIPATION = Decimal("0.25")
 # All accounts together; a market sees more of the house than one account.
 DEFAULT_MAX_NOTIONAL_PER_S = 5_000_000
 DEFAULT_ORDERS_A_ROUND = 4
-# The margin that has to be covered again, as a part of the initial one: Deribit's factor of maintenance.
-DEFAULT_MAINTENANCE = Decimal("0.8")
 # What crossing a spot market's spread and its fee come to.
 DEFAULT_CONVERT_FEE = Decimal("0.002")
 
@@ -88,9 +86,6 @@ class Adjust(Table, frozen=True, kw_only=True):
         int, between(1, 1_000_000_000_000), "What all adjustments together trade in a second."
     ] = DEFAULT_MAX_NOTIONAL_PER_S
     orders_a_round: Annotated[int, between(1, 100), "Orders of one account in a round."] = DEFAULT_ORDERS_A_ROUND
-    maintenance: Annotated[Decimal, FRACTION, "Maintenance margin as a part of the initial margin."] = (
-        DEFAULT_MAINTENANCE
-    )
     house_account: Annotated[
         Name | None, "Takes over what can not be reduced, and converts clients' currencies; none: neither is done."
     ] = None

@@ -117,6 +117,22 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "9acc91a5414c50484107a26b31a131a76163636f756e74a5616c7068610000a474657874"),
     (guard_records.GuardMoved("BTC/USD", "guarded", "raised", ("move",), 6, 3, ("okx",), 1, 2, 3, -1, -1),
      "9dcc92a74254432f555344a767756172646564a672616973656491a46d6f7665060391a36f6b78010203ffff"),
+    (guard_records.AdjustmentBegun("alpha", 10_500, "why"),
+     "94cc93a5616c706861cd2904a3776879"),
+    (guard_records.AdjustmentStepped(
+        "alpha", 1, 5, "BTC-PERPETUAL", 2, 4, 118_000, ("r-1",), "BTC", "USDC", 1, -2, 3, 4, 5, 6),
+     "dc0011cc94a5616c7068610105ad4254432d50455250455455414c0204ce0001ccf091a3722d31a3425443a45553444301fe"
+     "03040506"),
+    (guard_records.AdjustmentRefused("alpha", "BTC-PERPETUAL", 603, "text"),
+     "95cc95a5616c706861ad4254432d50455250455455414ccd025ba474657874"),
+    (guard_records.AdjustmentEnded("alpha", "cured", "why"),
+     "94cc96a5616c706861a56375726564a3776879"),
+    (guard_records.CashConverted("alpha", "house", "BTC", 7, "USDC", 9),
+     "97cc97a5616c706861a5686f757365a342544307a45553444309"),
+    (guard_records.AccountHandedOver("alpha", "house", ((0, -4, 118_000),), "why"),
+     "95cc98a5616c706861a5686f757365919300fcce0001ccf0a3776879"),
+    (guard_records.Deleveraged("house", "alpha", 0, -4, 118_000, 500_000, "why"),
+     "98cc99a5686f757365a5616c70686100fcce0001ccf0ce0007a120a3776879"),
 ]  # fmt: skip
 
 
@@ -162,6 +178,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "HoldReleased": 90,
         "PartyActionTaken": 145,
         "GuardMoved": 146,
+        "AdjustmentBegun": 147, "AdjustmentStepped": 148, "AdjustmentRefused": 149, "AdjustmentEnded": 150, "CashConverted": 151, "AccountHandedOver": 152, "Deleveraged": 153,
     }  # fmt: skip
 
 
