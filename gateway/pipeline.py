@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import drop_copy, mass_requests, multileg, order_lists, party_actions, records, trade_capture
 from gateway.compiled import ordinary_order
-from gateway.guard_records import AdjustmentRefused, AdjustmentStepped
+from gateway.guard_records import AdjustmentRefused
 from gateway.journal import Journal, JournalError
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -54,7 +54,6 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
-        AdjustmentStepped,
         AdjustmentRefused,
     }
 )

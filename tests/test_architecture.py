@@ -106,6 +106,11 @@ def test_nothing_is_awaited_on_the_path() -> None:
         "position_reports",
         "collateral_reports",
         "margin_subscriptions",
+        "party_actions",
+        "guards",
+        "adjustments",
+        "adjustment_books",
+        "adjustment_book",
     )
     for name in (*on_the_path, *beside_it):
         tree = ast.parse((ROOT / "gateway" / f"{name}.py").read_text())

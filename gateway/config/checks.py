@@ -251,13 +251,20 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     venues = _tables(document, ("venue",))
     yield from _same_names(venues)
     known = {name for _, name in accounts}
+    adjust = document.get("adjust")
+    house = adjust.get("house_account") if isinstance(adjust, dict) else None
+    if isinstance(house, str) and house not in known:
+        yield Problem(("adjust", "house_account"), _no_account(house))
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
     for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
-                text = f'there is no [[account]] with the name "{name[:64]}"'
-                yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+                yield Problem((*path, "accounts", index), _no_account(name))
+
+
+def _no_account(name: str) -> str:
+    return f'there is no [[account]] with the name "{name[:64]}"'.encode("unicode_escape").decode("ascii")
 
 
 def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:

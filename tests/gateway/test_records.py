@@ -178,7 +178,9 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "HoldReleased": 90,
         "PartyActionTaken": 145,
         "GuardMoved": 146,
-        "AdjustmentBegun": 147, "AdjustmentStepped": 148, "AdjustmentRefused": 149, "AdjustmentEnded": 150, "CashConverted": 151, "AccountHandedOver": 152, "Deleveraged": 153,
+        "AdjustmentBegun": 147, "AdjustmentStepped": 148, "AdjustmentRefused": 149,
+        "AdjustmentEnded": 150, "CashConverted": 151, "AccountHandedOver": 152,
+        "Deleveraged": 153,
     }  # fmt: skip
 
 
