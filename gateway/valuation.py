@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from gateway.ledger import Ledger
+from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
@@ -21,16 +22,25 @@ INSTRUMENTS_PER_SLICE: Final = 16
 WRITTEN_PER_SLICE: Final = 1_000
 # Accounts that let go of the kernel before a slice.
 ACCOUNTS_PER_SLICE: Final = 1_000
+PLAIN_TERMS: Final = HouseTerms()
 NS_PER_YEAR: Final = 365 * 24 * 3600 * 1_000_000_000
 
 
 class Valuation:
     """Builds generations from the market's marks and loads them into its kernel."""
 
-    def __init__(self, ledger: Ledger, market: Market, grid: Grid, currencies: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        market: Market,
+        grid: Grid,
+        currencies: Iterable[str] = (),
+        terms: HouseTerms = PLAIN_TERMS,
+    ) -> None:
         self._ledger = ledger
         self._market = market
         self._grid = grid
+        self._terms = terms
         self._extra_currencies = tuple(currencies)
         self._builder: GenerationBuilder | None = None
         self._number = 0
@@ -39,6 +49,7 @@ class Valuation:
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         self._filling: Iterator[None] | None = None
         market.base_scenario = grid.base
+        market.hierarchy = terms.hierarchy
 
     @property
     def is_busy(self) -> bool:
@@ -67,6 +78,9 @@ class Valuation:
             marks=fresh,
             currencies=self._currencies(),
             index_prices={coin: mark.index_price for coin, mark in newest.items()},
+            joint=self._terms.joint,
+            coins=self._terms.volumes or None,
+            least_delta=self._terms.least_delta,
         )
 
     def step(self, count: int = INSTRUMENTS_PER_SLICE) -> bool:
@@ -96,11 +110,12 @@ class Valuation:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
-            max(1, len(accounts)),
+            self._terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
             generation.grid.size,
+            generation.joint,
         )
         if shape != self._shape:
             self._spare = None
@@ -108,6 +123,7 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
+        self._terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:

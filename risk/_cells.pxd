@@ -241,24 +241,43 @@ cdef inline double charge_with(
     return group_charge(asking.group + group * GROUP_COLUMNS, closing) + greater(0.0, own)
 
 
+cdef struct After:
+    double notional
+    double gross
+    double net
+    double largest
+    double grown
+
+
+cdef inline void after_order(
+    const Asking *asking, Sizes *sizes, Py_ssize_t i, double lots, After *out
+) noexcept nogil:
+    # What a row would come to with one more working order of so many lots.
+    cdef double notional = asking.notional[i]
+    cdef Cell cell
+    cdef double was, high, low, net_high = sizes.high, net_low = sizes.low, closing
+    copy_of(sizes, i, &cell)
+    was, closing = greater(fabs(cell.high), fabs(cell.low)), cell.closing
+    order(&cell, lots, 0.0)
+    high, low = (cell.held + cell.buys) * notional, (cell.held - cell.sells) * notional
+    net_high, net_low = net_high + (high - cell.high), net_low + (low - cell.low)
+    out.notional = fabs(lots) * notional
+    out.gross = sizes.gross + (greater(fabs(high), fabs(low)) - was)
+    out.net = greater(fabs(net_high), fabs(net_low))
+    out.largest = largest(&cell)
+    out.grown = out.largest * asking.closing[i] - closing
+
+
 cdef inline bint is_within(
     const Asking *asking, Sizes *sizes, const Terms *terms, Py_ssize_t i, double lots
 ) noexcept nogil:
     # Whether one more order of so many lots keeps a row's limits. Written so that NaN fails.
-    cdef double notional = asking.notional[i]
-    cdef Cell after
-    cdef double was, high_was, low_was, high, low, gross, net_high, net_low
-    copy_of(sizes, i, &after)
-    was = greater(fabs(after.high), fabs(after.low))
-    high_was, low_was = after.high, after.low
-    order(&after, lots, 0.0)
-    high, low = (after.held + after.buys) * notional, (after.held - after.sells) * notional
-    gross = sizes.gross + (greater(fabs(high), fabs(low)) - was)
-    net_high, net_low = sizes.high + (high - high_was), sizes.low + (low - low_was)
+    cdef After found
+    after_order(asking, sizes, i, lots, &found)
     return (
-        fabs(lots) * notional <= terms.max_order_notional
+        found.notional <= terms.max_order_notional
         and sizes.working < terms.max_working
-        and gross <= terms.max_gross
-        and greater(fabs(net_high), fabs(net_low)) <= terms.max_net
-        and (terms.positions == NULL or largest(&after) <= terms.positions[i])
+        and found.gross <= terms.max_gross
+        and found.net <= terms.max_net
+        and (terms.positions == NULL or found.largest <= terms.positions[i])
     )

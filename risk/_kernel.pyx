@@ -4,10 +4,10 @@
 from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
-from risk._cells cimport KINDS, Cell, Sizes, charge_with, is_within, make, most_lots, settle
+from risk._cells cimport KINDS, After, Cell, Sizes, after_order, charge_with, is_within, make, most_lots, settle
 from risk._cells cimport find as find_cell
 from risk._kernel_books cimport Book, Books, is_reserved, rate_of
-from risk._rows cimport least_filled, least_worse, lesser
+from risk._rows cimport least_filled, least_worse, lesser, rest_share, worse
 
 import numpy as np
 
@@ -51,6 +51,14 @@ cdef class MarginKernel(Books):
         if not 0 <= base_scenario < self.scenarios:
             raise IndexError(f"scenario {base_scenario} is not in 0..{self.scenarios - 1}")
         return self._equity(book, base_scenario)
+
+    def equity_of_group(self, Py_ssize_t account, Py_ssize_t group, Py_ssize_t base_scenario):
+        """Return the equity of one group in one scenario, without working orders."""
+        cdef Book *book = self._book(account)
+        self._check_group(group)
+        if not 0 <= base_scenario < self.scenarios:
+            raise IndexError(f"scenario {base_scenario} is not in 0..{self.scenarios - 1}")
+        return NAN if book.unknown_positions else book.base[group * self.padded + base_scenario]
 
     def what_if(
         self, Py_ssize_t account, Py_ssize_t instrument, double lots, double cash,
@@ -196,6 +204,35 @@ cdef class MarginKernel(Books):
                     return row
             row = self.parents[row]
         return -1
+
+    def after(self, Py_ssize_t account, Py_ssize_t instrument, double lots):
+        """Return what a row would come to with one more working order of so many lots; see kernel_plain."""
+        cdef Book *book = self._book(account)
+        cdef After found
+        self._check_instrument(instrument)
+        if not self.is_charged or not self.known[instrument] or book.unknown_orders or book.unknown_positions:
+            return NAN, 0, NAN, NAN, NAN, NAN
+        after_order(&self.asking, &book.sizes, instrument, lots, &found)
+        return found.notional, book.sizes.working, found.gross, found.net, found.largest, found.grown
+
+    def at_base(
+        self, Py_ssize_t account, Py_ssize_t base_scenario, Py_ssize_t instrument, double lots, double cash,
+        double alt_lots=0.0, double alt_cash=0.0
+    ):
+        """Return the equity in one scenario after the worst fills of all working orders and of this one."""
+        cdef Book *book = self._book(account)
+        cdef double total = 0.0
+        cdef Py_ssize_t group
+        self._check_instrument(instrument)
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return NAN
+        for group in range(self.groups):
+            total += book.row[group * self.padded + base_scenario]
+        return total + worse(
+            self.values + instrument * self.padded,
+            self.currency_values + self.currency_of_instrument[instrument] * self.padded, base_scenario,
+            lots, cash, alt_lots, alt_cash, rest_share(lots, alt_lots),
+        )
 
     cdef inline bint _can_ask(
         self, Book *book, Py_ssize_t instrument, double lots, double cash, double alt_lots, double alt_cash

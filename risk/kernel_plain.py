@@ -31,7 +31,7 @@ A row's parent holds all that the row holds: a desk is the sum of its accounts, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import nan
+from math import inf, nan
 
 import numpy as np
 
@@ -87,6 +87,12 @@ class MarginKernel(Books):
         if book.unknown_positions:
             return nan
         return sum(float(base[base_scenario]) for base in book.base)
+
+    def equity_of_group(self, account: int, group: int, base_scenario: int) -> float:
+        """Return the equity of one group in one scenario, without working orders."""
+        book = self._book(account)
+        self._check_group(group)
+        return nan if book.unknown_positions else float(book.base[group][base_scenario])
 
     def what_if(
         self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0
@@ -232,29 +238,55 @@ class MarginKernel(Books):
     def first_beyond(self, account: int, instrument: int, lots: float) -> int:
         """Return the first row above an account whose limits one more order of so many lots would break, or -1."""
         self._check_instrument(instrument)
-        for row, book in self._chain(account)[1:]:
+        for row in self._chains.get(account, (account,))[1:]:
             terms = self._terms.get(row)
-            if terms is not None and not self._is_within(book, terms, instrument, lots):
+            if terms is not None and not self._is_within(row, terms, instrument, lots):
                 return row
         return -1
 
-    def _is_within(self, book: Book, terms: RowTerms, instrument: int, lots: float) -> bool:
-        if self._charges is None or not self._known[instrument] or book.unknown_orders or book.unknown_positions:
-            return False
-        notional, cell = float(self._charges.notional[instrument]), self._cell(book, instrument)
-        after, sizes = cell.copy(), book.sizes
-        after.order(lots, 0.0)
+    def after(self, account: int, instrument: int, lots: float) -> tuple[float, int, float, float, float, float]:
+        """Return what a row would come to with one more working order of so many lots, either way, USD.
+
+        Notional of the order, working orders before it, gross and net notional, the largest position in lots, and by
+        how much the closing notional of the contract's product grows. NaN where unknown or not counted.
+        """
+        self._check_instrument(instrument)
+        book, charges = self._book(account), self._charges
+        if charges is None or not self._known[instrument] or book.unknown_orders or book.unknown_positions:
+            return nan, 0, nan, nan, nan, nan
+        notional, cell = float(charges.notional[instrument]), self._cell(book, instrument)
+        tried, sizes = cell.copy(), book.sizes
+        tried.order(lots, 0.0)
         assert sizes is not None
-        high, low = (after.held + after.buys) * notional, (after.held - after.sells) * notional
+        high, low = (tried.held + tried.buys) * notional, (tried.held - tried.sells) * notional
         gross = sizes.gross + (max(abs(high), abs(low)) - max(abs(cell.high), abs(cell.low)))
         net_high, net_low = sizes.high + (high - cell.high), sizes.low + (low - cell.low)
-        limit = terms.position_lots.get(instrument, -1) if terms.position_lots is not None else None
+        grown = tried.largest * float(charges.closing[instrument]) - cell.closing
         return (
-            abs(lots) * notional <= terms.max_order_notional
-            and sizes.working < terms.max_working_orders
+            abs(lots) * notional, sizes.working, gross, max(abs(net_high), abs(net_low)), tried.largest, grown
+        )  # fmt: skip
+
+    def at_base(
+        self, account: int, base_scenario: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0,
+        alt_cash: float = 0.0,
+    ) -> float:  # fmt: skip
+        """Return the equity in one scenario after the worst fills of all working orders and of this one."""
+        book = self._book(account)
+        self._check_instrument(instrument)
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return nan
+        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
+        return sum(float(row[base_scenario]) for row in book.row) + float(self._loss[base_scenario])
+
+    def _is_within(self, row: int, terms: RowTerms, instrument: int, lots: float) -> bool:
+        notional, working, gross, net, largest, _ = self.after(row, instrument, lots)
+        limit = inf if terms.position_lots is None else terms.position_lots.get(instrument, -1)
+        return (
+            notional <= terms.max_order_notional
+            and working < terms.max_working_orders
             and gross <= terms.max_gross_notional
-            and max(abs(net_high), abs(net_low)) <= terms.max_net_notional
-            and (limit is None or after.largest <= limit)
+            and net <= terms.max_net_notional
+            and largest <= limit
         )
 
     def _leasts(self, book: Book, asked: Asked) -> tuple[float, float]:

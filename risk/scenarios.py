@@ -6,7 +6,7 @@ one multiply-add a scenario. Instruments and currencies belong to a risk group, 
 independently, each to its own worst scenario: nothing in one is offset by another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
 from typing import Final
@@ -24,6 +24,7 @@ from risk.pricing import (
     Floats,
     InstrumentMark,
     Moves,
+    black76_delta,
     lot_values,
     option_lot_values,
     refuse_bad_mark,
@@ -159,6 +160,9 @@ class Generation(msgspec.Struct, frozen=True, eq=False):
     # (I, J) and (C, J) of the joint scenarios, in the same units; J is 0 where there are none.
     joint_values: Floats
     joint_currency_values: Floats
+    # (I,) USD of one lot at its mark, as limits count it, and of what closing one trades; NaN where unknown.
+    notionals: Floats
+    closings: Floats
 
     def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags, Floats, Floats]:
         """Return the arguments of MarginKernel.load."""
@@ -184,7 +188,7 @@ class GenerationBuilder:
 
     `instruments` are in the order of their `index`. `marks` is by instrument index, `index_prices` by currency; what
     either lacks, or gives an unusable number for, is unknown in this generation, never zero. Neither mapping is
-    copied: give snapshots.
+    copied: give snapshots. With `coins`, contracts on others are unknown: their market is.
     """
 
     def __init__(
@@ -198,6 +202,8 @@ class GenerationBuilder:
         currencies: Sequence[str],
         index_prices: Mapping[str, float],
         joint: JointScenarios | None = None,
+        coins: Collection[str] | None = None,
+        least_delta: float = 0.0,
     ) -> None:
         if any(instrument.index != row for row, instrument in enumerate(instruments)):
             raise ValueError("instruments are not in the order of their index")
@@ -205,6 +211,9 @@ class GenerationBuilder:
             raise ValueError("a currency is listed twice")
         self._number, self._as_of_ns, self._grid, self._joint = number, as_of_ns, grid, joint
         columns = 0 if joint is None else joint.size
+        self._coins, self._least_delta = coins, least_delta
+        self._notionals: Floats = np.full(len(instruments), np.nan)
+        self._closings: Floats = np.full(len(instruments), np.nan)
         self._instruments, self._marks = instruments, marks
         self._currencies = {currency: column for column, currency in enumerate(currencies)}
         names = [currency_group(c) for c in currencies] + [i.underlying for i in instruments]
@@ -272,16 +281,27 @@ class GenerationBuilder:
     def _take(self, instrument: Instrument, values: Floats) -> None:
         index, size, joint = instrument.index, self._grid.size, self._joint
         _guarded(instrument, values)
+        mark = self._marks[index]
+        today, notional = float(values[self._grid.base]), instrument.notional(1, mark.mark_price, mark.index_price)
         if joint is not None:
-            today, together = float(values[self._grid.base]), values[size:]
-            paid = joint.funding(instrument, self._lot_notional(instrument))
-            self._joint_values[index] = joint.with_losses(together, today) - paid
+            paid = joint.funding(instrument, notional)
+            self._joint_values[index] = joint.with_losses(values[size:], today) - paid
+        self._notionals[index] = notional
+        self._closings[index] = notional if instrument.kind is not Kind.OPTION else self._closing(instrument, today)
         self._values[index] = values[:size]
         self._known[index] = 1
 
-    def _lot_notional(self, instrument: Instrument) -> float:
+    def _closing(self, instrument: Instrument, value: float) -> float:
+        """Return the USD of an option's delta, of at least the least delta, and at least what it is worth."""
         mark = self._marks[instrument.index]
-        return instrument.notional(1, mark.mark_price, mark.index_price)
+        delta = black76_delta(
+            mark.forward_price,
+            float(instrument.strike or 0),
+            mark.years_to_expiry,
+            mark.mark_iv,
+            bool(instrument.is_call),
+        )
+        return max(max(abs(delta), self._least_delta) * instrument.lot_amount * mark.index_price, value)
 
     def generation(self) -> Generation:
         """Return the generation.
@@ -310,6 +330,8 @@ class GenerationBuilder:
             currency_refusals=self._currency_refusals,
             joint_values=self._joint_values,
             joint_currency_values=self._joint_currency_values,
+            notionals=self._notionals,
+            closings=self._closings,
         )
 
     def _currency_row(self, currency: str, index_prices: Mapping[str, float]) -> Floats:
@@ -324,6 +346,8 @@ class GenerationBuilder:
         mark = self._marks.get(instrument.index)
         if mark is None:
             raise ValueError(f"{instrument.symbol}: no mark")
+        if self._coins is not None and instrument.underlying not in self._coins:
+            raise ValueError(f"{instrument.symbol}: no average daily volume of {instrument.underlying}")
         column = self._currencies.get(instrument.settlement_currency)
         if column is None:
             raise ValueError(f"{instrument.symbol}: settlement currency {instrument.settlement_currency} is not listed")

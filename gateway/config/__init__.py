@@ -7,6 +7,7 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -29,16 +30,23 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CredentialsError",
+    "Desk",
+    "Firm",
     "Fix",
     "Gateway",
+    "House",
     "InstrumentLimits",
+    "LevelLimits",
     "Limits",
     "Margin",
     "Market",
     "Monitor",
     "Schedule",
     "Session",
+    "Stress",
+    "SubAccount",
     "Venue",
+    "Volume",
     "load",
     "load_credentials",
     "load_public_key",

@@ -8,9 +8,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import field
 
+from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
+from gateway.config.table import _Table
 from gateway.config.values import (
     ASCENDING,
     BOTH_WAYS,
@@ -150,10 +152,6 @@ DEFAULT_REQUEST_BURST = 20
 DEFAULT_BOOK_SUBSCRIPTION: Literal["demand"] = "demand"
 # Alerts are due within 5 s, so what they come from is counted more often than that.
 DEFAULT_REPORT_INTERVAL_MS = 1000
-
-
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the tables have in common."""
 
 
 class Gateway(_Table, frozen=True, kw_only=True):
@@ -371,9 +369,16 @@ class Account(_Table, frozen=True, kw_only=True):
         Literal["reject", "cancel_resting", "off"],
         "Where an order would meet a working order of the same client: refuse it, cancel that one, or do nothing.",
     ] = DEFAULT_SELF_TRADE_PREVENTION
-    deposits: Annotated[
-        dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."
-    ] = {}
+    deposits: Annotated[dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."] = (
+        field(default_factory=dict)
+    )
+    desk: Annotated[str | None, NAME, "The desk whose limits and margin it is part of; none: it stands alone."] = None
+    profiles: Annotated[
+        tuple[Name, ...], DISTINCT, "Regulatory profiles that bind it (docs/margin.md); each only ever tightens."
+    ] = ()
+    sub_account: Annotated[
+        tuple[SubAccount, ...], "Its accounts at venues: what each venue's own model asks for must be there."
+    ] = ()
 
 
 class Market(_Table, frozen=True, kw_only=True):
@@ -469,4 +474,8 @@ class Config(_Table, frozen=True, kw_only=True):
     venue: Annotated[tuple[Venue, ...], NOT_EMPTY, "One table a connection to an exchange."]
     market: Annotated[Market, "What a price is compared with."] = Market()
     margin: Annotated[Margin, "The scenarios of the house margin."] = Margin()
+    firm: Annotated[tuple[Firm, ...], "One table a firm."] = ()
+    desk: Annotated[tuple[Desk, ...], "One table a desk."] = ()
+    house: Annotated[House, "What the house asks for beside its scenarios."] = House()
+    stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()

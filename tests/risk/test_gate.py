@@ -122,7 +122,7 @@ def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
     w = world()
     w.account.limits.max_order_notional = limit  # type: ignore[assignment]
     sure = agree(base_order(), w)
-    assert sure == (len(KNOWN) if limit == inf else 4)
+    assert sure == (len(KNOWN) if limit == inf else gate.KNOWN_CHECKS.index("notional_is_within_limit"))
 
 
 def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:

@@ -7,17 +7,19 @@ import re
 from collections.abc import Callable
 from itertools import product
 from math import nan
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
 from hypothesis import given
 
-from risk import pre_trade
+from risk import level_checks, margin_checks, pre_trade
 from risk.account import AccountState, RecentIds
+from risk.constraints import Constraints, Rule
 from risk.gate import nothing_is_sure
-from risk.instrument import Side
-from risk.limits import InstrumentLimits
+from risk.instrument import Kind, Side
+from risk.levels import Level
+from risk.limits import InstrumentLimits, LimitRule, RowTerms
 from risk.order import Approved, Order, OrdType, Reject, RejectReason, Terms
 from risk.pre_trade import CHECKS, evaluate, price_is_within_collar
 from risk.rate import RateLimit
@@ -27,6 +29,7 @@ from tests.strategies import (
     ETH_LINEAR,
     EXPIRY_NS,
     INSTRUMENTS,
+    LINEAR,
     NOW_NS,
     NS,
     TERMS,
@@ -154,6 +157,81 @@ def penniless(w: World, order: Order) -> Order:
     return order
 
 
+def forbidden(w: World, order: Order) -> Order:
+    known = w.account.constraints or Constraints()
+    w.account.constraints = msgspec.structs.replace(known, forbidden=dict.fromkeys(Kind, "spot_only"))
+    return order
+
+
+def leverage_capped(w: World, order: Order) -> Order:
+    w.give_levels()
+    w.account.constraints = Constraints(
+        forbidden=w.account.constraints.forbidden if w.account.constraints else {},
+        leverage={Kind.OPTION: Rule(2.0, "capped"), Kind.PERPETUAL: Rule(1e-6, "capped")},
+    )
+    w.give_position(LINEAR, 5)
+    return order
+
+
+def below_close_out(w: World, order: Order) -> Order:
+    w.account.constraints = Constraints(
+        forbidden=w.account.constraints.forbidden if w.account.constraints else {}, close_out=Rule(1.0, "closing")
+    )
+    w.give_position(LINEAR, 5)
+    w.set_cash("USDC", -1_000)
+    return order
+
+
+def profile_without_mark(w: World, order: Order) -> Order:
+    w.account.constraints = Constraints(
+        forbidden=w.account.constraints.forbidden if w.account.constraints else {}, close_out=Rule(0.5, "closing")
+    )
+    w.lose_mark(ETH_LINEAR)
+    return order
+
+
+def level(rules: tuple[LimitRule, ...] = (), **terms: Any) -> Fault:
+    def fault(w: World, order: Order) -> Order:
+        w.give_levels(Level(kind="desk", name="d", terms=RowTerms(**terms), rules=rules, firm="f"))
+        return order
+
+    return fault
+
+
+def level_without_mark(w: World, order: Order) -> Order:
+    w.give_levels()
+    w.market.priced_count = INDEX
+    return order
+
+
+def level_of_unknown_sizes(w: World, order: Order) -> Order:
+    w.give_levels(unknown=frozenset({ETH_LINEAR}))
+    w.kernel.add_position(0, ETH_LINEAR, 5)  # another account's
+    return order
+
+
+def indebted_desk(w: World, order: Order) -> Order:
+    w.give_levels()
+    w.kernel.add_cash(0, 0, -1e9)
+    return order
+
+
+def venue_short(w: World, order: Order) -> Order:
+    w.give_venue_book(0)
+    return order
+
+
+def venue_unknown(w: World, order: Order) -> Order:
+    w.give_venue_book(10**6)
+    w.market.venue_books.clear()
+    return order
+
+
+def venue_without_mark(w: World, order: Order) -> Order:
+    w.give_venue_book(10**6, known=False)
+    return order
+
+
 def position_without_mark(w: World, order: Order) -> Order:
     w.lose_mark(ETH_LINEAR)
     return order
@@ -191,6 +269,23 @@ FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
     (R.SELF_TRADE, "own_orders_are_not_met", own_order_met),
     (R.POSITION_ABOVE_LIMIT, "position_is_within_limit", limit_lots(position_lots=9)),
     (R.ORDER_NOT_REDUCING, "position_is_within_limit", change(is_reduce_only=True)),
+    (R.PRODUCT_NOT_PERMITTED, "product_is_permitted", forbidden),
+    (R.LEVEL_UNKNOWN, "levels_are_within_limits", level_without_mark),
+    (R.LEVEL_UNKNOWN, "levels_are_within_limits", level_of_unknown_sizes),
+    (R.LEVEL_ORDER_NOTIONAL, "levels_are_within_limits", level(max_order_notional=99_999.0)),
+    (R.LEVEL_WORKING_ORDERS, "levels_are_within_limits", level(max_working_orders=0)),
+    (R.LEVEL_POSITION, "levels_are_within_limits", level(rules=(LimitRule("*", 0.0, 0.9),))),
+    (R.LEVEL_POSITION, "levels_are_within_limits", level(rules=(LimitRule("ETH*", 0.0, 9.0),))),
+    (R.LEVEL_GROSS_NOTIONAL, "levels_are_within_limits", level(max_gross_notional=99_999.0)),
+    (R.LEVEL_NET_NOTIONAL, "levels_are_within_limits", level(max_net_notional=99_999.0)),
+    (R.LEVERAGE_ABOVE_CAP, "profile_is_kept", leverage_capped),
+    (R.BELOW_CLOSE_OUT, "profile_is_kept", below_close_out),
+    (R.PROFILE_UNKNOWN, "profile_is_kept", profile_without_mark),
+    (R.VENUE_MARGIN_SHORTFALL, "venue_margin_is_covered", venue_short),
+    (R.VENUE_MARGIN_UNKNOWN, "venue_margin_is_covered", venue_unknown),
+    (R.VENUE_MARGIN_UNKNOWN, "venue_margin_is_covered", venue_without_mark),
+    (R.LEVEL_MARGIN, "margin_is_covered", level(max_margin=0.5)),
+    (R.LEVEL_MARGIN, "margin_is_covered", indebted_desk),
     (R.MARGIN_SHORTFALL, "margin_is_covered", penniless),
     (R.MARGIN_UNKNOWN, "margin_is_covered", position_without_mark),
     (R.ACCOUNT_REDUCING, "margin_is_covered", set_state(AccountState.REDUCING)),
@@ -210,6 +305,7 @@ class TestPrecedence:
         assert [check.__name__ for check in CHECKS] == [
             "account_is_trading",
             "instrument_is_known",
+            "product_is_permitted",
             "price_and_quantity_are_whole",
             "quantity_is_within_limit",
             "notional_is_within_limit",
@@ -219,6 +315,9 @@ class TestPrecedence:
             "mark_is_fresh",
             "own_orders_are_not_met",
             "position_is_within_limit",
+            "levels_are_within_limits",
+            "profile_is_kept",
+            "venue_margin_is_covered",
             "margin_is_covered",
         ]
 
@@ -245,14 +344,17 @@ class TestPrecedence:
                 continue
             reject = evaluate(order, w.account, w.market)
             assert isinstance(reject, Reject)
-            assert (reject.reason, reject.check) == (reason, check), later
+            assert reject.check == check, later
+            # A check that can not tell says that first, whatever else it would say.
+            assert reject.reason in (reason, R.PROFILE_UNKNOWN, R.LEVEL_UNKNOWN), later
             if fails(CHECKS[POSITIONS[later]], order, w):
                 proven.add((check, later))
         names = [check.__name__ for check in CHECKS]
         assert proven == {(a, b) for i, a in enumerate(names) for b in names[i + 1 :]}
 
     def test_every_reason_that_the_checks_name_is_reached(self) -> None:
-        named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
+        source = "".join(inspect.getsource(module) for module in (pre_trade, level_checks, margin_checks))
+        named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", source)}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
             R.UNSUPPORTED_CHARACTERISTIC, R.UNKNOWN_CURRENCY, R.VENUE_REJECTED, R.KILLED, R.THROTTLED, R.EXPIRY_PASSED,
