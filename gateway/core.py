@@ -16,7 +16,7 @@ from gateway.controls import Controls
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
-from gateway.levels import house_terms, set_up_account
+from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
 from gateway.recovery import Recovered, replay, state_hash
@@ -75,6 +75,7 @@ class Core:
         grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
         terms = house_terms(config, grid, self.ledger.accounts)
         self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
+        self.valuation.venue_books = venue_books(config, self.ledger.accounts)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.

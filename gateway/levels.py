@@ -16,6 +16,7 @@ from risk.levels import Hierarchy, Level
 from risk.limits import LimitRule, RowTerms
 from risk.scenarios import Grid
 from risk.venue_book import SubAccount
+from risk.venue_margin import BookTerms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,16 +83,29 @@ def set_up_account(account: Account, config: Config) -> None:
     account.constraints = profiles.constraints(own.profiles)
     account.sub_accounts = {
         sub.venue: SubAccount(
-            book_name(sub.venue, sub.model, sub.parameter_set, sub.is_cross_collateral),
+            book_name(sub.venue, sub.model, sub.parameter_set),
             {currency: units_from_decimal(amount) for currency, amount in sub.collateral.items()} or None,
         )
         for sub in own.sub_account
     }
 
 
-def book_name(venue: str, model: str, parameter_set: str | None, is_cross: bool) -> str:
+def book_name(venue: str, model: str, parameter_set: str | None) -> str:
     """Return the name of a venue's book: accounts with the same terms share one."""
-    return "/".join([venue, model, parameter_set or "", "cross" if is_cross else "by currency"])
+    return "/".join([venue, model, parameter_set or "-"])
+
+
+def venue_books(config: Config, accounts: Mapping[str, Account]) -> tuple[BookTerms, ...]:
+    """Return the books of all venue sub-accounts."""
+    found: dict[str, BookTerms] = {}
+    for account in config.account:
+        for sub in account.sub_account:
+            name = book_name(sub.venue, sub.model, sub.parameter_set)
+            book = BookTerms(name=name, venue=sub.venue, model=sub.model, parameter_set=sub.parameter_set, leverage={})
+            book = found.setdefault(name, book)
+            if sub.leverage is not None:
+                book.leverage[accounts[account.name].index] = sub.leverage
+    return tuple(found.values())
 
 
 def _levels(config: Config) -> list[Level]:

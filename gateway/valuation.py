@@ -15,6 +15,7 @@ from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
 from risk.scenarios import Generation, GenerationBuilder, Grid, InstrumentMark
+from risk.venue_margin import BookTerms, VenueBookBuilder
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
 INSTRUMENTS_PER_SLICE: Final = 16
@@ -48,6 +49,9 @@ class Valuation:
         self._shape: tuple[int, ...] = ()
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         self._filling: Iterator[None] | None = None
+        # Venues' own models, priced and swapped in with each generation.
+        self.venue_books: tuple[BookTerms, ...] = ()
+        self._venue_builders: dict[str, VenueBookBuilder] = {}
         market.base_scenario = grid.base
         market.hierarchy = terms.hierarchy
 
@@ -70,13 +74,17 @@ class Valuation:
             if coin not in newest or newest[coin].time_ns <= mark.time_ns:
                 newest[coin] = mark
         self._number += 1
+        currencies, instruments, rows = self._currencies(), list(ledger.instruments), len(ledger.accounts)
+        self._venue_builders = {
+            terms.name: VenueBookBuilder(terms, instruments, fresh, currencies, rows) for terms in self.venue_books
+        }
         self._builder = GenerationBuilder(
             number=self._number,
             as_of_ns=now_ns,
             grid=self._grid,
-            instruments=list(ledger.instruments),
+            instruments=instruments,
             marks=fresh,
-            currencies=self._currencies(),
+            currencies=currencies,
             index_prices={coin: mark.index_price for coin, mark in newest.items()},
             joint=self._terms.joint,
             coins=self._terms.volumes or None,
@@ -87,7 +95,11 @@ class Valuation:
         """Price some more, or write some more into the next kernel; True once the generation has been swapped in."""
         builder = self._builder
         if builder is not None:
-            if builder.price_some(count):
+            # One after the other, and a slice of each is a slice.
+            waiting = next((each for each in self._venue_builders.values() if not each.is_priced), None)
+            if waiting is not None:
+                waiting.price_some(count)
+            elif builder.price_some(count):
                 self._builder = None
                 self._filling = self._swap_in(builder.generation())
             return False
@@ -125,9 +137,10 @@ class Valuation:
         kernel.load(*generation.arrays())
         self._terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        venue_books = {name: each.book() for name, each in self._venue_builders.items()}
         written = 0
         for account in accounts:
-            written += account.begin_mirror(kernel, currency_index)
+            written += account.begin_mirror(kernel, currency_index, venue_books)
             while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                 yield
                 written = 0
@@ -135,6 +148,7 @@ class Valuation:
                 yield
                 written = 0
         before, market.kernel = market.kernel, kernel
+        market.venue_books = venue_books
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation

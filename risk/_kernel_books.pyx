@@ -48,7 +48,7 @@ cdef class Books:
         self.padded, self.joint_padded = (scenarios + 3) // 4 * 4, (joint + 3) // 4 * 4
         self.block = groups * (4 + 2 * self.padded) + 2 * self.joint_padded
         self.books = <Book *> calloc(accounts, sizeof(Book))
-        self.start = <double *> calloc(self.padded, sizeof(double))
+        self.start = <double *> calloc(groups * self.padded, sizeof(double))
         self.values = <double *> calloc(instruments * self.padded, sizeof(double))
         self.currency_values = <double *> calloc(currencies * self.padded, sizeof(double))
         self.joint_values = <double *> calloc(instruments * self.joint_padded + 1, sizeof(double))
@@ -114,7 +114,7 @@ cdef class Books:
         cdef Py_ssize_t index
         memset(self.known, 0, self.instruments)
         memset(self.currency_known, 0, self.currencies)
-        memset(self.start, 0, self.padded * sizeof(double))
+        memset(self.start, 0, self.groups * self.padded * sizeof(double))
         self.is_charged, self.charges = False, None
         for index in range(v.shape[0]):
             self.group_of_instrument[index] = groups[index]
@@ -141,8 +141,9 @@ cdef class Books:
 
     def charge(self, charges):
         """Take what the loaded generation asks for by size, and clear every account."""
+        cdef Py_ssize_t group
         check_charges(charges, self.count, self.groups, self.scenarios)
-        cdef const double[::1] start = np.ascontiguousarray(charges.start, dtype=np.float64)
+        cdef const double[:, ::1] start = np.ascontiguousarray(charges.start, dtype=np.float64)
         # Kept for as long as they are pointed at.
         self.charges = kept = {
             name: np.array(getattr(charges, name), dtype=np.float64, order="C")
@@ -158,7 +159,8 @@ cdef class Books:
         self.asking.group, self.asking.tiers = _doubles(kept["group"]), _doubles(kept["tiers"])
         self.asking.product, self.asking.kind = _ints(kept["product"]), _ints(kept["kind"])
         self.asking.first, self.asking.count = _ints(kept["first"]), _ints(kept["count"])
-        _copy_row(self.start, &start[0], self.scenarios, self.padded)
+        for group in range(self.groups):
+            _copy_row(self.start + group * self.padded, &start[group, 0], self.scenarios, self.padded)
         self.is_charged = True
         self.generation += 1
 
@@ -398,9 +400,10 @@ cdef class Books:
         memset(book.orders, 0, self.groups * sizeof(int))
         if self.is_charged:
             for group in range(self.groups):
-                memcpy(book.base + group * self.padded, self.start, self.padded * sizeof(double))
-                memcpy(book.row + group * self.padded, self.start, self.padded * sizeof(double))
-                book.minima[group] = least(self.start, self.padded)
+                k = group * self.padded
+                memcpy(book.base + k, self.start + k, self.padded * sizeof(double))
+                memcpy(book.row + k, self.start + k, self.padded * sizeof(double))
+                book.minima[group] = least(self.start + k, self.padded)
         for k in range(book.sizes.capacity):
             book.sizes.cells[k].key = -1
         book.sizes.used = 0

@@ -45,7 +45,7 @@ class Charges(msgspec.Struct, frozen=True, eq=False):
     notional (I,): USD of one lot for limits. closing (I,): USD of delta of one lot, for liquidity and leverage.
     product (I,): its Kind. group (G, GROUP_COLUMNS). kind (I,): which charge by contract. unit, scale, fee, square (I,)
     as above; tiers (T, TIER_COLUMNS), those of an instrument from first (I,), count (I,) of them. short, mark (I,): the
-    margin of one short lot of an option, and what a lot is worth. start (S,): what every row begins with.
+    margin of one short lot of an option, and what a lot is worth. start (G, S): what each row begins with.
     """
 
     notional: Floats
@@ -89,7 +89,7 @@ def no_charges(instruments: int, groups: int, scenarios: int) -> Charges:
         count=counts(),
         short=amounts(),
         mark=amounts(),
-        start=np.zeros(scenarios),
+        start=np.zeros((groups, scenarios)),
     )
 
 
@@ -102,7 +102,7 @@ def check_charges(charges: Charges, instruments: int, groups: int, scenarios: in
             raise ValueError(f"charges: {name} is not of {instruments} finite numbers from zero on")
     if charges.group.shape != (groups, GROUP_COLUMNS) or charges.tiers.shape[1:] != (TIER_COLUMNS,):
         raise ValueError("charges: groups or tiers have another shape")
-    if charges.start.shape != (scenarios,) or not (np.abs(charges.start) <= MOST).all():
+    if charges.start.shape != (groups, scenarios) or not (np.abs(charges.start) <= MOST).all():
         raise ValueError("charges: start is not of the scenarios")
     if not ((charges.group >= 0) & (charges.group <= MOST)).all() or not (np.abs(charges.tiers) <= MOST).all():
         raise ValueError("charges: groups or tiers are not finite")

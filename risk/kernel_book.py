@@ -30,9 +30,9 @@ class Book:
     )  # fmt: skip
 
     def __init__(self, groups: int, start: Floats, joint: int) -> None:
-        self.base: list[Floats] = list(np.tile(start, (groups, 1)))
-        self.row: list[Floats] = list(np.tile(start, (groups, 1)))
-        self.minima = [least(start)] * groups
+        self.base: list[Floats] = list(np.array(start))
+        self.row: list[Floats] = list(np.array(start))
+        self.minima = [least(row) for row in start]
         self.joint_base: Floats = np.zeros(joint)
         self.joint_row: Floats = np.zeros(joint)
         self.joint_least = 0.0
@@ -79,7 +79,7 @@ class Books:
         self._charges: Charges | None = None
         # Buffers: ufuncs are several times cheaper when they need not make their result, or convert a scalar.
         self._zeros: Floats = np.zeros(max(scenarios, joint))
-        self._start: Floats = np.zeros(scenarios)
+        self._start: Floats = np.zeros((groups, scenarios))
         self._loss: Floats = np.zeros(scenarios)
         self._joint_loss: Floats = np.zeros(joint)
         self._fill: Floats = np.zeros(2)
@@ -110,7 +110,7 @@ class Books:
         )
         self._books.clear()
         self._charges = None
-        self._start = np.zeros(self.scenarios)
+        self._start = np.zeros((self.groups, self.scenarios))
         settlement = np.where(known != 0, currency_of_instrument, 0)
         self._values, self._currency_values, self._fills = _copied(values, currency_values, settlement)
         self._joint_values, self._joint_currency_values, self._joint_fills = _copied(*together, settlement)

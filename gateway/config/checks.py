@@ -27,6 +27,7 @@ from gateway.config.values import is_loopback
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.profiles import constraints
 from risk.scenarios import Grid
+from risk.venue_margin import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -197,6 +198,10 @@ def _check_account(values: Mapping[str, Any]) -> Found:
             yield ("sub_account", index, "venue"), f'there is another sub_account at "{sub.venue}" before this one'
         if len(subs) > 1 and not sub.collateral:
             yield ("sub_account", index), "takes collateral: with several, what lies at one does not lie at another"
+        try:
+            refuse_unknown(sub.model, sub.parameter_set)
+        except ValueError as error:
+            yield ("sub_account", index, "parameter_set"), str(error)
         if sub.leverage is not None and sub.model != "tiered":
             yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
 

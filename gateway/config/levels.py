@@ -78,9 +78,6 @@ class SubAccount(_Table, frozen=True, kw_only=True):
     leverage: Annotated[
         float | None, ABOVE_ZERO, "The leverage chosen at the venue, of tiered models; none: what the tiers allow."
     ] = None
-    is_cross_collateral: Annotated[
-        bool, "Whether one equity in USD covers all; else each settlement currency stands alone."
-    ] = False
     collateral: Annotated[
         dict[Currency, Amount], "What of the account lies there besides the cash of its fills; none: all of it."
     ] = field(default_factory=dict)

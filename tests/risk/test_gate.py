@@ -15,7 +15,7 @@ from risk.account import AccountState
 from risk.instrument import Side
 from risk.order import Approved, Order
 from risk.pre_trade import CHECKS, evaluate
-from tests.risk.test_pre_trade import FAULTS, POSITIONS, base_order, fails, set_state
+from tests.risk.faults import FAULTS, POSITIONS, base_order, fails, set_state
 from tests.strategies import INSTRUMENTS, NOW_NS, World, order_of, orders, working_order, world, worlds
 
 pytestmark = pytest.mark.skipif(not gate.COMPILED, reason="no compiled gate was built")

@@ -321,7 +321,7 @@ def test_bad_trees_and_charges_are_refused(kind: type[Kernel]) -> None:
     for name, bad in (
         ("notional", np.full(COUNT, nan)), ("closing", -np.ones(COUNT)), ("unit", np.ones(1)),
         ("group", np.full((GROUPS, GROUP_COLUMNS), -1.0)), ("group", np.zeros((1, 1))), ("tiers", np.full((1, 4), nan)),
-        ("start", np.zeros(1)), ("product", np.full(COUNT, 9, np.int32)), ("first", np.full(COUNT, 3, np.int32)),
+        ("start", np.zeros((1, 1))), ("product", np.full(COUNT, 9, np.int32)), ("first", np.full(COUNT, 3, np.int32)),
         ("kind", np.full(COUNT, BY_TIERS, np.int32)),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="charges"):
