@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -135,6 +136,15 @@ TIERS = {
 factors = st.floats(0.9, 1.1)
 
 
+@contextmanager
+def tiers_of(rule: tiered.VenueRule) -> Iterator[None]:
+    """Let models and books read this rule."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (tiered, venue_margin):
+            patch.setattr(module, "venue_rule", lambda *_: (rule, "", ""))
+        yield
+
+
 def drawn(indices: Sequence[int], most: int) -> st.SearchStrategy[tuple[dict[int, int], list[tuple[int, int, float]]]]:
     lots = st.integers(-most, most).filter(bool)
     return st.tuples(
@@ -155,10 +165,7 @@ def left_with(book: VenueBook, orders: Sequence[Working]) -> float:
 @settings(max_examples=60, deadline=None)
 @given(held=drawn([0], 8_000), coin=drawn([1, 2], 60_000), leverage=st.sampled_from([None, 5.0, 25.0]))
 def test_tiered_is_the_models_with_its_working_orders(held: tuple, coin: tuple, leverage: float | None) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        rule = tiered.VenueRule(basis="mark", tiers=TIERS)
-        for module in (tiered, venue_margin):
-            patch.setattr(module, "venue_rule", lambda *_: (rule, "", ""))
+    with tiers_of(tiered.VenueRule(basis="mark", tiers=TIERS)):
         tiered_agrees(held, coin, leverage)
 
 
