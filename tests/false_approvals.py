@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from risk import models
 from risk.charges import Charges, group_charge
-from risk.kernel import MarginKernel
 from risk.limits import RowTerms
 from risk.models import MarginError, deribit_portfolio, deribit_standard, tiered
 from risk.pricing import Floats
@@ -33,7 +32,7 @@ from tests.risk.models.portfolios import KINDS
 GENERATION, JOINT, PARENTS = levels.GENERATION, levels.JOINT, levels.PARENTS
 GROUPS, COUNT = levels.GROUPS, levels.COUNT
 ACCOUNT, OTHER, DESK, FIRM = range(4)
-TRIALS: Final = 400  # orders asked of one portfolio of the house
+TRIALS: Final = 50  # orders asked of one portfolio of the house
 # Of a thousand orders so many are asked of a venue's book, and of a pure model: theirs is the dear judge.
 OF_A_VENUE, OF_A_MODEL = 20, 6
 NEAR: Final = 1e-6  # USD, or as a share of the portfolio
@@ -109,7 +108,7 @@ def empty() -> Row:
 
 def house(random: Random, trials: int, tally: Tally) -> None:
     """Ask one random house of accounts under a desk and a firm about so many orders."""
-    kind = random.choice(levels.KERNELS) if trials < TRIALS else MarginKernel
+    kind = random.choice(levels.KERNELS)
     asked = levels.charges() if random.random() < 0.7 else None
     cap = random.choice((0.0, 0.0, 0.8))
     limits = RowTerms(offset_cap=cap)
