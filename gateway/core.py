@@ -17,6 +17,7 @@ from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
+from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
 from gateway.recovery import Recovered, replay, state_hash
@@ -74,9 +75,10 @@ class Core:
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
-        self.valuation = Valuation(
-            self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
-        )
+        grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
+        terms = house_terms(config, grid, self.ledger.accounts)
+        self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
+        self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
@@ -183,6 +185,7 @@ class Core:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        set_up_account(account, self.config)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
         if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):

@@ -8,6 +8,7 @@ from gateway.config.credentials import (
     load_session_credentials,
 )
 from gateway.config.hook import Hook, HookClient
+from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -30,18 +31,25 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CredentialsError",
+    "Desk",
+    "Firm",
     "Fix",
     "Gateway",
     "Hook",
     "HookClient",
+    "House",
     "InstrumentLimits",
+    "LevelLimits",
     "Limits",
     "Margin",
     "Market",
     "Monitor",
     "Schedule",
     "Session",
+    "Stress",
+    "SubAccount",
     "Venue",
+    "Volume",
     "load",
     "load_credentials",
     "load_public_key",
