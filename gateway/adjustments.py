@@ -29,6 +29,7 @@ from risk.account import Account, AccountState
 from risk.adjust import NOTHING, Plan, Rung, Step, Terms, Trial, UnknownMarginError, plan
 from risk.deleverage import Candidate, deleverage, ranking
 from risk.exposure import WorkingOrder
+from risk.house_terms import HouseTerms
 from risk.instrument import UNITS_PER_WHOLE, Side
 from risk.order import Order, OrdType, Reject, RejectReason, TimeInForce
 from risk.pre_trade import evaluate
@@ -76,12 +77,14 @@ class Adjustments:
         generation: Callable[[], Generation | None],
         config: Adjust,
         maintenance: float,
+        house: HouseTerms,
         now_ns: int,
     ) -> None:
         self._pipeline, self._ledger, self._feeds = pipeline, pipeline.ledger, feeds
         self._generation = generation
         self._config = config
         self._maintenance = maintenance
+        self._house = house
         self._round_ns = config.round_ms * NS_PER_MS
         # After a start each waits a round: the venue's answers come first.
         self._due_ns = dict.fromkeys(pipeline.ledger.adjustments, now_ns + self._round_ns)
@@ -197,7 +200,14 @@ class Adjustments:
         )
         quotes = quotes_of(self._ledger, market, self._feeds, account, hedges, now_ns)
         try:
-            return plan(Trial(generation, account, terms.required), terms, self._ledger.instruments, quotes)
+            instruments = self._ledger.instruments
+            trial = Trial(
+                generation,
+                account,
+                terms.required,
+                lambda kernel: self._house.prepare_alone(kernel, generation, instruments, account.index),
+            )
+            return plan(trial, terms, instruments, quotes)
         except UnknownMarginError as error:
             return str(error)
 

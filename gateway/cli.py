@@ -22,6 +22,7 @@ from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
 from gateway.corrections import bust_of, correction_of
+from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
@@ -38,6 +39,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command("margin")(margin)
 app.command("backtest")(backtest)
+app.command("fit")(fit)
 app.command("venues")(venues)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]

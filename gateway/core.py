@@ -20,6 +20,7 @@ from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.kills import groups_of
 from gateway.ledger import Ledger
+from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
@@ -80,9 +81,10 @@ class Core:
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix, groups_of(config))
         self.controls.listeners.append(self.hooks.killed)
-        self.valuation = Valuation(
-            self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
-        )
+        grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
+        terms = house_terms(config, grid, self.ledger.accounts)
+        self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
+        self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
         self.adjustments = Adjustments(
             self.pipeline,
@@ -90,6 +92,7 @@ class Core:
             lambda: self.valuation.generation,
             config.adjust,
             MAINTENANCE_FACTOR,
+            terms,
             now_ns,
         )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
@@ -218,6 +221,7 @@ class Core:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        set_up_account(account, self.config)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
         if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):

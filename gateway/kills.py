@@ -36,14 +36,13 @@ class KillError(Exception):
 
 def groups_of(config: Config) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return what a configuration has of firms and desks; the gateway's own name is the firm of all accounts."""
-    firm_of = {desk.name: desk.firm or "" for desk in getattr(config, "desk", ())}
+    firm_of = {desk.name: desk.firm or "" for desk in config.desk}
     groups: dict[tuple[str, str], list[str]] = {(FIRM, config.gateway.name): []}
     for account in config.account:
         groups[FIRM, config.gateway.name].append(account.name)
-        desk = getattr(account, "desk", None)
-        if desk is not None:
-            groups.setdefault((DESK, desk), []).append(account.name)
-            firm = firm_of.get(desk, "")
+        if account.desk is not None:
+            groups.setdefault((DESK, account.desk), []).append(account.name)
+            firm = firm_of.get(account.desk, "")
             if firm and firm != config.gateway.name:
                 groups.setdefault((FIRM, firm), []).append(account.name)
     return {key: tuple(names) for key, names in groups.items()}

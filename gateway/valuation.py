@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
-from risk.pricing import Floats
+from risk.pricing import Floats, InstrumentMark
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
+from risk.venue_margin import BookTerms, VenueBookBuilder
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
 INSTRUMENTS_PER_SLICE: Final = 16
@@ -29,15 +31,24 @@ MARKS_PER_SLICE: Final = 1_000
 WRITTEN_PER_SLICE: Final = 1_000
 # Accounts that let go of the kernel before a slice.
 ACCOUNTS_PER_SLICE: Final = 1_000
+PLAIN_TERMS: Final = HouseTerms()
 
 
 class Valuation:
     """Builds generations from the market's marks and loads them into its kernel."""
 
-    def __init__(self, ledger: Ledger, market: Market, grid: Grid, currencies: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        market: Market,
+        grid: Grid,
+        currencies: Iterable[str] = (),
+        terms: HouseTerms = PLAIN_TERMS,
+    ) -> None:
         self._ledger = ledger
         self._market = market
         self._grid = grid
+        self._terms = terms
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -48,7 +59,11 @@ class Valuation:
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
         self._spare: MarginKernel | None = None  # of the same shape as the market's
+        # Venues' own models, priced and swapped in with each generation.
+        self.venue_books: tuple[BookTerms, ...] = ()
+        self._venue_builders: dict[str, VenueBookBuilder] = {}
         market.base_scenario = grid.base
+        market.hierarchy = terms.hierarchy
 
     @property
     def is_busy(self) -> bool:
@@ -58,7 +73,13 @@ class Valuation:
     @property
     def setting(self) -> dict[str, Any]:
         """What of a GenerationBuilder's arguments is the same for all generations."""
-        return {"grid": self._grid}
+        terms = self._terms
+        return {
+            "grid": self._grid,
+            "joint": terms.joint,
+            "coins": terms.volumes or None,
+            "least_delta": terms.least_delta,
+        }
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
@@ -66,7 +87,7 @@ class Valuation:
 
     def take(self, generation: Generation) -> None:
         """Start to swap in a generation that was made elsewhere; `step` does it."""
-        self._work = self._swap_in(generation)
+        self._work = self._taken(generation)
 
     def _coins(self, now_ns: int) -> dict[str, float | None]:
         """Return what coins are worth by the composite of the venues; None of one on which they contradict each other.
@@ -139,17 +160,40 @@ class Valuation:
         while not repricing.price_some(self._count):
             yield
         yield
+        yield from self._venues_priced(repricing.marks)
         yield from self._swap_in(repricing.generation())
+
+    def _taken(self, generation: Generation) -> Iterator[None]:
+        """Venues' models are priced here, of the same marks: they are of few instruments, and the order path's own."""
+        snapshot = self.snapshot
+        if self.venue_books and snapshot is not None:
+            marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+            yield
+            yield from self._venues_priced(marks)
+        yield from self._swap_in(generation)
+
+    def _venues_priced(self, marks: dict[int, InstrumentMark]) -> Iterator[None]:
+        """Price the venues' own models, one after the other; a slice of each is a slice."""
+        snapshot, rows = self.snapshot, len(self._ledger.accounts)
+        assert snapshot is not None, "marks are of a snapshot"
+        self._venue_builders = {}
+        for terms in self.venue_books:
+            builder = VenueBookBuilder(terms, list(snapshot.instruments), marks, list(snapshot.currencies), rows)
+            while not builder.is_priced:
+                builder.price_some(self._count)
+                yield
+            self._venue_builders[terms.name] = builder
 
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
-            max(1, len(accounts)),
+            self._terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
             generation.grid.size,
+            generation.joint,
         )
         if shape != self._shape:
             self._spare = None
@@ -157,10 +201,12 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
+        self._terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        venue_books = {name: each.book() for name, each in self._venue_builders.items()}
         written = 0
         for account in accounts:
-            written += account.begin_mirror(kernel, currency_index)
+            written += account.begin_mirror(kernel, currency_index, venue_books)
             while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                 yield
                 written = 0
@@ -168,6 +214,7 @@ class Valuation:
                 yield
                 written = 0
         before, market.kernel = market.kernel, kernel
+        market.venue_books = venue_books
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation

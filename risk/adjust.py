@@ -124,13 +124,21 @@ class UnknownMarginError(Exception):
 class Trial:
     """One account's book in a kernel of its own, to try things on. Raises UnknownMarginError."""
 
-    def __init__(self, generation: Generation, account: Account, required: float) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        account: Account,
+        required: float,
+        prepare: Callable[[MarginKernel], None] = lambda kernel: None,
+    ) -> None:
+        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays."""
         self.generation, self.required = generation, required
         self._base = generation.grid.base
         self._currency = {name: column for column, name in enumerate(generation.currencies)}
         shape = (1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies))
-        kernel = self.kernel = MarginKernel(*shape, generation.grid.size)
+        kernel = self.kernel = MarginKernel(*shape, generation.grid.size, generation.joint)
         kernel.load(*generation.arrays())
+        prepare(kernel)
         self.lots = {index: position.lots for index, position in account.positions.items() if position.lots}
         self.cash = {name: units / UNITS_PER_WHOLE for name, units in account.cash_units.items() if units}
         self.orders = {order_id: order for order_id, order in account.exposure.orders.items() if order.held}
@@ -244,7 +252,8 @@ def cancels(trial: Trial) -> Iterator[Step]:
             scenario = trial.binding(group)
             with_it = trial.at_worst(group, scenario)
             trial.release(order)
-            found = trial.at_worst(group, scenario) - with_it
+            # Where charges or joint scenarios bind it shows in the measure alone.
+            found = max(trial.at_worst(group, scenario) - with_it, trial.measure - before)
             trial.hold(order)
             if found > weight:
                 heaviest, weight = order, found

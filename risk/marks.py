@@ -8,6 +8,8 @@ from risk.composite import IndexBoard
 from risk.guard_board import GuardBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
+from risk.levels import Hierarchy
+from risk.venue_book import VenueBook
 
 NEVER_NS = -(1 << 62)
 # What can be halted as a whole, whoever trades it: a venue, an instrument, or a market that its guard has stopped.
@@ -93,6 +95,14 @@ class Market(msgspec.Struct):
     halts: Halts = msgspec.field(default_factory=dict)
     # Says which of the marks that come may be used; None: all of them.
     guard: GuardBoard | None = None
+    # What stands above accounts in the kernel; none: nothing does.
+    hierarchy: Hierarchy | None = None
+    # Venues' own margin models, by the name that accounts' `venue_books` give them.
+    venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def above(self, account_index: int) -> tuple[int, ...]:
+        """Return the kernel's rows above an account."""
+        return () if self.hierarchy is None else self.hierarchy.above(account_index)
 
     def update_mark(
         self,

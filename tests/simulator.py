@@ -33,6 +33,7 @@ from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from protocols.venues.events import Event, TradeBusted, TradeCorrected
 from tests.simulated_client import Client
+from tests.simulator_checks import bounds_of
 
 START_NS = 1_760_000_000_000_000_000
 MS = 1_000_000
@@ -66,7 +67,9 @@ accounts = ["alpha", "gamma"]
 kind = "drop_copy"
 [[account]]
 name = "alpha"
-deposits = {{ BTC = "2", USDC = "100000" }}
+desk = "basis"
+deposits = {{ BTC = "2", ETH = "40", USDC = "100000" }}
+sub_account = [{{ venue = "deribit", model = "{model}" }}]
 [account.limits]
 max_order_notional_usd = 200000
 max_orders_per_second = 50
@@ -75,6 +78,7 @@ max_working_orders = 12
 instrument = [{{ pattern = "*", max_order_quantity = 100000, max_position_quantity = 200000 }}]
 [[account]]
 name = "beta"
+desk = "basis"
 deposits = {{ ETH = "30" }}
 [account.limits]
 max_order_notional_usd = 400000
@@ -88,10 +92,43 @@ max_order_quantity = 100000
 max_position_quantity = 200000
 [[account]]
 name = "gamma"
+profiles = ["jp_individual"]
 deposits = {{ USDC = "30000" }}
 [account.limits]
 max_order_notional_usd = 100000
 instrument = [{{ pattern = "*USDC*", max_order_quantity = 2, max_position_quantity = 3 }}]
+[[desk]]
+name = "basis"
+firm = "house"
+[desk.limits]
+max_working_orders = {desk_orders}
+max_gross_notional_usd = {gross}
+max_net_notional_usd = 600000
+max_margin_usd = {margin}
+instrument = [{{ pattern = "*", max_position_quantity = 250000 }}]
+[[firm]]
+name = "house"
+[firm.limits]
+max_gross_notional_usd = 850000
+[house]
+offset_cap = {offset_cap}
+[[house.volume]]
+underlying = "BTC"
+adv_usd = 2e7
+daily_vol = 0.03
+half_spread = 0.0002
+[[house.volume]]
+underlying = "ETH"
+adv_usd = 1e7
+daily_vol = 0.04
+half_spread = 0.0003
+[stress]
+spike_spot_moves = [-0.2, 0.2]
+peg_moves = [-0.05, 0.02]
+default_moves = [-0.1, 0.1]
+default_loss = 0.5
+at_venue = 0.1
+funding_rate = 0.0075
 [market]
 mark_max_age_ms = 2000
 generation_interval_ms = 250
@@ -152,6 +189,11 @@ class World:
             throttle_messages=choice((3, 20, 1_000)),
             throttle_answer=choice(("reject", "delay")),
             stop_trigger=("mark_price", "last_price", "index_price")[seed % 3],
+            model=("deribit_standard", "deribit_portfolio")[seed % 4 == 1],
+            desk_orders=(18, 6)[seed % 7 == 6],
+            gross=(900_000, 150_000)[seed % 5 == 3],
+            margin=(250_000, 90_000)[seed % 5 == 4],
+            offset_cap=(0.0, 0.8)[seed % 4 == 1],
         )
         self.config = configuration.parse(text, Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
@@ -321,15 +363,15 @@ class World:
         self.call_in(20 * MS, self.connect_venue)
 
     def watched_commit(self, record: records.Record, now_ns: int) -> None:
-        """Commit, and check what must hold at once: an accepted order never leaves the margin bound short."""
+        """Commit, and check what must hold at once: an accepted order leaves the margin bound of no level short."""
         if not isinstance(record, records.OrderApproved):
             self.commit(record, now_ns)
             return
-        kernel, index = self.core.market.kernel, self.core.ledger.accounts[record.account].index
-        before = kernel.worst(index)
+        before = bounds_of(self.core, record)
         self.commit(record, now_ns)
-        after = kernel.worst(index)
-        assert after >= -1e-6 or after >= before - 1e-6, f"order {record.order_id} left {record.account} short: {after}"
+        for level, after in bounds_of(self.core, record).items():
+            held = after >= -1e-6 or after >= before[level] - 1e-6
+            assert held, f"seed {self.seed}: order {record.order_id} left {level} short: {before[level]}, then {after}"
         assert record.checks_run == self.core.checks_configured
         self.approved[record.order_id] = record
 

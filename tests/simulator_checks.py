@@ -14,7 +14,33 @@ from risk.instrument import Side
 from risk.kernel import MarginKernel
 
 if TYPE_CHECKING:
+    from gateway.core import Core
     from tests.simulator import World
+
+
+def bounds_of(core: Core, record: records.OrderApproved) -> dict[str, float]:
+    """What each level above an order has left, in USD and orders; below zero only as far as it was so before."""
+    kernel, market = core.market.kernel, core.market
+    account, instrument = core.ledger.accounts[record.account], core.ledger.instruments[record.instrument]
+    found = {account.name: kernel.worst(account.index)}
+    for row in market.above(account.index):
+        assert market.hierarchy is not None
+        level = market.hierarchy.levels[row]
+        gross, high, low, working, _ = kernel.sizes(row)
+        found[f"{level} margin"] = kernel.worst(row)
+        asked = kernel.equity(row, market.base_scenario) - kernel.worst(row)
+        found[f"{level} margin limit"] = level.terms.max_margin - asked
+        found[f"{level} gross"] = level.terms.max_gross_notional - gross
+        found[f"{level} net"] = level.terms.max_net_notional - max(abs(high), abs(low))
+        found[f"{level} orders"] = float(level.terms.max_working_orders - working)
+    sub_account = account.sub_accounts.get(instrument.venue)
+    held = account.position_lots(instrument.index)
+    if sub_account is not None and held * (1 if record.side == Side.BUY else -1) >= 0:  # what reduces may cost its fee
+        book = market.venue_books[sub_account.book]
+        found[f"{book.model} at {instrument.venue}"] = book.kernel.worst_of_group(
+            account.index, book.groups[instrument.index]
+        )
+    return found
 
 
 def check(world: World) -> None:
@@ -107,12 +133,15 @@ def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None
     ledger, market = world.core.ledger, world.core.market
     generation = world.core.valuation.generation
     assert generation is not None
-    values = generation.values
+    values, terms = generation.values, world.core.valuation._terms
     rebuilt = MarginKernel(
-        len(ledger.accounts), len(generation.groups), len(values), len(generation.currencies), generation.grid.size
-    )
+        terms.rows(len(ledger.accounts)), len(generation.groups), len(values), len(generation.currencies),
+        generation.grid.size, generation.joint,
+    )  # fmt: skip
     rebuilt.load(*generation.arrays())
+    terms.prepare(rebuilt, generation, ledger.instruments)
     live = market.kernel
+    above = {row: live.worst(row) for row in range(len(ledger.accounts), rebuilt.accounts)}
     for account in ledger.accounts.values():
         for side, held in ((Side.BUY, account.exposure.buy_lots), (Side.SELL, account.exposure.sell_lots)):
             working: Counter[int] = Counter()
@@ -126,6 +155,9 @@ def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None
         account.mirror_into(rebuilt, currency_index)
         after = rebuilt.worst(account.index)
         assert before != before or abs(before - after) <= 1e-6 * max(1.0, abs(after)), f"{before} against {after}"
+    for row, before in above.items():
+        after = rebuilt.worst(row)
+        assert before != before or abs(before - after) <= 1e-6 * max(1.0, abs(after)), f"level {row}: {before}, {after}"
 
 
 def clients_were_told_once(world: World, history: list[records.AnyRecord]) -> None:

@@ -9,6 +9,7 @@ from gateway.config.credentials import (
 )
 from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
+from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -32,19 +33,26 @@ __all__ = [
     "ConfigError",
     "Credentials",
     "CredentialsError",
+    "Desk",
+    "Firm",
     "Fix",
     "Gateway",
     "Guard",
     "Hook",
     "HookClient",
+    "House",
     "InstrumentLimits",
+    "LevelLimits",
     "Limits",
     "Margin",
     "Market",
     "Monitor",
     "Schedule",
     "Session",
+    "Stress",
+    "SubAccount",
     "Venue",
+    "Volume",
     "load",
     "load_credentials",
     "load_public_key",

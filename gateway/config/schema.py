@@ -13,6 +13,7 @@ from msgspec import field
 from gateway.config import pricing_defaults
 from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook
+from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -370,6 +371,13 @@ class Account(Table, frozen=True, kw_only=True):
     deposits: Annotated[dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."] = (
         field(default_factory=dict)
     )
+    desk: Annotated[str | None, NAME, "The desk whose limits and margin it is part of; none: it stands alone."] = None
+    profiles: Annotated[
+        tuple[Name, ...], DISTINCT, "Regulatory profiles that bind it (docs/margin.md); each only ever tightens."
+    ] = ()
+    sub_account: Annotated[
+        tuple[SubAccount, ...], "Its accounts at venues: what each venue's own model asks for must be there."
+    ] = ()
 
 
 class Market(Table, frozen=True, kw_only=True):
@@ -453,6 +461,10 @@ class Config(Table, frozen=True, kw_only=True):
     venue: Annotated[tuple[Venue, ...], NOT_EMPTY, "One table a connection to an exchange."]
     market: Annotated[Market, "What a price is compared with."] = Market()
     margin: Annotated[Margin, "The scenarios of the house margin."] = Margin()
+    firm: Annotated[tuple[Firm, ...], "One table a firm."] = ()
+    desk: Annotated[tuple[Desk, ...], "One table a desk."] = ()
+    house: Annotated[House, "What the house asks for beside its scenarios."] = House()
+    stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
     guard: Annotated[Guard, "Flash-crash guards of markets."] = Guard()
     adjust: Annotated[Adjust, "How positions of accounts that are short of margin are adjusted."] = Adjust()

@@ -15,7 +15,7 @@ from risk.account import AccountState
 from risk.instrument import Side
 from risk.order import Approved, Order
 from risk.pre_trade import CHECKS, evaluate
-from tests.risk.test_pre_trade import FAULTS, POSITIONS, base_order, fails, set_state
+from tests.risk.faults import FAULTS, POSITIONS, base_order, fails, set_state
 from tests.strategies import INSTRUMENTS, NOW_NS, World, order_of, orders, working_order, world, worlds
 
 pytestmark = pytest.mark.skipif(not gate.COMPILED, reason="no compiled gate was built")
@@ -122,7 +122,7 @@ def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
     w = world()
     w.account.limits.max_order_notional = limit  # type: ignore[assignment]
     sure = agree(base_order(), w)
-    assert sure == (len(KNOWN) if limit == inf else 4)
+    assert sure == (len(KNOWN) if limit == inf else gate.KNOWN_CHECKS.index("notional_is_within_limit"))
 
 
 def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
