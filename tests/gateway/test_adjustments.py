@@ -383,3 +383,21 @@ def test_what_means_nothing_is_refused(tmp_path: Path) -> None:
                 ask()
         desk.adjustments.stop("alpha", "x", rig.now_ns)
         assert rig.ledger.accounts["alpha"].state is AccountState.TRADING
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_the_measure_is_the_kernels_own_with_all_that_the_account_is_charged(tmp_path: Path, volumes: bool) -> None:
+    house = (
+        "\n[house]\nvolume = ["
+        '{ underlying = "BTC", adv_usd = 1000000, daily_vol = 0.03, half_spread = 0.0005 }, '
+        '{ underlying = "ETH", adv_usd = 1000000, daily_vol = 0.04, half_spread = 0.0005 }]\n'
+    )
+    with opened(tmp_path, config=CONFIG + (house if volumes else "")) as rig:
+        desk = Desk(rig)
+        desk.hold("alpha", BTC, 100_000, 60_000)
+        desk.hold("alpha", ETH, -500, 2_000)
+        desk.second()
+        market, account = rig.core.market, rig.ledger.accounts["alpha"]
+        found = desk.adjustments.plan("alpha", rig.now_ns, 12_500)  # 1.25 x 0.8: the initial margin
+        assert found.before == pytest.approx(market.kernel.worst(account.index), abs=1e-4)
+        assert found.equity_before == pytest.approx(market.kernel.equity(account.index, market.base_scenario), abs=1e-4)

@@ -211,3 +211,21 @@ def test_an_account_is_halted_exactly_while_a_kill_is_of_it(
                 assert (account.state is AccountState.HALTED) is bool(of & on)
             assert set(rig.core.market.halts) == {key for key in on if key[0] in (VENUE, INSTRUMENT)}
         rig.check_replay()
+
+
+def test_desks_and_firms_are_those_of_the_configuration(tmp_path: Path) -> None:
+    desks = '[[firm]]\nname = "house"\n[[desk]]\nname = "macro"\nfirm = "house"\n[[desk]]\nname = "basis"\n'
+    config = CONFIG + desks
+    for name, desk in (("alpha", "macro"), ("beta", "basis"), ("gamma", "macro")):
+        config = config.replace(f'[[account]]\nname = "{name}"', f'[[account]]\nname = "{name}"\ndesk = "{desk}"')
+    with opened(tmp_path, config=config) as rig:
+        for scope, name, halted in (
+            (DESK, "basis", {"beta"}),
+            (FIRM, "house", {"alpha", "gamma"}),
+            (FIRM, rig.core.config.gateway.name, {"alpha", "beta", "gamma"}),
+        ):
+            kill(rig, scope, name)
+            found = {one.name for one in rig.ledger.accounts.values() if one.state is AccountState.HALTED}
+            assert found == halted
+            rig.core.controls.reinstate(scope, name, "bob", "looked", rig.now_ns)
+        rig.check_replay()

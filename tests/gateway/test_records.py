@@ -214,6 +214,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "int | None": st.none() | integers, "str | None": st.none() | texts, "bool | None": st.none() | st.booleans(),
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
     "tuple[tuple[str, str, str, str], ...]": st.lists(st.tuples(texts, texts, texts, texts), max_size=3).map(tuple),
+    "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
 }  # fmt: skip
 
