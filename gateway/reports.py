@@ -28,6 +28,7 @@ from protocols.fix.messages import (
 )
 from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
 from protocols.fix.state import FIXT
+from protocols.fix.steps import send
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
@@ -327,7 +328,7 @@ class Reports:
         state = self.sessions[session]
         connection = state.connection
         if connection is not None and state.writes_as_given:
-            connection.send(layout, values, time_ns)
+            send(connection, layout, values, time_ns)
         else:
             send_or_store(state, layout, values, time_ns)
         self.touched.add(session)
