@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.compiled import ordinary_order
+from gateway.hot_path import commit_of
 from gateway.journal import Journal, JournalError
+from gateway.ledger import HANDLERS as APPLIES
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
+from gateway.reports import HANDLERS as REPORTS
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
@@ -64,6 +67,22 @@ class Pipeline:
     """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
 
     controls: Controls  # set by who builds both: each needs the other
+
+    __slots__ = (
+        "__dict__",
+        "_unwritten",
+        "accounts_of",
+        "gates",
+        "inquiries",
+        "journal",
+        "ledger",
+        "market",
+        "monitor",
+        "reports",
+        "resets",
+        "router",
+        "volatile",
+    )
 
     def __init__(
         self,
@@ -441,3 +460,4 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     **drop_copy.HANDLERS,
     **multileg.HANDLERS,
 }
+Pipeline.commit = commit_of(Pipeline, _KINDS, APPLIES, REPORTS)  # type: ignore[method-assign]

@@ -1,0 +1,313 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=False
+"""The steps of a record, compiled: journal, ledger, report, for the records that an order's life is made of.
+
+Twins of Pipeline.commit, Ledger.approve, Ledger._venue_accepted, Reports.received, ._order_refused and ._venue_accepted,
+over the same objects' own slots. What is not ordinary is left to those, before anything was changed.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.set cimport PySet_Add, PySet_Size
+
+from risk._hold cimport hold_new
+from risk._slots cimport is_a, offset_of, read_int, set_slot, slot
+
+from gateway import records as _records
+from gateway.compiled import order_values as _order_values, refusal_values as _refusal_values
+from gateway.journal import writer as _writer
+from gateway.journal.page import Page as _Page
+from protocols.fix import core as _core, state as _state
+from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
+from protocols.fix.steps import send as _send
+from risk import account as _accounts, exposure as _exposures
+from risk.instrument import Side as _Side
+from risk.lifecycle import TABLE as _TABLE, Happening as _Happening, OrdStatus as _OrdStatus
+from risk.order import OrdType as _OrdType, TimeInForce as _TimeInForce
+
+cdef extern from "Python.h":
+    bint PyBytes_CheckExact(object o)
+
+cdef enum:
+    GRANULE = 8
+    MOST_CODES = 8
+
+cdef long long MOST = 1 << 61
+cdef long long OVERHEAD_ROUNDED = _writer._OVERHEAD_ROUNDED
+
+cdef object Journal = _writer.Journal
+cdef object Page = _Page
+cdef object SessionState = _state.SessionState
+cdef object Account = _accounts.Account
+cdef object RecentIds = _accounts.RecentIds
+cdef object WorkingOrder = _exposures.WorkingOrder
+cdef object encode = _records.encode
+cdef object order_values = _order_values
+cdef object refusal_values = _refusal_values
+cdef object send = _send
+cdef object EXECUTION_REPORT = _EXECUTION_REPORT
+cdef object PENDING_NEW = _OrdStatus.PENDING_NEW
+cdef object NEW = _OrdStatus.NEW
+cdef object accepted_status = _TABLE[_OrdStatus.PENDING_NEW, _Happening.ACCEPTED]
+cdef dict sides = {int(side): side for side in _Side}
+cdef dict ord_types = {int(ord_type): ord_type for ord_type in _OrdType}
+cdef dict times_in_force = {int(time): time for time in _TimeInForce}
+
+cdef Py_ssize_t journal_attend_at = offset_of(_writer.Journal, "_attend_at")
+cdef Py_ssize_t journal_offset = offset_of(_writer.Journal, "_offset")
+cdef Py_ssize_t journal_page = offset_of(_writer.Journal, "_page")
+cdef Py_ssize_t journal_version = offset_of(_writer.Journal, "_payload_version")
+cdef Py_ssize_t journal_salt = offset_of(_writer.Journal, "_salt")
+cdef Py_ssize_t journal_next = offset_of(_writer.Journal, "next_sequence")
+cdef Py_ssize_t state_connection = offset_of(_state.SessionState, "connection")
+cdef Py_ssize_t state_next_in = offset_of(_state.SessionState, "next_in")
+cdef Py_ssize_t state_as_given = offset_of(_state.SessionState, "writes_as_given")
+cdef Py_ssize_t account_ids = offset_of(_accounts.Account, "cl_ord_ids")
+cdef Py_ssize_t account_exposure = offset_of(_accounts.Account, "exposure")
+cdef Py_ssize_t ids_ids = offset_of(_accounts.RecentIds, "_ids")
+cdef Py_ssize_t ids_queue = offset_of(_accounts.RecentIds, "_queue")
+cdef Py_ssize_t order_status = offset_of(_exposures.WorkingOrder, "status")
+cdef Py_ssize_t order_venue_id = offset_of(_exposures.WorkingOrder, "venue_order_id")
+cdef Py_ssize_t order_session = offset_of(_exposures.WorkingOrder, "session")
+cdef Py_ssize_t order_terms = offset_of(_exposures.WorkingOrder, "terms")
+
+cdef Py_ssize_t approved_session = offset_of(_records.OrderApproved, "session")
+cdef Py_ssize_t approved_seq_in = offset_of(_records.OrderApproved, "seq_in")
+cdef Py_ssize_t approved_order_id = offset_of(_records.OrderApproved, "order_id")
+cdef Py_ssize_t approved_cl_ord_id = offset_of(_records.OrderApproved, "cl_ord_id")
+cdef Py_ssize_t approved_account = offset_of(_records.OrderApproved, "account")
+cdef Py_ssize_t approved_instrument = offset_of(_records.OrderApproved, "instrument")
+cdef Py_ssize_t approved_side = offset_of(_records.OrderApproved, "side")
+cdef Py_ssize_t approved_lots = offset_of(_records.OrderApproved, "lots")
+cdef Py_ssize_t approved_ticks = offset_of(_records.OrderApproved, "ticks")
+cdef Py_ssize_t approved_ord_type = offset_of(_records.OrderApproved, "ord_type")
+cdef Py_ssize_t approved_time_in_force = offset_of(_records.OrderApproved, "time_in_force")
+cdef Py_ssize_t approved_is_post_only = offset_of(_records.OrderApproved, "is_post_only")
+cdef Py_ssize_t approved_is_reduce_only = offset_of(_records.OrderApproved, "is_reduce_only")
+cdef Py_ssize_t refused_session = offset_of(_records.OrderRefused, "session")
+cdef Py_ssize_t refused_seq_in = offset_of(_records.OrderRefused, "seq_in")
+cdef Py_ssize_t accepted_order_id = offset_of(_records.VenueAccepted, "order_id")
+cdef Py_ssize_t accepted_venue_id = offset_of(_records.VenueAccepted, "venue_order_id")
+
+# What the classes that import this say of themselves, each at its own import's end.
+cdef object Ledger, Reports
+cdef object plain_approve, plain_venue_accepted, plain_received, plain_order_refused, plain_report_accepted, plain_commit
+cdef Py_ssize_t ledger_accounts, ledger_instruments, ledger_orders, ledger_order_count, ledger_time
+cdef Py_ssize_t reports_ledger, reports_sessions, reports_copies, reports_delayed, reports_touched, copies_of_account
+cdef object Pipeline
+cdef Py_ssize_t pipeline_journal, pipeline_ledger, pipeline_reports, pipeline_unwritten
+cdef dict kinds, ledger_table, reports_table
+
+
+# --- journal, then apply, then report -------------------------------------------------------------------------------
+
+def commit_of(pipeline_class, dict kinds_of_records, dict of_ledger, dict of_reports):
+    """Return Pipeline.commit's twin; the tables are those of pipeline, ledger and reports, by a record's type."""
+    global Pipeline, plain_commit, kinds, ledger_table, reports_table
+    global pipeline_journal, pipeline_ledger, pipeline_reports, pipeline_unwritten
+    Pipeline, plain_commit = pipeline_class, pipeline_class.commit
+    kinds, ledger_table, reports_table = kinds_of_records, of_ledger, of_reports
+    pipeline_journal = offset_of(Pipeline, "journal")
+    pipeline_ledger = offset_of(Pipeline, "ledger")
+    pipeline_reports = offset_of(Pipeline, "reports")
+    pipeline_unwritten = offset_of(Pipeline, "_unwritten")
+    return commit
+
+
+def commit(self, record, now_ns):
+    """Journal, apply, report. See Pipeline.commit."""
+    cdef PyObject *found
+    if not is_a(self, <PyObject *>Pipeline) or PySet_Size(slot(self, pipeline_unwritten)):
+        return plain_commit(self, record, now_ns)
+    ledger, reports = slot(self, pipeline_ledger), slot(self, pipeline_reports)
+    kind = <tuple>kinds[type(record)]
+    if not is_a(ledger, <PyObject *>Ledger) or not is_a(reports, <PyObject *>Reports):
+        return plain_commit(self, record, now_ns)
+    sequence = append(slot(self, pipeline_journal), kind[0], encode(record), now_ns, kind[1])
+    set_slot(ledger, ledger_time, now_ns)
+    found = PyDict_GetItemWithError(ledger_table, type(record))
+    if found != NULL:
+        (<object>found)(ledger, record)
+    found = PyDict_GetItemWithError(reports_table, type(record))
+    if found != NULL:
+        (<object>found)(reports, record, sequence, now_ns)
+
+
+cdef object append(object journal, object tag, bytes payload, object now_ns, object is_essential):
+    """Journal.append, as long as the record is not beyond where the journal must be attended to."""
+    cdef long long offset = 0, attend_at = 0, end
+    if not is_a(journal, <PyObject *>Journal):
+        return journal.append(tag, payload, now_ns, is_essential)
+    if not read_int(slot(journal, journal_offset), MOST, &offset):
+        return journal.append(tag, payload, now_ns, is_essential)
+    if not read_int(slot(journal, journal_attend_at), MOST, &attend_at):
+        return journal.append(tag, payload, now_ns, is_essential)
+    end = offset + ((PyBytes_GET_SIZE(payload) + OVERHEAD_ROUNDED) & -GRANULE)
+    if end > attend_at:
+        return journal.append(tag, payload, now_ns, is_essential)
+    sequence = slot(journal, journal_next)
+    slot(journal, journal_page).put(
+        offset, sequence, now_ns, tag, slot(journal, journal_version), payload, slot(journal, journal_salt)
+    )
+    set_slot(journal, journal_offset, end)
+    set_slot(journal, journal_next, sequence + 1)
+    return sequence
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+def ledger_handlers(ledger_class):
+    """Return what replaces plain methods in the table of Ledger."""
+    global Ledger, plain_approve, plain_venue_accepted
+    global ledger_accounts, ledger_instruments, ledger_orders, ledger_order_count, ledger_time
+    Ledger, plain_approve, plain_venue_accepted = ledger_class, ledger_class.approve, ledger_class._venue_accepted
+    ledger_accounts = offset_of(Ledger, "accounts")
+    ledger_instruments = offset_of(Ledger, "instruments")
+    ledger_orders = offset_of(Ledger, "orders")
+    ledger_order_count = offset_of(Ledger, "order_count")
+    ledger_time = offset_of(Ledger, "time_ns")
+    return {_records.OrderApproved: approve, _records.VenueAccepted: venue_accepted}
+
+
+def approve(ledger, record):
+    """Know an order that passed the checks, and hold what it could do. See Ledger.approve."""
+    cdef PyObject *found
+    cdef long long index = 0
+    if not is_a(ledger, <PyObject *>Ledger):
+        return plain_approve(ledger, record)
+    found = PyDict_GetItemWithError(<dict>slot(ledger, ledger_accounts), slot(record, approved_account))
+    instruments = <list>slot(ledger, ledger_instruments)
+    if (
+        found == NULL or not is_a(<object>found, <PyObject *>Account)
+        or not read_int(slot(record, approved_instrument), MOST, &index)
+        or not 0 <= index < PyList_GET_SIZE(instruments)
+    ):
+        return plain_approve(ledger, record)
+    account = <object>found
+    ids = slot(account, account_ids)
+    if not is_a(ids, <PyObject *>RecentIds):
+        return plain_approve(ledger, record)
+    order_id, cl_ord_id = slot(record, approved_order_id), slot(record, approved_cl_ord_id)
+    now_ns = slot(ledger, ledger_time)
+    order = WorkingOrder(
+        order_id, cl_ord_id, slot(record, approved_session), slot(record, approved_account),
+        <object>PyList_GET_ITEM(instruments, index), sides[slot(record, approved_side)], slot(record, approved_lots),
+        slot(record, approved_ticks), ord_types[slot(record, approved_ord_type)],
+        times_in_force[slot(record, approved_time_in_force)], slot(record, approved_is_post_only),
+        slot(record, approved_is_reduce_only), now_ns,
+    )
+    set_slot(ledger, ledger_order_count, slot(ledger, ledger_order_count) + 1)
+    PyDict_SetItem(<dict>slot(ledger, ledger_orders), order_id, order)
+    used = (now_ns, order_id, cl_ord_id)
+    PyDict_SetItem(<dict>slot(ids, ids_ids), cl_ord_id, used)
+    slot(ids, ids_queue).append(used)
+    hold_new(slot(account, account_exposure), order)
+
+
+def venue_accepted(ledger, record):
+    """Take the venue's acknowledgement. See Ledger._venue_accepted."""
+    cdef PyObject *found
+    if not is_a(ledger, <PyObject *>Ledger):
+        return plain_venue_accepted(ledger, record)
+    found = PyDict_GetItemWithError(<dict>slot(ledger, ledger_orders), slot(record, accepted_order_id))
+    if found == NULL or slot(<object>found, order_status) is not PENDING_NEW:
+        return plain_venue_accepted(ledger, record)
+    set_slot(<object>found, order_venue_id, slot(record, accepted_venue_id))
+    set_slot(<object>found, order_status, accepted_status)
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+def report_handlers(reports_class, copies_class):
+    """Return what replaces plain methods in the table of Reports."""
+    global Reports, plain_received, plain_order_refused, plain_report_accepted
+    global reports_ledger, reports_sessions, reports_copies, reports_delayed, reports_touched, copies_of_account
+    Reports, plain_received = reports_class, reports_class.received
+    plain_order_refused, plain_report_accepted = reports_class._order_refused, reports_class._venue_accepted
+    reports_ledger = offset_of(Reports, "_ledger")
+    reports_sessions = offset_of(Reports, "sessions")
+    reports_copies = offset_of(Reports, "copies")
+    reports_delayed = offset_of(Reports, "delayed")
+    reports_touched = offset_of(Reports, "touched")
+    copies_of_account = offset_of(copies_class, "of_account")
+    return {
+        _records.OrderApproved: received,
+        _records.OrderRefused: order_refused,
+        _records.VenueAccepted: report_accepted,
+    }
+
+
+cdef object state_for(object reports, object session):
+    """The state of a session that is connected and writes reports as they are; None for any other."""
+    cdef PyObject *found = PyDict_GetItemWithError(<dict>slot(reports, reports_sessions), session)
+    if found == NULL or not is_a(<object>found, <PyObject *>SessionState):
+        return None
+    if slot(<object>found, state_as_given) is not True or slot(<object>found, state_connection) is None:
+        return None
+    return <object>found
+
+
+cdef bint count(object reports, object state, object seq_in) except -1:
+    """Reports.received where nothing is delayed; False, and nothing done, where something is."""
+    cdef long long number = 0, next_in = 0
+    if PyDict_Size(<dict>slot(reports, reports_delayed)) or not read_int(seq_in, MOST, &number):
+        return False
+    if not read_int(slot(state, state_next_in), MOST, &next_in):
+        return False
+    if number and next_in <= number:
+        set_slot(state, state_next_in, number + 1)
+    return True
+
+
+cdef bint has_copies(object reports) except -1:
+    return PyDict_Size(<dict>slot(slot(reports, reports_copies), copies_of_account)) > 0
+
+
+def received(reports, record, sequence, time_ns):
+    """Count an approved order's message as received. See Reports.received."""
+    cdef PyObject *found
+    if not is_a(reports, <PyObject *>Reports):
+        return plain_received(reports, record, sequence, time_ns)
+    found = PyDict_GetItemWithError(<dict>slot(reports, reports_sessions), slot(record, approved_session))
+    if found == NULL or not is_a(<object>found, <PyObject *>SessionState):
+        return plain_received(reports, record, sequence, time_ns)
+    if not count(reports, <object>found, slot(record, approved_seq_in)):
+        plain_received(reports, record, sequence, time_ns)
+
+
+def order_refused(reports, record, sequence, time_ns):
+    """Report a refusal to a client that is there. See Reports._order_refused."""
+    if not is_a(reports, <PyObject *>Reports) or has_copies(reports):
+        return plain_order_refused(reports, record, sequence, time_ns)
+    session = slot(record, refused_session)
+    state = state_for(reports, session)
+    if state is None or not count(reports, state, slot(record, refused_seq_in)):
+        return plain_order_refused(reports, record, sequence, time_ns)
+    values = refusal_values(record, sequence, time_ns)
+    send(slot(state, state_connection), EXECUTION_REPORT, values, time_ns)
+    PySet_Add(slot(reports, reports_touched), session)
+
+
+def report_accepted(reports, record, sequence, time_ns):
+    """Report an acknowledgement to a client that is there. See Reports._venue_accepted."""
+    cdef PyObject *found
+    if not is_a(reports, <PyObject *>Reports) or has_copies(reports):
+        return plain_report_accepted(reports, record, sequence, time_ns)
+    ledger = slot(reports, reports_ledger)
+    if not is_a(ledger, <PyObject *>Ledger):
+        return plain_report_accepted(reports, record, sequence, time_ns)
+    found = PyDict_GetItemWithError(<dict>slot(ledger, ledger_orders), slot(record, accepted_order_id))
+    if found == NULL or slot(<object>found, order_terms) is not None:
+        return plain_report_accepted(reports, record, sequence, time_ns)
+    order = <object>found
+    session = slot(order, order_session)
+    state = state_for(reports, session)
+    if state is None:
+        return plain_report_accepted(reports, record, sequence, time_ns)
+    if slot(order, order_status) is not NEW:
+        return None  # a fill came first, and its report has told already
+    values = order_values(order, sequence, time_ns, b"0")
+    send(slot(state, state_connection), EXECUTION_REPORT, values, time_ns)
+    PySet_Add(slot(reports, reports_touched), session)
