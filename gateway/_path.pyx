@@ -2,7 +2,7 @@
 # cython: freethreading_compatible=False
 """The steps of a record, compiled: journal, ledger, report, for the records that an order's life is made of.
 
-Twins of Pipeline.commit, Ledger.approve, Ledger._venue_accepted, Reports.received, ._order_refused and ._venue_accepted,
+Twins of Pipeline.receive (with ._new_order), .place and .commit, Ledger.approve, Ledger._venue_accepted, Reports.received, ._order_refused and ._venue_accepted,
 over the same objects' own slots. What is not ordinary is left to those, before anything was changed.
 """
 
@@ -12,20 +12,23 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Add, PySet_Size
 
+from protocols.fix._codec cimport Message
 from risk._hold cimport hold_new
 from risk._slots cimport is_a, offset_of, read_int, set_slot, slot
 
 from gateway import records as _records
+from gateway._orders import ordinary_order as _ordinary_order
 from gateway.compiled import order_values as _order_values, refusal_values as _refusal_values
-from gateway.journal import writer as _writer
+from gateway.journal import JournalError as _JournalError, writer as _writer
 from gateway.journal.page import Page as _Page
 from protocols.fix import core as _core, state as _state
 from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
 from protocols.fix.steps import send as _send
-from risk import account as _accounts, exposure as _exposures
+from risk import account as _accounts, exposure as _exposures, instrument as _instruments, order as _orders
 from risk.instrument import Side as _Side
 from risk.lifecycle import TABLE as _TABLE, Happening as _Happening, OrdStatus as _OrdStatus
 from risk.order import OrdType as _OrdType, TimeInForce as _TimeInForce
+from risk.self_trade import SelfTradePrevention as _SelfTradePrevention
 
 cdef extern from "Python.h":
     bint PyBytes_CheckExact(object o)
@@ -43,6 +46,12 @@ cdef object SessionState = _state.SessionState
 cdef object Account = _accounts.Account
 cdef object RecentIds = _accounts.RecentIds
 cdef object WorkingOrder = _exposures.WorkingOrder
+cdef object Reject = _orders.Reject
+cdef object Approved = _orders.Approved
+cdef object OrderApproved = _records.OrderApproved
+cdef object OrderRefused = _records.OrderRefused
+cdef object JournalError = _JournalError
+cdef object ordinary_order = _ordinary_order
 cdef object encode = _records.encode
 cdef object order_values = _order_values
 cdef object refusal_values = _refusal_values
@@ -311,3 +320,146 @@ def report_accepted(reports, record, sequence, time_ns):
     values = order_values(order, sequence, time_ns, b"0")
     send(slot(state, state_connection), EXECUTION_REPORT, values, time_ns)
     PySet_Add(slot(reports, reports_touched), session)
+
+
+# --- an order ---------------------------------------------------------------------------------------------------------
+
+cdef object plain_receive, plain_place, evaluate, Monitor, CANCEL_RESTING
+cdef Py_ssize_t pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
+cdef Py_ssize_t ledger_by_symbol, ledger_run
+cdef Py_ssize_t monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at
+cdef tuple refused_tags
+cdef Py_ssize_t most_timed
+
+cdef Py_ssize_t account_name = offset_of(_accounts.Account, "name")
+cdef Py_ssize_t account_prevention = offset_of(_accounts.Account, "self_trade_prevention")
+cdef Py_ssize_t asked_account = offset_of(_orders.Order, "account")
+cdef Py_ssize_t asked_cl_ord_id = offset_of(_orders.Order, "cl_ord_id")
+cdef Py_ssize_t asked_side = offset_of(_orders.Order, "side")
+cdef Py_ssize_t asked_lots = offset_of(_orders.Order, "lots")
+cdef Py_ssize_t asked_ticks = offset_of(_orders.Order, "ticks")
+cdef Py_ssize_t asked_ord_type = offset_of(_orders.Order, "ord_type")
+cdef Py_ssize_t asked_time_in_force = offset_of(_orders.Order, "time_in_force")
+cdef Py_ssize_t asked_is_post_only = offset_of(_orders.Order, "is_post_only")
+cdef Py_ssize_t asked_is_reduce_only = offset_of(_orders.Order, "is_reduce_only")
+cdef Py_ssize_t asked_terms = offset_of(_orders.Order, "terms")
+cdef Py_ssize_t approval_order = offset_of(_orders.Approved, "order")
+cdef Py_ssize_t approval_instrument = offset_of(_orders.Approved, "instrument")
+cdef Py_ssize_t approval_account = offset_of(_orders.Approved, "account")
+cdef Py_ssize_t approval_checks_run = offset_of(_orders.Approved, "checks_run")
+cdef Py_ssize_t instrument_index = offset_of(_instruments.Instrument, "index")
+cdef Py_ssize_t reject_reason = offset_of(_orders.Reject, "reason")
+cdef Py_ssize_t reject_check = offset_of(_orders.Reject, "check")
+cdef Py_ssize_t reject_text = offset_of(_orders.Reject, "text")
+cdef Py_ssize_t reject_limit = offset_of(_orders.Reject, "limit")
+cdef Py_ssize_t reject_observed = offset_of(_orders.Reject, "observed")
+cdef Py_ssize_t reject_required = offset_of(_orders.Reject, "required")
+cdef Py_ssize_t reject_mark_age = offset_of(_orders.Reject, "mark_age_ns")
+
+
+def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_back, Py_ssize_t timed_at_most):
+    """Return the twins of Pipeline.receive and Pipeline.place. `the_evaluate` is pre_trade's: all checks are its."""
+    global plain_receive, plain_place, evaluate, Monitor, refused_tags, most_timed, CANCEL_RESTING
+    global pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
+    global ledger_by_symbol, ledger_run
+    global monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at
+    plain_receive, plain_place = pipeline_class.receive, pipeline_class.place
+    evaluate, Monitor, refused_tags, most_timed = the_evaluate, monitor_class, tags_sent_back, timed_at_most
+    CANCEL_RESTING = _SelfTradePrevention.CANCEL_RESTING
+    pipeline_gates = offset_of(pipeline_class, "gates")
+    pipeline_monitor = offset_of(pipeline_class, "monitor")
+    pipeline_market = offset_of(pipeline_class, "market")
+    pipeline_router = offset_of(pipeline_class, "router")
+    pipeline_accounts_of = offset_of(pipeline_class, "accounts_of")
+    ledger_by_symbol = offset_of(Ledger, "by_symbol")
+    ledger_run = offset_of(Ledger, "run")
+    monitor_orders_in = offset_of(Monitor, "orders_in")
+    monitor_accepted = offset_of(Monitor, "accepted")
+    monitor_checks_run = offset_of(Monitor, "checks_run")
+    monitor_accepted_at = offset_of(Monitor, "_accepted_at")
+    return receive, place
+
+
+def plain_methods():
+    """Return receive, place and commit as Pipeline has them: what the twins are compared with."""
+    return plain_receive, plain_place, plain_commit
+
+
+def receive(self, session, message, now_ns):
+    """Take an ordinary order of a session that nothing is kept from. See Pipeline.receive and Pipeline._new_order."""
+    cdef PyObject *found
+    if (
+        not is_a(self, <PyObject *>Pipeline) or type(message) is not Message
+        or (<Message>message).msg_type != "D" or PyDict_Size(<dict>slot(self, pipeline_gates))
+    ):
+        return plain_receive(self, session, message, now_ns)
+    ledger, monitor = slot(self, pipeline_ledger), slot(self, pipeline_monitor)
+    if not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor):
+        return plain_receive(self, session, message, now_ns)
+    order = ordinary_order(message, slot(ledger, ledger_by_symbol), now_ns)
+    if order is None:
+        return plain_receive(self, session, message, now_ns)
+    set_slot(monitor, monitor_orders_in, slot(monitor, monitor_orders_in) + 1)
+    account = None
+    name = <str>slot(order, asked_account)
+    if name:
+        accounts = slot(self, pipeline_accounts_of).get(session)
+        if accounts is not None:
+            account = accounts.get(name)
+    else:
+        account = self.account(session, name)
+    try:
+        decision = evaluate(order, account, slot(self, pipeline_market))
+        if is_a(decision, <PyObject *>Reject):
+            self.commit(refusal_of(session, <Message>message, decision), now_ns)
+            monitor.order_refused(decision, now_ns)
+        else:
+            place(self, session, (<Message>message).msg_seq_num, decision, now_ns)
+    except JournalError as error:
+        self.refuse_unwritten(session, message, str(error), now_ns)
+
+
+cdef object refusal_of(object session, Message message, object decision):
+    """The record of a refusal. See translate.refused."""
+    cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(refused_tags)
+    return OrderRefused(
+        session, message.msg_seq_num, cl_ord_id, account, symbol, side, ord_type, quantity, price,
+        slot(decision, reject_reason)._value_, slot(decision, reject_check), slot(decision, reject_text),
+        slot(decision, reject_limit), slot(decision, reject_observed), slot(decision, reject_required),
+        slot(decision, reject_mark_age),
+    )
+
+
+def place(self, session, seq_in, decision, now_ns):
+    """Journal, hold and send an approved order. See Pipeline.place."""
+    if not is_a(self, <PyObject *>Pipeline) or not is_a(decision, <PyObject *>Approved):
+        return plain_place(self, session, seq_in, decision, now_ns)
+    order, account = slot(decision, approval_order), slot(decision, approval_account)
+    ledger, monitor = slot(self, pipeline_ledger), slot(self, pipeline_monitor)
+    if (
+        slot(order, asked_terms) is not None or not is_a(account, <PyObject *>Account)
+        or not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor)
+    ):
+        return plain_place(self, session, seq_in, decision, now_ns)
+    order_id = f"{slot(ledger, ledger_run)}-{slot(ledger, ledger_order_count) + 1}"
+    checks_run = slot(decision, approval_checks_run)
+    self.commit(
+        OrderApproved(
+            session, seq_in, order_id, slot(order, asked_cl_ord_id), slot(account, account_name),
+            slot(slot(decision, approval_instrument), instrument_index), slot(order, asked_side),
+            slot(order, asked_lots), slot(order, asked_ticks), slot(order, asked_ord_type),
+            slot(order, asked_time_in_force), slot(order, asked_is_post_only), slot(order, asked_is_reduce_only),
+            checks_run,
+        ),
+        now_ns,
+    )
+    set_slot(monitor, monitor_accepted, slot(monitor, monitor_accepted) + 1)
+    set_slot(monitor, monitor_checks_run, slot(monitor, monitor_checks_run) + checks_run)
+    waiting = <dict>slot(monitor, monitor_accepted_at)
+    if PyDict_Size(waiting) < most_timed:
+        PyDict_SetItem(waiting, order_id, now_ns)
+    if slot(account, account_prevention) is CANCEL_RESTING:
+        self._cancel_resting(decision, now_ns)
+    failure = slot(self, pipeline_router).send(decision, order_id, now_ns)
+    if failure is not None:
+        self._end_unsent(order_id, failure, now_ns)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import compiled
 
-__all__ = ["COMPILED", "commit_of", "ledger_handlers", "report_handlers"]
+__all__ = ["COMPILED", "commit_of", "ledger_handlers", "order_steps", "report_handlers"]
 
 Table = Mapping[Any, Callable[..., Any]]
 
 COMPILED = False
 if not TYPE_CHECKING and compiled.COMPILED:
     try:
-        from gateway._path import commit_of, ledger_handlers, report_handlers
+        from gateway._path import commit_of, ledger_handlers, order_steps, report_handlers
 
         COMPILED = True
     except ImportError:
@@ -37,3 +37,7 @@ if TYPE_CHECKING or not COMPILED:
     def report_handlers(reports: Any, copies: Any) -> Table:
         """Return nothing: every record is reported by Reports itself."""
         return {}
+
+    def order_steps(pipeline: Any, monitor: Any, evaluate: Any, sent_back: tuple[int, ...], timed: int) -> Any:
+        """Return receive and place of Pipeline itself."""
+        return pipeline.receive, pipeline.place

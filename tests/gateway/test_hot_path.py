@@ -29,6 +29,7 @@ STEPS = st.lists(
             st.sampled_from([59_000, 59_000, 60_500, 1, 59_000.3]),
             st.sampled_from([10, 100, 5, 10**7]),
             st.sampled_from([1, 2]),
+            st.sampled_from([None, None, "alpha", "nobody"]),
         ),
         st.tuples(st.sampled_from(["accept", "accept", "fill", "cancel", "end"]), st.integers(0, 3)),
         st.tuples(st.sampled_from(["leave", "return"])),
@@ -37,22 +38,13 @@ STEPS = st.lists(
 )
 
 
-def plain_commit(self: Pipeline, record: records.Record, now_ns: int) -> None:
-    """The specification: journal, apply, report."""
-    tag = records.TAGS[type(record)]
-    sequence = self.journal.append(tag, records.encode(record), now_ns, tag not in REFUSABLE)
-    self.ledger.apply(record, now_ns)
-    self.reports.report(record, sequence, now_ns)
-
-
-REFUSABLE = frozenset(
-    records.TAGS[kind] for kind in (records.OrderApproved, records.OrderRefused, records.ReplaceRequested)
-)
-
-
 def plainly(patch: pytest.MonkeyPatch) -> None:
     """Let the methods themselves do it."""
-    patch.setattr(Pipeline, "commit", plain_commit)
+    from gateway import _path  # type: ignore[attr-defined]
+
+    for name, method in zip(("receive", "place", "commit"), _path.plain_methods(), strict=True):
+        assert method is not getattr(Pipeline, name)
+        patch.setattr(Pipeline, name, method)
     patch.setitem(ledger.HANDLERS, records.OrderApproved, Ledger.approve)
     patch.setitem(ledger.HANDLERS, records.VenueAccepted, Ledger._venue_accepted)
     patch.setitem(reports.HANDLERS, records.OrderApproved, Reports.received)
@@ -70,7 +62,7 @@ def played(steps: list[Any], directory: Path) -> Any:
             rig.now_ns += 1_000_000
             known = list(rig.ledger.orders.values())
             if step[0] == "order":
-                desk.order(price=step[1], quantity=step[2], side=step[3])
+                desk.order(price=step[1], quantity=step[2], side=step[3], account=step[4])
             elif step[0] == "leave":
                 rig.core.reports.sessions["ALPHA"].connection = None
             elif step[0] == "return":
@@ -91,7 +83,13 @@ def played(steps: list[Any], directory: Path) -> Any:
         numbers = {name: (state.next_in, state.next_out) for name, state in rig.core.reports.sessions.items()}
         held = {name: dict(account.exposure._held) for name, account in rig.ledger.accounts.items()}
         rig.check_replay()
-        return [(e.sequence, e.record_type, e.payload) for e in rig.entries()], sent, numbers, held, rig.core.state_hash()
+        return (
+            [(e.sequence, e.record_type, e.payload) for e in rig.entries()],
+            sent,
+            numbers,
+            held,
+            rig.core.state_hash(),
+        )
     finally:
         rig.journal.close()
 
@@ -107,7 +105,14 @@ def test_the_same_journal_the_same_fix_the_same_state(steps: list[Any]) -> None:
 
 
 def test_a_story_of_every_kind_is_told() -> None:
-    steps = [("order", 59_000, 100, 1), ("accept", 0), ("order", 1, 10, 1), ("fill", 0), ("cancel", 0), ("end", 0)]
+    steps = [
+        ("order", 59_000, 100, 1, None),
+        ("accept", 0),
+        ("order", 1, 10, 1, None),
+        ("fill", 0),
+        ("cancel", 0),
+        ("end", 0),
+    ]
     with tempfile.TemporaryDirectory() as directory:
         entries, *_ = played(steps, Path(directory))
     kinds = {records.OrderApproved, records.VenueAccepted, records.OrderRefused, records.Filled, records.Cancelled}
