@@ -24,6 +24,7 @@ from gateway.journal.page import Page as _Page
 from protocols.fix import core as _core, state as _state
 from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
 from protocols.fix.steps import send as _send
+from protocols.venues import events as _events
 from risk import account as _accounts, exposure as _exposures, instrument as _instruments, order as _orders
 from risk.instrument import Side as _Side
 from risk.lifecycle import TABLE as _TABLE, Happening as _Happening, OrdStatus as _OrdStatus
@@ -31,11 +32,10 @@ from risk.order import OrdType as _OrdType, TimeInForce as _TimeInForce
 from risk.self_trade import SelfTradePrevention as _SelfTradePrevention
 
 cdef extern from "Python.h":
-    bint PyBytes_CheckExact(object o)
+    int PyDict_DelItem(object d, object key) except -1
 
 cdef enum:
     GRANULE = 8
-    MOST_CODES = 8
 
 cdef long long MOST = 1 << 61
 cdef long long OVERHEAD_ROUNDED = _writer._OVERHEAD_ROUNDED
@@ -57,6 +57,10 @@ cdef object order_values = _order_values
 cdef object refusal_values = _refusal_values
 cdef object send = _send
 cdef object EXECUTION_REPORT = _EXECUTION_REPORT
+cdef object VenueAccepted = _records.VenueAccepted
+cdef object OrderAccepted = _events.OrderAccepted
+cdef object CHECK_ERROR = _orders.RejectReason.CHECK_ERROR
+cdef dict reason_names = {reason: reason.name for reason in _orders.RejectReason}
 cdef object PENDING_NEW = _OrdStatus.PENDING_NEW
 cdef object NEW = _OrdStatus.NEW
 cdef object accepted_status = _TABLE[_OrdStatus.PENDING_NEW, _Happening.ACCEPTED]
@@ -77,6 +81,10 @@ cdef Py_ssize_t account_ids = offset_of(_accounts.Account, "cl_ord_ids")
 cdef Py_ssize_t account_exposure = offset_of(_accounts.Account, "exposure")
 cdef Py_ssize_t ids_ids = offset_of(_accounts.RecentIds, "_ids")
 cdef Py_ssize_t ids_queue = offset_of(_accounts.RecentIds, "_queue")
+cdef Py_ssize_t order_order_id = offset_of(_exposures.WorkingOrder, "order_id")
+cdef Py_ssize_t order_is_cancel_pending = offset_of(_exposures.WorkingOrder, "is_cancel_pending")
+cdef Py_ssize_t event_label = offset_of(_events.OrderAccepted, "label")
+cdef Py_ssize_t event_venue_order_id = offset_of(_events.OrderAccepted, "venue_order_id")
 cdef Py_ssize_t order_status = offset_of(_exposures.WorkingOrder, "status")
 cdef Py_ssize_t order_venue_id = offset_of(_exposures.WorkingOrder, "venue_order_id")
 cdef Py_ssize_t order_session = offset_of(_exposures.WorkingOrder, "session")
@@ -327,7 +335,8 @@ def report_accepted(reports, record, sequence, time_ns):
 cdef object plain_receive, plain_place, evaluate, Monitor, CANCEL_RESTING
 cdef Py_ssize_t pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
 cdef Py_ssize_t ledger_by_symbol, ledger_run
-cdef Py_ssize_t monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at
+cdef Py_ssize_t monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at, monitor_acknowledged
+cdef Py_ssize_t monitor_rejected, monitor_by_code, monitor_pending
 cdef tuple refused_tags
 cdef Py_ssize_t most_timed
 
@@ -362,7 +371,8 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     global plain_receive, plain_place, evaluate, Monitor, refused_tags, most_timed, CANCEL_RESTING
     global pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
     global ledger_by_symbol, ledger_run
-    global monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at
+    global monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at, monitor_acknowledged
+    global monitor_rejected, monitor_by_code, monitor_pending
     plain_receive, plain_place = pipeline_class.receive, pipeline_class.place
     evaluate, Monitor, refused_tags, most_timed = the_evaluate, monitor_class, tags_sent_back, timed_at_most
     CANCEL_RESTING = _SelfTradePrevention.CANCEL_RESTING
@@ -377,6 +387,10 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     monitor_accepted = offset_of(Monitor, "accepted")
     monitor_checks_run = offset_of(Monitor, "checks_run")
     monitor_accepted_at = offset_of(Monitor, "_accepted_at")
+    monitor_acknowledged = offset_of(Monitor, "_acknowledged")
+    monitor_rejected = offset_of(Monitor, "rejected")
+    monitor_by_code = offset_of(Monitor, "rejects_by_code")
+    monitor_pending = offset_of(Monitor, "_pending_rejects")
     return receive, place
 
 
@@ -412,7 +426,7 @@ def receive(self, session, message, now_ns):
         decision = evaluate(order, account, slot(self, pipeline_market))
         if is_a(decision, <PyObject *>Reject):
             self.commit(refusal_of(session, <Message>message, decision), now_ns)
-            monitor.order_refused(decision, now_ns)
+            count_refused(monitor, decision, now_ns)
         else:
             place(self, session, (<Message>message).msg_seq_num, decision, now_ns)
     except JournalError as error:
@@ -463,3 +477,67 @@ def place(self, session, seq_in, decision, now_ns):
     failure = slot(self, pipeline_router).send(decision, order_id, now_ns)
     if failure is not None:
         self._end_unsent(order_id, failure, now_ns)
+
+
+cdef int count_refused(object monitor, object decision, object now_ns) except -1:
+    """Monitor.order_refused, but for what an operator is alerted of."""
+    cdef PyObject *found
+    reason = slot(decision, reject_reason)
+    if reason is CHECK_ERROR:
+        monitor.order_refused(decision, now_ns)
+        return 0
+    set_slot(monitor, monitor_rejected, slot(monitor, monitor_rejected) + 1)
+    by_code, name = slot(monitor, monitor_by_code), reason_names[reason]
+    found = PyDict_GetItemWithError(by_code, name)
+    PyDict_SetItem(by_code, name, 1 if found == NULL else <object>found + 1)
+    add_one(<dict>slot(monitor, monitor_pending), now_ns)
+    return 0
+
+
+cdef int add_one(dict counts, object key) except -1:
+    cdef PyObject *found = PyDict_GetItemWithError(counts, key)
+    PyDict_SetItem(counts, key, 1 if found == NULL else <object>found + 1)
+    return 0
+
+
+# --- the venue's acknowledgement --------------------------------------------------------------------------------------
+
+cdef object plain_order_accepted, Executions
+cdef Py_ssize_t executions_pipeline, executions_ledger, executions_monitor
+
+
+def venue_handlers(executions_class):
+    """Return what replaces plain methods in the table of Executions."""
+    global Executions, plain_order_accepted, executions_pipeline, executions_ledger, executions_monitor
+    Executions, plain_order_accepted = executions_class, executions_class._order_accepted
+    executions_pipeline = offset_of(Executions, "pipeline")
+    executions_ledger = offset_of(Executions, "_ledger")
+    executions_monitor = offset_of(Executions, "_monitor")
+    return {OrderAccepted: order_accepted}
+
+
+def order_accepted(self, event, now_ns):
+    """Record that the venue has taken an order that waited for just that. See Executions._order_accepted."""
+    cdef PyObject *found
+    if not is_a(self, <PyObject *>Executions) or not is_a(event, <PyObject *>OrderAccepted):
+        return plain_order_accepted(self, event, now_ns)
+    ledger, monitor = slot(self, executions_ledger), slot(self, executions_monitor)
+    if not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor):
+        return plain_order_accepted(self, event, now_ns)
+    found = PyDict_GetItemWithError(<dict>slot(ledger, ledger_orders), slot(event, event_label))
+    if found == NULL:
+        return None
+    order = <object>found
+    if (
+        slot(order, order_status) is not PENDING_NEW or slot(order, order_venue_id)
+        or slot(order, order_is_cancel_pending) is not False
+    ):
+        return plain_order_accepted(self, event, now_ns)
+    order_id = slot(order, order_order_id)
+    slot(self, executions_pipeline).commit(VenueAccepted(order_id, slot(event, event_venue_order_id)), now_ns)
+    waiting = <dict>slot(monitor, monitor_accepted_at)
+    found = PyDict_GetItemWithError(waiting, order_id)
+    if found != NULL:
+        received_ns = <object>found
+        PyDict_DelItem(waiting, order_id)
+        add_one(<dict>slot(monitor, monitor_acknowledged), received_ns)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import corrections, order_changes, records, translate
+from gateway.hot_path import venue_handlers
 from gateway.ledger import instrument_of
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
@@ -31,6 +32,19 @@ ASKED_AGAIN_AT_MOST: Final = 5
 
 class Executions:
     """Applies one venue's events to the book. `query` asks the venue about an order by its label."""
+
+    __slots__ = (
+        "_asked_again",
+        "_ledger",
+        "_monitor",
+        "_paused",
+        "_positions",
+        "_query",
+        "_strange_trades",
+        "_suspects",
+        "pipeline",
+        "venue",
+    )
 
     def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
         self.venue = venue
@@ -461,4 +475,5 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.VenueErrorReported: Executions._venue_error,
     **order_changes.HEARS,
     **corrections.HEARS,
+    **venue_handlers(Executions),
 }

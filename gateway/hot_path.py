@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import compiled
 
-__all__ = ["COMPILED", "commit_of", "ledger_handlers", "order_steps", "report_handlers"]
+__all__ = ["COMPILED", "commit_of", "ledger_handlers", "order_steps", "report_handlers", "venue_handlers"]
 
 Table = Mapping[Any, Callable[..., Any]]
 
 COMPILED = False
 if not TYPE_CHECKING and compiled.COMPILED:
     try:
-        from gateway._path import commit_of, ledger_handlers, order_steps, report_handlers
+        from gateway._path import commit_of, ledger_handlers, order_steps, report_handlers, venue_handlers
 
         COMPILED = True
     except ImportError:
@@ -41,3 +41,7 @@ if TYPE_CHECKING or not COMPILED:
     def order_steps(pipeline: Any, monitor: Any, evaluate: Any, sent_back: tuple[int, ...], timed: int) -> Any:
         """Return receive and place of Pipeline itself."""
         return pipeline.receive, pipeline.place
+
+    def venue_handlers(executions: Any) -> Table:
+        """Return nothing: every event is taken by Executions itself."""
+        return {}

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import hot_path, ledger, records, reports
+from gateway import executions, hot_path, ledger, records, reports
+from gateway.executions import Executions
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
 from gateway.reports import Reports
+from protocols.venues import events
 from risk.instrument import Side
 from risk.self_trade import ClientOrders
 from tests.gateway.rig import Rig, accepted, cancelled, filled
@@ -45,6 +47,7 @@ def plainly(patch: pytest.MonkeyPatch) -> None:
     for name, method in zip(("receive", "place", "commit"), _path.plain_methods(), strict=True):
         assert method is not getattr(Pipeline, name)
         patch.setattr(Pipeline, name, method)
+    patch.setitem(executions._HANDLERS, events.OrderAccepted, Executions._order_accepted)
     patch.setitem(ledger.HANDLERS, records.OrderApproved, Ledger.approve)
     patch.setitem(ledger.HANDLERS, records.VenueAccepted, Ledger._venue_accepted)
     patch.setitem(reports.HANDLERS, records.OrderApproved, Reports.received)
