@@ -30,7 +30,7 @@ class Client:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.settimeout(_PATIENCE_S)
         self.next_seq = 1
-        answer = self._ask("A", [(98, "0"), (108, "3600")])
+        answer = self._ask("A", [(98, "0"), (108, "3600")], "A")
         if b"\x0135=A\x01" not in answer:
             raise RuntimeError(f"no Logon: {answer!r}")
 
@@ -40,17 +40,19 @@ class Client:
         answer = b""
         while time.monotonic() < deadline:
             now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
-            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)])
+            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)], "8")
             if b"\x0120001=" + reject_code + _SOH in answer:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"margin is not ready: {answer!r}")
 
-    def _ask(self, msg_type: str, fields: list[tuple[int, str]]) -> bytes:
+    def _ask(self, msg_type: str, fields: list[tuple[int, str]], answer_type: str) -> bytes:
+        """Send a message and return what comes up to its answer: News(B) that a venue takes orders may be before it."""
         self.connection.sendall(message(msg_type, self.next_seq, fields))
         self.next_seq += 1
         answer = b""
-        while b"\x0110=" not in answer[-8:]:
+        is_answer = f"\x0135={answer_type}\x01".encode()
+        while is_answer not in answer or b"\x0110=" not in answer[-8:]:
             data = self.connection.recv(65_536)
             if not data:
                 raise RuntimeError("the gateway closed the connection")

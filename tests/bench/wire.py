@@ -145,7 +145,9 @@ class Gateway:
         account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
         sockets = (client.connection.fileno(), venue.fileno())
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
+        before_ns = self._on_cpu_ns()
         figures = run_peer(peer, core, sockets, [mode, count, window, client.next_seq, 0], [*words, "-"])
+        figures["cpu_ns"] = self._on_cpu_ns() - before_ns
         client.next_seq += count
         expected = "rejected" if mode == "reject" else "accepted"
         if figures[expected] != count or figures["unexpected"]:
@@ -157,6 +159,14 @@ class Gateway:
             if cleared["cancelled"] != count:
                 raise RuntimeError(f"not all orders were cancelled: {cleared}")
         return figures
+
+    def _on_cpu_ns(self) -> int:
+        """Return how long the gateway's loop has been on a core, kernel included: what others take is not in it."""
+        assert self._process is not None
+        try:
+            return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0])
+        except OSError:
+            return 0
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""
