@@ -99,6 +99,7 @@ class Account:
         "_is_mirroring",
         "_kernels",
         "cash_units",
+        "changes",
         "cl_ord_ids",
         "currency",
         "exposure",
@@ -114,6 +115,7 @@ class Account:
 
     def __init__(self, *, index: int, name: str, currency: str, limits: Limits, rate: RateLimit) -> None:
         self.index = index
+        self.changes = 0  # of cash and positions: whoever keeps a copy sees that it is old
         self.name = name
         self.currency = currency
         self.limits = limits
@@ -136,6 +138,7 @@ class Account:
 
     def move_cash(self, currency: str, units: int) -> None:
         """Add units of a currency (deposits, withdrawals, fills)."""
+        self.changes += 1
         self.cash_units[currency] = self.cash_units.get(currency, 0) + units
         if units:
             for kernel, currency_index in self._kernels:

@@ -7,6 +7,7 @@ the worst of the old, the new, and the old with the rest of the new, in each sce
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -199,6 +200,11 @@ class Exposure:
         order.held = None
         order.held_alternative = None
         self.orders.pop(order.order_id, None)
+
+    @property
+    def held(self) -> Collection[tuple[int, int, float, float, float, float]]:
+        """What is held for each working order, as the arguments of MarginKernel.hold."""
+        return self._held.values()
 
     def begin_mirror(self, kernel: MarginKernel | None) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.

@@ -7,6 +7,7 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.hook import Hook, HookClient
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
     Account,
@@ -20,8 +21,8 @@ from gateway.config.schema import (
     Monitor,
     Schedule,
     Session,
-    Venue,
 )
+from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
@@ -31,6 +32,8 @@ __all__ = [
     "CredentialsError",
     "Fix",
     "Gateway",
+    "Hook",
+    "HookClient",
     "InstrumentLimits",
     "Limits",
     "Margin",

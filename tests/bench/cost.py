@@ -24,8 +24,10 @@ from websockets.server import ServerProtocol
 from gateway.clock import now_ns
 from gateway.compiled import COMPILED
 from gateway.fix_server import FixServer
-from gateway.venue_client import VenueClient, VenueConnection
+from gateway.venue_client import VenueClient
+from gateway.venue_connection import VenueConnection
 from protocols.fix.session import Limits
+from protocols.venues.codec import MAIN
 from tests.bench.client import message
 from tests.bench.rig import Rig, server_frame, venue_answer
 from tests.bench.venue import order_json
@@ -85,15 +87,14 @@ class Lines:
         rig.next_seq += 1
         venue = VenueClient(
             lambda _: rig.venue,
-            url="ws://127.0.0.1/",
+            url_of=lambda lane, path: "ws://127.0.0.1/",
             reconnect_min_s=1.0,
             reconnect_max_s=1.0,
             flush_all=self.server.flush,
         )
-        self.venue = VenueConnection(venue)
-        venue._connection = self.venue
+        self.venue = VenueConnection(venue, MAIN, "ws://127.0.0.1/")
         rig.venue._flush_transport = venue.flush
-        self.venue._is_up = True  # the session is set up already
+        self.venue.is_up = True  # the session is set up already
         self.venue.connection_made(self.venue_wire)
         peer = ServerProtocol()
         peer.receive_data(self.venue_wire.take())
