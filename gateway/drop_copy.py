@@ -49,6 +49,8 @@ _TRADE, _CANCEL, _CORRECT = frozenset({b"F", b"1", b"2"}), b"H", b"G"
 class Copies:
     """Which sessions get copies of an account's reports, and the headers that they go with."""
 
+    __slots__ = ("_headers", "of_account")
+
     def __init__(self) -> None:
         self.of_account: dict[str, list[str]] = {}
         self._headers: dict[tuple[str, str], Header] = {}

@@ -15,6 +15,7 @@ import msgspec
 from gateway import corrections, market_events, order_changes, records
 from gateway.feed_clock import FeedClock
 from gateway.hold_fills import hear_fill
+from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
@@ -32,6 +33,22 @@ ASKED_AGAIN_AT_MOST: Final = 5
 
 class Executions:
     """Applies one venue's events to the book. `query` asks the venue about an order by its label."""
+
+    __slots__ = (
+        "_asked_again",
+        "_ledger",
+        "_monitor",
+        "_positions",
+        "_query",
+        "_strange_trades",
+        "_suspects",
+        "clock_offset_ns",
+        "feed_clock",
+        "paused",
+        "pipeline",
+        "taken",
+        "venue",
+    )
 
     def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
         self.venue = venue
@@ -426,4 +443,5 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     **market_events.HEARS,
     **order_changes.HEARS,
     **corrections.HEARS,
+    **venue_handlers(Executions),
 }

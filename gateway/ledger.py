@@ -16,6 +16,7 @@ import msgspec
 
 from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
+from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
 from risk.account import Account, AccountState
 from risk.exposure import PendingReplace, WorkingOrder
@@ -40,6 +41,29 @@ _ACCEPTED: Final = Happening.ACCEPTED
 
 class Ledger:
     """All state that survives a restart, except FIX session numbers (see gateway.reports)."""
+
+    __slots__ = (
+        "_ended",
+        "_trade_ids",
+        "accounts",
+        "breaks",
+        "by_symbol",
+        "expiries",
+        "external_fills",
+        "external_lots",
+        "holds",
+        "instruments",
+        "listings",
+        "lists",
+        "marked",
+        "open_lists",
+        "order_count",
+        "orders",
+        "run",
+        "standing",
+        "time_ns",
+        "was_opened",
+    )
 
     def __init__(self) -> None:
         self.run = ""
@@ -137,7 +161,7 @@ class Ledger:
     def apply(self, record: records.Record, time_ns: int) -> None:
         """Apply one record. Records without an effect on the book (refusals, session numbers) change nothing."""
         self.time_ns = time_ns
-        handler = _HANDLERS.get(type(record))
+        handler = HANDLERS.get(type(record))
         if handler is not None:
             handler(self, record)
 
@@ -344,7 +368,7 @@ def instrument_of(record: records.InstrumentListed) -> Instrument:
 
 
 # record type -> what it does to the book; a type that is not here (a refusal, a session number) does nothing to it.
-_HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
+HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.GatewayStarted: Ledger._started,
     records.AccountOpened: Ledger._account_opened,
     records.CashMoved: Ledger._cash_moved,
@@ -370,5 +394,6 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **mass_requests.APPLIES,
     **order_lists.APPLIES,
     **corrections.APPLIES,
+    **ledger_handlers(Ledger),
     **holds.APPLIES,
 }

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.compiled import ordinary_order
+from gateway.hot_path import commit_of, order_steps
 from gateway.journal import Journal, JournalError
+from gateway.ledger import HANDLERS as APPLIES
 from gateway.ledger import Ledger
-from gateway.monitor import Monitor
+from gateway.monitor import TIMED_ORDERS_MAX, Monitor
+from gateway.reports import HANDLERS as REPORTS
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
+from gateway.translate import MAX_ID_BYTES, REFUSED_TAGS, OrderFields, approved, new_order, refused
 from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
@@ -66,6 +69,22 @@ class Pipeline:
     """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
 
     controls: Controls  # set by who builds both: each needs the other
+
+    __slots__ = (
+        "__dict__",
+        "_unwritten",
+        "accounts_of",
+        "gates",
+        "inquiries",
+        "journal",
+        "ledger",
+        "market",
+        "monitor",
+        "reports",
+        "resets",
+        "router",
+        "volatile",
+    )
 
     def __init__(
         self,
@@ -443,3 +462,7 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     **drop_copy.HANDLERS,
     **multileg.HANDLERS,
 }
+Pipeline.commit = commit_of(Pipeline, _KINDS, APPLIES, REPORTS)  # type: ignore[method-assign]
+Pipeline.receive, Pipeline.place = order_steps(  # type: ignore[method-assign]
+    Pipeline, Monitor, evaluate, REFUSED_TAGS, TIMED_ORDERS_MAX
+)
