@@ -120,6 +120,10 @@ class Valuation:
 
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
+        venue_books = {}
+        for name, each in self._venue_builders.items():
+            venue_books[name] = each.book()
+            yield
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
             self._terms.rows(len(accounts)),
@@ -137,7 +141,6 @@ class Valuation:
         kernel.load(*generation.arrays())
         self._terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        venue_books = {name: each.book() for name, each in self._venue_builders.items()}
         written = 0
         for account in accounts:
             written += account.begin_mirror(kernel, currency_index, venue_books)
