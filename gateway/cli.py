@@ -16,17 +16,20 @@ import uvloop
 from rich.console import Console
 
 from gateway import compiled, records
+from gateway.backtest.command import backtest
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
 from gateway.corrections import bust_of, correction_of
+from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
 from risk import cash, gate, kernel, remargin
@@ -35,6 +38,9 @@ from risk.account import AccountState
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 app.command("margin")(margin)
+app.command("backtest")(backtest)
+app.command("fit")(fit)
+app.command("venues")(venues)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -170,7 +176,7 @@ def correct_trade(
         try:
             recovered = replay(read(journal))
             trade = recovered.reports.trades.find(venue, trade_id)
-            if trade is None or trade.is_busted or trade.order_id not in recovered.ledger.orders:
+            if trade is None or trade.is_busted or recovered.ledger.order_of(trade.order_id) is None:
                 _fail(f"{journal}: {venue} has no trade {trade_id} that stands")
             record: records.Record = bust_of(trade, reason)
             if price or quantity:

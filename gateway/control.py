@@ -7,17 +7,15 @@ kernel says which user that is, and the journal keeps it.
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 import socket
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 import orjson
+
+from gateway.unix_sockets import address_of_path, own_user, private_listener, user_of
 
 NAME: Final = "control.sock"
 MAX_LINE_BYTES: Final = 4096
@@ -29,8 +27,6 @@ MAX_UNREAD_BYTES: Final = 1 << 20
 # What an answer is waited for by the command line: the loop may be pricing, and a kill must not be given up early.
 ANSWER_TIMEOUT_S: Final = 10.0
 MAX_WHO: Final = 64
-# sockaddr_un of Linux; a longer path is reached through the directory's descriptor.
-MAX_PATH_BYTES: Final = 107
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
@@ -67,7 +63,21 @@ class Status(Command, frozen=True, tag="status"):
     """Tell of all sessions and accounts."""
 
 
-AnyCommand = Kill | Reinstate | LogOut | Status
+class ListHolds(Command, frozen=True, tag="holds"):
+    """List the hook's holds for which margin is held, or those alone that are unknown."""
+
+    is_unknown: bool = False
+
+
+class ReleaseHold(Command, frozen=True, tag="release_hold"):
+    """Free a hold that is unknown: its order has ended."""
+
+    hold: str
+    reason: str
+    who: str = ""
+
+
+AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold
 Answer = dict[str, Any]
 
 
@@ -93,15 +103,7 @@ class ControlServer:
             raise OSError(error.errno, f"{self.path}: {error.strerror}") from error
 
     async def _listen(self) -> None:
-        self.path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setblocking(False)
-        mask = os.umask(0o177)
-        try:
-            with _address(self.path) as address:
-                listener.bind(address)
-        finally:
-            os.umask(mask)
+        listener = private_listener(self.path)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: _Connection(self), sock=listener)
 
@@ -131,7 +133,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._server.connections.add(self)
-        self._who = _user_of(transport.get_extra_info("socket"))
+        self._who = user_of(transport.get_extra_info("socket"))
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -196,7 +198,7 @@ def ask(directory: Path, command: AnyCommand) -> Answer:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
         end.settimeout(ANSWER_TIMEOUT_S)
-        with _address(directory / NAME) as address:
+        with address_of_path(directory / NAME) as address:
             end.connect(address)
         try:
             end.sendall(msgspec.json.encode(command) + b"\n")
@@ -216,33 +218,7 @@ def ask(directory: Path, command: AnyCommand) -> Answer:
     return answer
 
 
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """Give a path that fits a socket's address, however long the directory's is."""
-    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
-        yield str(path)
-        return
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)
-
-
 def person(who: str, user: str = "") -> str:
     """Name who asks: what they say of themselves, and the user that the kernel says they are; ours if none is given."""
-    user = user or _user_name(os.geteuid())
+    user = user or own_user()
     return f"{who[:MAX_WHO]} ({user})" if who and who != user else user
-
-
-def _user_of(end: socket.socket) -> str:
-    """Return who is at the other end of a Unix socket, as the kernel says."""
-    _, uid, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return _user_name(uid)
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,15 +15,29 @@ from rich.table import Table
 
 from gateway import records
 from gateway.clock import now_ns
-from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Reinstate, Status, ask, person
+from gateway.control import (
+    Answer,
+    AnyCommand,
+    ControlError,
+    Kill,
+    ListHolds,
+    LogOut,
+    Reinstate,
+    ReleaseHold,
+    Status,
+    ask,
+    person,
+)
+from gateway.hook_session import token_hash
 from gateway.journal import Journal, JournalError, read
 from gateway.kills import MAX_REASON, MAX_WHO, printable
 from gateway.recovery import UnreadableRecordError, replay
-from gateway.standing import ACCOUNT, SESSION
+from gateway.standing import ACCOUNT, HOOK, SESSION
 
 Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
 SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
 AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
+HookName = Annotated[str | None, typer.Option("--hook", help="The name of a client of the hook.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
 Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
 
@@ -32,11 +48,21 @@ def register(app: typer.Typer) -> None:
     app.command()(reinstate)
     app.command()(logout)
     app.command()(sessions)
+    app.command()(holds)
+    app.command("release-hold")(release_hold)
+    app.command("hook-token")(hook_token)
 
 
-def kill(place: Place, reason: Reason, session: SessionName = None, account: AccountName = None, who: Who = "") -> None:
-    """Take no new orders of a session or an account, and cancel all of its working orders, now."""
-    scope, name = _target(session, account)
+def kill(
+    place: Place,
+    reason: Reason,
+    session: SessionName = None,
+    account: AccountName = None,
+    hook: HookName = None,
+    who: Who = "",
+) -> None:
+    """Take no new orders of a session, an account or a client of the hook, and cancel all that it has working, now."""
+    scope, name = _target(session, account, hook)
     directory = _journal_directory(place)
     answer = _asked(directory, Kill(scope, name, reason, who))
     if answer is None:
@@ -49,10 +75,15 @@ def kill(place: Place, reason: Reason, session: SessionName = None, account: Acc
 
 
 def reinstate(
-    place: Place, reason: Reason, session: SessionName = None, account: AccountName = None, who: Who = ""
+    place: Place,
+    reason: Reason,
+    session: SessionName = None,
+    account: AccountName = None,
+    hook: HookName = None,
+    who: Who = "",
 ) -> None:
-    """Lift the kill of a session or an account."""
-    scope, name = _target(session, account)
+    """Lift the kill of a session, an account or a client of the hook."""
+    scope, name = _target(session, account, hook)
     directory = _journal_directory(place)
     if _asked(directory, Reinstate(scope, name, reason, who)) is None:
         _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
@@ -80,6 +111,42 @@ def sessions(
         return
     _show(answer["sessions"], "session")
     _show(answer["accounts"], "account")
+    if answer["hooks"]:
+        _show(answer["hooks"], "hook")
+
+
+def holds(
+    place: Place,
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only those whose deadline has passed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show the holds of systems that send their own orders."""
+    answer = _asked(_journal_directory(place), ListHolds(unknown))
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    _show(answer["holds"], "hold")
+    if not answer["is_complete"]:
+        typer.echo("and more")
+
+
+def release_hold(
+    place: Place, hold: Annotated[str, typer.Argument(help="Its id.")], reason: Reason, who: Who = ""
+) -> None:
+    """Free the margin of an unknown hold: somebody has seen at the venue that its order has ended."""
+    answer = _asked(_journal_directory(place), ReleaseHold(hold, reason, who))
+    if answer is None:
+        _fail("no gateway runs there")
+    typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
+
+
+def hook_token(client: Annotated[str, typer.Argument(help="The client's name in the configuration.")]) -> None:
+    """Make a token for a client of the hook: what it says, shown once, and the lines of its credentials file."""
+    token = secrets.token_urlsafe(32)
+    typer.echo(f"the client says: {token}", err=True)
+    typer.echo(f'client = "{client}"\ntoken_sha256 = "{token_hash(token).hex()}"')
 
 
 def _show(rows: list[dict[str, Any]], first: str) -> None:
@@ -91,10 +158,12 @@ def _show(rows: list[dict[str, Any]], first: str) -> None:
     Console().print(table)
 
 
-def _target(session: str | None, account: str | None) -> tuple[str, str]:
-    if (session is None) == (account is None):
-        _fail("give either --session or --account")
-    return (SESSION, session) if session is not None else (ACCOUNT, account or "")
+def _target(session: str | None, account: str | None, hook: str | None) -> tuple[str, str]:
+    given = [(SESSION, session), (ACCOUNT, account), (HOOK, hook)]
+    named = [(scope, name) for scope, name in given if name is not None]
+    if len(named) != 1:
+        _fail("give one of --session, --account and --hook")
+    return named[0]
 
 
 def _said(who: str, reason: str) -> tuple[str, str]:
@@ -130,7 +199,9 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
         log = Journal.open(directory)
         try:
             known = replay(read(directory))
-            names = known.reports.sessions if record.scope == SESSION else known.ledger.accounts
+            ledger = known.ledger
+            by_scope: dict[str, Collection[str]] = {SESSION: known.reports.sessions, HOOK: ledger.holds.hooks}
+            names = by_scope.get(record.scope, ledger.accounts)
             if record.name not in names:
                 _fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
             is_killed = (record.scope, record.name) in known.ledger.standing.kills

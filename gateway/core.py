@@ -13,6 +13,7 @@ from gateway import order_lists, order_terms, records
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
@@ -25,6 +26,7 @@ from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
+from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
@@ -71,11 +73,13 @@ class Core:
             max_backlog_bytes=config.fix.market_data_backlog_bytes,
         )
         self._open(now_ns, version)
+        self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
         grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
         terms = house_terms(config, grid, self.ledger.accounts)
         self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
+        self.inquiries.generation = lambda: self.valuation.generation
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -112,8 +116,8 @@ class Core:
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `tick` has something to do: for a session, at the end of an order, or of a list that was interrupted."""
-        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns)
+        """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
+        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns, self.hooks.deadline_ns)
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
             return due_ns
@@ -123,6 +127,7 @@ class Core:
         """Do what is due. The caller flushes."""
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
+        self.hooks.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:
@@ -172,6 +177,10 @@ class Core:
             for rule in limits.instrument
         )
         account.limits = Limits(float(limits.max_order_notional_usd), limits.max_working_orders, rules)
+        # A venue with accounts of its own is the sub-account of those: nobody else trades there.
+        account.limits.closed_venues = frozenset(
+            venue.name for venue in self.config.venue if venue.accounts and config.name not in venue.accounts
+        )
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
@@ -193,7 +202,12 @@ def _market(config: Config, instruments: int) -> Market:
         mark_max_age_ns=market.mark_max_age_ms * NS_PER_MS,
         generation_max_age_ns=market.generation_max_age_ms * NS_PER_MS,
         collar=collar,
-        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue},
+        due_after_move=float(market.generation_move_fraction),
+        due_after_vol_move=float(market.generation_vol_move_fraction),
+        stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
+        board=IndexBoard(
+            market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import records
+from gateway.holds import move_external
 from protocols.fix.codec import format_decimal
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -45,7 +46,7 @@ def correction_of(trade: Trade, lots: int, ticks: int, fee_units: int, reason: s
 def _busted(executions: Executions, event: events.TradeBusted, now_ns: int) -> None:
     pipeline, venue = executions.pipeline, executions.venue
     trade = pipeline.reports.trades.find(venue, event.trade_id)
-    if trade is None or trade.order_id not in pipeline.ledger.orders:
+    if trade is None or pipeline.ledger.order_of(trade.order_id) is None:
         executions.raise_break("", f"trade {event.trade_id} was busted, and is not known here", now_ns)
         return
     if trade.is_busted:
@@ -57,7 +58,7 @@ def _busted(executions: Executions, event: events.TradeBusted, now_ns: int) -> N
 def _corrected(executions: Executions, event: events.TradeCorrected, now_ns: int) -> None:
     pipeline, venue = executions.pipeline, executions.venue
     trade = pipeline.reports.trades.find(venue, event.trade_id)
-    order = None if trade is None else pipeline.ledger.orders.get(trade.order_id)
+    order = None if trade is None else pipeline.ledger.order_of(trade.order_id)
     if trade is None or order is None or trade.is_busted:
         executions.raise_break("", f"trade {event.trade_id} was corrected, and does not stand here", now_ns)
         return
@@ -84,22 +85,31 @@ HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
 
 
 def _apply_bust(ledger: Ledger, record: records.TradeBusted) -> None:
-    order = ledger.orders[record.order_id]
+    order = _order_of(ledger, record)
     account = ledger.accounts[order.account]
     account.reverse_fill(order.instrument, order.side, record.lots, record.ticks, record.fee_units)
-    _adjust(order, -record.lots, -record.lots * record.ticks)
+    _adjust(ledger, order, -record.lots, -record.lots * record.ticks)
 
 
 def _apply_correction(ledger: Ledger, record: records.TradeCorrected) -> None:
-    order = ledger.orders[record.order_id]
+    order = _order_of(ledger, record)
     account = ledger.accounts[order.account]
     account.reverse_fill(order.instrument, order.side, record.lots, record.ticks, record.fee_units)
     account.book_fill(order.instrument, order.side, record.new_lots, record.new_ticks, record.new_fee_units)
     lots = record.new_lots - record.lots
-    _adjust(order, lots, record.new_lots * record.new_ticks - record.lots * record.ticks)
+    _adjust(ledger, order, lots, record.new_lots * record.new_ticks - record.lots * record.ticks)
 
 
-def _adjust(order: WorkingOrder, lots: int, lot_ticks: int) -> None:
+def _order_of(ledger: Ledger, record: records.TradeBusted | records.TradeCorrected) -> WorkingOrder:
+    order = ledger.order_of(record.order_id)
+    assert order is not None, "only trades of orders that are known are corrected"
+    return order
+
+
+def _adjust(ledger: Ledger, order: WorkingOrder, lots: int, lot_ticks: int) -> None:
+    hold = ledger.holds.by_id.get(order.order_id)
+    if hold is not None:
+        move_external(ledger, hold, lots)
     if order.terms is None:
         order.terms = Terms()  # so that its reports take the way of those with more to tell
     order.adjusted_lots += lots
@@ -184,7 +194,7 @@ def status_after(order: WorkingOrder) -> OrdStatus:
 
 def _report_bust(reports: Reports, record: records.TradeBusted, sequence: int, time_ns: int) -> None:
     reports.trades.bust(record.venue, record.trade_id)
-    order = reports.ledger.orders[record.order_id]
+    order = _order_of(reports.ledger, record)
     _report(reports, order, record.lots, record.ticks, b"H", record.exec_ref, record.reason, sequence, time_ns)
     reports.trades.tell(reports, record.venue, record.trade_id, sequence, time_ns)
 
@@ -192,7 +202,7 @@ def _report_bust(reports: Reports, record: records.TradeBusted, sequence: int, t
 def _report_correction(reports: Reports, record: records.TradeCorrected, sequence: int, time_ns: int) -> None:
     trade = (record.new_lots, record.new_ticks, record.new_fee_units)
     reports.trades.correct(record.venue, record.trade_id, *trade)
-    order = reports.ledger.orders[record.order_id]
+    order = _order_of(reports.ledger, record)
     _report(reports, order, record.new_lots, record.new_ticks, b"G", record.exec_ref, record.reason, sequence, time_ns)
     reports.trades.tell(reports, record.venue, record.trade_id, sequence, time_ns)
 
@@ -208,6 +218,8 @@ def _report(
     sequence: int,
     time_ns: int,
 ) -> None:
+    if order.order_id in reports.ledger.holds.by_id:
+        return  # its owner is no session: it has the venue's word
     text = reason.encode("ascii", "replace") or None
     further = {19: b"%d" % exec_ref}
     reports.send_order(order, sequence, time_ns, exec_type=exec_type, last=(lots, ticks), text=text, further=further)

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, order_changes, records, translate
-from gateway.ledger import instrument_of
+from gateway import corrections, market_events, order_changes, records
+from gateway.feed_clock import FeedClock
+from gateway.hold_fills import hear_fill
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
@@ -43,7 +44,10 @@ class Executions:
         self._suspects: dict[str, Decimal] = {}
         self._asked_again = 0
         self._strange_trades: set[str] = set()
-        self._paused: set[str] = set()
+        self.paused: set[str] = set()  # instruments that their own ticker has closed
+        self.feed_clock = FeedClock()
+        self.clock_offset_ns: int | None = None  # the venue's clock less ours, where its session has measured it
+        self.taken: set[str] = set()  # symbols of this venue that are another venue's instruments here
 
     def handle(self, event: events.Event, now_ns: int) -> None:
         """Act on one event of the venue."""
@@ -61,55 +65,6 @@ class Executions:
         for order in list(self._orders()):
             if order.status is OrdStatus.PENDING_NEW:
                 self._lose(order, now_ns)
-
-    # -- market and reference data -----------------------------------------------------------------------------------
-
-    def _instrument_listed(self, event: events.InstrumentListed, now_ns: int) -> None:
-        ledger = self._ledger
-        known = ledger.by_symbol.get(event.symbol)
-        index = len(ledger.instruments) if known is None else known.index
-        record = translate.listed(event, self.venue, index)
-        if known is not None:
-            listing = ledger.listings[index]
-            if listing == record:
-                return
-            if msgspec.structs.replace(listing, is_open=record.is_open, maker_fee=record.maker_fee,
-                                       taker_fee=record.taker_fee) != record:  # fmt: skip
-                # Positions and prices in the old scale would change their meaning: a person must look.
-                self.raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
-                record = msgspec.structs.replace(listing, is_open=False)
-                self._paused.discard(event.symbol)  # no ticker opens it again
-                if record == listing:
-                    return
-        try:
-            instrument_of(record)  # before it is journalled: what can not be applied could not be replayed
-        except ValueError as error:
-            self._monitor.alert(f"{self.venue}: {event.symbol} not listed: {error}")
-            return
-        self.pipeline.commit(record, now_ns)
-        self.pipeline.market.list_instrument(index)
-
-    def _mark_updated(self, event: events.MarkPriceUpdated, now_ns: int) -> None:
-        instrument = self._ledger.by_symbol.get(event.symbol)
-        if instrument is None:
-            return
-        taken = self.pipeline.market.update_mark(
-            instrument,
-            price=event.mark_price,
-            index_price=event.index_price,
-            forward_price=event.underlying_price or event.index_price,
-            implied_vol=event.mark_iv or 0.0,
-            time_ns=now_ns,
-            lowest_sell=event.min_price or 0.0,
-            highest_buy=event.max_price or 0.0,
-        )
-        if not taken:
-            self._monitor.marks_refused += 1
-        # What its ticker closed, its ticker opens again; what was closed for other terms stays closed.
-        if event.is_open is not instrument.is_open and (instrument.is_open or event.symbol in self._paused):
-            self._paused ^= {event.symbol}
-            listing = msgspec.structs.replace(self._ledger.listings[instrument.index], is_open=event.is_open)
-            self.pipeline.commit(listing, now_ns)
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
@@ -133,6 +88,9 @@ class Executions:
 
     def _order_filled(self, event: events.OrderFilled, now_ns: int) -> None:
         if self._ledger.knows_trade(self.venue, event.trade_id):
+            return
+        hold = self._ledger.holds.by_id.get(event.label)
+        if hold is not None and hear_fill(self.pipeline, hold, event, now_ns):
             return
         order = self._ledger.orders.get(event.label)
         instrument = None if order is None else order.instrument
@@ -199,6 +157,14 @@ class Executions:
             record = records.VenueRejected(order.order_id, code, text)
             self.commit_end(order, record, "the venue rejected the order", now_ns)
             self._monitor.venue_rejects += 1
+
+    def refuse_unsent(self, order: WorkingOrder, why: str, now_ns: int) -> None:
+        """End an approved order that has never left."""
+        self._reject(order, 0, why, now_ns)
+
+    def end_unsent(self, order: WorkingOrder, why: str, now_ns: int) -> None:
+        """End an order that has never left as its client wants it: cancelled."""
+        self._cancelled(order, Decimal(0), why, now_ns)
 
     def _lose(self, order: WorkingOrder, now_ns: int) -> None:
         if order.status is OrdStatus.PENDING_NEW:
@@ -275,7 +241,7 @@ class Executions:
         for state in event.orders:
             if state.label in self._ledger.orders:
                 self._order_state(events.OrderStateReported(state), now_ns)
-            else:
+            elif not self._ledger.holds.has_shared(state.label):
                 name = state.label or state.venue_order_id
                 self.raise_break(state.symbol, f"open order {name} of {state.quantity} is not ours", now_ns)
         for order in list(self._orders()):
@@ -443,8 +409,6 @@ def _cancel_id(order: WorkingOrder) -> str:
 
 
 _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
-    events.InstrumentListed: Executions._instrument_listed,
-    events.MarkPriceUpdated: Executions._mark_updated,
     events.OrderAccepted: Executions._order_accepted,
     events.OrderFilled: Executions._order_filled,
     events.OrderCancelled: Executions._order_cancelled,
@@ -459,6 +423,7 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.PositionsReported: Executions._positions_reported,
     events.ReconcileFinished: Executions._reconcile_finished,
     events.VenueErrorReported: Executions._venue_error,
+    **market_events.HEARS,
     **order_changes.HEARS,
     **corrections.HEARS,
 }

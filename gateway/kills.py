@@ -6,11 +6,12 @@ the same. Only a person lifts it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from gateway import records
 from gateway.disconnects import CancelWatch
-from gateway.standing import ACCOUNT, SCOPES, SESSION
+from gateway.standing import ACCOUNT, HOOK, SCOPES, SESSION
 from risk.exposure import WorkingOrder
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ class Kills:
     def _checked(self, scope: str, name: str, who: str, reason: str) -> tuple[str, str]:
         """Return who and why as they may be told to clients; a kill does not fail for how it is worded."""
         pipeline = self._pipeline
-        known = {SESSION: pipeline.reports.sessions.keys(), ACCOUNT: pipeline.ledger.accounts.keys()}
+        known: dict[str, Collection[str]] = {
+            SESSION: pipeline.reports.sessions.keys(),
+            ACCOUNT: pipeline.ledger.accounts.keys(),
+            HOOK: pipeline.ledger.holds.hooks.keys(),
+        }
         if scope not in known:
             raise KillError(f"scope must be one of {', '.join(SCOPES)}")
         if name not in known[scope]:
@@ -89,4 +94,5 @@ def printable(text: str, limit: int) -> str:
 
 
 def _is_of(order: WorkingOrder, scope: str, name: str) -> bool:
-    return name == (order.session if scope == SESSION else order.account)
+    """Holds of a hook's client are not ours to cancel: gateway.hooks tells it to."""
+    return scope != HOOK and name == (order.session if scope == SESSION else order.account)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, mass_requests, order_lists, order_terms, records
+from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing
 from risk.account import Account, AccountState
@@ -62,6 +62,7 @@ class Ledger:
         # Lots of a position that are held elsewhere, by account and instrument: venues know nothing of them.
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
+        self.holds = holds.Holds()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -75,9 +76,19 @@ class Ledger:
         return (venue, trade_id) in self._trade_ids
 
     def working_orders(self) -> Iterator[WorkingOrder]:
-        """All orders that may still be filled, by account and age."""
-        for account in self.accounts.values():
-            yield from account.exposure.orders.values()
+        """All orders that may still be filled, by account and age; without holds, which their owners send."""
+        for name in self.accounts:
+            yield from self.orders_of(name)
+
+    def orders_of(self, account: str) -> Iterator[WorkingOrder]:
+        """Yield the working orders of one account, as `working_orders`."""
+        orders = self.orders
+        return (order for order in self.accounts[account].exposure.orders.values() if order.order_id in orders)
+
+    def order_of(self, order_id: str) -> WorkingOrder | None:
+        """Return an order that was filled, whoever sent it: ours, or that of a hold."""
+        hold = self.holds.by_id.get(order_id)
+        return self.orders.get(order_id) if hold is None else hold.order
 
     def venue_lots(self, venue: str) -> dict[str, int]:
         """Return the house's position in lots by symbol at one venue, summed over accounts, without external fills."""
@@ -118,6 +129,7 @@ class Ledger:
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
+        parts.append(self.holds.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -358,4 +370,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **mass_requests.APPLIES,
     **order_lists.APPLIES,
     **corrections.APPLIES,
+    **holds.APPLIES,
 }

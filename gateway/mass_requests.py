@@ -53,7 +53,7 @@ def orders_within(ledger: Ledger, scope: Scope) -> list[WorkingOrder]:
     kinds = SECURITY_TYPES.get(security_type)
     found = []
     for name in accounts:
-        for order in ledger.accounts[name].exposure.orders.values():
+        for order in ledger.orders_of(name):
             instrument = order.instrument
             if symbol and instrument.symbol != symbol:
                 continue

@@ -74,6 +74,7 @@ class Monitor:
         self.replace_checks_run = 0
         self.breaks = 0
         self.marks_refused = 0
+        self.marks_doubted = 0
         self.venue_errors = 0
         self.alerts: list[str] = []
         self.sessions_closed = 0
@@ -132,19 +133,25 @@ class Monitor:
         self.logons_refused[reason] += 1
         name = session or "an unknown session"
         text = f"fix: logon of {name} from {address} refused: {reason}; {self.logons_refused[reason]} such in all"
-        self._alert_now_and_then((name, reason), text, now_ns)
+        self.alert_now_and_then((name, reason), text, now_ns)
 
     def connection_refused(self, reason: str, address: str, now_ns: int) -> None:
         """A connection was ended before its Logon. `reason` is one of a few texts of ours."""
         self.connections_refused[reason] += 1
         text = f"fix: connection refused, {reason}: {address}; {self.connections_refused[reason]} such in all"
-        self._alert_now_and_then(("", reason), text, now_ns)
+        self.alert_now_and_then(("", reason), text, now_ns)
 
-    def _alert_now_and_then(self, cause: tuple[str, str], text: str, now_ns: int) -> None:
+    def alert_now_and_then(self, cause: tuple[str, str], text: str, now_ns: int) -> None:
+        """Keep an alert for the operator, unless there was one of the same cause a moment ago."""
         told_ns = self._told_ns.get(cause)
         if told_ns is None or now_ns >= told_ns + ALERT_INTERVAL_NS:
             self._told_ns[cause] = now_ns
             self.alert(text)
+
+    def mark_doubted(self, symbol: str, why: str, now_ns: int) -> None:
+        """A venue's mark is not used, as others contradict it."""
+        self.marks_doubted += 1
+        self.alert_now_and_then(("doubt", symbol), f"{symbol}: mark not used: {why}", now_ns)
 
     def journal_failed(self, text: str) -> None:
         """The journal can not be written: new risk is refused until it can."""
@@ -160,7 +167,7 @@ class Monitor:
         names = (
             "orders_in", "accepted", "rejected", "venue_rejects", "fills", "cancels_in", "cancels_refused",
             "cancelled", "replaces_in", "replaces_accepted", "replaces_refused", "replaced", "unknown",
-            "checks_run", "replace_checks_run", "breaks", "marks_refused", "venue_errors",
+            "checks_run", "replace_checks_run", "breaks", "marks_refused", "marks_doubted", "venue_errors",
         )  # fmt: skip
         counters: dict[str, Any] = {name: getattr(self, name) for name in names}
         counters["rejects_by_code"] = dict(sorted(self.rejects_by_code.items()))

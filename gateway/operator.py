@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
-from gateway.control import Answer, AnyCommand, ControlError, Kill, LogOut, Reinstate, person
+import msgspec
+
+from gateway.control import (
+    Answer,
+    AnyCommand,
+    ControlError,
+    Kill,
+    ListHolds,
+    LogOut,
+    Reinstate,
+    ReleaseHold,
+    person,
+)
 from gateway.core import Core
 from gateway.fix_server import FixServer
+from gateway.hook import standing_of
+from gateway.hooks import HoldError
 from gateway.journal import JournalError
-from gateway.kills import MAX_REASON, KillError, printable
+from gateway.kills import MAX_REASON, MAX_WHO, KillError, printable
 from gateway.standing import ACCOUNT, SESSION
+
+# Holds that one answer lists.
+HOLDS_SHOWN: Final = 1_000
 
 
 class Operator:
@@ -27,6 +45,10 @@ class Operator:
             return self._kill_or_reinstate(command, person(command.who, user))
         if isinstance(command, LogOut):
             return self._log_out(command, person(command.who, user))
+        if isinstance(command, ListHolds):
+            return self._holds(command)
+        if isinstance(command, ReleaseHold):
+            return self._release(command, person(command.who, user))
         return self._status()
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:
@@ -35,6 +57,7 @@ class Operator:
         try:
             if isinstance(command, Kill):
                 cancels, is_journalled = controls.kill(*asked)
+                self._core.hooks.stopped(command.scope, command.name, printable(command.reason, MAX_REASON))
                 return {"cancels": cancels, "is_journalled": is_journalled}
             controls.reinstate(*asked)
             return {}
@@ -54,6 +77,25 @@ class Operator:
         connection.log_out(reason, self._now_ns())
         self._server.flush()
         return {}
+
+    def _holds(self, command: ListHolds) -> Answer:
+        holds = self._core.ledger.holds
+        live = (hold for hold in holds.live() if not command.is_unknown or hold.hold_id in holds.unknown)
+        shown = islice(live, HOLDS_SHOWN + 1)
+        rows = [{"hook": hold.record.hook} | msgspec.structs.asdict(standing_of(hold)) for hold in shown]
+        return {"holds": rows[:HOLDS_SHOWN], "is_complete": len(rows) <= HOLDS_SHOWN}
+
+    def _release(self, command: ReleaseHold, who: str) -> Answer:
+        said = (printable(who, MAX_WHO), printable(command.reason, MAX_REASON))
+        try:
+            released = self._core.hooks.release(command.hold, *said, self._now_ns())
+        except HoldError as error:
+            raise ControlError(str(error)) from None
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+        finally:
+            self._server.flush()
+        return {"released": msgspec.structs.asdict(released)}
 
     def _status(self) -> Answer:
         core = self._core
@@ -87,4 +129,10 @@ class Operator:
             }
             for account in core.ledger.accounts.values()
         ]
-        return {"sessions": sessions, "accounts": accounts, "unconfirmed_cancels": core.controls.watch.unconfirmed}
+        unconfirmed = core.controls.watch.unconfirmed
+        return {
+            "sessions": sessions,
+            "accounts": accounts,
+            "hooks": core.hooks.rows(),
+            "unconfirmed_cancels": unconfirmed,
+        }

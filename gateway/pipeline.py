@@ -51,6 +51,8 @@ NEW_RISK: Final = frozenset(
         records.ListStatusAsked,
         records.VolatileSent,
         records.NewsPublished,
+        records.HoldApproved,
+        records.HoldRefused,
     }
 )
 # record type -> its tag in the journal, and whether it may use the reserve

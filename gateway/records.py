@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -44,6 +45,8 @@ __all__ = [
     "ExternalFillReversed",
     "Filled",
     "GatewayStarted",
+    "HoldApproved",
+    "HoldRefused",
     "InstrumentListed",
     "ListCancelRequested",
     "ListOrderRefused",
@@ -454,6 +457,7 @@ AnyRecord = (
     | GraceEnded
     | Killed
     | Reinstated
+    | HoldRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -75,6 +75,8 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.VENUE_MARGIN_SHORTFALL: b"3",
     RejectReason.VENUE_MARGIN_UNKNOWN: b"0",
     RejectReason.VENUE_REJECTED: b"99",
+    # The hook's own, which no FIX client is told: broker option.
+    **dict.fromkeys((reason for reason in RejectReason if 930 < reason < 940), b"0"),
 }
 # RejectReason -> RejectCode(20001), its name, OrdRejReason(103)
 REASONS: Final[dict[int, tuple[int, str, bytes]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import corrections, mass_requests, order_changes, order_lists, records, trade_capture
+from gateway import corrections, holds, mass_requests, order_changes, order_lists, records, trade_capture
 from gateway.compiled import order_values, refusal_values
 from gateway.corrections import average_price, status_after
 from gateway.drop_copy import Copies
@@ -386,4 +386,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], N
     **order_lists.REPORTS,
     **corrections.REPORTS,
     **trade_capture.REPORTS,
+    **holds.REPORTS,
 }

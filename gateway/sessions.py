@@ -91,10 +91,11 @@ def clients_of(config: Config) -> dict[str, str]:
     """Return whose each account is: its `client`, or one client with those of its sessions that name none either."""
     owners = {account.name: f"client {account.client}" for account in config.account if account.client is not None}
     shared = {account.name: account.name for account in config.account if account.client is None}
-    for session in config.fix.session:
-        if session.kind != ORDERS:
-            continue  # it only looks at its accounts, which may be those of many clients
-        names = {shared[name] for name in session.accounts if name in shared}
+    # Other sessions only look at their accounts, which may be those of many clients.
+    trading = [session.accounts for session in config.fix.session if session.kind == ORDERS]
+    trading += [client.accounts for client in config.hook.client] if config.hook is not None else []
+    for accounts in trading:
+        names = {shared[name] for name in accounts if name in shared}
         for name, owner in shared.items():
             if owner in names:
                 shared[name] = min(names)

@@ -13,7 +13,8 @@ from risk.account import Account, AccountState
 
 SESSION: Final = "session"
 ACCOUNT: Final = "account"
-SCOPES: Final = (SESSION, ACCOUNT)
+HOOK: Final = "hook"
+SCOPES: Final = (SESSION, ACCOUNT, HOOK)
 
 
 class Standing:

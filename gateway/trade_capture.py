@@ -20,6 +20,7 @@ from protocols.fix.values import NS_PER_SECOND
 from risk.instrument import Instrument
 
 if TYPE_CHECKING:
+    from gateway.hold_records import HoldFilled
     from gateway.pipeline import Pipeline
     from gateway.reports import Reports
 
@@ -109,6 +110,15 @@ class Trades:
         trade = Trade(
             sequence, f"external:{record.session}", record.exec_id, record.session, record.account, "NONE", "",
             instrument, record.side, record.lots, record.ticks, record.fee_units, time_ns,
+        )  # fmt: skip
+        self._add(reports, trade, time_ns)
+
+    def add_hold_fill(self, reports: Reports, record: HoldFilled, sequence: int, time_ns: int) -> None:
+        """Keep a fill of an order that its owner sent; its session is the hook's client."""
+        order = reports.ledger.holds.by_id[record.hold_id].order
+        trade = Trade(
+            sequence, record.source, record.trade_id, order.session, order.account, order.order_id, order.cl_ord_id,
+            order.instrument, int(order.side), record.lots, record.ticks, record.fee_units, time_ns,
         )  # fmt: skip
         self._add(reports, trade, time_ns)
 

@@ -111,6 +111,7 @@ class Account:
         "_books",
         "_is_mirroring",
         "cash_units",
+        "changes",
         "cl_ord_ids",
         "constraints",
         "currency",
@@ -129,6 +130,7 @@ class Account:
 
     def __init__(self, *, index: int, name: str, currency: str, limits: Limits, rate: RateLimit) -> None:
         self.index = index
+        self.changes = 0  # of cash and positions: whoever keeps a copy sees that it is old
         self.name = name
         self.currency = currency
         self.limits = limits
@@ -155,6 +157,7 @@ class Account:
 
     def move_cash(self, currency: str, units: int, venue: str = "") -> None:
         """Add units of a currency: deposits, withdrawals, and what fills at a venue move."""
+        self.changes += 1
         self.cash_units[currency] = self.cash_units.get(currency, 0) + units
         if venue:
             self.venue_cash[venue, currency] = self.venue_cash.get((venue, currency), 0) + units

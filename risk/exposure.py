@@ -7,7 +7,7 @@ the worst of the old, the new, and the old with the rest of the new, in each sce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -220,6 +220,11 @@ class Exposure:
         if (kernel := self._venues_next.get(venue)) is not None:
             kernel.hold(*arguments)
         self._held_next.add(order_id)
+
+    @property
+    def held(self) -> Collection[Held]:
+        """What is held for each working order, as the arguments of MarginKernel.hold."""
+        return self._held.values()
 
     def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, MarginKernel] = NO_VENUES) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.

@@ -47,11 +47,12 @@ class Limits(msgspec.Struct):
     max_working_orders: int
     rules: tuple[LimitRule, ...]
     by_instrument: dict[int, InstrumentLimits] = msgspec.field(default_factory=dict)
+    closed_venues: frozenset[str] = frozenset()  # where this account may not trade, whatever the rules say
 
     def list_instrument(self, instrument: Instrument) -> None:
         """Work out the limits of a newly listed instrument: the first rule that matches; none means not permitted."""
         self.by_instrument.pop(instrument.index, None)  # what was listed in its place before counts no more
-        for rule in self.rules:
+        for rule in self.rules if instrument.venue not in self.closed_venues else ():
             if fnmatchcase(instrument.symbol, rule.symbol):
                 lot = float(instrument.lot_size)
                 self.by_instrument[instrument.index] = InstrumentLimits(

@@ -193,10 +193,13 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
         age_ns, limit_ns, what = now_ns - market.generation_time_ns, market.generation_max_age_ns, "risk arrays are"
     else:
         age_ns, limit_ns, what = now_ns - mark.time_ns, market.mark_max_age_ns, "mark price is"
+    text = f"{what} too old, in ms" if age_ns > 0 else f"{what} of the future, in ms"
+    if market.pricing_trouble and what == "risk arrays are":
+        text = f"{text}: {market.pricing_trouble}"
     return Reject(
         RejectReason.MARK_STALE,
         "mark_is_fresh",
-        f"{what} too old, in ms" if age_ns > 0 else f"{what} of the future, in ms",
+        text,
         limit=limit_ns / 1e6,
         observed=age_ns / 1e6,
         mark_age_ns=now_ns - mark.time_ns,

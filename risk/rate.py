@@ -17,6 +17,15 @@ class RateLimit:
         self._tolerance_ns = self._interval_ns * (burst - 1)
         self._arrival_ns = 0  # theoretical arrival time of the next conforming order
 
+    @property
+    def arrival_ns(self) -> int:
+        """All that it remembers: set back to what it was, it has counted nothing since."""
+        return self._arrival_ns
+
+    @arrival_ns.setter
+    def arrival_ns(self, arrival_ns: int) -> None:
+        self._arrival_ns = arrival_ns
+
     def admit(self, now_ns: int) -> bool:
         """Count one order at `now_ns` if it conforms; a refused one is not counted."""
         arrival = self._arrival_ns

@@ -7,6 +7,7 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.schema import (
@@ -21,8 +22,8 @@ from gateway.config.schema import (
     Monitor,
     Schedule,
     Session,
-    Venue,
 )
+from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
@@ -34,6 +35,8 @@ __all__ = [
     "Firm",
     "Fix",
     "Gateway",
+    "Hook",
+    "HookClient",
     "House",
     "InstrumentLimits",
     "LevelLimits",

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
 from gateway.config.history import read_days
+from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schema import (
@@ -20,10 +21,11 @@ from gateway.config.schema import (
     Market,
     Schedule,
     Session,
-    Venue,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
 from gateway.config.values import is_loopback
+from gateway.config.venue_rules import VENUE_RULES
+from gateway.config.venues import Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.profiles import constraints
 from risk.scenarios import Grid
@@ -150,8 +152,8 @@ def _check_venue(values: Mapping[str, Any]) -> Found:
             yield ("credentials_file",), "give either credentials_file or credentials_env: one of the two"
         if file is not None and (problem := private_file_problem(file)):
             yield ("credentials_file",), problem
-    if "url" in values and (reason := _url_problem(values["url"])):
-        yield ("url",), reason
+    yield from _check_addresses(values)
+    yield from _check_words(values)
     shortest, longest = values.get("reconnect_min_ms"), values.get("reconnect_max_ms")
     if shortest is not None and longest is not None and longest < shortest:
         yield ("reconnect_max_ms",), f"must not be less than reconnect_min_ms, {shortest}, not {longest}"
@@ -159,19 +161,55 @@ def _check_venue(values: Mapping[str, Any]) -> Found:
         yield ("ca_file",), f"there is no file {ca_file}"
 
 
-def _url_problem(url: str) -> str | None:
+def _check_addresses(values: Mapping[str, Any]) -> Found:
+    is_deribit = values.get("kind") == "deribit"
+    if is_deribit and "url" in values and values["url"] is None:
+        yield ("url",), "is missing; it must be an address like wss://host/path"
+    for key in ("url", "public_url", "private_url", "trade_url", "rest_url"):
+        url = values.get(key)
+        if url is None:
+            continue
+        if is_deribit and key != "url":
+            yield (key,), "is not for deribit, which has one connection: url"
+        elif reason := _url_problem(url, "https" if key == "rest_url" else "wss"):
+            yield (key,), reason
+
+
+def _check_words(values: Mapping[str, Any]) -> Found:
+    """Check what the venue's own tables know: its budgets, its words, its times."""
+    kind, rules = values.get("kind"), VENUE_RULES.get(values.get("kind", ""))
+    if rules is None:
+        return
+    for name in values.get("budgets", {}):
+        if name not in rules.budgets:
+            yield ("budgets", name), f"{kind} has no such limit; it has {', '.join(rules.budgets) or 'none of these'}"
+    word = values.get("self_trade")
+    if word is not None and word not in rules.self_trade_modes:
+        yield ("self_trade",), f"{kind} has no such word; it has {', '.join(rules.self_trade_modes) or 'none'}"
+    seconds, (shortest, longest) = values.get("dead_man_s"), rules.dead_man_s
+    if seconds is not None and values.get("cancel_on_disconnect") and not shortest <= seconds <= longest:
+        yield ("dead_man_s",), f"must be from {shortest} to {longest} for {kind}, not {seconds}"
+    for index, product in enumerate(values.get("products", ())):
+        if product not in rules.products:
+            yield ("products", index), f"{kind} has no such product; it has {', '.join(rules.products) or 'none'}"
+
+
+def _url_problem(url: str, scheme: str = "wss") -> str | None:
     # The address itself is never repeated: somebody may have written a password into it.
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "must be an address like wss://host/path"
+        return f"must be an address like {scheme}://host/path"
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         return "must have no user, password, query or fragment; credentials come from credentials_file or _env"
-    if not host or parts.scheme not in ("ws", "wss") or not url.isascii() or any(mark <= " " for mark in url):
-        return "must be an address like wss://host/path"
-    if parts.scheme == "ws" and not is_loopback(host):
-        return "must begin with wss://; ws:// is for loopback only, as orders and tokens would travel in clear"
+    plain = scheme.removesuffix("s")
+    if not host or parts.scheme not in (plain, scheme) or not url.isascii() or any(mark <= " " for mark in url):
+        return f"must be an address like {scheme}://host/path"
+    if parts.scheme == plain and not is_loopback(host):
+        return (
+            f"must begin with {scheme}://; {plain}:// is for loopback only, as orders and tokens would travel in clear"
+        )
     return None
 
 
@@ -206,9 +244,28 @@ def _check_account(values: Mapping[str, Any]) -> Found:
             yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
 
 
+def _check_hook(values: Mapping[str, Any]) -> Found:
+    yield from check_hook(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+    # Over the WebSocket the kernel does not say who is there.
+    if "socket_path" in values and values["socket_path"] is None:
+        for index, client in enumerate(values.get("client", ())):
+            if client.authentication == "peer":
+                yield ("client", index, "authentication"), "peer takes socket_path: the WebSocket takes a token"
+
+
+def _check_hook_client(values: Mapping[str, Any]) -> Found:
+    yield from check_client(values)
+    if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
+        yield ("credentials_file",), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
     Fix: _check_fix,
+    Hook: _check_hook,
+    HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
     LevelInstrument: _check_instrument,
     LevelLimits: _check_limits,
@@ -230,8 +287,11 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
     yield from _unlisted(document)
+    venues = _tables(document, ("venue",))
+    yield from _same_names(venues)
     known = {name for _, name in accounts}
-    for path, session in sessions:
+    yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
+    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
@@ -258,6 +318,18 @@ def _unlisted(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _escaped(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii")
+
+
+def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:
+    """Two venues that list the same symbols would share instruments, where neither has a suffix of its own."""
+    seen: set[tuple[str, str]] = set()
+    for path, venue in venues:
+        listed, suffix = venue.get("instruments"), venue.get("symbol_suffix", "")
+        for index, symbol in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(symbol, str) and isinstance(suffix, str):
+                if (symbol, suffix) in seen:
+                    yield Problem((*path, "instruments", index), "another venue lists the same: give a symbol_suffix")
+                seen.add((symbol, suffix))
 
 
 def _repeated(column: list[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, Rule, between
-from gateway.config.table import _Table
-from gateway.config.values import FEW_POINTS, MOVE, NAME, PATTERN, SYMBOL, Amount, Currency, Name
+from gateway.config.values import FEW_POINTS, MOVE, NAME, PATTERN, SYMBOL, Amount, Currency, Name, Table
 
 # A volatility that history or a spike leaves as it is.
 DEFAULT_HISTORY_VOL_MOVES = (0.0,)
@@ -34,7 +33,7 @@ ABOVE_ZERO = Rule("above 0", lambda value: 0 < value <= 1e15)
 Move = Annotated[float, MOVE]
 
 
-class LevelInstrument(_Table, frozen=True, kw_only=True):
+class LevelInstrument(Table, frozen=True, kw_only=True):
     max_position_quantity: Annotated[Amount, "The largest position of all accounts, working orders counted as filled."]
     symbol: Annotated[str | None, SYMBOL, "One instrument; this or `pattern`."] = None
     pattern: Annotated[
@@ -42,7 +41,7 @@ class LevelInstrument(_Table, frozen=True, kw_only=True):
     ] = None
 
 
-class LevelLimits(_Table, frozen=True, kw_only=True):
+class LevelLimits(Table, frozen=True, kw_only=True):
     max_order_notional_usd: Annotated[Amount | None, "The largest value of one order; none: the accounts' own."] = None
     max_working_orders: Annotated[int | None, between(1, 10_000_000), "Orders of all accounts at one time."] = None
     max_gross_notional_usd: Annotated[
@@ -58,18 +57,18 @@ class LevelLimits(_Table, frozen=True, kw_only=True):
 NO_LIMITS = LevelLimits()
 
 
-class Firm(_Table, frozen=True, kw_only=True):
+class Firm(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "Named in refusals."]
     limits: Annotated[LevelLimits, "What all its desks may have together."] = NO_LIMITS
 
 
-class Desk(_Table, frozen=True, kw_only=True):
+class Desk(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "What accounts call it; named in refusals."]
     firm: Annotated[str | None, NAME, "Whose desk it is; none: it stands alone."] = None
     limits: Annotated[LevelLimits, "What all its accounts may have together."] = NO_LIMITS
 
 
-class SubAccount(_Table, frozen=True, kw_only=True):
+class SubAccount(Table, frozen=True, kw_only=True):
     venue: Annotated[Name, "The venue, by its name."]
     model: Annotated[
         Literal["tiered", "deribit_standard", "deribit_portfolio"], "How the venue margins it (docs/margin.md)."
@@ -83,7 +82,7 @@ class SubAccount(_Table, frozen=True, kw_only=True):
     ] = field(default_factory=dict)
 
 
-class Stress(_Table, frozen=True, kw_only=True):
+class Stress(Table, frozen=True, kw_only=True):
     history_file: Annotated[
         Path | None, "TOML: a table a day, coins and their relative moves; used as joint moves of all underlyings."
     ] = None
@@ -102,14 +101,14 @@ class Stress(_Table, frozen=True, kw_only=True):
     funding_periods: Annotated[float, NOT_NEGATIVE, "Periods that it is paid for."] = DEFAULT_FUNDING_PERIODS
 
 
-class Volume(_Table, frozen=True, kw_only=True):
+class Volume(Table, frozen=True, kw_only=True):
     underlying: Annotated[Name, "The coin."]
     adv_usd: Annotated[float, ABOVE_ZERO, "Its average daily volume."]
     daily_vol: Annotated[float, ABOVE_ZERO, "Its daily volatility, as a share of the price."]
     half_spread: Annotated[float, SHARE, "Half its spread, as a share of the price."]
 
 
-class House(_Table, frozen=True, kw_only=True):
+class House(Table, frozen=True, kw_only=True):
     offset_cap: Annotated[float, SHARE, "How much of the offset between coins counts; a profile may only lower it."] = (
         DEFAULT_OFFSET_CAP
     )

@@ -30,6 +30,7 @@ from protocols.venues.binance_decode import (
     order_seen,
     portfolios,
     position_state,
+    price_band,
     trade_of,
     trade_seen,
 )
@@ -252,12 +253,14 @@ class BinanceAccounts(TradingSession):
             self._on_label(request, self._seen(ORDER.decode(body)))
         elif kind == Kind.OPEN_ORDERS:
             orders = [self._seen(one) for one in ORDERS.decode(body)]
-            self._orders.on_open_orders(orders)
+            orders = self._orders.on_open_orders(orders)
             self._events.append(OpenOrdersReported(tuple(one.as_state() for one in orders)))
         elif kind == Kind.POSITIONS:
             positions = tuple(
                 position_state(one.symbol, one.position_amt, one.entry_price, one.position_side, self._unit(one.symbol))
                 for one in POSITIONS.decode(body)
+                # COIN-M has a row for every symbol there is: one that is neither listed here nor held says nothing.
+                if one.symbol in self._market.units or decimal_of(one.position_amt, "positionAmt")
             )
             self._events.append(PositionsReported(self._product.name, positions, True))
         elif kind == Kind.BALANCES:
@@ -297,13 +300,20 @@ class BinanceAccounts(TradingSession):
                 self._budgets.lower(name, limit.limit)
         entries = []
         for raw in info.symbols:
-            symbol = ""
+            symbol, is_wanted = "", True
             try:
                 symbol = SYMBOL_HEAD.decode(raw).symbol
-                if self._market.is_wanted(symbol):
-                    entries.append(instrument_listed(SYMBOL.decode(raw), self._product))
+                is_wanted = self._market.is_wanted(symbol)
+                # Where contracts are counted, a position in one that is not wanted has to be understood too.
+                if is_wanted or self._product.is_inverse:
+                    wire = SYMBOL.decode(raw)
+                    entries.append(instrument_listed(wire, self._product))
+                    band = price_band(wire)
+                    if band is not None:
+                        self._market.bands[symbol] = band
             except DECODE_ERRORS as error:
-                self._report(str(error), f"exchangeInfo {symbol}")
+                if is_wanted:
+                    self._report(str(error), f"exchangeInfo {symbol}")
         fresh = self._market.on_listing(self._product.name, entries)
         self._subscribe_market([symbol for symbol in fresh if self._market.instruments[symbol].is_open], 0, now_ns)
 

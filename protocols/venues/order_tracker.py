@@ -102,6 +102,7 @@ class Tracked(msgspec.Struct, gc=False):
     (`updated_ns`, `reported`) grow with each change, so an older snapshot is known by them; of one that is as old,
     by the terms from before the last change. `is_counted` is false for an order that was found part filled: its
     earlier fills were not seen here. `is_confirmed`: the venue has mentioned the order since the last disconnection.
+    `has_ended`: the venue has told its end; `is_done` alone is of one that is not followed any more.
     """
 
     label: str
@@ -116,6 +117,7 @@ class Tracked(msgspec.Struct, gc=False):
     is_done: bool = False
     is_confirmed: bool = True
     replaced_terms: tuple[Decimal, Decimal | None] | None = None
+    has_ended: bool = False
 
 
 class Pending(msgspec.Struct, gc=False):
@@ -288,15 +290,22 @@ class OrderTracker:
         if seen.state in RESTING_STATES:
             return
         self._finish(order_id, tracked)
+        tracked.has_ended = True
         if seen.state != "filled":
             self._events.append(OrderCancelled(tracked.label, order_id, seen.reason or seen.state, tracked.reported))
 
-    def on_open_orders(self, orders: list[OrderSeen]) -> None:
-        """Take the list of all open orders: it is reported as such, not as orders accepted.
+    def is_outdated(self, seen: OrderSeen) -> bool:
+        """Whether an answer describes an order as open whose end was told meanwhile, on another connection."""
+        tracked = self._done.get(seen.order_id)
+        return tracked is not None and tracked.has_ended and seen.state in RESTING_STATES
+
+    def on_open_orders(self, listed: list[OrderSeen]) -> list[OrderSeen]:
+        """Take the list of all open orders: it is reported as such, not as orders accepted. Return those that are.
 
         An order known from before a disconnection that the venue no longer shows is not followed any more; what
         became of it is the gateway's to ask, by label.
         """
+        orders = [seen for seen in listed if not self.is_outdated(seen)]
         for seen in orders:
             self._places.pop(seen.label, None)
             tracked = self._orders.get(seen.order_id)
@@ -307,6 +316,7 @@ class OrderTracker:
         for order_id, tracked in list(self._orders.items()):
             if not tracked.is_confirmed:
                 self._finish(order_id, tracked)
+        return orders
 
     def on_queried(self, seen: OrderSeen) -> None:
         """Take the answer to a query: it is reported as such, so its end is not told a second time."""
@@ -318,6 +328,7 @@ class OrderTracker:
             tracked.is_counted = not seen.filled
         if tracked is not None and seen.state not in RESTING_STATES:
             self._finish(order_id, tracked)
+            tracked.has_ended = True
 
     # -- trades
 

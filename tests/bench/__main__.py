@@ -21,6 +21,7 @@ from risk import kernel
 from tests.bench.conditions import conditions
 from tests.bench.report import print_all
 from tests.bench.session import measure_engine
+from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
 from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
 
 _PARTS_TIMEOUT_S: Final = 300
@@ -39,10 +40,13 @@ class Plan(NamedTuple):
     single: int
     flight: int
     batches: int
+    slow_rounds: int
+    slow_orders: int
+    accounts: tuple[int, ...]
 
 
-FULL: Final = Plan(rounds=11, single=2_000, flight=8_000, batches=80)
-QUICK: Final = Plan(rounds=3, single=1_000, flight=4_000, batches=10)
+FULL: Final = Plan(11, 2_000, 8_000, 80, slow_rounds=7, slow_orders=ORDERS, accounts=ACCOUNTS)
+QUICK: Final = Plan(3, 1_000, 4_000, 10, slow_rounds=3, slow_orders=ORDERS // 2, accounts=ACCOUNTS[:2])
 WINDOWS: Final = (64, 256)
 PASSES: Final = 4
 # Where there is no terminal whose width counts.
@@ -80,8 +84,11 @@ def measure(plan: Plan) -> dict[str, Any]:
         for kind, is_plain in kinds.items()
     }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    slow = measure_slow(
+        peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
+    )
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
+    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:
@@ -114,6 +121,9 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
             for mode in ("reject", "accept"):
                 for window in WINDOWS:
                     note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
+            for op in ("check", "hold"):
+                note(f"hook_{op}_64", gateway.run_hook(peer_core, op, 4 * plan.flight, 64))
+            note("what_if_64", gateway.what_ifs(peer_core, plan.flight, 64))
         snapshot = gateway.stop()
     result: dict[str, Any] = {name: _summary(several) for name, several in runs.items()}
     for mode, floor_name in (("reject", "echo"), ("accept", "echo"), ("apart", "rested")):

@@ -13,12 +13,14 @@ _SOH: Final = b"\x01"
 _PATIENCE_S: Final = 10.0
 
 
-def message(msg_type: str, seq: int, fields: list[tuple[int, str]], sender: str = SENDER) -> bytes:
+def message(
+    msg_type: str, seq: int, fields: list[tuple[int, str]], sender: str = SENDER, begin_string: str = "FIX.4.4"
+) -> bytes:
     """Return one whole FIX message."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
     header = [(35, msg_type), (34, str(seq)), (49, sender), (52, now), (56, TARGET)]
     body = b"".join(f"{tag}={value}".encode() + _SOH for tag, value in [*header, *fields])
-    text = b"8=FIX.4.4" + _SOH + b"9=%d" % len(body) + _SOH + body
+    text = b"8=" + begin_string.encode() + _SOH + b"9=%d" % len(body) + _SOH + body
     return text + b"10=%03d" % (sum(text) % 256) + _SOH
 
 
@@ -26,13 +28,11 @@ class Client:
     """A logged-on session, whose socket the peer program is handed."""
 
     def __init__(self, port: int) -> None:
-        self.connection = _dial(port)
+        self.connection = dial(port)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.settimeout(_PATIENCE_S)
         self.next_seq = 1
-        answer = self._ask("A", [(98, "0"), (108, "3600")])
-        if b"\x0135=A\x01" not in answer:
-            raise RuntimeError(f"no Logon: {answer!r}")
+        self._ask("A", [(98, "0"), (108, "3600")], b"A")
 
     def wait_for_margin(self, order: list[tuple[int, str]], reject_code: bytes) -> None:
         """Send an order that margin refuses until that is the reason: marks and risk arrays are there then."""
@@ -40,25 +40,26 @@ class Client:
         answer = b""
         while time.monotonic() < deadline:
             now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
-            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)])
+            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)], b"8")
             if b"\x0120001=" + reject_code + _SOH in answer:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"margin is not ready: {answer!r}")
 
-    def _ask(self, msg_type: str, fields: list[tuple[int, str]]) -> bytes:
+    def _ask(self, msg_type: str, fields: list[tuple[int, str]], wanted: bytes) -> bytes:
+        """Send, and read until a message of the wanted type came; News of the venue may come before it."""
         self.connection.sendall(message(msg_type, self.next_seq, fields))
         self.next_seq += 1
         answer = b""
-        while b"\x0110=" not in answer[-8:]:
+        while b"\x0110=" not in answer[-8:] or b"\x0135=" + wanted + _SOH not in answer:
             data = self.connection.recv(65_536)
             if not data:
-                raise RuntimeError("the gateway closed the connection")
+                raise RuntimeError(f"the gateway closed the connection: {answer!r}")
             answer += data
         return answer
 
 
-def _dial(port: int) -> socket.socket:
+def dial(port: int) -> socket.socket:
     """Connect; the gateway begins to listen a moment after it dialled the venue."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:

@@ -19,6 +19,8 @@ import numpy as np
 import orjson
 
 from gateway.clock import now_ns
+from gateway.hook_messages import Check
+from gateway.hook_session import Doorkeeper, HookSession, Origin, Pass
 from gateway.journal import Journal
 from gateway.translate import OrderFields, new_order
 from protocols.fix.codec import COMPILED, Header, decode, encode
@@ -33,7 +35,8 @@ from tests.bench.client import SENDER, TARGET
 from tests.bench.levels import three_levels
 from tests.bench.rig import DroppingLink, Rig, open_websocket, server_frame, venue_answer
 from tests.bench.session import order_ns
-from tests.bench.venue import order_json
+from tests.bench.setting import HOOK_CLIENT, PRICE, RICH, SMALL
+from tests.bench.venue import SYMBOL, order_json
 
 SCENARIOS: Final = (16, 49, 256)
 RECORD_BYTES: Final = 150
@@ -96,6 +99,7 @@ def _measure_once(calls: int, batches: int) -> dict[str, float]:
     with Rig() as rig:
         _codec(note, rig)
         _checks(note, rig)
+        _hook(note, rig)
         _journal(note)
         _venue(note, rig)
         _paths(note, rig)
@@ -160,6 +164,23 @@ def _checks(note: Note, rig: Rig) -> None:
         exposure.release(working)
 
     note("hold_release", _repeated(hold_and_release))
+
+
+def _hook(note: Note, rig: Rig) -> None:
+    """A what-if as a call, and as bytes in and out."""
+    hook, now = rig.core.hooks.by_name[HOOK_CLIENT], now_ns()
+    request = Check(account=RICH, symbol=SYMBOL, side="buy", quantity=SMALL, price=PRICE)
+    assert hook.check(request, now).ok
+    note("hook_check", _repeated(lambda: hook.check(request, now)))
+    door = Doorkeeper({HOOK_CLIENT: Pass(frozenset({"bench"}))}, rig.core.monitor)
+    session = HookSession(
+        rig.core.hooks.by_name, door, Origin("bench", "bench"), now,
+        hello_timeout_ns=1, max_message_bytes=4096, max_faults=1,
+    )  # fmt: skip
+    assert b'"ok":true' in session.handle(orjson.dumps({"op": "hello", "client": HOOK_CLIENT}), now)
+    terms = {"account": RICH, "symbol": SYMBOL, "side": "buy", "quantity": SMALL, "price": PRICE}
+    line = orjson.dumps({"op": "check", "id": 1} | terms)
+    note("hook_line", _repeated(lambda: session.handle(line, now)))
 
 
 def _journal(note: Note) -> None:

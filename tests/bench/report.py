@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.slow_report import print_slow
+
 # part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
 PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
     "decode": ("FIX decode, NewOrderSingle", "floor_checksum", 400, 6_000),
@@ -21,6 +23,8 @@ PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
     "inline_what_if": ("what-if of 3 levels alone, 200 scenarios and 17 joint", None, None, None),
     "inline_hold_release": ("hold and release at 3 levels and the venue", None, None, None),
     "what_if_by_api": ("what-if with hierarchy and charges, one account", None, 5_000, None),
+    "hook_check": ("what-if by the hook's API, in process", None, 5_000, None),
+    "hook_line": ("the same as a line of JSON, answered by one", None, None, None),
     "hold_release": ("hold and release of an order", None, None, None),
     "journal_append": ("journal append, 150 bytes", "floor_store", 1_000, 4_000),
     "evaluate_reject": ("all checks, margin shortfall", None, None, None),
@@ -54,6 +58,9 @@ RATES: Final = (
     Budget("rejects/s, 256 in flight", "reject_256", None, None),
     Budget("accepts/s, 64 in flight", "accept_64", 60_000, None),
     Budget("accepts/s, 256 in flight", "accept_256", None, None),
+    Budget("hook what-ifs/s, Unix socket, 64 in flight", "hook_check_64", 50_000, None),
+    Budget("hook holds and releases/s, the same", "hook_hold_64", None, None),
+    Budget("what-ifs/s (DF to DG, FIX 5.0 SP2), 64 in flight", "what_if_64", 20_000, None),
 )
 
 
@@ -73,6 +80,7 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
         _print_engine(kind, engine, console)
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
+    print_slow(figures["slow"], console)
 
 
 def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:

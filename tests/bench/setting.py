@@ -12,6 +12,10 @@ RICH: Final = "RICH"
 LARGE: Final = "100000"
 SMALL: Final = "10"
 PRICE: Final = "59990.5"
+HOOK_CLIENT: Final = "bench"
+HOOK_SOCKET: Final = "hook.sock"
+# Who only asks what an order would do, in FIX 5.0 SP2.
+ASKER: Final = "ASKER"
 # No rate limit may be what is measured.
 MOST: Final = 1_000_000
 
@@ -29,6 +33,11 @@ heart_bt_int_s = 3600
 target_comp_id = "{sender}"
 accounts = ["POOR", "RICH"]
 cancel_on_disconnect = false
+
+[[fix.session]]
+target_comp_id = "{asker}"
+begin_string = "FIXT.1.1"
+accounts = ["RICH"]
 
 [[account]]
 name = "POOR"
@@ -54,6 +63,13 @@ instruments = ["BTC-PERPETUAL", "ETH-PERPETUAL"]
 heartbeat_s = 600
 requests_per_second = {most}
 request_burst = {most}
+
+[hook]
+socket_path = "{hook_socket}"
+[[hook.client]]
+name = "{hook_client}"
+accounts = ["POOR", "RICH"]
+authentication = "peer"
 """
 _LIMITS: Final = """
 [account.limits]
@@ -74,7 +90,10 @@ def config_text(fix_port: int, venue_port: int) -> str:
         fix_port=fix_port,
         venue_port=venue_port,
         sender=SENDER,
+        asker=ASKER,
         target=TARGET,
         most=MOST,
+        hook_socket=HOOK_SOCKET,
+        hook_client=HOOK_CLIENT,
         limits=_LIMITS.format(most=MOST),
     )

@@ -10,15 +10,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from tests.bench.client import SENDER, TARGET, Client
-from tests.bench.setting import LARGE, POOR, PRICE, RICH, SMALL, config_text
+from tests.bench.hook import HookConnection
+from tests.bench.setting import HOOK_SOCKET, LARGE, POOR, PRICE, RICH, SMALL, config_text
 from tests.bench.venue import SYMBOL, Venue
+from tests.bench.what_ifs import Asker
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
@@ -81,12 +83,18 @@ class Echo:
 class Gateway:
     """A gateway with one client and one venue, past every handshake."""
 
-    def __init__(self, core: int, is_plain: bool) -> None:
+    def __init__(
+        self, core: int, is_plain: bool, *, options: Sequence[str] = (), changes: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """`options` are listed by the venue besides; `changes` are made to the configuration: what, by what."""
         self.is_plain = is_plain
+        self._changes = changes
         self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
-        self._venue = Venue()
+        self._venue = Venue(options)
         self._core = core
         self._client: Client | None = None
+        self._asker: Asker | None = None
+        self._fix_port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._status = Path(self._directory.name) / "status"
 
@@ -105,16 +113,20 @@ class Gateway:
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()
-        if self._client is not None:
-            self._client.connection.close()
+        for client in (self._client, self._asker):
+            if client is not None:
+                client.connection.close()
         self._venue.close()
         self._directory.cleanup()
 
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            fix_port = probe.getsockname()[1]
+            fix_port = self._fix_port = probe.getsockname()[1]
         config = Path(self._directory.name) / "bench.toml"
-        config.write_text(config_text(fix_port, self._venue.port))
+        text = config_text(fix_port, self._venue.port)
+        for before, after in self._changes:
+            text = text.replace(before, after)
+        config.write_text(text)
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",
@@ -137,11 +149,18 @@ class Gateway:
         except (OSError, RuntimeError) as error:
             raise RuntimeError(f"{error}; the gateway said: {self._status.read_text()[-2000:]}") from error
 
-    def run(self, peer: list[str], core: int, mode: str, count: int, window: int) -> dict[str, Any]:
+    def refresh(self) -> None:
+        """Send every mark anew."""
+        self._venue.send_mark()
+
+    def run(
+        self, peer: list[str], core: int, mode: str, count: int, window: int, *, refreshes: bool = True
+    ) -> dict[str, Any]:
         """Let the peer send `count` orders of one kind; return its figures, after checking that all went as meant."""
         client, venue = self._client, self._venue.connection
         assert client is not None and venue is not None
-        self._venue.send_mark()
+        if refreshes:
+            self._venue.send_mark()
         account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
         sockets = (client.connection.fileno(), venue.fileno())
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
@@ -157,6 +176,28 @@ class Gateway:
             if cleared["cancelled"] != count:
                 raise RuntimeError(f"not all orders were cancelled: {cleared}")
         return figures
+
+    def run_hook(self, core: int, op: str, count: int, window: int) -> dict[str, Any]:
+        """Let a client of the hook, on its core, ask `count` times; return its figures."""
+        self._venue.send_mark()
+        hook = HookConnection(Path(self._directory.name) / HOOK_SOCKET)
+        try:
+            with pinned(core):
+                return hook.checks(count, window) if op == "check" else hook.holds(count, window)
+        finally:
+            hook.close()
+
+    def what_ifs(self, core: int, count: int, window: int) -> dict[str, Any]:
+        """Ask what so many orders would do, `window` at a time; all would pass."""
+        self._venue.send_mark()
+        with pinned(core):
+            if self._asker is None:
+                self._asker = Asker(self._fix_port)
+            return self._asker.run(count, window)
+
+    def move_mark(self, mark: float) -> None:
+        """Let the venue tell another mark of the perpetual: a generation is due."""
+        self._venue.send_mark(mark, with_options=False)
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""

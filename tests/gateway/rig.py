@@ -311,6 +311,7 @@ class Rig:
         """What is held is what works: no hold of an ended order is left, and none was released twice."""
         for account in self.ledger.accounts.values():
             working = {o.order_id for o in self.ledger.orders.values() if o.account == account.name and o.is_working}
+            working |= {h.hold_id for h in self.ledger.holds.live() if h.order.account == account.name}
             assert set(account.exposure.orders) == working
             for side, held in ((1, account.exposure.buy_lots), (2, account.exposure.sell_lots)):
                 lots: dict[int, int] = {}

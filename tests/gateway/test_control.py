@@ -278,8 +278,8 @@ def test_the_commands_on_a_gateway_that_is_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["kill", "--reason", "x"], "give either --session or --account"),
-        (["kill", "--reason", "x", "--session", "A", "--account", "a"], "give either --session or --account"),
+        (["kill", "--reason", "x"], "give one of --session, --account and --hook"),
+        (["kill", "--reason", "x", "--session", "A", "--account", "a"], "give one of --session, --account and --hook"),
         (["kill", "--reason", "x", "--session", "NOBODY"], "no session NOBODY; there are ALPHA, BETA"),
         (["reinstate", "--reason", "x", "--session", "ALPHA"], "session ALPHA is not killed"),
         (["logout", "--reason", "x", "--session", "ALPHA"], "no gateway runs there"),

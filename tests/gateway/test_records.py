@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import records
+from gateway import hold_records, records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -101,6 +101,17 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.GraceEnded("ALPHA", False, 3), "943ba5414c504841c203"),
     (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
     (records.Reinstated("account", "alpha", "ann", "why"), "953da76163636f756e74a5616c706861a3616e6ea3776879"),
+    (hold_records.HookOpened("algo", ("alpha",), False), "9455a4616c676f91a5616c706861c2"),
+    (hold_records.HoldApproved("algo", "r-2", "k", "alpha", 0, 1, 10, 118_000, 2, False, 9, True, 12),
+     "9e56a4616c676fa3722d32a16ba5616c70686100010ace0001ccf002c209c30c"),
+    (hold_records.HoldRefused(
+        "algo", "k", "alpha", "DOGE", "buy", "limit", "100", "1", False, 201, "check", "text", 1.5, None, -2.0, 7),
+     "dc001157a4616c676fa16ba5616c706861a4444f4745a3627579a56c696d6974a3313030a131c2ccc9a5636865636ba474657874"
+     "cb3ff8000000000000c0cbc00000000000000007"),
+    (hold_records.HoldOverdue("r-2"), "9258a3722d32"),
+    (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
+     "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
+    (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
 ]  # fmt: skip
 
 
@@ -141,6 +152,8 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "VolatileSent": 50, "NewsPublished": 51,
         "SessionRenewed": 55, "MessageDelayed": 56, "MessageReleased": 57, "SessionEnded": 58, "GraceEnded": 59,
         "Killed": 60, "Reinstated": 61,
+        "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
+        "HoldReleased": 90,
     }  # fmt: skip
 
 
