@@ -173,7 +173,7 @@ def test_a_process_of_its_own_prices_joint_scenarios_too(tmp_path: Path) -> None
         while not there.price_some(4):
             pass
         payload = b"".join(bytes(piece) for piece in pack_generation(there.generation(), setting))
-        frame = Frame(snapshot.number, snapshot.as_of_ns, bytearray(payload))
+        frame = Frame(1, snapshot.number, snapshot.as_of_ns, bytearray(payload))
         taken = unpack_generation(frame, snapshot, valuation.setting)
         for one, other in zip(taken.arrays(), made.arrays(), strict=True):
             assert np.array_equal(one, other, equal_nan=one.dtype == np.float64)
