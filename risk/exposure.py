@@ -214,17 +214,17 @@ class Exposure:
         order.held_alternative = None
         self.orders.pop(order.order_id, None)
 
+    @property
+    def held(self) -> Collection[tuple[int, int, float, float, float, float]]:
+        """What is held for each working order, as the arguments of MarginKernel.hold."""
+        return self._held.values()
+
     def _hold_next(self, order_id: str, venue: str, arguments: Held) -> None:
         assert self._next is not None, "begin_mirror comes first"
         self._next.hold(*arguments)
         if (kernel := self._venues_next.get(venue)) is not None:
             kernel.hold(*arguments)
         self._held_next.add(order_id)
-
-    @property
-    def held(self) -> Collection[Held]:
-        """What is held for each working order, as the arguments of MarginKernel.hold."""
-        return self._held.values()
 
     def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, MarginKernel] = NO_VENUES) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.

@@ -80,7 +80,9 @@ def check_generation(
             raise ValueError(f"{name} is out of range")
     currency_known: Flags = np.all(np.abs(currency_values) <= MAX_VALUE, axis=1).astype(np.uint8)
     rows = np.flatnonzero(known)
-    if not (np.abs(values[rows]) <= MAX_VALUE).all():
+    usable = values if len(rows) == count else values[rows]
+    # NaN is neither, so it is refused; no array is made to look at them.
+    if not -MAX_VALUE <= usable.min(initial=0.0) <= usable.max(initial=0.0) <= MAX_VALUE:
         raise ValueError("the risk array of a known instrument is not finite or out of bounds")
     settlement = currency_of_instrument[rows]
     if not np.all(currency_known[settlement]):

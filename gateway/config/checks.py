@@ -213,6 +213,23 @@ def _url_problem(url: str, scheme: str = "wss") -> str | None:
     return None
 
 
+def _check_hook(values: Mapping[str, Any]) -> Found:
+    yield from check_hook(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+    # Over the WebSocket the kernel does not say who is there.
+    if "socket_path" in values and values["socket_path"] is None:
+        for index, client in enumerate(values.get("client", ())):
+            if client.authentication == "peer":
+                yield ("client", index, "authentication"), "peer takes socket_path: the WebSocket takes a token"
+
+
+def _check_hook_client(values: Mapping[str, Any]) -> Found:
+    yield from check_client(values)
+    if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
+        yield ("credentials_file",), problem
+
+
 def _check_stress(values: Mapping[str, Any]) -> Found:
     file = values.get("history_file")
     if file is not None:
@@ -244,23 +261,6 @@ def _check_account(values: Mapping[str, Any]) -> Found:
             yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
 
 
-def _check_hook(values: Mapping[str, Any]) -> Found:
-    yield from check_hook(values)
-    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
-        yield ("tls_key_file",), problem
-    # Over the WebSocket the kernel does not say who is there.
-    if "socket_path" in values and values["socket_path"] is None:
-        for index, client in enumerate(values.get("client", ())):
-            if client.authentication == "peer":
-                yield ("client", index, "authentication"), "peer takes socket_path: the WebSocket takes a token"
-
-
-def _check_hook_client(values: Mapping[str, Any]) -> Found:
-    yield from check_client(values)
-    if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
-        yield ("credentials_file",), problem
-
-
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
     Fix: _check_fix,
@@ -286,9 +286,9 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
-    yield from _unlisted(document)
     venues = _tables(document, ("venue",))
     yield from _same_names(venues)
+    yield from _unlisted(document)
     known = {name for _, name in accounts}
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
     for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:
@@ -297,6 +297,18 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
             if isinstance(name, str) and name not in known:
                 text = f'there is no [[account]] with the name "{name[:64]}"'
                 yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+
+
+def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:
+    """Two venues that list the same symbols would share instruments, where neither has a suffix of its own."""
+    seen: set[tuple[str, str]] = set()
+    for path, venue in venues:
+        listed, suffix = venue.get("instruments"), venue.get("symbol_suffix", "")
+        for index, symbol in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(symbol, str) and isinstance(suffix, str):
+                if (symbol, suffix) in seen:
+                    yield Problem((*path, "instruments", index), "another venue lists the same: give a symbol_suffix")
+                seen.add((symbol, suffix))
 
 
 def _unlisted(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -318,18 +330,6 @@ def _unlisted(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _escaped(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii")
-
-
-def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:
-    """Two venues that list the same symbols would share instruments, where neither has a suffix of its own."""
-    seen: set[tuple[str, str]] = set()
-    for path, venue in venues:
-        listed, suffix = venue.get("instruments"), venue.get("symbol_suffix", "")
-        for index, symbol in enumerate(listed if isinstance(listed, list) else ()):
-            if isinstance(symbol, str) and isinstance(suffix, str):
-                if (symbol, suffix) in seen:
-                    yield Problem((*path, "instruments", index), "another venue lists the same: give a symbol_suffix")
-                seen.add((symbol, suffix))
 
 
 def _repeated(column: list[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:
