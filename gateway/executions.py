@@ -61,6 +61,7 @@ class Executions:
         self._suspects: dict[str, Decimal] = {}
         self._asked_again = 0
         self._strange_trades: set[str] = set()
+        self._strays: set[str] = set()  # orders that ended here and that the venue once said to be open
         self.paused: set[str] = set()  # instruments that their own ticker has closed
         self.feed_clock = FeedClock()
         self.clock_offset_ns: int | None = None  # the venue's clock less ours, where its session has measured it
@@ -280,6 +281,7 @@ class Executions:
         elif state.state == "filled" and order.is_working:
             self._order_is_filled(order, state, now_ns)
         else:
+            self._strays.discard(order.order_id)
             self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
 
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
@@ -288,6 +290,13 @@ class Executions:
             told_lots = order.instrument.lots_from_decimal(state.filled_quantity)
             if told_lots is not None and told_lots < order.cum_lots:
                 return  # written before fills that we have: how the order was, not how it is
+            if order.order_id not in self._strays:
+                # It may have been written before the end that we have: only a second look tells.
+                if len(self._strays) >= STRANGE_TRADES_KEPT:
+                    self._strays.clear()
+                self._strays.add(order.order_id)
+                self._query(order, now_ns)
+                return
             text = f"order {order.order_id} is {order.status.name} and works at the venue"
             self.raise_break(order.instrument.symbol, text, now_ns)
             stray = msgspec.structs.replace(order, venue_order_id=state.venue_order_id)
