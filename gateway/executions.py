@@ -41,6 +41,7 @@ class Executions:
         "_positions",
         "_query",
         "_strange_trades",
+        "_strays",
         "_suspects",
         "clock_offset_ns",
         "feed_clock",
