@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYX := $(shell find gateway protocols risk -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd')
 
-.PHONY: install demo test check bench lock clean
+.PHONY: install clients demo test check bench lock clean
 
 install: $(STAMP)
 
@@ -16,6 +16,15 @@ $(STAMP): requirements.lock pyproject.toml $(PYX)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/margingate kernels
+	@touch $@
+
+# Client libraries that others wrote, for tests/peers, in an environment of their own: they pin what they share with us.
+clients: .venv-clients/.installed
+
+.venv-clients/.installed: pyproject.toml
+	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --group clients
 	@touch $@
 
 demo: install
@@ -43,4 +52,4 @@ lock:
 		--no-emit-trusted-host --no-emit-find-links --strip-extras --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build *.egg-info $(patsubst %.pyx,%.c,$(filter %.pyx,$(PYX))) $(shell find gateway protocols risk -name '_*.so')
+	rm -rf $(VENV) .venv-clients build *.egg-info $(patsubst %.pyx,%.c,$(filter %.pyx,$(PYX))) $(shell find gateway protocols risk -name '_*.so')

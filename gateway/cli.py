@@ -28,6 +28,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
 from risk import cash, gate, kernel, remargin
@@ -37,6 +38,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command("margin")(margin)
 app.command("backtest")(backtest)
+app.command("venues")(venues)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

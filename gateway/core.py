@@ -76,6 +76,7 @@ class Core:
         self.valuation = Valuation(
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
+        self.inquiries.generation = lambda: self.valuation.generation
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.

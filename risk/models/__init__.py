@@ -26,7 +26,7 @@ from risk.models import (
 from risk.models.cases import CaseResult, is_case, run_case
 from risk.models.portfolio import Order, Portfolio, load, prepared, refuse_bad_numbers
 from risk.models.result import Component, Liquidation, MarginError, MarginResult, Scenario
-from risk.models.whatif import WhatIf, what_if, with_orders_enumerated
+from risk.models.whatif import Cancel, WhatIf, what_if, with_orders_enumerated
 
 __all__ = [
     "MODELS",
@@ -101,11 +101,12 @@ def evaluate(
 
 
 def evaluate_orders(portfolio: Portfolio | Mapping[str, Any], orders: Any, model: str | None = None) -> WhatIf:
-    """Return the margin before and after `orders` (a list of Order, or of their documents) fill at their limits."""
+    """Return the margin before and after `orders` fill at their limits: a list of Order or Cancel, or documents."""
     given = _loaded(portfolio)
     refuse_bad_numbers(msgspec.to_builtins(orders))
     try:
-        wanted = msgspec.convert(msgspec.to_builtins(orders), list[Order])
+        rows = msgspec.convert(msgspec.to_builtins(orders), list[dict[str, Any]])
+        wanted = [msgspec.convert(row, Cancel) if "cancel" in row else msgspec.convert(row, Order) for row in rows]
     except msgspec.ValidationError as error:
         raise MarginError("bad_order", str(error)) from error
     chosen = _model(model or given.model)

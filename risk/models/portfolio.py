@@ -155,7 +155,10 @@ class Collateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A working or hypothetical order; `contract` describes an instrument that is not held (its qty is ignored)."""
+    """A working or hypothetical order; `contract` describes an instrument that is not held (its qty is ignored).
+
+    `id` names a working order; `replaces` is the id of the working order that a hypothetical one is to replace.
+    """
 
     instrument: str
     side: Literal["buy", "sell"]
@@ -163,6 +166,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     price: float
     contract: Position | None = None
     venue: str = ""
+    id: str = ""
+    replaces: str = ""
 
     def is_in(self, held: Position) -> bool:
         """True where a position is of the order's instrument, at its venue."""

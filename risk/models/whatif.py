@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import product
 from typing import Final
 
 import msgspec
@@ -15,11 +15,22 @@ from risk.models.result import Component, MarginResult, require
 MAX_ENUMERATED: Final = 8
 
 
-class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
-    """Margin before, after all orders filled, and in the worst of all subsets of fills.
+# One row of what is asked, and the fills that may come of it: each a list of orders that fill completely.
+_Outcomes = list[list[Order]]
 
-    `worst_available` is the least of equity - initial over subsets that fill completely, nothing included; None
-    where there are more orders than MAX_ENUMERATED.
+
+class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cancel the working order of this id; until the venue says so, it may have filled."""
+
+    cancel: str
+
+
+class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
+    """Margin before, after all orders filled and all cancels done, and in the worst of all that may come of them.
+
+    `worst_available` is the least of equity - initial over subsets that fill completely, nothing included; what is
+    cancelled or replaced may fill before that. None where there are more rows than MAX_ENUMERATED. `worst_fills` are
+    the rows with a fill in the worst case.
     """
 
     before: MarginResult
@@ -56,30 +67,50 @@ def filled(portfolio: Portfolio, order: Order) -> Portfolio:
     return msgspec.structs.replace(portfolio, positions=tuple(positions), cash=cash)
 
 
-def what_if(evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio, orders: Sequence[Order]) -> WhatIf:
-    """Return margin before and after orders, and the worst subset of complete fills.
+def what_if(
+    evaluate: Callable[[Portfolio], MarginResult], portfolio: Portfolio, orders: Sequence[Order | Cancel]
+) -> WhatIf:
+    """Return margin before and after orders, replaces and cancels, and the worst of what may come of them.
 
     Raises
     ------
     MarginError
-        If an order names no known contract, or the model refuses what it would make of the portfolio.
+        If an order names no known contract, or none that works, or the model refuses what it would make of the
+        portfolio.
     """
     require(bool(orders), "bad_order", "no orders")
-    prepared(msgspec.structs.replace(portfolio, orders=tuple(orders)))
+    new = [order for order in orders if isinstance(order, Order)]
+    prepared(msgspec.structs.replace(portfolio, orders=tuple(new)))
+    working = {order.id: order for order in portfolio.orders if order.id}
+    ended = [row.cancel if isinstance(row, Cancel) else row.replaces for row in orders]
+    for name in filter(None, ended):
+        require(name in working, "unknown_order", f"no working order has the id {name}")
+        require(ended.count(name) == 1, "bad_order", f"order {name} is cancelled or replaced twice")
+    left = tuple(order for order in portfolio.orders if not order.id or order.id not in ended)
+    remaining = msgspec.structs.replace(portfolio, orders=left)
     worst: tuple[float, tuple[int, ...]] | None = None
-    after = _after(portfolio, orders)
     if len(orders) <= MAX_ENUMERATED:
-        for count in range(len(orders) + 1):
-            for rows in combinations(range(len(orders)), count):
-                left = evaluate(_after(portfolio, [orders[row] for row in rows])).available
-                if worst is None or left < worst[0]:
-                    worst = left, rows
+        rows = [_outcomes(row, working.get(name)) for row, name in zip(orders, ended, strict=True)]
+        for chosen in product(*rows):
+            available = evaluate(_after(remaining, [fill for fills in chosen for fill in fills])).available
+            if worst is None or available < worst[0]:
+                worst = available, tuple(row for row, fills in enumerate(chosen) if fills)
     return WhatIf(
         before=evaluate(portfolio),
-        after=evaluate(after),
+        after=evaluate(_after(remaining, new)),
         worst_available=None if worst is None else worst[0],
         worst_fills=() if worst is None else worst[1],
     )
+
+
+def _outcomes(row: Order | Cancel, ended: Order | None) -> _Outcomes:
+    """Return what may fill of one row: of a replace the old, the new, or the old and the rest of the new."""
+    late: _Outcomes = [] if ended is None else [[ended]]
+    if isinstance(row, Cancel):
+        return [[], *late]
+    if ended is not None and row.qty > ended.qty:
+        late.append([ended, msgspec.structs.replace(row, qty=row.qty - ended.qty)])
+    return [[], [row], *late]
 
 
 def with_orders_enumerated(

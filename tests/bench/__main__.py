@@ -116,6 +116,7 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
                     note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
             for op in ("check", "hold"):
                 note(f"hook_{op}_64", gateway.run_hook(peer_core, op, 4 * plan.flight, 64))
+            note("what_if_64", gateway.what_ifs(peer_core, plan.flight, 64))
         snapshot = gateway.stop()
     result: dict[str, Any] = {name: _summary(several) for name, several in runs.items()}
     for mode, floor_name in (("reject", "echo"), ("accept", "echo"), ("apart", "rested")):

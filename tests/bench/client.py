@@ -13,12 +13,14 @@ _SOH: Final = b"\x01"
 _PATIENCE_S: Final = 10.0
 
 
-def message(msg_type: str, seq: int, fields: list[tuple[int, str]], sender: str = SENDER) -> bytes:
+def message(
+    msg_type: str, seq: int, fields: list[tuple[int, str]], sender: str = SENDER, begin_string: str = "FIX.4.4"
+) -> bytes:
     """Return one whole FIX message."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
     header = [(35, msg_type), (34, str(seq)), (49, sender), (52, now), (56, TARGET)]
     body = b"".join(f"{tag}={value}".encode() + _SOH for tag, value in [*header, *fields])
-    text = b"8=FIX.4.4" + _SOH + b"9=%d" % len(body) + _SOH + body
+    text = b"8=" + begin_string.encode() + _SOH + b"9=%d" % len(body) + _SOH + body
     return text + b"10=%03d" % (sum(text) % 256) + _SOH
 
 
@@ -26,7 +28,7 @@ class Client:
     """A logged-on session, whose socket the peer program is handed."""
 
     def __init__(self, port: int) -> None:
-        self.connection = _dial(port)
+        self.connection = dial(port)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.settimeout(_PATIENCE_S)
         self.next_seq = 1
@@ -58,7 +60,7 @@ class Client:
         return answer
 
 
-def _dial(port: int) -> socket.socket:
+def dial(port: int) -> socket.socket:
     """Connect; the gateway begins to listen a moment after it dialled the venue."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:

@@ -54,6 +54,7 @@ RATES: Final = (
     Budget("accepts/s, 256 in flight", "accept_256", None, None),
     Budget("hook what-ifs/s, Unix socket, 64 in flight", "hook_check_64", 50_000, None),
     Budget("hook holds and releases/s, the same", "hook_hold_64", None, None),
+    Budget("what-ifs/s (DF to DG, FIX 5.0 SP2), 64 in flight", "what_if_64", 20_000, None),
 )
 
 

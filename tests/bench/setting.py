@@ -14,6 +14,8 @@ SMALL: Final = "10"
 PRICE: Final = "59990.5"
 HOOK_CLIENT: Final = "bench"
 HOOK_SOCKET: Final = "hook.sock"
+# Who only asks what an order would do, in FIX 5.0 SP2.
+ASKER: Final = "ASKER"
 # No rate limit may be what is measured.
 MOST: Final = 1_000_000
 
@@ -31,6 +33,11 @@ heart_bt_int_s = 3600
 target_comp_id = "{sender}"
 accounts = ["POOR", "RICH"]
 cancel_on_disconnect = false
+
+[[fix.session]]
+target_comp_id = "{asker}"
+begin_string = "FIXT.1.1"
+accounts = ["RICH"]
 
 [[account]]
 name = "POOR"
@@ -83,6 +90,7 @@ def config_text(fix_port: int, venue_port: int) -> str:
         fix_port=fix_port,
         venue_port=venue_port,
         sender=SENDER,
+        asker=ASKER,
         target=TARGET,
         most=MOST,
         hook_socket=HOOK_SOCKET,

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
 from tests.bench.session import EngineProcess, measure_resend
-from tests.bench.wire import cores
+from tests.bench.wire import Gateway, cores
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -34,3 +34,9 @@ def test_the_engine_answers_orders_beside_a_resend() -> None:
     with EngineProcess(cores()[0], is_plain=False, stored=3_000) as engine:
         figures = measure_resend(engine, 20, 3_000)
     assert figures["orders_beside"] >= 50 and figures["p99_alone_us"] > 0.0 < figures["resent_per_s"]
+
+
+def test_what_ifs_are_asked_over_fix() -> None:
+    with Gateway(cores()[0], is_plain=False) as gateway:
+        figures = gateway.what_ifs(cores()[1], 200, 64)
+    assert figures["count"] == 200 and 0 < figures["p50_ns"] <= figures["p99_ns"]

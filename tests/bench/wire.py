@@ -20,6 +20,7 @@ from tests.bench.client import SENDER, TARGET, Client
 from tests.bench.hook import HookConnection
 from tests.bench.setting import HOOK_SOCKET, LARGE, POOR, PRICE, RICH, SMALL, config_text
 from tests.bench.venue import SYMBOL, Venue
+from tests.bench.what_ifs import Asker
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
@@ -88,6 +89,8 @@ class Gateway:
         self._venue = Venue()
         self._core = core
         self._client: Client | None = None
+        self._asker: Asker | None = None
+        self._fix_port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._status = Path(self._directory.name) / "status"
 
@@ -106,14 +109,15 @@ class Gateway:
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()
-        if self._client is not None:
-            self._client.connection.close()
+        for client in (self._client, self._asker):
+            if client is not None:
+                client.connection.close()
         self._venue.close()
         self._directory.cleanup()
 
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            fix_port = probe.getsockname()[1]
+            fix_port = self._fix_port = probe.getsockname()[1]
         config = Path(self._directory.name) / "bench.toml"
         config.write_text(config_text(fix_port, self._venue.port))
         environment = os.environ | {
@@ -168,6 +172,14 @@ class Gateway:
                 return hook.checks(count, window) if op == "check" else hook.holds(count, window)
         finally:
             hook.close()
+
+    def what_ifs(self, core: int, count: int, window: int) -> dict[str, Any]:
+        """Ask what so many orders would do, `window` at a time; all would pass."""
+        self._venue.send_mark()
+        with pinned(core):
+            if self._asker is None:
+                self._asker = Asker(self._fix_port)
+            return self._asker.run(count, window)
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""

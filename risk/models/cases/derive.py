@@ -71,12 +71,13 @@ def pmrm2(case: Case) -> MarginResult:
                 "underlying": "BASE",
                 "qty": number(perp, "qty"),
                 "mark": number(perp, "price"),
-                "accrued": number(perp, "unrealised_pnl", default=0) + number(perp, "unrealised_funding", default=0),
+                "accrued": _accrued(perp),
             }
         )
     document = {
         "model": "derive_portfolio",
-        "cash": number(given, "cash", default=0),
+        # What a perpetual that is flat again still owes or is owed is cash.
+        "cash": number(given, "cash", default=0) + (0.0 if perp.get("qty") else _accrued(perp)),
         "stable_price": number(given, "stable_price", default=1),
         "underlyings": {"BASE": _market(given, perp)},
         "positions": positions,
@@ -84,6 +85,10 @@ def pmrm2(case: Case) -> MarginResult:
         "parameters": pmrm2_parameters(case.get("params", {})),
     }
     return derive_portfolio.evaluate(load(document))
+
+
+def _accrued(perp: Mapping[str, Any]) -> float:
+    return number(perp, "unrealised_pnl", default=0) + number(perp, "unrealised_funding", default=0)
 
 
 def pmrm2_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def pmrm2_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 def _option(option: Mapping[str, Any], underlying: str) -> dict[str, Any]:
     expiry_s, strike, kind = number(option, "expiry_s"), number(option, "strike"), field(option, "type")
     return {
-        "instrument": f"{underlying}-{expiry_s:.0f}-{strike:g}-{kind}",
+        "instrument": f"{underlying}-{expiry_s!r}-{strike!r}-{kind}",
         "kind": "option",
         "underlying": underlying,
         "qty": number(option, "qty"),

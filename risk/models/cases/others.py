@@ -162,13 +162,17 @@ def _cm(row: Mapping[str, Any], number_: int, coin: str) -> dict[str, Any]:
 def span_scan(case: Case) -> dict[str, Any]:
     """Run arrays of sixteen scenarios: one contract, or several with their quantities, and what is added to them."""
     given = case["input"]
+    arrays: Any
+    quantities: Any
     if "array" in given:
         arrays, quantities = [given["array"]], [number(given, "qty", default=1)]
     elif "arrays" in given:
-        arrays, quantities = given["arrays"], given.get("qtys") or given.get("quantities") or [1] * len(given["arrays"])
-        if isinstance(arrays, Mapping):
-            quantities = [quantities[name] if isinstance(quantities, Mapping) else 1 for name in arrays]
-            arrays = list(arrays.values())
+        arrays = given["arrays"]
+        stated = next((given[name] for name in ("qtys", "quantities", "qty") if name in given), [1] * len(arrays))
+        if isinstance(stated, Mapping) and not isinstance(arrays, Mapping):
+            raise MarginError("bad_input", "quantities by name are for arrays by name")
+        quantities = [stated[name] for name in arrays] if isinstance(stated, Mapping) else stated
+        arrays = list(arrays.values()) if isinstance(arrays, Mapping) else arrays
     else:
         legs = field(given, "legs", "positions")
         arrays, quantities = [leg["array"] for leg in legs], [signed_qty(leg, "qty") for leg in legs]

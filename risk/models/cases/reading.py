@@ -31,6 +31,22 @@ def number(where: Mapping[str, Any], *names: str, default: float | None = None) 
     return default
 
 
+def integer(where: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    """Return a whole number by the first of `names` that is given, exactly: quanta need more than 53 bits."""
+    for name in names:
+        if where.get(name) is not None:
+            value = where[name]
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+            found = number(where, name)
+            if found != int(found):
+                raise MarginError("bad_input", f"{name} is {value!r}, not a whole number")
+            return int(found)
+    if default is None:
+        raise MarginError("missing_input", f"{' or '.join(names)} is missing")
+    return default
+
+
 def side_sign(where: Mapping[str, Any]) -> float:
     """Return +1 for long or buy, -1 for short or sell; without a side, the sign of the quantity or +1."""
     side = str(where.get("side", "")).lower()

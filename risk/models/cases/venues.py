@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from risk.models.cases.reading import Case, field, number, side_sign
+from risk.models.cases.reading import Case, field, integer, number, side_sign
 from risk.models.liquidation import Leg, bankruptcy_price, liquidation_price
 from risk.models.parameters import names
 from risk.models.result import MarginError
@@ -187,11 +187,11 @@ def tiers(case: Case) -> dict[str, Any]:
 
 
 def _open_interest(given: Mapping[str, Any]) -> dict[str, Any]:
-    base = int(number(given, "base_im_ppm"))
-    caps = [int(number(given, name, default=0)) for name in ("oi_lower", "oi_upper", "oi")]
+    base = integer(given, "base_im_ppm")
+    caps = [integer(given, name, default=0) for name in ("oi_lower", "oi_upper", "oi")]
     fraction = open_interest_fraction(base, *caps)
-    notional = Fraction(int(number(given, "notional_quantums")))
-    share = Fraction(int(number(given, "maintenance_ppm", "maintenance_fraction_ppm", "mm_fraction_ppm", default=PPM)))
+    notional = Fraction(integer(given, "notional_quantums"))
+    share = Fraction(integer(given, "maintenance_ppm", "maintenance_fraction_ppm", "mm_fraction_ppm", default=PPM))
     initial = rounded_up(abs(notional) * fraction)
     maintenance = rounded_up(abs(notional) * Fraction(base, PPM) * share / PPM)
     return {

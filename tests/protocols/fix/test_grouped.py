@@ -12,7 +12,7 @@ from protocols.errors import LocalProtocolError
 from protocols.fix import market_data_messages as md
 from protocols.fix.codec import Header, assemble, decode
 from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2, Dictionary
-from protocols.fix.grouped import Values, entries_of, grouped_body, send_grouped
+from protocols.fix.grouped import Values, entries_of, flat_body, grouped_body, send_grouped
 from protocols.fix.session import Session, SessionConfig, SessionKey, SessionState
 from tests.protocols.fix.conversation import START_NS, peer_message
 
@@ -138,3 +138,11 @@ def test_market_data_is_valid_in_every_version(whole: list[bytes], changes: list
         assert len(entries_of(dictionary, snapshot, 268, 269)) == len(told)
         increment = message(dictionary, "X", md.increment(b"id", changes))
         assert len(entries_of(dictionary, increment, 268, 279)) == len(changes)
+
+
+def test_a_flat_body_is_the_same_faster() -> None:
+    values: dict[int, bytes | int | None] = {2325: 0, 2320: b"0", 2321: b"0", 58: b"why", 44: None, 54: b"", 9999: b"x"}
+    body = flat_body(FIX50SP2, "DG", values)
+    assert body == grouped_body(FIX50SP2, "DG", values) == b"58=why\x012320=0\x012321=0\x012325=0\x01"
+    with pytest.raises(LocalProtocolError, match="SOH"):
+        flat_body(FIX50SP2, "DG", {58: b"a\x01b"})

@@ -394,6 +394,31 @@ class TestWhatIf:
         outcome = models.evaluate_orders(document, [{"instrument": "C", "side": "buy", "qty": 1.0, "price": 0.06}])
         assert outcome.after.equity == pytest.approx(0.94) and outcome.after.initial == 0.0
 
+    def test_a_cancel_may_come_too_late(self) -> None:
+        document = {"model": "grid", "cash": 100.0, "underlyings": {"BTC": {"spot": 100.0}}, "positions": [future()]}
+        working = {"instrument": "F", "side": "buy", "qty": 2.0, "price": 101.0, "id": "a"}
+        document["orders"] = [working, working | {"id": "b", "side": "sell", "qty": 0.5}]
+        outcome = models.evaluate_orders(document, [{"cancel": "a"}])
+        alone = models.evaluate(document | {"orders": document["orders"][1:]})
+        assert outcome.before.initial > outcome.after.initial == alone.initial
+        filled = models.evaluate_orders(document | {"orders": document["orders"][1:]}, [working])
+        assert outcome.worst_available == filled.after.available < outcome.after.available
+        assert outcome.worst_fills == (0,)
+        for wrong in ([{"cancel": "z"}], [{"cancel": "a"}, {"cancel": "a"}], [{"cancel": "a", "qty": 1}]):
+            with pytest.raises(models.MarginError, match=r"unknown_order|bad_order"):
+                models.evaluate_orders(document, wrong)
+
+    @pytest.mark.parametrize(("new", "worst"), [(1.0, 2.0), (2.0, 2.0), (5.0, 5.0)])
+    def test_a_replace_fills_as_one_version_then_the_other(self, new: float, worst: float) -> None:
+        """Never both in full: of the new version what is beyond the old one's quantity."""
+        document = {"model": "grid", "cash": 100.0, "underlyings": {"BTC": {"spot": 100.0}}, "positions": [future()]}
+        working = {"instrument": "F", "side": "buy", "qty": 2.0, "price": 100.0}
+        asked = working | {"qty": new, "replaces": "a"}
+        outcome = models.evaluate_orders(document | {"orders": [working | {"id": "a"}]}, [asked])
+        largest = models.evaluate_orders(document, [working | {"qty": worst}])
+        assert outcome.worst_available == pytest.approx(largest.after.available)
+        assert outcome.after.initial == models.evaluate_orders(document, [working | {"qty": new}]).after.initial
+
     def test_many_orders_are_not_enumerated(self) -> None:
         document = {"model": "grid", "cash": 1e4, "underlyings": {"BTC": {"spot": 100.0}}, "positions": [future()]}
         orders = [{"instrument": "F", "side": "buy", "qty": 0.1, "price": 100.0}] * 9

@@ -6,17 +6,17 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from risk.dry_run import Passed, dry_run
 from risk.instrument import Side
 from risk.order import Approved, Order, Reject, RejectReason
 from risk.pre_trade import evaluate
 from risk.rate import RateLimit
+from risk.rehearsal import Passed, rehearse
 from tests.strategies import INSTRUMENTS, LINEAR, World, fresh_kernel_row, order_of, orders, world, worlds
 
 
 @given(w=worlds(), order=orders())
 def test_it_answers_as_the_checks_do(w: World, order: Order) -> None:
-    tried = dry_run(order, w.account, w.market)
+    tried = rehearse(order, w.account, w.market)
     decision = evaluate(order, w.account, w.market)
     if isinstance(decision, Approved):
         assert isinstance(tried, Passed) and not isinstance(tried, Approved)
@@ -27,12 +27,17 @@ def test_it_answers_as_the_checks_do(w: World, order: Order) -> None:
 @given(w=worlds(), order=orders())
 def test_it_changes_nothing(w: World, order: Order) -> None:
     account = w.account
-    before = (account.rate.counted, len(account.cl_ord_ids), dict(account.exposure.orders), fresh_kernel_row(account))
+    before = (
+        account.rate.arrival_ns,
+        len(account.cl_ord_ids),
+        dict(account.exposure.orders),
+        fresh_kernel_row(account),
+    )
     worst = w.market.kernel.worst(account.index)
     for _ in range(3):
-        first = dry_run(order, account, w.market)
-        assert first == dry_run(order, account, w.market) or first != first
-    after = (account.rate.counted, len(account.cl_ord_ids), dict(account.exposure.orders), fresh_kernel_row(account))
+        first = rehearse(order, account, w.market)
+        assert first == rehearse(order, account, w.market) or first != first
+    after = (account.rate.arrival_ns, len(account.cl_ord_ids), dict(account.exposure.orders), fresh_kernel_row(account))
     assert before == after
     assert w.market.kernel.worst(account.index) == worst or worst != worst
 
@@ -41,14 +46,14 @@ def test_any_number_of_questions_leaves_the_rate_to_orders() -> None:
     w = world()
     w.account.rate = RateLimit(1, 1)
     for _ in range(10):
-        assert isinstance(dry_run(order_of(), w.account, w.market), Passed)
+        assert isinstance(rehearse(order_of(), w.account, w.market), Passed)
     assert isinstance(evaluate(order_of(), w.account, w.market), Approved)
-    refused = dry_run(msgspec.structs.replace(order_of(), cl_ord_id="other"), w.account, w.market)
+    refused = rehearse(msgspec.structs.replace(order_of(), cl_ord_id="other"), w.account, w.market)
     assert isinstance(refused, Reject) and refused.reason is RejectReason.RATE_ABOVE_LIMIT
 
 
 def test_the_account_of_nobody() -> None:
-    refused = dry_run(order_of(), None, world().market)
+    refused = rehearse(order_of(), None, world().market)
     assert isinstance(refused, Reject) and refused.reason is RejectReason.UNKNOWN_ACCOUNT
 
 
@@ -57,14 +62,14 @@ def test_the_worst_case_is_that_of_the_order_once_it_is_held(index: int) -> None
     for side in Side:
         w = world()
         order = order_of(index, side)
-        tried, decision = dry_run(order, w.account, w.market), evaluate(order, w.account, w.market)
+        tried, decision = rehearse(order, w.account, w.market), evaluate(order, w.account, w.market)
         assert isinstance(tried, Passed) and isinstance(decision, Approved), (index, side)
         w.working(order)
-        assert tried.worst == pytest.approx(w.market.kernel.worst(w.account.index), rel=1e-12)
+        assert tried.excess == pytest.approx(w.market.kernel.worst(w.account.index), rel=1e-12)
 
 
 def test_buys_and_sells_mirror_each_other() -> None:
     """A flat account, a linear contract, a price on the mark: the two sides differ by the moves of the grid alone."""
-    buy, sell = (dry_run(order_of(LINEAR, side), world().account, world().market) for side in Side)
+    buy, sell = (rehearse(order_of(LINEAR, side), world().account, world().market) for side in Side)
     assert isinstance(buy, Passed) and isinstance(sell, Passed)
-    assert buy.equity == sell.equity and buy.worst < buy.equity and sell.worst < sell.equity
+    assert buy.equity == sell.equity and buy.excess < buy.equity and sell.excess < sell.equity
