@@ -143,7 +143,7 @@ class MarginWatch:
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
-    def apply(self, decision: Decision | Any) -> None:
+    def apply(self, decision: Any) -> None:
         """Apply a decision, or a record with its fields."""
         if hasattr(decision, "happening"):
             self._call_moved(decision)
@@ -160,7 +160,7 @@ class MarginWatch:
         if state is not MarginState.RESTRICTED:
             self.grace_ns = 0
 
-    def _call_moved(self, decision: CallMoved) -> None:
+    def _call_moved(self, decision: Any) -> None:
         call, happening = self.calls[decision.call_id], CallHappening(decision.happening)
         call.happen(happening)
         if happening is CallHappening.LAPSED:
