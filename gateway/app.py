@@ -21,6 +21,7 @@ from gateway.core import Core
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
 from gateway.hook_server import HookServer
+from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
@@ -79,7 +80,7 @@ class App:
         self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._began_ns = now_ns()
+        self._began_ns = self._ticked_ns = now_ns()
         self._journal_trouble: str | None = None
         if self.journal.recovery.torn is not None:
             self.core.monitor.alert(f"journal: a torn record at the end was removed: {self.journal.recovery.torn}")
@@ -153,6 +154,7 @@ class App:
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
         counters["hooks"] = core.hooks.rows()
+        counters["margin_watch"] = core.intraday.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         return counters
 
@@ -160,6 +162,9 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if now - self._ticked_ns > STALL_NS:
+            core.intraday.stalled(now)
+        self._ticked_ns = now
         deadline_ns = core.deadline_ns
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)
@@ -207,9 +212,21 @@ class App:
                     valuation.begin(now_ns())
                     while not valuation.step():
                         await asyncio.sleep(0)
+                    await self._watch_margin()
             except Exception as error:  # the generation before ages, and refuses new risk when it is too old
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
             await asyncio.sleep(interval_s)
+
+    async def _watch_margin(self) -> None:
+        """Look at the margin of all accounts by the generation that was just swapped in, in slices."""
+        intraday, decided = self.core.intraday, self.core.intraday.decisions
+        intraday.begin(now_ns())
+        while not intraday.step():
+            if intraday.decisions != decided:
+                decided = intraday.decisions
+                self.server.flush()
+            await asyncio.sleep(0)
+        self.server.flush()
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""

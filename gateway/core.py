@@ -15,6 +15,7 @@ from gateway.config import Config
 from gateway.controls import Controls
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
+from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
@@ -77,6 +78,7 @@ class Core:
             self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
         )
         self.inquiries.generation = lambda: self.valuation.generation
+        self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -114,7 +116,12 @@ class Core:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
-        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns, self.hooks.deadline_ns)
+        times = (
+            self.controls.deadline_ns,
+            self.ledger.expiries.deadline_ns,
+            self.hooks.deadline_ns,
+            self.intraday.deadline_ns,
+        )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
             return due_ns
@@ -125,6 +132,7 @@ class Core:
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
+        self.intraday.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:

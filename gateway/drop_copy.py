@@ -154,6 +154,7 @@ def _fill(
         fee_units = _fee_units(values[7], values[8])
         place = (session, message.msg_seq_num, exec_id, trade_id, account, instrument.index)
         pipeline.commit(records.ExternalFill(*place, side, lots, ticks, fee_units, corrects), now_ns)
+        pipeline.touched_accounts[account] = None
 
 
 def _fee_units(commission: bytes | None, comm_type: bytes | None) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
+from gateway import corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing
 from risk.account import Account, AccountState
@@ -63,6 +63,7 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.margin = margin_book.MarginBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -130,6 +131,7 @@ class Ledger:
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
         parts.append(self.holds.parts())
+        parts.append(self.margin.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -157,6 +159,7 @@ class Ledger:
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)
+        self.margin.deposited(record)
 
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
@@ -371,4 +374,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **order_lists.APPLIES,
     **corrections.APPLIES,
     **holds.APPLIES,
+    **margin_book.APPLIES,
 }

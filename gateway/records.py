@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.margin_records import MarginRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -458,6 +459,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | MarginRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

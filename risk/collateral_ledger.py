@@ -3,7 +3,10 @@
 Every posting takes from one location what it gives to another, so each asset sums to zero over all locations, the
 clients' own included: what a client has given is a minus there. A transfer first takes from its source into transit,
 then gives to its target as the world tells that it has settled; while nobody has told, it stays in transit, UNKNOWN,
-and counts for nobody. Amounts are integers, units of 1e-8.
+and is at no location that could use it. Amounts are integers, units of 1e-8.
+
+What a client has given secures its account: from settlement on where it comes in, no more from the first phase on where
+it goes out, and all the way where it only moves between places of ours (`secured_units`).
 """
 
 from __future__ import annotations
@@ -171,6 +174,17 @@ class Transfer(msgspec.Struct):
         return self.terms.units - self.settled_units if self.is_live else 0
 
 
+def secured_units(transfer: Transfer) -> int:
+    """Return by how much a transfer has changed what secures its account."""
+    terms = transfer.terms
+    is_reversed = transfer.state is TransferState.REVERSED
+    if terms.source.place is Place.CLIENT:
+        return 0 if is_reversed else transfer.settled_units
+    if terms.target.place is Place.CLIENT:
+        return 0 if is_reversed else -(terms.units if transfer.is_live else transfer.settled_units)
+    return 0
+
+
 def transit_of(terms: TransferTerms) -> Location:
     """Return the location where a transfer's assets are between source and target."""
     return Location(Place.TRANSIT, terms.key, terms.account)
@@ -182,6 +196,7 @@ class CollateralLedger:
     def __init__(self) -> None:
         self.balances: dict[tuple[str, Location], int] = {}
         self.transfers: dict[str, Transfer] = {}
+        self._live: dict[str, Transfer] = {}
         self._ended: dict[str, None] = {}
 
     def balance(self, asset: str, at: Location) -> int:
@@ -193,16 +208,26 @@ class CollateralLedger:
         return sum(units for (name, _), units in self.balances.items() if name == asset)
 
     def held(self, account: str) -> dict[str, int]:
-        """Return what an account has given us by asset, wherever it is by now; what is on its way counts for nobody."""
+        """Return what an account has given us by asset, wherever it is by now, without what is on its way."""
         held: dict[str, int] = {}
         for (asset, at), units in self.balances.items():
             if at.account == account and at.place not in (Place.CLIENT, Place.TRANSIT):
                 held[asset] = held.get(asset, 0) + units
         return held
 
+    @property
+    def has_live(self) -> bool:
+        """Whether something is on its way."""
+        return bool(self._live)
+
+    def overdue(self, now_ns: int) -> list[Transfer]:
+        """Return the transfers of which nothing was heard in time."""
+        waited = (TransferState.PENDING, TransferState.SENT)
+        return [one for one in self._live.values() if one.state in waited and now_ns > one.due_ns]
+
     def live(self) -> list[Transfer]:
         """Return the transfers that are on their way, oldest first."""
-        return [transfer for transfer in self.transfers.values() if transfer.is_live]
+        return list(self._live.values())
 
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
@@ -233,7 +258,7 @@ class CollateralLedger:
         # A client's own assets are not ours to count.
         if source.place is not Place.CLIENT and self.balance(terms.asset, source) < terms.units:
             return f"insufficient collateral: {source.place.value} has {self.balance(terms.asset, source)} units"
-        if len(self.transfers) - len(self._ended) >= MAX_LIVE_TRANSFERS:
+        if len(self._live) >= MAX_LIVE_TRANSFERS:
             return "too many transfers on their way"
         return None
 
@@ -264,7 +289,7 @@ class CollateralLedger:
         refusal = self.why_not(terms)
         if refusal is not None:
             raise TransferError(refusal)
-        transfer = self.transfers[terms.key] = Transfer(terms, due_ns, call_id)
+        transfer = self.transfers[terms.key] = self._live[terms.key] = Transfer(terms, due_ns, call_id)
         self.post(terms.asset, terms.units, terms.source, transit_of(terms))
         return transfer
 
@@ -325,6 +350,7 @@ class CollateralLedger:
         return change
 
     def _end(self, key: str) -> None:
+        self._live.pop(key, None)
         self._ended[key] = None
         if len(self._ended) > ENDED_TRANSFERS_KEPT:
             oldest = next(iter(self._ended))

@@ -119,6 +119,11 @@ class MarginWatch:
         return MAY_DO[self.state]
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether it is as it was at first: nothing of it need be kept."""
+        return self.state is MarginState.HEALTHY and not self.call_count
+
+    @property
     def open_calls(self) -> list[Call]:
         """Calls that still ask for something, oldest first."""
         return [call for call in self.calls.values() if call.is_open]

@@ -9,6 +9,7 @@ from gateway.config.credentials import (
 )
 from gateway.config.hook import Hook, HookClient
 from gateway.config.loader import ConfigError, load, parse
+from gateway.config.margin_calls import MarginCalls, MarginProfile
 from gateway.config.schema import (
     Account,
     Config,
@@ -37,6 +38,8 @@ __all__ = [
     "InstrumentLimits",
     "Limits",
     "Margin",
+    "MarginCalls",
+    "MarginProfile",
     "Market",
     "Monitor",
     "Schedule",

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.config.credentials import private_file_problem
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
+from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schema import (
     Fix,
@@ -195,6 +196,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     InstrumentLimits: _check_instrument,
     Limits: _check_limits,
     Margin: _check_margin,
+    MarginProfile: check_profile,
     Market: _check_market,
     Schedule: check_schedule,
     Session: _check_session,
@@ -209,6 +211,7 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
+    yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
     for path, session in [*sessions, *_tables(document, ("hook", "client"))]:

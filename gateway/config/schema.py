@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from gateway.config.hook import Hook
+from gateway.config.margin_calls import MarginCalls
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -474,3 +475,6 @@ class Config(_Table, frozen=True, kw_only=True):
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    margin_calls: Annotated[
+        MarginCalls | None, "Margin watched, called for, collected (docs/intraday.md); none: not."
+    ] = None
