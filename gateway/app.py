@@ -103,6 +103,7 @@ class App:
         await self.control.start()
         if self.hook is not None:
             await self.hook.start()
+        self._ticked_ns = now_ns()
         self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port

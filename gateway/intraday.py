@@ -347,7 +347,7 @@ class Intraday:
         self._commit(signal(self._book.watch(account), told, reason), now_ns)
 
     def upheld(self, account: str, call_id: str, reason: str, now_ns: int) -> None:
-        """A person has looked at a dispute: the call stands, with a new deadline. Raises as risk.margin_watch.uphold."""
+        """A person has looked at a dispute: the call stands, with a new deadline. Raises as `uphold`."""
         profile = self.profile(account)
         cure_ns = 0 if profile is None else profile.terms.cure_ns
         self._commit(uphold(self._book.watch(account), call_id, now_ns + cure_ns, reason), now_ns)

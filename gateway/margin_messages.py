@@ -26,6 +26,7 @@ from gateway.margin_records import (
     TransferMoved,
 )
 from gateway.margin_scope import MAX_ID_BYTES, account_of, parties_of
+from gateway.record_base import Record
 from protocols.fix.codec import Message, format_timestamp
 from protocols.fix.grouped import Values, send_grouped
 from protocols.fix.values import count_steps
@@ -106,7 +107,7 @@ def receive(pipeline: Pipeline, session: str, message: Message, now_ns: int) -> 
         decide = _DECIDES.get(message.get(903) or b"")
         if decide is None:
             raise RefusedError(OTHER, "CollAsgnTransType(903) is 0 new or 2 cancel")
-        record = decide(pipeline, intraday, session, message, name, now_ns)
+        record: Record = decide(pipeline, intraday, session, message, name, now_ns)
     except RefusedError as refusal:
         said = (session, message.msg_seq_num, assignment_id[:MAX_ID_BYTES], request_id[:MAX_ID_BYTES])
         text = str(refusal).encode("ascii", "replace").decode()

@@ -54,8 +54,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
-        margin_messages.MarginCallAnswered,
-        margin_messages.CollateralRefused,
+        records.MarginCallAnswered,
+        records.CollateralRefused,
     }
 )
 # record type -> its tag in the journal, and whether it may use the reserve

@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
-from gateway.margin_records import MarginRecord
+from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -42,6 +42,7 @@ __all__ = [
     "CancelRequested",
     "Cancelled",
     "CashMoved",
+    "CollateralRefused",
     "ExternalFill",
     "ExternalFillReversed",
     "Filled",
@@ -55,6 +56,7 @@ __all__ = [
     "ListReceived",
     "ListRefused",
     "ListStatusAsked",
+    "MarginCallAnswered",
     "MassCancelRefused",
     "MassCancelRequested",
     "MassStatusAsked",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Any
 
 from msgspec import Struct
@@ -96,7 +97,7 @@ class MarginCalls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def check_profile(values: Mapping[str, Any]) -> Found:
     """Yield what is wrong between the ratios of one profile."""
     for suffix in ("at", "until"):
-        for milder, graver in zip(RUNGS, RUNGS[1:]):
+        for milder, graver in pairwise(RUNGS):
             high, low = values.get(f"{milder}_{suffix}"), values.get(f"{graver}_{suffix}")
             if high is not None and low is not None and (high < low or (suffix == "at" and high == low)):
                 yield (f"{graver}_{suffix}",), f"must be below {milder}_{suffix}, {high}, not {low}"

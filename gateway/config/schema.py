@@ -475,6 +475,4 @@ class Config(_Table, frozen=True, kw_only=True):
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
-    margin_calls: Annotated[
-        MarginCalls | None, "Margin watched, called for, collected (docs/intraday.md); none: not."
-    ] = None
+    margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
