@@ -318,17 +318,18 @@ class Intraday:
         if now_ns >= self._not_before_ns:
             self._elapse(self._book.watch(terms.account), now_ns)
         if units and terms.source.place is Place.CLIENT:
-            value = units_against_client(units / UNITS_PER_WHOLE * (self._price(terms.asset, now_ns, min) or 0.0))
+            # At the last price, however old it is: what was called for is paid, whether or not a feed is down.
+            value = units_against_client(units / UNITS_PER_WHOLE * (self._price(terms.asset, None, min) or 0.0))
         self._pipeline.commit(TransferMoved(key, happening, units, reference, value, why), now_ns)
         self._dirty[terms.account] = None
         return True
 
-    def _price(self, asset: str, now_ns: int, over: Callable[[Any], Any]) -> float | None:
-        """Return an asset's worst or best price in USD over all scenarios; None where it has none now."""
+    def _price(self, asset: str, now_ns: int | None, over: Callable[[Any], Any]) -> float | None:
+        """Return an asset's worst or best price in USD over all scenarios; None where it has none, or none by now."""
         generation, market = self._generation(), self._pipeline.market
         if generation is None or asset not in generation.currencies:
             return None
-        if now_ns - market.generation_time_ns > market.generation_max_age_ns:
+        if now_ns is not None and now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return None
         price = float(over(generation.currency_values[generation.currencies.index(asset)]))
         return price if price == price and price > 0 else None
