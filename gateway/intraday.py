@@ -6,7 +6,7 @@ what it decides (adjustments of positions, pages for people) is told by `listene
 
 Who looks at a ratio first looks at a bound of it: maintenance is at most MAINTENANCE_FACTOR times the margin with all
 working orders, which the kernel has at hand. Only accounts that are not clear of the first threshold by that are worked
-out, the worst first.
+out, the worst of a slice first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gateway.margin_records import (
     TransferMoved,
 )
 from gateway.pipeline import Pipeline
-from risk.account import Account, AccountState
+from risk.account import Account
 from risk.calls import CallHappening, CallTerms
 from risk.collateral_ledger import Place, TransferError, TransferHappening, TransferTerms
 from risk.instrument import UNITS_PER_WHOLE, units_against_client, units_from_decimal
@@ -51,7 +51,7 @@ from risk.margin_watch import (
 from risk.scenarios import Generation
 
 NS_PER_S: Final = 1_000_000_000
-# Accounts looked at, and accounts worked out, in a slice: half a millisecond each.
+# Accounts looked at, and accounts decided on, in a slice: half a millisecond each.
 SCREENED_PER_SLICE: Final = 500
 DECIDED_PER_SLICE: Final = 16
 # Deadlines that one turn of the loop acts on.
@@ -128,41 +128,42 @@ class Intraday:
             pass
 
     def _accounts(self, now_ns: int) -> Iterator[None]:
-        """Look at all accounts, then decide on those that need it, the worst first."""
-        near: list[tuple[int, str]] = []
+        """Look at all accounts, some at a time, and decide on those of them that need it, the worst first."""
         self.unknown = 0
-        for number, account in enumerate(list(self._ledger.accounts.values()), 1):
-            bound = self._bound(account)
-            if bound is not None:
-                near.append((bound, account.name))
-            if number % SCREENED_PER_SLICE == 0:
-                yield
-        near.sort()
+        accounts = list(self._ledger.accounts.values())
         try:
-            for number, (_, name) in enumerate(near, 1):
-                self._decide(name, now_ns)
-                if number % DECIDED_PER_SLICE == 0:
-                    yield
+            for start in range(0, len(accounts), SCREENED_PER_SLICE):
+                near = self._near(accounts[start : start + SCREENED_PER_SLICE])
+                for number, (_, name) in enumerate(sorted(near), 1):
+                    self._decide(name, now_ns)
+                    if number % DECIDED_PER_SLICE == 0:
+                        yield
+                yield
         except JournalError as error:
             self._pipeline.monitor.journal_failed(str(error))
 
-    def _bound(self, account: Account) -> int | None:
-        """Return a lower bound of an account's ratio; None where that shows that there is nothing to decide."""
-        profile = self.profile(account.name)
-        if profile is None:
-            return None
-        market = self._pipeline.market
-        equity = market.kernel.equity(account.index, market.base_scenario)
-        initial = equity - market.kernel.worst(account.index)
-        if not (equity == equity and initial == initial):
-            self.unknown += 1
-            return None
-        most = MAINTENANCE_FACTOR * initial
-        watch = self._book.watches.get(account.name)
-        is_clear = equity > 0 and equity * BPS > profile.thresholds.leave_bps[0] * most
-        if is_clear and (watch is None or (watch.state is MarginState.HEALTHY and not watch.open_calls)):
-            return None
-        return int(min(max(equity / most, -1.0), 1e5) * BPS) if most > 0 else -BPS
+    def _near(self, accounts: list[Account]) -> list[tuple[float, str]]:
+        """Return a bound of each account's ratio, and its name, where that does not show that all is well."""
+        market, watches, profiles = self._pipeline.market, self._book.watches, self._profile_of
+        kernel, base = market.kernel, market.base_scenario
+        equity_of, worst_of = kernel.equity, kernel.worst
+        near: list[tuple[float, str]] = []
+        for account in accounts:
+            name, index = account.name, account.index
+            profile = profiles[name] if name in profiles else self.profile(name)
+            if profile is None:
+                continue
+            equity = equity_of(index, base)
+            most = MAINTENANCE_FACTOR * (equity - worst_of(index))
+            if equity * BPS > profile.thresholds.leave_bps[0] * most and equity > 0:
+                watch = watches.get(name)
+                if watch is None or (watch.state is MarginState.HEALTHY and not watch.open_calls):
+                    continue
+            if most != most:
+                self.unknown += 1
+                continue
+            near.append((equity / most if most > 0 else equity, name))
+        return near
 
     def _margin(self, account: Account, now_ns: int) -> Margin | None:
         """Return what an account has and needs, rounded against it; None where that is unknown."""
@@ -205,10 +206,10 @@ class Intraday:
     def _told(self, record: records.Record, now_ns: int) -> None:
         if isinstance(record, MarginStateMoved):
             monitor, what = self._pipeline.monitor, f"margin of {record.account} {record.state}: {record.reason}"
-            if self._book.watch(record.account).may_do is AccountState.TRADING:
-                monitor.alert_now_and_then(("margin", record.state), what, now_ns)
-            else:
+            if record.state in (MarginState.TAKEN_OVER, MarginState.CLOSED):
                 monitor.alert(what)
+            else:  # a market that falls moves thousands: `rows` has them all
+                monitor.alert_now_and_then(("margin", record.state), what, now_ns)
         for listener in self.listeners:
             listener(record, now_ns)
 

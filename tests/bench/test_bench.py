@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import intraday
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
 from tests.bench.session import EngineProcess, measure_resend
@@ -40,3 +41,8 @@ def test_what_ifs_are_asked_over_fix() -> None:
     with Gateway(cores()[0], is_plain=False) as gateway:
         figures = gateway.what_ifs(cores()[1], 200, 64)
     assert figures["count"] == 200 and 0 < figures["p50_ns"] <= figures["p99_ns"]
+
+
+def test_a_fall_of_the_market_is_acted_on() -> None:
+    figures = intraday.measure(accounts=50, breached=5, rounds=1)
+    assert figures["decisions"]["median"] == 10 and figures["first_action_from_swap_ms"]["median"] > 0.0
