@@ -2,8 +2,8 @@
 
 The gateway's core in process, over a real journal: accounts with cash and positions in two perpetuals, a market that
 falls, risk arrays made anew, the watch's pass. "From the mark" begins before the arrays are priced, "from the swap"
-when the generation is in its place. First action: the first decision is in the journal and applied, its call queued for the
-client. Slices: how long the loop is held at once. Each figure is the median of so many rounds, with the worst.
+when the generation is in its place. First action: the first decision is in the journal and applied, its call queued
+for the client. Slices: how long the loop is held at once. Medians of so many rounds, and the worst.
 """
 
 from __future__ import annotations
