@@ -23,6 +23,7 @@ from risk.collateral_ledger import (
     TransferState,
     TransferTerms,
     next_state,
+    secured_units,
     transit_of,
 )
 from risk.lifecycle import IllegalTransitionError
@@ -93,6 +94,41 @@ def test_a_timeout_is_unknown_and_held_until_somebody_says() -> None:
     ledger.happen("k", H.TIMED_OUT)
     assert ledger.transfers["k"].state is TransferState.UNKNOWN and ledger.balance("BTC", HOUSE) == 60
     assert ledger.happen("k", H.SETTLED, 40, "late") == 40
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (CLIENT, HOUSE, (0, 15, 0)),
+        (HOUSE, CLIENT, (-40, -40, 0)),
+        (HOUSE, VENUE, (0, 0, 0)),
+    ],
+)
+def test_what_secures_an_account(source: Location, target: Location, expected: tuple[int, int, int]) -> None:
+    """At first, with a part settled, and reversed; what goes out is gone from the first phase on."""
+    ledger = funded()
+    transfer = ledger.begin(terms(source=source, target=target), 10)
+    seen = [secured_units(transfer)]
+    ledger.happen("k", H.PARTLY_SETTLED, 15, "r")
+    seen.append(secured_units(transfer))
+    ledger.happen("k", H.REVERSED)
+    assert (*seen, secured_units(transfer)) == expected
+
+
+def test_what_left_in_part_and_no_more() -> None:
+    ledger = funded()
+    transfer = ledger.begin(terms(target=CLIENT), 10)
+    ledger.happen("k", H.PARTLY_SETTLED, 15, "r")
+    ledger.happen("k", H.FAILED)
+    assert secured_units(transfer) == -15
+
+
+def test_overdue_is_what_nothing_was_heard_of() -> None:
+    ledger = funded()
+    transfer = ledger.begin(terms(), 10)
+    assert ledger.has_live and ledger.overdue(10) == [] and ledger.overdue(11) == [transfer]
+    ledger.happen("k", H.TIMED_OUT)
+    assert ledger.overdue(11) == []
 
 
 def test_told_twice_is_told_once() -> None:
