@@ -1,4 +1,4 @@
-"""The intraday watch and time: deadlines, and the faults 40 to 43, 45, 48 and 50 of the sheet as far as they concern it."""
+"""The intraday watch and time: deadlines, and faults 40 to 43, 45, 48 and 50 of the sheet where they concern it."""
 
 from __future__ import annotations
 
