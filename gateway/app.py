@@ -17,6 +17,7 @@ from gateway.core import Core
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
 from gateway.hook_server import HookServer
+from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
@@ -73,7 +74,7 @@ class App:
         self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._began_ns = now_ns()
+        self._began_ns = self._ticked_ns = now_ns()
         self._journal_trouble: str | None = None
         if self.journal.recovery.torn is not None:
             self.core.monitor.alert(f"journal: a torn record at the end was removed: {self.journal.recovery.torn}")
@@ -85,6 +86,7 @@ class App:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
+        self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
@@ -96,6 +98,7 @@ class App:
         await self.control.start()
         if self.hook is not None:
             await self.hook.start()
+        self._ticked_ns = now_ns()
         self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -150,6 +153,7 @@ class App:
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
         counters["hooks"] = core.hooks.rows()
+        counters["margin_watch"] = core.intraday.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()
@@ -159,6 +163,9 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if now - self._ticked_ns > STALL_NS:
+            core.intraday.stalled(now)
+        self._ticked_ns = now
         deadline_ns = core.deadline_ns
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)
@@ -212,6 +219,30 @@ class App:
             await asyncio.sleep(LOOK_S)
             while not is_due(now_ns() - began_ns, interval_ns, market.has_moved):
                 await asyncio.sleep(LOOK_S)
+
+    async def _watch(self) -> None:
+        """Look at the margin of all accounts after each generation that is swapped in, wherever it was made."""
+        seen = self.core.valuation.generation
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.core.valuation.generation is seen:
+                continue
+            seen = self.core.valuation.generation
+            try:
+                await self._watch_margin()
+            except Exception as error:  # what was decided before stands; the next generation is looked at again
+                self.core.monitor.alert(f"margin watch failed: {type(error).__name__}: {error}")
+
+    async def _watch_margin(self) -> None:
+        """Look at the margin of all accounts by the generation that was just swapped in, in slices."""
+        intraday, decided = self.core.intraday, self.core.intraday.decisions
+        intraday.begin(now_ns())
+        while not intraday.step():
+            if intraday.decisions != decided:
+                decided = intraday.decisions
+                self.server.flush()
+            await asyncio.sleep(0)
+        self.server.flush()
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""

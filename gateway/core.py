@@ -15,6 +15,7 @@ from gateway.config import Config
 from gateway.controls import Controls
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
+from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
@@ -80,6 +81,7 @@ class Core:
         self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
+        self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -117,7 +119,12 @@ class Core:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
-        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns, self.hooks.deadline_ns)
+        times = (
+            self.controls.deadline_ns,
+            self.ledger.expiries.deadline_ns,
+            self.hooks.deadline_ns,
+            self.intraday.deadline_ns,
+        )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
             return due_ns
@@ -128,6 +135,7 @@ class Core:
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
+        self.intraday.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:

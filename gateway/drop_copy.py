@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ORDERS, DROP_COPY, DROP_COPY_IN = "orders", "drop_copy", "drop_copy_in"
 # What a session of each kind may send; anything else of its version is refused with BusinessRejectReason(380) 3.
 MESSAGES_OF_KIND: Final[Mapping[str, frozenset[str]]] = {
-    ORDERS: frozenset({"D", "E", "F", "G", "H", "K", "M", "q", "AB", "AD", "AF", "AR"}),
+    ORDERS: frozenset({"D", "E", "F", "G", "H", "K", "M", "q", "AB", "AD", "AF", "AR", "AY"}),
     DROP_COPY: frozenset({"H", "AD", "AF", "AR"}),
     DROP_COPY_IN: frozenset({"8"}),
 }
@@ -156,6 +156,7 @@ def _fill(
         fee_units = _fee_units(values[7], values[8])
         place = (session, message.msg_seq_num, exec_id, trade_id, account, instrument.index)
         pipeline.commit(records.ExternalFill(*place, side, lots, ticks, fee_units, corrects), now_ns)
+        pipeline.touched_accounts[account] = None
 
 
 def _fee_units(commission: bytes | None, comm_type: bytes | None) -> int:

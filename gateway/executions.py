@@ -132,6 +132,7 @@ class Executions:
         filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
         self.commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
+        self.pipeline.touched_accounts[order.account] = None
         if not was_working:
             self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:

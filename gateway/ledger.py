@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
+from gateway import corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
@@ -55,6 +55,7 @@ class Ledger:
         "instruments",
         "listings",
         "lists",
+        "margin",
         "marked",
         "open_lists",
         "order_count",
@@ -87,6 +88,7 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.margin = margin_book.MarginBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -154,6 +156,7 @@ class Ledger:
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
         parts.append(self.holds.parts())
+        parts.append(self.margin.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -181,6 +184,7 @@ class Ledger:
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)
+        self.margin.deposited(record)
 
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
@@ -396,4 +400,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **corrections.APPLIES,
     **ledger_handlers(Ledger),
     **holds.APPLIES,
+    **margin_book.APPLIES,
 }

@@ -8,15 +8,19 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import margin_desk
 from gateway.control import (
     Answer,
     AnyCommand,
     ControlError,
+    DecideMargin,
     Kill,
     ListHolds,
     LogOut,
+    MoveTransfer,
     Reinstate,
     ReleaseHold,
+    ShowMargin,
     person,
 )
 from gateway.core import Core
@@ -49,6 +53,12 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, ShowMargin | MoveTransfer | DecideMargin):
+            who = "" if isinstance(command, ShowMargin) else person(command.who, user)
+            try:
+                return margin_desk.answer(self._core, command, who, self._now_ns())
+            finally:
+                self._server.flush()
         return self._status()
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
+from gateway import drop_copy, margin_messages, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.compiled import ordinary_order
 from gateway.hot_path import commit_of, order_steps
 from gateway.journal import Journal, JournalError
@@ -32,6 +32,7 @@ from risk.self_trade import SelfTradePrevention
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
     from gateway.inquiries import Inquiries
+    from gateway.intraday import Intraday
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
@@ -56,6 +57,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
+        records.MarginCallAnswered,
+        records.CollateralRefused,
     }
 )
 # record type -> its tag in the journal, and whether it may use the reserve
@@ -112,6 +115,9 @@ class Pipeline:
         # Answers that are not kept: market data, reference data, statuses.
         self.volatile = Volatile(self)
         self.inquiries: Inquiries | None = None
+        self.intraday: Intraday | None = None
+        # Accounts whose margin has changed since the intraday watch looked at it.
+        self.touched_accounts: dict[str, None] = {}
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -461,6 +467,7 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     **trade_capture.HANDLERS,
     **drop_copy.HANDLERS,
     **multileg.HANDLERS,
+    **margin_messages.HANDLERS,
 }
 Pipeline.commit = commit_of(Pipeline, _KINDS, APPLIES, REPORTS)  # type: ignore[method-assign]
 Pipeline.receive, Pipeline.place = order_steps(  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -41,6 +42,7 @@ __all__ = [
     "CancelRequested",
     "Cancelled",
     "CashMoved",
+    "CollateralRefused",
     "ExternalFill",
     "ExternalFillReversed",
     "Filled",
@@ -54,6 +56,7 @@ __all__ = [
     "ListReceived",
     "ListRefused",
     "ListStatusAsked",
+    "MarginCallAnswered",
     "MassCancelRefused",
     "MassCancelRequested",
     "MassStatusAsked",
@@ -458,6 +461,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | MarginRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import corrections, holds, mass_requests, order_changes, order_lists, records, trade_capture
+from gateway import (
+    corrections,
+    holds,
+    margin_messages,
+    mass_requests,
+    order_changes,
+    order_lists,
+    records,
+    trade_capture,
+)
 from gateway.compiled import order_values, refusal_values
 from gateway.corrections import average_price, status_after
-from gateway.drop_copy import Copies
+from gateway.drop_copy import ORDERS, Copies
 from gateway.hot_path import report_handlers
 from gateway.ledger import Ledger
 from gateway.order_changes import TRIGGERED
@@ -89,6 +98,10 @@ class Reports:
         """Return the accounts that a session may see."""
         opened = self._opened.get(session)
         return () if opened is None else opened.accounts
+
+    def sessions_of(self, account: str) -> list[str]:
+        """Return the sessions of clients that trade for an account."""
+        return [name for name, one in self._opened.items() if account in one.accounts and one.kind == ORDERS]
 
     def _started(self, record: records.GatewayStarted, sequence: int, time_ns: int) -> None:
         """What sessions there are is said anew at each start."""
@@ -403,4 +416,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], No
     **trade_capture.REPORTS,
     **report_handlers(Reports, Copies),
     **holds.REPORTS,
+    **margin_messages.REPORTS,
 }

@@ -10,6 +10,7 @@ from gateway.config.credentials import (
 from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
+from gateway.config.margin_calls import MarginCalls, MarginProfile
 from gateway.config.schema import (
     Account,
     Config,
@@ -42,6 +43,8 @@ __all__ = [
     "LevelLimits",
     "Limits",
     "Margin",
+    "MarginCalls",
+    "MarginProfile",
     "Market",
     "Monitor",
     "Schedule",

@@ -11,6 +11,7 @@ from gateway.config.credentials import private_file_problem
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
+from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schema import (
     Account,
@@ -271,6 +272,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     LevelLimits: _check_limits,
     Limits: _check_limits,
     Margin: _check_margin,
+    MarginProfile: check_profile,
     Market: _check_market,
     Schedule: check_schedule,
     Session: _check_session,
@@ -289,6 +291,7 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     venues = _tables(document, ("venue",))
     yield from _same_names(venues)
     yield from _unlisted(document)
+    yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
     for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:

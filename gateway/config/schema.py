@@ -13,6 +13,7 @@ from msgspec import field
 from gateway.config import pricing_defaults
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
+from gateway.config.margin_calls import MarginCalls
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
     ASCENDING,
@@ -463,3 +464,4 @@ class Config(Table, frozen=True, kw_only=True):
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
