@@ -66,7 +66,7 @@ def fills_are_the_venues(world: World, history: list[records.AnyRecord]) -> None
 
 
 def every_venue_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
-    """At each venue of several lanes: the same trades of the same orders, positions, cash, nothing open, no limit met."""
+    """At each venue of several lanes: the same trades of the same orders, positions, cash; nothing open or refused."""
     for wire in world.wires:
         try:
             _is_the_same(world, wire, [r for r in history if isinstance(r, records.Filled) and r.venue == wire.kind])

@@ -1,4 +1,4 @@
-"""`python -m tests.simulator [--venues all|deribit] [--seeds A-B]`: many worlds in two processes, with a progress bar."""
+"""`python -m tests.simulator [--venues all] [--seeds A-B]`: many worlds in two processes, with a progress bar."""
 
 from __future__ import annotations
 
