@@ -100,6 +100,7 @@ class LaneWire:
         self.venue = build(kind, world, self.faults)
         self.account: Account = next(iter(self.venue.exchange.accounts.values()))
         self.opening = {name: decimal_of(units) for name, units in self.account.balances.items()}
+        self.order_check_ns = self.random.choice((0, 500, 2_000)) * MS
         self.order_wait_ns = self.random.choice((0, 200)) * MS
         self.is_asymmetric = kind == "binance-usdm" and self.random.random() < 0.5
         self.labels: set[str] = set()
@@ -116,6 +117,7 @@ class LaneWire:
         begins_ns = self.world.now_ns + (START_PAUSE_NS if self.world.crashes else 0)
         self.redial_ns: dict[str, int] = dict.fromkeys(self._session().lanes, begins_ns)
         self.looked_ns = 0
+        self._due_ns: int | None = None
         self.dials = dials_of(self.config)
         core = self.world.core
         self.link = SessionLink(
@@ -126,6 +128,7 @@ class LaneWire:
             symbol_suffix=self.config.symbol_suffix,
             queue_ns=self.order_wait_ns,
             feed_timeout_ns=5_000 * MS,
+            order_check_ns=self.order_check_ns,
         )
         core.inquiries.feeds.connect(self.kind, self.link)
         self.link.recover(self.world.now_ns)
@@ -170,7 +173,9 @@ class LaneWire:
         times = [self.venue.deadline_ns, *self.redial_ns.values()]
         if (due_ns := self.link.deadline_ns) is not None:
             # What is due and could not be done yet is looked at again, as the transport's timer does.
-            times.append(max(due_ns, self.looked_ns + MS))
+            due_ns = max(due_ns, self.looked_ns + MS)
+            times.append(due_ns)
+        self._due_ns = due_ns
         return min(times)
 
     def step(self) -> None:
@@ -178,8 +183,7 @@ class LaneWire:
         now = self.world.now_ns
         if self.venue.deadline_ns <= now:
             self.venue.tick(now)
-        due_ns = self.link.deadline_ns
-        if due_ns is not None and due_ns <= now and now >= self.looked_ns + MS:
+        if self._due_ns is not None and self._due_ns <= now:
             self.looked_ns = now
             self.link.tick(now)
             self.world.flush()
