@@ -131,6 +131,8 @@ class Demo:
         options, clients = self.options, desks(self.options.clients)
         self._phase("starting the venues")
         await self._start_venues()
+        if self.stop.is_set():
+            return None
         self._phase("starting the gateway")
         port = await self._start_gateway(directory, clients)
         self._phase("starting the clients")

@@ -179,6 +179,9 @@ def summary(outcome: Outcome) -> RenderableType:
         age = outcome.feeds.get(name, {}).get("feed_age_ms")
         counts = [f"{getattr(figures, count):,}" for count in _VENUE_COUNTS.values()]
         venues.add_row(short_name(name), "-" if age is None else f"{age:,.0f}", *counts)
+    by_venue: list[RenderableType] = []
+    if outcome.venues:
+        by_venue = [venues, Text(f"Hedged over venues: {', '.join(outcome.hedged) or 'nobody'}")]
     claims = [
         Text.assemble(("✓ ", "green") if holds else ("✗ ", "bold red"), (text, "" if holds else "bold red"))
         for holds, text in outcome.claims()
@@ -190,7 +193,7 @@ def summary(outcome: Outcome) -> RenderableType:
     return Group(
         Text(f"\nMargingate demo, {outcome.duration_s:.1f} s, {kernels}", "bold"),
         tables,
-        *([venues, Text(f"Hedged over venues: {', '.join(outcome.hedged) or 'nobody'}")] if outcome.venues else []),
+        *by_venue,
         Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
         Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
         *claims,

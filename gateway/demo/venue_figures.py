@@ -12,8 +12,6 @@ from gateway import records
 from gateway.journal import Record
 from gateway.ledger import Ledger
 
-_KINDS = {records.Cancelled: "cancelled", records.VenueRejected: "venue_rejects", records.Replaced: "replaced"}
-
 
 class VenueFigures(msgspec.Struct):
     """Counts of one venue; the sums over all venues are the gateway's own counts."""
@@ -43,8 +41,12 @@ class Tally:
             record = records.decode(entry.payload)
             if isinstance(record, records.Filled):
                 self._fills[record.venue] += 1
-            elif (what := _KINDS.get(type(record))) is not None:
-                self._ended.append((what, record.order_id))  # type: ignore[union-attr]
+            elif isinstance(record, records.Cancelled):
+                self._ended.append(("cancelled", record.order_id))
+            elif isinstance(record, records.VenueRejected):
+                self._ended.append(("venue_rejects", record.order_id))
+            elif isinstance(record, records.Replaced):
+                self._ended.append(("replaced", record.order_id))
             yield entry
 
     def of(self, ledger: Ledger, venues: Iterable[str]) -> dict[str, VenueFigures]:
