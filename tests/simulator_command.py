@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.simulated_wires import KINDS_SIMULATED
 
 PROCESSES = 2
+TOLD_EVERY = 50  # seeds, where there is no bar
 
 
 class Verdict(NamedTuple):
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
             if verdict.trouble:
                 console.print(f"seed {verdict.seed}: {verdict.trouble}", markup=False, highlight=False, soft_wrap=True)
             progress.update(task, advance=1, failed=sum(1 for one in verdicts if one.trouble))
+            if not console.is_terminal and len(verdicts) % TOLD_EVERY == 0:
+                console.print(f"{len(verdicts)} of {len(jobs)} seeds after {time.monotonic() - began_s:.0f} s")
     failed = sorted(verdict.seed for verdict in verdicts if verdict.trouble)
     sums = {name: sum(getattr(one, name) for one in verdicts) for name in ("orders", "fills", "crashes", "faults")}
     told = ", ".join(f"{count:,} {name}" for name, count in sums.items())
