@@ -112,7 +112,7 @@ def demo(
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
 ) -> None:
-    """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
+    """Run four simulated venues, the gateway and trading clients on this machine, then replay the journal."""
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))

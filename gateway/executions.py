@@ -318,6 +318,9 @@ class Executions:
                 self._refuse_replace(order, "the venue has not taken it", now_ns)
         if was_named and not has_triggered and order.is_working and order.is_cancel_pending:
             self.pipeline.router.cancel(order, now_ns)
+        filled = order.instrument.lots_from_decimal(state.filled_quantity)
+        if order.is_working and filled is not None and filled > order.cum_lots:
+            self._query(order, now_ns)  # a fill was told and did not come: the answer brings the order's trades
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
@@ -411,6 +414,10 @@ class Executions:
         self._monitor.alert(f"{self.venue}: {event.code} {event.message}")
 
     # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def working(self) -> list[str]:
+        """Return the orders that the venue has acknowledged and that work, as far as is known."""
+        return [order.order_id for order in self._orders() if order.status not in _UNANSWERED]
 
     def _orders(self) -> list[WorkingOrder]:
         return [o for o in self._ledger.working_orders() if o.instrument.venue == self.venue]
