@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
+from gateway import clearing_book, corrections, holds, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.standing import Standing
 from risk.account import Account, AccountState
+from risk.breaks import BreakBook
 from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
@@ -52,6 +53,9 @@ class Ledger:
         self.listings: list[records.InstrumentListed] = []
         self.orders: dict[str, WorkingOrder] = {}
         self.breaks: deque[records.BreakRaised] = deque(maxlen=BREAKS_KEPT)
+        self.open_breaks = BreakBook()
+        # Since when each counterparty is compared with: what was before is nobody's here.
+        self.counterparties: dict[str, int] = {}
         self._ended: deque[str] = deque()
         self._trade_ids: dict[tuple[str, str], None] = {}
         self.expiries = order_terms.Expiries(self.orders)
@@ -129,6 +133,7 @@ class Ledger:
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
+        parts.append(self.open_breaks.parts())
         parts.append(self.holds.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
@@ -371,4 +376,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **order_lists.APPLIES,
     **corrections.APPLIES,
     **holds.APPLIES,
+    **clearing_book.APPLIES,
 }

@@ -17,6 +17,7 @@ from gateway.monitor import Monitor
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
+from gateway.venue_books import VenueBooks
 from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
@@ -93,6 +94,7 @@ class Pipeline:
         # Answers that are not kept: market data, reference data, statuses.
         self.volatile = Volatile(self)
         self.inquiries: Inquiries | None = None
+        self.venue_books = VenueBooks()  # positions and wallets as venues tell them
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.

@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.order_records import (
     ExternalFill,
@@ -458,6 +459,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | ClearingRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import corrections, holds, mass_requests, order_changes, order_lists, records, trade_capture
+from gateway import clearing_book, corrections, holds, mass_requests, order_changes, order_lists, records, trade_capture
 from gateway.compiled import order_values, refusal_values
 from gateway.corrections import average_price, status_after
 from gateway.drop_copy import Copies
@@ -79,6 +79,7 @@ class Reports:
         """What sessions there are is said anew at each start."""
         self._opened.clear()
         self.copies.clear()
+        self.trades.duties.clear()
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
         self._opened[record.session] = record
@@ -387,4 +388,5 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], N
     **corrections.REPORTS,
     **trade_capture.REPORTS,
     **holds.REPORTS,
+    **clearing_book.REPORTS,
 }

@@ -1,14 +1,17 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_counterparty_credentials,
     load_credentials,
     load_public_key,
     load_session_credentials,
 )
 from gateway.config.hook import Hook, HookClient
 from gateway.config.loader import ConfigError, load, parse
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
     Config,
@@ -19,7 +22,6 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
-    Schedule,
     Session,
 )
 from gateway.config.venues import Venue
@@ -28,6 +30,7 @@ __all__ = [
     "Account",
     "Config",
     "ConfigError",
+    "Counterparty",
     "Credentials",
     "CredentialsError",
     "Fix",
@@ -39,10 +42,12 @@ __all__ = [
     "Margin",
     "Market",
     "Monitor",
+    "Reconciliation",
     "Schedule",
     "Session",
     "Venue",
     "load",
+    "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",
     "load_session_credentials",
