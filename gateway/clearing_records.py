@@ -63,6 +63,4 @@ class TradeReportAnswered(Record, frozen=True, tag=165):
     text: str
 
 
-ClearingRecord = (
-    CounterpartyOpened | BreakOpened | BreakChanged | BreakResolved | TradesReported | TradeReportAnswered
-)
+ClearingRecord = CounterpartyOpened | BreakOpened | BreakChanged | BreakResolved | TradesReported | TradeReportAnswered

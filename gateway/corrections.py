@@ -20,9 +20,9 @@ from risk.lifecycle import OrdStatus
 from risk.order import Terms
 
 if TYPE_CHECKING:
-    from gateway.pipeline import Pipeline
     from gateway.executions import Executions
     from gateway.ledger import Ledger
+    from gateway.pipeline import Pipeline
     from gateway.reports import Reports
     from gateway.trade_capture import Trade
 

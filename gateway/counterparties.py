@@ -105,9 +105,7 @@ def rules_of(terms: Counterparty) -> SessionConfig:
     )
 
 
-def _logon_of(
-    terms: Counterparty, environ: Mapping[str, str]
-) -> tuple[Callable[[int], LogonFields], tuple[str, ...]]:
+def _logon_of(terms: Counterparty, environ: Mapping[str, str]) -> tuple[Callable[[int], LogonFields], tuple[str, ...]]:
     """Return what makes the credentials of one Logon at a time, and the secrets in them."""
     if terms.authentication == "none":
         return (lambda now_ns: ()), ()

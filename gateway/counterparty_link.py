@@ -71,9 +71,7 @@ class CounterpartyLink:
         self._secrets = tuple(secret for secret in secrets if secret)
         self._limits = limits
         accounts = [pipeline.ledger.accounts[name] for name in terms.accounts]
-        self.statements = Statements(
-            terms, accounts, state.dictionary, reconciler, self.send, pipeline.ledger.run
-        )
+        self.statements = Statements(terms, accounts, state.dictionary, reconciler, self.send, pipeline.ledger.run)
         grace_ns = terms.trade_grace_s * 1_000_000_000
         self.trades = TradeReporting(terms.name, pipeline, reconciler, state, grace_ns, self.send, now_ns)
         # Set by whoever keeps collateral: gets (counterparty, message, now_ns), and may answer by `send`.

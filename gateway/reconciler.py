@@ -99,7 +99,9 @@ class Reconciler:
         """Return from when on trades are compared: nobody answers for what was before the first start."""
         return max(now_ns - self._windows_ns.get(source, 0), self._ledger.counterparties.get(source, 0))
 
-    def trades_told(self, source: str, account: Account, theirs: Iterable[TradeTerms], since_ns: int, now_ns: int) -> bool:
+    def trades_told(
+        self, source: str, account: Account, theirs: Iterable[TradeTerms], since_ns: int, now_ns: int
+    ) -> bool:
         """Compare an account's trades since a time; at its edge clocks may differ by the grace."""
         grace_ns = self._graces_ns.get(source, 0)
         known = {(trade.venue, trade.trade_id): trade for trade in theirs if trade.time_ns >= since_ns}

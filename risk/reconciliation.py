@@ -120,9 +120,7 @@ def compare_positions(account: str, ours: Mapping[str, Decimal], theirs: Mapping
         mine, other = ours.get(symbol, _ZERO), theirs.get(symbol, _ZERO)
         if mine != other:
             delta = _text(other - mine)
-            found.append(
-                Difference(Kind.POSITION, account, symbol, Severity.BLOCK, _text(mine), _text(other), delta)
-            )
+            found.append(Difference(Kind.POSITION, account, symbol, Severity.BLOCK, _text(mine), _text(other), delta))
     return bounded(found)
 
 

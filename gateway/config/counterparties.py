@@ -93,9 +93,9 @@ class Counterparty(Table, frozen=True, kw_only=True):
         tuple[Asked, ...], DISTINCT, "What it is asked for, of each account, and what is then compared with our book."
     ] = DEFAULT_ASKS
     ask_interval_s: Annotated[int, between(1, 86_400), "How often."] = DEFAULT_ASK_INTERVAL_S
-    answer_timeout_s: Annotated[int, between(1, 600), "A statement that is not whole by then is unknown, not empty."] = (
-        DEFAULT_ANSWER_TIMEOUT_S
-    )
+    answer_timeout_s: Annotated[
+        int, between(1, 600), "A statement that is not whole by then is unknown, not empty."
+    ] = DEFAULT_ANSWER_TIMEOUT_S
     confirm_after_ms: Annotated[
         int, between(1, 600_000), "What has differed is asked for again after this: it counts when it is the same."
     ] = DEFAULT_CONFIRM_AFTER_MS
@@ -114,9 +114,9 @@ class Counterparty(Table, frozen=True, kw_only=True):
 
 
 class Reconciliation(Table, frozen=True, kw_only=True):
-    venue_interval_s: Annotated[int, between(1, 86_400), "How often books of venues, as they tell them, are compared."] = (
-        DEFAULT_VENUE_INTERVAL_S
-    )
+    venue_interval_s: Annotated[
+        int, between(1, 86_400), "How often books of venues, as they tell them, are compared."
+    ] = DEFAULT_VENUE_INTERVAL_S
     venue_balances: Annotated[bool, "A venue's wallets hold what accounts hold and no more: compare them too."] = (
         DEFAULT_VENUE_BALANCES
     )
@@ -124,7 +124,9 @@ class Reconciliation(Table, frozen=True, kw_only=True):
         DEFAULT_MARGIN_AGREE_BPS
     )
     margin_block_bps: Annotated[
-        int | None, _BPS, "One that is larger than ours by more than this blocks; none: it is never more than a warning."
+        int | None,
+        _BPS,
+        "One that is larger than ours by more than this blocks; none: it is never more than a warning.",
     ] = None
     balance_agree_bps: Annotated[int, _BPS, "Balances so near to each other agree."] = DEFAULT_BALANCE_AGREE_BPS
     balance_block_bps: Annotated[

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import hold_records, records
+from gateway import clearing_records, hold_records, records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -112,6 +112,19 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
      "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
+    (clearing_records.CounterpartyOpened("HOUSE", "clearing_house", ("alpha",), True),
+     "95cca0a5484f555345ae636c656172696e675f686f75736591a5616c706861c3"),
+    (clearing_records.BreakOpened(
+        "HOUSE", "position", "alpha", "BTC-PERPETUAL", 3, "100", "90", "-10", "deribit agrees with us", ("alpha",)),
+     "9bcca1a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414c03a3313030a23930a32d3130b66465"
+     "726962697420616772656573207769746820757391a5616c706861"),
+    (clearing_records.BreakChanged("HOUSE", "strange_trade", "alpha", "deribit:t1", 3, "", "words", "words", ""),
+     "9bcca2a5484f555345ad737472616e67655f7472616465a5616c706861aa646572696269743a743103a0a5776f726473a5776f726473"
+     "a090"),
+    (clearing_records.BreakResolved("HOUSE", "position", "alpha", "BTC-PERPETUAL", "text", "ann"),
+     "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
+    (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
+    (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
 ]  # fmt: skip
 
 
@@ -154,6 +167,8 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "Killed": 60, "Reinstated": 61,
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
         "HoldReleased": 90,
+        "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
+        "TradesReported": 164, "TradeReportAnswered": 165,
     }  # fmt: skip
 
 
