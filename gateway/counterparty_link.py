@@ -181,7 +181,7 @@ class CounterpartyLink:
         self.trouble = self.safe(why)
         self.must_close = True
 
-    # -- what comes ------------------------------------------------------------------------------------------------------
+    # -- what comes --------------------------------------------------------------------------------------------------
 
     def _handle_events(self, now_ns: int) -> None:
         session = self.session

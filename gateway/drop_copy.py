@@ -160,7 +160,7 @@ def _fill(
 
 
 def _is_known(pipeline: Pipeline, venue: str, trade_id: str, account: str, side: int | None) -> bool:
-    """Whether a copy is of a fill that its venue has told of; the other side of the same trade may be a client's too."""
+    """Whether a copy is of a fill that its venue has told of; the other side of that trade may be a client's too."""
     if not trade_id or not pipeline.ledger.knows_trade(venue, trade_id):
         return False
     trade = pipeline.reports.trades.find(venue, trade_id)

@@ -1,8 +1,8 @@
-"""Our book against those of venues, clearing houses and order management systems. A break restricts and corrects nothing.
+"""Our book against those of venues, clearing houses and order management systems. A break restricts, and mends nothing.
 
 Whoever has a statement of another book hands it over whole; what is not known is not compared. A difference counts
-once two looks have seen the same (risk.reconciliation.Looks), and so does its end. A break that blocks lets the accounts
-that it names only reduce, in the same record; that it has ended does not set them free: a person does.
+once two looks have seen the same (risk.reconciliation.Looks), and so does its end. A break that blocks lets the
+accounts that it names only reduce, in the same record; that it has ended does not set them free: a person does.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _margins(reconciler: Reconciler, account: str, rows: list[Any]) -> dict[Kind
 
 
 def trade_of(dictionary: Dictionary, message: Message) -> TradeTerms:
-    """Return what a TradeCaptureReport(AE) tells of; its venue is left open: that of its symbol. Raises StatementError."""
+    """Return what a TradeCaptureReport(AE) tells of, its venue left open. Raises StatementError."""
     side = next(iter(entries_of(dictionary, message, 552, 54)), b"")
     account = next(iter(entries_of(dictionary, message, 552, 1)), b"").decode("latin-1")
     return _terms(message, account, side, (880, 1003, 17))

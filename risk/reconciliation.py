@@ -285,7 +285,9 @@ class Looks:
         known : open breaks, and those that a person has accepted: what they are, by (delta, severity)
         is_covered : whether this look would have found a break of this key again
         """
-        opened, changed, resolved = [], [], []
+        opened: list[Difference] = []
+        changed: list[Difference] = []
+        resolved: list[Key] = []
         now = {(source, d.kind.value, d.account, d.subject): d for d in found}
         for key, difference in now.items():
             self._gone.discard(key)

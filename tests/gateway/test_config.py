@@ -447,6 +447,7 @@ def test_every_default_has_its_reason() -> None:
         "Market()",
         "Margin()",
         "Monitor()",
+        "Reconciliation()",
         "Annotated",
     )
     assert all(default.startswith(constants) for default in defaults), defaults
