@@ -155,7 +155,7 @@ class CounterpartyLink:
     def send(
         self, msg_type: str, values: Values, now_ns: int, header_fields: tuple[tuple[int, bytes], ...] = ()
     ) -> None:
-        """Number and queue a message. Raises LocalProtocolError for one that the version has not, or without a logon."""
+        """Number and queue a message. Raises LocalProtocolError for one that the version lacks, or without a logon."""
         session, state = self.session, self.state
         if session is None or not self.is_up:
             raise LocalProtocolError(f"{self.terms.name} is not logged on")
