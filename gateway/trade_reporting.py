@@ -170,7 +170,7 @@ class TradeReporting:
         if not is_accepted:
             trade = self._pipeline.reports.trades.find(due.source, due.trade_id)
             account = "" if trade is None else trade.account
-            why = f"refused: {text or message.get(751)!r}"
+            why = f"refused: {text or (message.get(751) or b'').decode('latin-1')}"
             self._reconciler.report_answered(
                 self._name, account, f"{due.source}:{due.trade_id}", why, Kind.TRADE_REFUSED, now_ns
             )

@@ -90,7 +90,7 @@ class TradeTerms(msgspec.Struct, frozen=True, gc=False):
     def words(self) -> str:
         """Return what a person reads."""
         side = "buy" if self.side == 1 else "sell"
-        return f"{self.account} {side} {self.quantity} {self.symbol} at {self.price}"
+        return f"{self.account} {side} {_text(self.quantity)} {self.symbol} at {_text(self.price)}"
 
 
 class Tolerance(msgspec.Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ from gateway.counterparty_link import CounterpartyLink
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.breaks import Break
-from tests.gateway.rig import BTC, CONFIG, MS, SECOND, Rig, accepted, filled, positions
+from tests.gateway.rig import BTC, CONFIG, MARKS, MS, SECOND, Rig, accepted, filled, positions
 
 HOUSE: Final = """
 [[fix.counterparty]]
@@ -89,7 +89,9 @@ class Clearing:
             if back:
                 self.link.receive(back, now)
             if not data and not back:
-                return
+                break
+        if self.link.must_close:
+            self.hang_up()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and both sides do what is due."""
@@ -110,6 +112,9 @@ class Clearing:
         """One of alpha's orders, filled at the venue, whose book knows it too."""
         rig = self.rig
         desk = rig.desks[0] if rig.desks else rig.desk().log_on()
+        for mark, price in MARKS.items():
+            rig.mark(mark, price)
+        rig.core.valuation.run(rig.now_ns)
         desk.order(quantity=quantity, symbol=symbol, **changes)
         order = list(rig.ledger.orders.values())[-1]
         rig.hear(accepted(order), filled(order, quantity, trade_id, time_ns=rig.now_ns))
