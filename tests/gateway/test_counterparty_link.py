@@ -320,7 +320,8 @@ def test_an_oms_that_knows_no_balances_says_so(tmp_path: Path) -> None:
 
 DROP_IN = CONFIG.replace(
     "[[account]]",
-    '[[fix.session]]\ntarget_comp_id = "COPY"\naccounts = ["alpha"]\nkind = "drop_copy_in"\nallow_unknown_tags = true\n[[account]]',
+    '[[fix.session]]\ntarget_comp_id = "COPY"\naccounts = ["alpha"]\nkind = "drop_copy_in"\n'
+    "allow_unknown_tags = true\n[[account]]",
     1,
 )
 

@@ -16,11 +16,9 @@ from fixtures.fix_acceptor import FixAcceptor
 from fixtures.fix_conversation import text
 from fixtures.fix_listener import Listener, listening
 from fixtures.order_management import OrderManagement
-from gateway import config as configuration
 from gateway.config import CredentialsError
 from gateway.control import CloseBreak, ListBreaks
-from gateway.counterparties import Counterparties
-from gateway.fix_client import CounterpartyClient, client_context
+from gateway.fix_client import CounterpartyClient
 from gateway.journal import read
 from gateway.recovery import replay
 from tests.gateway.certificates import Authority
@@ -68,7 +66,10 @@ def test_a_trade_goes_through_the_venue_to_the_house_and_the_oms_and_all_books_a
     async def scenario() -> None:
         house, oms = ClearingHouse(), OrderManagement()
         asks = '["positions", "trades"]'
-        async with cleared(tmp_path, monkeypatch, house, oms, asks=asks, reports_trades="true") as (running, listeners):
+        async with cleared(tmp_path, monkeypatch, house, oms, asks=asks, reports_trades="true") as (
+            running,
+            _listeners,
+        ):
             core = running.app.core
             client = await (await TcpClient("ALPHA").connect(running.port)).log_on()
             client.order(quantity=100, price=running.price(1.01), tif=3)

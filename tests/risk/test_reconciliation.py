@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -47,16 +47,16 @@ def shown(found: list[Difference]) -> list[tuple[str, str, Severity]]:
     ("ours", "theirs", "expected"),
     [
         ({}, {}, []),
-        ({"A": D(10)}, {"A": D("10.0")}, []),
-        ({"A": D(10)}, {"A": D(9)}, [("position", "A", BLOCK)]),
-        ({"A": D(10)}, {}, [("position", "A", BLOCK)]),
-        ({}, {"A": D(-10)}, [("position", "A", BLOCK)]),
-        ({"A": D(10)}, {"A": D(-10)}, [("position", "A", BLOCK)]),
-        ({"A": D(0)}, {}, []),
-        ({"B": D(1), "A": D(1)}, {"C": D("1e-8")}, [("position", x, BLOCK) for x in "ABC"]),
+        ({"A": Decimal(10)}, {"A": Decimal("10.0")}, []),
+        ({"A": Decimal(10)}, {"A": Decimal(9)}, [("position", "A", BLOCK)]),
+        ({"A": Decimal(10)}, {}, [("position", "A", BLOCK)]),
+        ({}, {"A": Decimal(-10)}, [("position", "A", BLOCK)]),
+        ({"A": Decimal(10)}, {"A": Decimal(-10)}, [("position", "A", BLOCK)]),
+        ({"A": Decimal(0)}, {}, []),
+        ({"B": Decimal(1), "A": Decimal(1)}, {"C": Decimal("1e-8")}, [("position", x, BLOCK) for x in "ABC"]),
     ],
 )
-def test_positions(ours: dict[str, D], theirs: dict[str, D], expected: list[Any]) -> None:
+def test_positions(ours: dict[str, Decimal], theirs: dict[str, Decimal], expected: list[Any]) -> None:
     assert shown(compare_positions("alpha", ours, theirs)) == expected
 
 
@@ -64,26 +64,28 @@ quantities = st.dictionaries(st.sampled_from("ABCD"), st.decimals(-100, 100, pla
 
 
 @given(quantities, quantities)
-def test_positions_differ_exactly_where_quantities_do_and_mirrored(ours: dict[str, D], theirs: dict[str, D]) -> None:
+def test_positions_differ_exactly_where_quantities_do_and_mirrored(
+    ours: dict[str, Decimal], theirs: dict[str, Decimal]
+) -> None:
     found = {one.subject: one for one in compare_positions("a", ours, theirs)}
     for symbol in "ABCD":
-        mine, other = ours.get(symbol, D(0)), theirs.get(symbol, D(0))
+        mine, other = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
         assert (symbol in found) is (mine != other)
         if mine != other:
-            assert D(found[symbol].delta) == other - mine
-            assert (D(found[symbol].ours), D(found[symbol].theirs)) == (mine, other)
+            assert Decimal(found[symbol].delta) == other - mine
+            assert (Decimal(found[symbol].ours), Decimal(found[symbol].theirs)) == (mine, other)
     mirrored = {
         one.subject: one for one in compare_positions("a", *({s: -q for s, q in x.items()} for x in (ours, theirs)))
     }
-    assert {s: (one.severity, D(one.delta)) for s, one in found.items()} == {
-        s: (one.severity, -D(one.delta)) for s, one in mirrored.items()
+    assert {s: (one.severity, Decimal(one.delta)) for s, one in found.items()} == {
+        s: (one.severity, -Decimal(one.delta)) for s, one in mirrored.items()
     }
     back = compare_positions("a", theirs, ours)
     assert [one.subject for one in back] == sorted(found)
 
 
 def test_more_differences_than_anybody_reads_are_counted() -> None:
-    theirs = {f"S{n:05}": D(1) for n in range(MAX_DIFFERENCES + 7)}
+    theirs = {f"S{n:05}": Decimal(1) for n in range(MAX_DIFFERENCES + 7)}
     found = compare_positions("alpha", {}, theirs)
     assert len(found) == MAX_DIFFERENCES + 1
     assert (found[-1].subject, found[-1].theirs, found[-1].severity) == ("...", "7 more differences", BLOCK)
@@ -97,20 +99,20 @@ NARROW = Tolerance(agree_bps=10, block_bps=100)
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        (D(1000), D(1000), None),
-        (D(1000), D(999), None),  # 10 bps of the larger
-        (D(1000), D("998.9"), WARN),
-        (D(1000), D("990.0"), WARN),  # 100 bps
-        (D(1000), D("989.9"), BLOCK),
-        (D(1000), D(0), BLOCK),
-        (D(0), D(1000), WARN),  # more than we think is never worse
-        (D(1000), D(1200), WARN),
-        (D(-1000), D(-1200), BLOCK),  # a debt that is larger is less
-        (D(-1000), D(-800), WARN),
-        (D(0), D(0), None),
+        (Decimal(1000), Decimal(1000), None),
+        (Decimal(1000), Decimal(999), None),  # 10 bps of the larger
+        (Decimal(1000), Decimal("998.9"), WARN),
+        (Decimal(1000), Decimal("990.0"), WARN),  # 100 bps
+        (Decimal(1000), Decimal("989.9"), BLOCK),
+        (Decimal(1000), Decimal(0), BLOCK),
+        (Decimal(0), Decimal(1000), WARN),  # more than we think is never worse
+        (Decimal(1000), Decimal(1200), WARN),
+        (Decimal(-1000), Decimal(-1200), BLOCK),  # a debt that is larger is less
+        (Decimal(-1000), Decimal(-800), WARN),
+        (Decimal(0), Decimal(0), None),
     ],
 )
-def test_balances(ours: D, theirs: D, expected: Severity | None) -> None:
+def test_balances(ours: Decimal, theirs: Decimal, expected: Severity | None) -> None:
     found = compare_balances("alpha", {"BTC": ours}, {"BTC": theirs}, NARROW)
     assert [one.severity for one in found] == ([] if expected is None else [expected])
     missing = compare_balances("alpha", {"BTC": ours} if ours else {}, {"BTC": theirs} if theirs else {}, NARROW)
@@ -118,28 +120,28 @@ def test_balances(ours: D, theirs: D, expected: Severity | None) -> None:
 
 
 def test_a_tolerance_without_a_block_never_blocks() -> None:
-    assert Tolerance(0).severity(D(1), D(0), is_against_client=True) is WARN
-    assert Tolerance(0, 0).severity(D(1), D(0), is_against_client=True) is BLOCK
+    assert Tolerance(0).severity(Decimal(1), Decimal(0), is_against_client=True) is WARN
+    assert Tolerance(0, 0).severity(Decimal(1), Decimal(0), is_against_client=True) is BLOCK
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        (D(1000), D("1000.50"), None),
-        (D(1000), D("1005"), WARN),
-        (D(1000), D("1020"), BLOCK),  # they want more than we think
-        (D(1000), D("500"), WARN),  # they want less: we are the stricter
-        (D(0), D(1), BLOCK),
+        (Decimal(1000), Decimal("1000.50"), None),
+        (Decimal(1000), Decimal("1005"), WARN),
+        (Decimal(1000), Decimal("1020"), BLOCK),  # they want more than we think
+        (Decimal(1000), Decimal("500"), WARN),  # they want less: we are the stricter
+        (Decimal(0), Decimal(1), BLOCK),
     ],
 )
-def test_margin(ours: D, theirs: D, expected: Severity | None) -> None:
+def test_margin(ours: Decimal, theirs: Decimal, expected: Severity | None) -> None:
     kind = Kind.INITIAL_MARGIN
-    found = compare_margin("alpha", {kind: ours, Kind.MAINTENANCE_MARGIN: D(1)}, {kind: theirs}, NARROW)
+    found = compare_margin("alpha", {kind: ours, Kind.MAINTENANCE_MARGIN: Decimal(1)}, {kind: theirs}, NARROW)
     assert [(one.kind, one.severity) for one in found] == ([] if expected is None else [(kind, expected)])
 
 
 @given(st.decimals(-10_000, 10_000, places=2), st.decimals(-10_000, 10_000, places=2), st.booleans())
-def test_tolerance_is_even_handed(ours: D, theirs: D, is_against: bool) -> None:
+def test_tolerance_is_even_handed(ours: Decimal, theirs: Decimal, is_against: bool) -> None:
     one = NARROW.severity(ours, theirs, is_against_client=is_against)
     assert one == NARROW.severity(theirs, ours, is_against_client=is_against)
     assert one == NARROW.severity(-ours, -theirs, is_against_client=is_against)
@@ -151,8 +153,8 @@ def test_tolerance_is_even_handed(ours: D, theirs: D, is_against: bool) -> None:
 
 def trade(trade_id: str = "t1", **changes: Any) -> TradeTerms:
     values: dict[str, Any] = {
-        "venue": "deribit", "trade_id": trade_id, "account": "alpha", "symbol": "BTC", "side": 1, "quantity": D(100),
-        "price": D(60_000), "time_ns": 0,
+        "venue": "deribit", "trade_id": trade_id, "account": "alpha", "symbol": "BTC", "side": 1,
+        "quantity": Decimal(100), "price": Decimal(60_000), "time_ns": 0,
     }  # fmt: skip
     return TradeTerms(**(values | changes))
 
@@ -161,20 +163,20 @@ def trade(trade_id: str = "t1", **changes: Any) -> TradeTerms:
     ("ours", "theirs", "expected"),
     [
         ([trade()], [trade()], []),
-        ([trade()], [trade(quantity=D("100.0"))], []),
+        ([trade()], [trade(quantity=Decimal("100.0"))], []),
         ([trade()], [trade(), trade()], []),  # told twice
         # A book that contradicts itself: it is the one that differs.
-        ([trade()], [trade(quantity=D(90)), trade()], [("trade_terms", "deribit:t1", BLOCK)]),
-        ([trade()], [trade(), trade(quantity=D(90))], [("trade_terms", "deribit:t1", BLOCK)]),
+        ([trade()], [trade(quantity=Decimal(90)), trade()], [("trade_terms", "deribit:t1", BLOCK)]),
+        ([trade()], [trade(), trade(quantity=Decimal(90))], [("trade_terms", "deribit:t1", BLOCK)]),
         ([], [trade()], [("strange_trade", "deribit:t1", BLOCK)]),
         ([], [trade(time_ns=SETTLED)], [("strange_trade", "deribit:t1", INFO)]),
         ([trade()], [], [("missing_trade", "deribit:t1", WARN)]),
         ([trade(time_ns=SETTLED)], [], [("missing_trade", "deribit:t1", INFO)]),
-        ([trade()], [trade(quantity=D(90))], [("trade_terms", "deribit:t1", BLOCK)]),
+        ([trade()], [trade(quantity=Decimal(90))], [("trade_terms", "deribit:t1", BLOCK)]),
         ([trade()], [trade(side=2)], [("trade_terms", "deribit:t1", BLOCK)]),
         ([trade()], [trade(account="beta")], [("trade_terms", "deribit:t1", BLOCK)]),
         ([trade()], [trade(symbol="ETH")], [("trade_terms", "deribit:t1", BLOCK)]),
-        ([trade()], [trade(price=D(60_001))], [("trade_price", "deribit:t1", WARN)]),
+        ([trade()], [trade(price=Decimal(60_001))], [("trade_price", "deribit:t1", WARN)]),
         ([trade()], [trade(venue="okx")],
          [("missing_trade", "deribit:t1", WARN), ("strange_trade", "okx:t1", BLOCK)]),
     ],
@@ -196,7 +198,7 @@ trades = st.lists(
     st.builds(
         trade,
         st.sampled_from(["t1", "t2", "t3"]),
-        quantity=st.sampled_from([D(1), D(2)]),
+        quantity=st.sampled_from([Decimal(1), Decimal(2)]),
         side=st.sampled_from([1, 2]),
         time_ns=st.sampled_from([0, NOW]),
     ),
@@ -234,15 +236,19 @@ def test_a_trade_that_is_told_singly_is_certain() -> None:
 
 @pytest.mark.parametrize(
     ("third", "words"),
-    [(None, "deribit is unknown"), (D(0), "deribit agrees with us"), (D(-10), "deribit agrees with it: ours stands alone"),
-     (D(3), "deribit differs from both")],
-)  # fmt: skip
-def test_the_third_book_says_who_stands_alone(third: D | None, words: str) -> None:
-    assert word_of_third(D(-10), third, "deribit") == words
+    [
+        (None, "deribit is unknown"),
+        (Decimal(0), "deribit agrees with us"),
+        (Decimal(-10), "deribit agrees with it: ours stands alone"),
+        (Decimal(3), "deribit differs from both"),
+    ],
+)
+def test_the_third_book_says_who_stands_alone(third: Decimal | None, words: str) -> None:
+    assert word_of_third(Decimal(-10), third, "deribit") == words
 
 
 def test_sums_leave_out_what_is_flat() -> None:
-    assert sums([("A", D(1)), ("B", D(2)), ("A", D(-1))]) == {"B": D(2)}
+    assert sums([("A", Decimal(1)), ("B", Decimal(2)), ("A", Decimal(-1))]) == {"B": Decimal(2)}
 
 
 # -- looks -----------------------------------------------------------------------------------------------------------
