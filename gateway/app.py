@@ -14,6 +14,7 @@ from gateway.clock import now_ns
 from gateway.config import Config
 from gateway.control import ControlServer
 from gateway.core import Core
+from gateway.counterparties import Counterparties
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
 from gateway.hook_server import HookServer
@@ -65,6 +66,7 @@ class App:
             door=open_front_door(config.fix, self.core.monitor, self.core.last_record_ns),
         )
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
+        self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
@@ -88,6 +90,7 @@ class App:
         self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
         self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
+        self._tasks += self.counterparties.start()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -122,6 +125,7 @@ class App:
         if self._listener is not None:
             self._listener.close()
         self.server.close()
+        self.counterparties.stop()
         if self.hook is not None:
             await self.hook.stop()
         await self._drained()
@@ -130,6 +134,7 @@ class App:
             self._ticking.cancel()
         self.server.abort()
         self.server.door.close()
+        self.counterparties.close(now_ns())
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -152,6 +157,8 @@ class App:
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
+        counters["counterparties"] = self.counterparties.rows(now)
+        counters["open_breaks"] = core.reconciler.rows(now)
         counters["hooks"] = core.hooks.rows()
         counters["margin_watch"] = core.intraday.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
@@ -200,8 +207,12 @@ class App:
     async def _drained(self) -> None:
         """Wait, within a limit, until the cancels of a stop have been answered."""
         deadline = now_ns() + int(STOP_GRACE_S * 1e9)
-        while now_ns() < deadline and any(order.is_cancel_pending for order in self.core.ledger.working_orders()):
+        while now_ns() < deadline and self._is_waited_for():
             await asyncio.sleep(0.01)
+
+    def _is_waited_for(self) -> bool:
+        cancels = any(order.is_cancel_pending for order in self.core.ledger.working_orders())
+        return cancels or not self.counterparties.are_gone
 
     async def _revalue(self) -> None:
         """Price risk arrays in slices, for ever; a slice is over before a client could notice."""

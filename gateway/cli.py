@@ -17,6 +17,7 @@ from rich.console import Console
 
 from gateway import compiled, records
 from gateway.backtest.command import backtest
+from gateway.breaks_command import breaks, close_break
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
@@ -41,6 +42,8 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("breaks")(breaks)
+app.command("close-break")(close_break)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

@@ -102,7 +102,33 @@ class DecideMargin(Command, frozen=True, tag="decide_margin"):
     who: str = ""
 
 
-AnyCommand = ShowMargin | MoveTransfer | DecideMargin | Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold
+class ListBreaks(Command, frozen=True, tag="breaks"):
+    """List the breaks that are open, or, `is_ended`, the last that were."""
+
+    is_ended: bool = False
+
+
+class CloseBreak(Command, frozen=True, tag="close_break"):
+    """End a break that a person answers for; the accounts that it restricted stay so."""
+
+    number: int
+    reason: str
+    who: str = ""
+
+
+AnyCommand = (
+    ShowMargin
+    | MoveTransfer
+    | DecideMargin
+    | Kill
+    | Reinstate
+    | LogOut
+    | Status
+    | ListHolds
+    | ReleaseHold
+    | ListBreaks
+    | CloseBreak
+)
 Answer = dict[str, Any]
 
 

@@ -268,3 +268,7 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
 def _fail(text: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+# For commands that have a module of their own.
+asked, fail, journal_directory = _asked, _fail, _journal_directory

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway import order_lists, order_terms, records
+from gateway.clearing_records import CounterpartyOpened
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
@@ -21,6 +22,7 @@ from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
+from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
@@ -73,6 +75,7 @@ class Core:
             max_subscriptions=config.fix.market_data_subscriptions,
             max_backlog_bytes=config.fix.market_data_backlog_bytes,
         )
+        self.reconciler = Reconciler(self.pipeline, config, self.inquiries.figures_of)
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
@@ -124,6 +127,7 @@ class Core:
             self.ledger.expiries.deadline_ns,
             self.hooks.deadline_ns,
             self.intraday.deadline_ns,
+            self.reconciler.deadline_ns,
         )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
@@ -136,6 +140,7 @@ class Core:
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
         self.intraday.tick(now_ns)
+        self.reconciler.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:
@@ -171,6 +176,8 @@ class Core:
             routing = (key.sender_sub_id, key.sender_location_id, key.target_sub_id, key.target_location_id)
             opened = (*names, session.accounts, routing if any(routing) else (), digits)
             commit(records.SessionOpened(*opened, session.kind, session.pending_reports), now_ns)
+        for other in config.fix.counterparty:
+            commit(CounterpartyOpened(other.name, other.kind, other.accounts, other.reports_trades), now_ns)
         clients: defaultdict[str, ClientOrders] = defaultdict(ClientOrders)
         for account_name, client in clients_of(config).items():
             ledger.accounts[account_name].exposure.join(clients[client])

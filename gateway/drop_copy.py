@@ -140,6 +140,9 @@ def _fill(
     if not account and len(names) == 1:
         account = next(iter(names))
     instrument, side = ledger.by_symbol.get(symbol), _SIDES.get(values[4] or b"")
+    if not corrects and instrument is not None and _is_known(pipeline, instrument.venue, trade_id, account, side):
+        pipeline.count_message(session, message, now_ns)  # a fill of our own order, which its venue has told
+        return
     if account not in names:
         _refuse(pipeline, session, message, UNKNOWN_ID, f"Account(1) {account} is not known to this session", now_ns)
     elif instrument is None:
@@ -157,6 +160,14 @@ def _fill(
         place = (session, message.msg_seq_num, exec_id, trade_id, account, instrument.index)
         pipeline.commit(records.ExternalFill(*place, side, lots, ticks, fee_units, corrects), now_ns)
         pipeline.touched_accounts[account] = None
+
+
+def _is_known(pipeline: Pipeline, venue: str, trade_id: str, account: str, side: int | None) -> bool:
+    """Whether a copy is of a fill that its venue has told of; the other side of that trade may be a client's too."""
+    if not trade_id or not pipeline.ledger.knows_trade(venue, trade_id):
+        return False
+    trade = pipeline.reports.trades.find(venue, trade_id)
+    return trade is None or (trade.account, trade.side) == (account, side)
 
 
 def _fee_units(commission: bytes | None, comm_type: bytes | None) -> int:

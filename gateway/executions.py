@@ -123,6 +123,7 @@ class Executions:
                 self._strange_trades.add(event.trade_id)
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
+        corrections.take_back_copy(self.pipeline, order, event.trade_id, now_ns)
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
@@ -373,10 +374,14 @@ class Executions:
             self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
+        self.pipeline.venue_books.positions_told(self.venue, event)
         if not event.is_complete:
             return
         # The whole of a currency at once: what an interrupted reconciliation has left is not to be compared with.
         self._positions[event.currency] = {position.symbol: position.quantity for position in event.positions}
+
+    def _balances_reported(self, event: events.BalancesReported, now_ns: int) -> None:
+        self.pipeline.venue_books.balances_told(self.venue, event)
 
     def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
         """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing.
@@ -398,6 +403,7 @@ class Executions:
                 self._suspects[symbol] = theirs - mine
         self._asked_again = self._asked_again + 1 if self._suspects else 0
         self._positions.clear()
+        self.pipeline.venue_books.is_whole(self.venue)
 
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
         self.raise_break(symbol, text, now_ns)
@@ -456,6 +462,7 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.OrderStateReported: Executions._order_state,
     events.OrderNotFound: Executions._order_not_found,
     events.PositionsReported: Executions._positions_reported,
+    events.BalancesReported: Executions._balances_reported,
     events.ReconcileFinished: Executions._reconcile_finished,
     events.VenueErrorReported: Executions._venue_error,
     **market_events.HEARS,

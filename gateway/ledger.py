@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
+from gateway import clearing_book, corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
 from risk.account import Account, AccountState
+from risk.breaks import BreakBook
 from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
@@ -48,6 +49,7 @@ class Ledger:
         "accounts",
         "breaks",
         "by_symbol",
+        "counterparties",
         "expiries",
         "external_fills",
         "external_lots",
@@ -57,6 +59,7 @@ class Ledger:
         "lists",
         "margin",
         "marked",
+        "open_breaks",
         "open_lists",
         "order_count",
         "orders",
@@ -77,6 +80,9 @@ class Ledger:
         self.listings: list[records.InstrumentListed] = []
         self.orders: dict[str, WorkingOrder] = {}
         self.breaks: deque[records.BreakRaised] = deque(maxlen=BREAKS_KEPT)
+        self.open_breaks = BreakBook()
+        # Since when each counterparty is compared with: what was before is nobody's here.
+        self.counterparties: dict[str, int] = {}
         self._ended: deque[str] = deque()
         self._trade_ids: dict[tuple[str, str], None] = {}
         self.expiries = order_terms.Expiries(self.orders)
@@ -155,6 +161,7 @@ class Ledger:
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
+        parts.append(self.open_breaks.parts())
         parts.append(self.holds.parts())
         parts.append(self.margin.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
@@ -401,4 +408,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **ledger_handlers(Ledger),
     **holds.APPLIES,
     **margin_book.APPLIES,
+    **clearing_book.APPLIES,
 }

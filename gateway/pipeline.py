@@ -20,6 +20,7 @@ from gateway.reports import HANDLERS as REPORTS
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, REFUSED_TAGS, OrderFields, approved, new_order, refused
+from gateway.venue_books import VenueBooks
 from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
@@ -118,6 +119,7 @@ class Pipeline:
         self.intraday: Intraday | None = None
         # Accounts whose margin has changed since the intraday watch looked at it.
         self.touched_accounts: dict[str, None] = {}
+        self.venue_books = VenueBooks()  # positions and wallets as venues tell them
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.

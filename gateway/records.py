@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.order_records import (
@@ -462,6 +463,7 @@ AnyRecord = (
     | Reinstated
     | HoldRecord
     | MarginRecord
+    | ClearingRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway import (
+    clearing_book,
     corrections,
     holds,
     margin_messages,
@@ -107,6 +108,7 @@ class Reports:
         """What sessions there are is said anew at each start."""
         self._opened.clear()
         self.copies.clear()
+        self.trades.duties.clear()
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
         self._opened[record.session] = record
@@ -417,4 +419,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], No
     **report_handlers(Reports, Copies),
     **holds.REPORTS,
     **margin_messages.REPORTS,
+    **clearing_book.REPORTS,
 }

@@ -448,6 +448,7 @@ def test_every_default_has_its_reason() -> None:
         "Market()",
         "Margin()",
         "Monitor()",
+        "Reconciliation()",
         "Annotated",
         "()",
         "field(",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import hold_records, margin_records, records
+from gateway import clearing_records, hold_records, margin_records, records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -132,6 +132,19 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "9c7fa7414c5048413a61a66661696c656400a000a3776879a5414c50484108a162a8616c7068612d4d3103"),
     (margin_records.CollateralRefused("ALPHA", 9, "c", "alpha-M1", 0, 3, "alpha", 99, "why"),
      "9acc80a5414c50484109a163a8616c7068612d4d310003a5616c70686163a3776879"),
+    (clearing_records.CounterpartyOpened("HOUSE", "clearing_house", ("alpha",), True),
+     "95cca0a5484f555345ae636c656172696e675f686f75736591a5616c706861c3"),
+    (clearing_records.BreakOpened(
+        "HOUSE", "position", "alpha", "BTC-PERPETUAL", 3, "100", "90", "-10", "deribit agrees with us", ("alpha",)),
+     "9bcca1a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414c03a3313030a23930a32d3130b66465"
+     "726962697420616772656573207769746820757391a5616c706861"),
+    (clearing_records.BreakChanged("HOUSE", "strange_trade", "alpha", "deribit:t1", 3, "", "words", "words", ""),
+     "9bcca2a5484f555345ad737472616e67655f7472616465a5616c706861aa646572696269743a743103a0a5776f726473a5776f726473"
+     "a090"),
+    (clearing_records.BreakResolved("HOUSE", "position", "alpha", "BTC-PERPETUAL", "text", "ann"),
+     "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
+    (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
+    (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
 ]  # fmt: skip
 
 
@@ -177,6 +190,8 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "MarginStateMoved": 120, "MarginCalled": 121, "MarginCallMoved": 122, "TransferBegun": 123,
         "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
         "CollateralRefused": 128,
+        "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
+        "TradesReported": 164, "TradeReportAnswered": 165,
     }  # fmt: skip
 
 
