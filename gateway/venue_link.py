@@ -86,6 +86,8 @@ class SessionLink:
         # Orders that the venue must tell us about -> when to ask (again).
         self._questions: dict[str, int] = {}
         self._not_before: dict[str, int] = {}
+        # Orders that were asked about before a replace of them was sent: the answer may be of how they were before it.
+        self._outdated: set[str] = set()
         # Instruments whose books, and whose public trades, somebody reads.
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.state_name = "connecting"
@@ -161,6 +163,8 @@ class SessionLink:
             )
         except LocalProtocolError as error:
             return str(error)
+        if order.order_id in self._questions and len(self._outdated) < ANSWERS_KEPT:
+            self._outdated.add(order.order_id)
         return None
 
     def flush(self) -> None:
@@ -263,7 +267,7 @@ class SessionLink:
         """Ask about one order that is believed to work: what was told of it may never have come."""
         orders = self._pipeline.ledger.orders
         order = orders.get(self._watch.due(now_ns, self._executions.working) or "")
-        if order is not None and order.is_working and order.order_id not in self._questions:
+        if order is not None and order.is_working and not order.replace and order.order_id not in self._questions:
             self._ask(order, now_ns)
 
     def _redial_market(self, now_ns: int) -> None:
@@ -331,6 +335,8 @@ class SessionLink:
                 continue
             if kind is OrderStateReported:
                 self._answered(event.order.label, now_ns)  # type: ignore[union-attr]
+                if self._is_outdated(event.order.label, now_ns):  # type: ignore[union-attr]
+                    continue
             elif kind is OrderNotFound:
                 self._answered(event.label, now_ns)  # type: ignore[union-attr]
             elif kind is ReconcileFailed:
@@ -403,6 +409,17 @@ class SessionLink:
             if len(self._not_before) >= ANSWERS_KEPT:
                 self._not_before.clear()
             self._not_before[order_id] = now_ns + QUERY_INTERVAL_NS
+
+    def _is_outdated(self, order_id: str, now_ns: int) -> bool:
+        """Whether an answer says nothing of a replace that is on its way; the order is asked about once more then."""
+        if order_id not in self._outdated:
+            return False
+        self._outdated.discard(order_id)
+        order = self._pipeline.ledger.orders.get(order_id)
+        if order is None or order.replace is None:
+            return False
+        self._ask(order, now_ns)
+        return True
 
     def _ask(self, order: WorkingOrder, now_ns: int) -> None:
         """Ask about an order now where that is possible, and again until it is answered."""
