@@ -68,7 +68,7 @@ kind = "drop_copy"
 [[account]]
 name = "alpha"
 desk = "basis"
-deposits = {{ BTC = "2", USDC = "100000" }}
+deposits = {{ BTC = "2", ETH = "40", USDC = "100000" }}
 sub_account = [{{ venue = "deribit", model = "{model}" }}]
 [account.limits]
 max_order_notional_usd = 200000
