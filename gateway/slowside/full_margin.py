@@ -157,7 +157,7 @@ def _add_orders(book: BookCopy, rows_of: Rows, generation: Generation, rows: Mar
         generation.grid.size,
         generation.joint,
     )
-    kernel.load(*generation.arrays()[:6])  # the grid alone, as of accounts without orders
+    kernel.load(*generation.arrays())
     yield
     accounts, starts = np.unique(held[:, 0].astype(np.int64), return_index=True)
     stops = [*starts.tolist()[1:], len(held)]
