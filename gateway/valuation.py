@@ -51,7 +51,7 @@ class Valuation:
         self._ledger = ledger
         self._market = market
         self._grid = grid
-        self._terms = terms
+        self.terms = terms
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -162,9 +162,11 @@ class Valuation:
 
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
+        venue_books: dict[str, VenueBook] = {}
+        yield from self._make_venue_books(venue_books)
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
-            self._terms.rows(len(accounts)),
+            self.terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
@@ -177,9 +179,8 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self._terms.prepare(kernel, generation, self._ledger.instruments)
+        self.terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        venue_books = {name: each.book() for name, each in self._venue_builders.items()}
         written = 0
         for account in accounts:
             written += account.begin_mirror(kernel, currency_index, venue_books)
@@ -202,6 +203,21 @@ class Valuation:
                 yield
         self._spare = before if shape == self._shape else None
         self._shape = shape
+
+    def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
+        """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""
+        snapshot = self.snapshot
+        if not self.venue_books or snapshot is None:
+            return
+        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        yield
+        for terms in self.venue_books:
+            accounts = len(self._ledger.accounts)
+            builder = VenueBookBuilder(terms, snapshot.instruments, marks, snapshot.currencies, accounts)
+            while not builder.price_some(VENUE_PARTS_PER_SLICE):
+                yield
+            made[terms.name] = builder.book()
+            yield
 
     def _currencies(self) -> list[str]:
         listed, instruments = self._listed_currencies, self._ledger.instruments
