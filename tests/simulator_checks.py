@@ -186,7 +186,7 @@ def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None
     ledger, market = world.core.ledger, world.core.market
     generation = world.core.valuation.generation
     assert generation is not None
-    values, terms = generation.values, world.core.valuation._terms
+    values, terms = generation.values, world.core.valuation.terms
     rebuilt = MarginKernel(
         terms.rows(len(ledger.accounts)), len(generation.groups), len(values), len(generation.currencies),
         generation.grid.size, generation.joint,
