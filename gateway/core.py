@@ -127,7 +127,6 @@ class Core:
             self.ledger.expiries.deadline_ns,
             self.hooks.deadline_ns,
             self.intraday.deadline_ns,
-            self.reconciler.deadline_ns,
         )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
