@@ -10,8 +10,10 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.clearing_records import ClearingRecord
 from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -42,6 +44,7 @@ __all__ = [
     "CancelRequested",
     "Cancelled",
     "CashMoved",
+    "CollateralRefused",
     "ExternalFill",
     "ExternalFillReversed",
     "Filled",
@@ -56,6 +59,7 @@ __all__ = [
     "ListReceived",
     "ListRefused",
     "ListStatusAsked",
+    "MarginCallAnswered",
     "MassCancelRefused",
     "MassCancelRequested",
     "MassStatusAsked",
@@ -466,6 +470,8 @@ AnyRecord = (
     | Reinstated
     | HoldRecord
     | GuardRecord
+    | MarginRecord
+    | ClearingRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

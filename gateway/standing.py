@@ -21,6 +21,7 @@ FIRM: Final = "firm"
 # What a kill stops. Firms and desks are groups of accounts: a kill of one names them.
 SCOPES: Final = (SESSION, ACCOUNT, DESK, FIRM, VENUE, INSTRUMENT, HOOK)
 GROUPS: Final = frozenset({DESK, FIRM})
+_SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
 
 class Standing:
@@ -32,18 +33,24 @@ class Standing:
         # Venues and instruments that take no orders, and why: the market has this very dictionary.
         self.halts: Halts = {}
         self.cancel_at_ns: dict[str, int] = {}
-        # What a killed account goes back to: its state, which may still be tightened meanwhile, and why.
+        # Which kills an account is under, and what each says: a firm's has thousands of accounts.
+        self._kills_of: dict[str, dict[tuple[str, str], str]] = {}
+        # What margin lets an account do, where that is not all, and why.
+        self._by_margin: dict[str, tuple[AccountState, str]] = {}
+        # What an account that is killed or restricted by its margin goes back to: its own state, which may still be
+        # tightened meanwhile, and why.
         self._behind: dict[str, tuple[AccountState, str]] = {}
 
     def state_of(self, account: Account) -> AccountState:
-        """Return an account's state, were it not for a kill."""
+        """Return an account's own state, were it not for a kill or its margin."""
         behind = self._behind.get(account.name)
         return account.state if behind is None else behind[0]
 
     def move(self, account: Account, state: AccountState, reason: str) -> None:
-        """Set an account's state; one that is killed gets it when it is reinstated."""
+        """Set an account's own state; one with a kill or short of margin has it when that is over."""
         if account.name in self._behind:
             self._behind[account.name] = (state, reason)
+            self._show(account)
         else:
             account.state, account.state_reason = state, reason
 
@@ -52,6 +59,15 @@ class Standing:
         if self.state_of(account) is AccountState.TRADING:
             self.move(account, AccountState.REDUCING, reason)
 
+    def limit_by_margin(self, account: Account, state: AccountState, reason: str) -> None:
+        """Set what an account's margin lets it do; its own state and a kill hold all the same."""
+        if state is AccountState.TRADING:
+            self._by_margin.pop(account.name, None)
+        else:
+            self._by_margin[account.name] = (state, reason)
+        if state is not AccountState.TRADING or account.name in self._behind:
+            self._show(account)
+
     def killed(self, record: records.Killed) -> None:
         """Note a kill; accounts, venues and instruments halt."""
         self.kills[record.scope, record.name] = record
@@ -59,27 +75,36 @@ class Standing:
         if record.scope in (VENUE, INSTRUMENT):
             self.halts[record.scope, record.name] = reason
         for name in accounts_of(record):
-            account = self._accounts.get(name)
-            if account is not None:
-                self._behind.setdefault(name, (account.state, account.state_reason))
-                account.state, account.state_reason = AccountState.HALTED, reason
+            if name in self._accounts:
+                self._kills_of.setdefault(name, {})[record.scope, record.name] = reason
+                self._show(self._accounts[name])
 
     def reinstated(self, record: records.Reinstated) -> None:
         """Forget a kill; an account that no other kill is of goes back to what it was, or was tightened to since."""
-        lifted = self.kills.pop((record.scope, record.name), None)
+        key = (record.scope, record.name)
+        lifted = self.kills.pop(key, None)
         if record.scope in (VENUE, INSTRUMENT):
-            self.halts.pop((record.scope, record.name), None)
+            self.halts.pop(key, None)
         for name in () if lifted is None else accounts_of(lifted):
-            if name not in self._behind:
-                continue
-            account, other = self._accounts[name], self._kill_of(name)
-            if other is not None:
-                account.state_reason = _reason(other)
-            else:
-                account.state, account.state_reason = self._behind.pop(name)
+            kills = self._kills_of.get(name, {})
+            if kills.pop(key, None) is not None:
+                if not kills:
+                    del self._kills_of[name]
+                self._show(self._accounts[name])
 
-    def _kill_of(self, account: str) -> records.Killed | None:
-        return next((record for _, record in sorted(self.kills.items()) if account in accounts_of(record)), None)
+    def _show(self, account: Account) -> None:
+        """Let an account have the strictest of its own state, what its margin lets it do, and a kill."""
+        name = account.name
+        own = self._behind.setdefault(name, (account.state, account.state_reason))
+        kills, margin = self._kills_of.get(name), self._by_margin.get(name)
+        strictest = own
+        if margin is not None and _SEVERITY.index(margin[0]) > _SEVERITY.index(own[0]):
+            strictest = margin
+        if kills:
+            strictest = AccountState.HALTED, min(kills.items())[1]
+        account.state, account.state_reason = strictest
+        if not kills and margin is None:
+            del self._behind[name]
 
     def ended(self, record: records.SessionEnded) -> None:
         """Note when a session's orders are to be cancelled."""
@@ -92,7 +117,8 @@ class Standing:
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
         kills = [(one.scope, one.name, one.who, one.reason, one.accounts) for _, one in sorted(self.kills.items())]
-        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items())]
+        limits = sorted(self._by_margin.items())
+        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items()), limits]
 
 
 def accounts_of(record: records.Killed) -> tuple[str, ...]:

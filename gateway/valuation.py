@@ -18,9 +18,10 @@ from gateway.ledger import Ledger
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
-from risk.pricing import Floats, InstrumentMark
+from risk.pricing import Floats
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
+from risk.venue_book import VenueBook
 from risk.venue_margin import BookTerms, VenueBookBuilder
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
@@ -31,6 +32,8 @@ MARKS_PER_SLICE: Final = 1_000
 WRITTEN_PER_SLICE: Final = 1_000
 # Accounts that let go of the kernel before a slice.
 ACCOUNTS_PER_SLICE: Final = 1_000
+# Of a venue's own model: an option of portfolio margin takes some 0.1 ms.
+VENUE_PARTS_PER_SLICE: Final = 8
 PLAIN_TERMS: Final = HouseTerms()
 
 
@@ -48,7 +51,7 @@ class Valuation:
         self._ledger = ledger
         self._market = market
         self._grid = grid
-        self._terms = terms
+        self.terms = terms
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -59,9 +62,8 @@ class Valuation:
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
         self._spare: MarginKernel | None = None  # of the same shape as the market's
-        # Venues' own models, priced and swapped in with each generation.
+        # Venues' own models, priced here from the same marks, and swapped in with each generation.
         self.venue_books: tuple[BookTerms, ...] = ()
-        self._venue_builders: dict[str, VenueBookBuilder] = {}
         market.base_scenario = grid.base
         market.hierarchy = terms.hierarchy
 
@@ -73,13 +75,9 @@ class Valuation:
     @property
     def setting(self) -> dict[str, Any]:
         """What of a GenerationBuilder's arguments is the same for all generations."""
-        terms = self._terms
-        return {
-            "grid": self._grid,
-            "joint": terms.joint,
-            "coins": terms.volumes or None,
-            "least_delta": terms.least_delta,
-        }
+        terms = self.terms
+        coins = frozenset(terms.volumes) or None
+        return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
@@ -87,7 +85,7 @@ class Valuation:
 
     def take(self, generation: Generation) -> None:
         """Start to swap in a generation that was made elsewhere; `step` does it."""
-        self._work = self._taken(generation)
+        self._work = self._swap_in(generation)
 
     def _coins(self, now_ns: int) -> dict[str, float | None]:
         """Return what coins are worth by the composite of the venues; None of one on which they contradict each other.
@@ -160,35 +158,15 @@ class Valuation:
         while not repricing.price_some(self._count):
             yield
         yield
-        yield from self._venues_priced(repricing.marks)
         yield from self._swap_in(repricing.generation())
-
-    def _taken(self, generation: Generation) -> Iterator[None]:
-        """Venues' models are priced here, of the same marks: they are of few instruments, and the order path's own."""
-        snapshot = self.snapshot
-        if self.venue_books and snapshot is not None:
-            marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
-            yield
-            yield from self._venues_priced(marks)
-        yield from self._swap_in(generation)
-
-    def _venues_priced(self, marks: dict[int, InstrumentMark]) -> Iterator[None]:
-        """Price the venues' own models, one after the other; a slice of each is a slice."""
-        snapshot, rows = self.snapshot, len(self._ledger.accounts)
-        assert snapshot is not None, "marks are of a snapshot"
-        self._venue_builders = {}
-        for terms in self.venue_books:
-            builder = VenueBookBuilder(terms, list(snapshot.instruments), marks, list(snapshot.currencies), rows)
-            while not builder.is_priced:
-                builder.price_some(self._count)
-                yield
-            self._venue_builders[terms.name] = builder
 
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
+        venue_books: dict[str, VenueBook] = {}
+        yield from self._make_venue_books(venue_books)
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
-            self._terms.rows(len(accounts)),
+            self.terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
@@ -201,9 +179,8 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self._terms.prepare(kernel, generation, self._ledger.instruments)
+        self.terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        venue_books = {name: each.book() for name, each in self._venue_builders.items()}
         written = 0
         for account in accounts:
             written += account.begin_mirror(kernel, currency_index, venue_books)
@@ -226,6 +203,21 @@ class Valuation:
                 yield
         self._spare = before if shape == self._shape else None
         self._shape = shape
+
+    def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
+        """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""
+        snapshot = self.snapshot
+        if not self.venue_books or snapshot is None:
+            return
+        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        yield
+        for terms in self.venue_books:
+            accounts = len(self._ledger.accounts)
+            builder = VenueBookBuilder(terms, snapshot.instruments, marks, snapshot.currencies, accounts)
+            while not builder.price_some(VENUE_PARTS_PER_SLICE):
+                yield
+            made[terms.name] = builder.book()
+            yield
 
     def _currencies(self) -> list[str]:
         listed, instruments = self._listed_currencies, self._ledger.instruments

@@ -43,6 +43,8 @@ cdef object _position_class = _positions.Position
 cdef object _hierarchy_class = _levels.Hierarchy
 cdef object _sub_account_class = _venues.SubAccount
 cdef object _book_class = _venues.VenueBook
+cdef object _clients_class = _self_trades.ClientOrders
+cdef object _prices_class = _self_trades._Prices
 
 cdef object _sell = _instruments.Side.SELL
 cdef object _buy = _instruments.Side.BUY
@@ -120,6 +122,10 @@ cdef Py_ssize_t ids_capacity = offset_of(_ids_class, "capacity")
 cdef Py_ssize_t exposure_orders = offset_of(_exposure_class, "orders")
 cdef Py_ssize_t exposure_buy_lots = offset_of(_exposure_class, "buy_lots")
 cdef Py_ssize_t exposure_sell_lots = offset_of(_exposure_class, "sell_lots")
+cdef Py_ssize_t exposure_client_orders = offset_of(_exposure_class, "client_orders")
+cdef Py_ssize_t clients_buys = offset_of(_clients_class, "_buys")
+cdef Py_ssize_t clients_sells = offset_of(_clients_class, "_sells")
+cdef Py_ssize_t prices_heap = offset_of(_prices_class, "heap")
 cdef Py_ssize_t position_lots = offset_of(_position_class, "lots")
 
 
@@ -313,8 +319,8 @@ cdef int _with_market(object order, object account, object market, object instru
         and asked.now_ns - generation_ns <= generation_age_ns
     ):
         return 9
-    # own_orders_are_not_met, where they may be met
-    if slot(account, account_self_trade) is not _off:
+    # own_orders_are_not_met, where there is none on the other side that could be
+    if slot(account, account_self_trade) is not _off and not _meets_none(account, instrument, asked):
         return 10
     # position_is_within_limit
     if not _position_fits(order, account, slot(instrument, instrument_index), asked):
@@ -367,6 +373,30 @@ cdef int _with_margin(object account, object market, object instrument, object l
     if not read_int(kernel.first_short(row, slot(market, market_base), index, lots, cash), MOST, &answer):
         return 15
     return CHECKS if answer < 0 else 15
+
+
+cdef bint _meets_none(object account, object instrument, Asked *asked) except -1:
+    """Whether no working order of the client is on the other side at a price that this one could trade at."""
+    cdef long long best = 0
+    cdef PyObject *found
+    clients = slot(slot(account, account_exposure), exposure_client_orders)
+    if clients is None:
+        return True
+    if not is_a(clients, <PyObject *>_clients_class):
+        return False
+    by_instrument = <dict>slot(clients, clients_sells if asked.is_buy else clients_buys)
+    found = PyDict_GetItemWithError(by_instrument, slot(instrument, instrument_index))
+    if found == NULL:
+        return True
+    if not is_a(<object>found, <PyObject *>_prices_class):
+        return False
+    heap = <list>slot(<object>found, prices_heap)
+    if PyList_GET_SIZE(heap) == 0:
+        return True
+    # The least key is the best price, whether or not an order is left there: buys are kept by their negative.
+    if not read_int(<object>PyList_GET_ITEM(heap, 0), MOST, &best):
+        return False
+    return best > (asked.ticks if asked.is_buy else -asked.ticks)
 
 
 cdef bint _position_fits(object order, object account, object index, Asked *asked) except -1:

@@ -1,8 +1,10 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_counterparty_credentials,
     load_credentials,
     load_public_key,
     load_session_credentials,
@@ -11,6 +13,8 @@ from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
+from gateway.config.margin_calls import MarginCalls, MarginProfile
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
     Config,
@@ -21,7 +25,6 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
-    Schedule,
     Session,
 )
 from gateway.config.venues import Venue
@@ -31,6 +34,7 @@ __all__ = [
     "Adjust",
     "Config",
     "ConfigError",
+    "Counterparty",
     "Credentials",
     "CredentialsError",
     "Desk",
@@ -45,8 +49,11 @@ __all__ = [
     "LevelLimits",
     "Limits",
     "Margin",
+    "MarginCalls",
+    "MarginProfile",
     "Market",
     "Monitor",
+    "Reconciliation",
     "Schedule",
     "Session",
     "Stress",
@@ -54,6 +61,7 @@ __all__ = [
     "Venue",
     "Volume",
     "load",
+    "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",
     "load_session_credentials",

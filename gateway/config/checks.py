@@ -7,12 +7,20 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.counterparties import (
+    Counterparty,
+    Reconciliation,
+    check_counterparty,
+    check_reconciliation,
+)
 from gateway.config.credentials import private_file_problem
 from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
+from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.rules import KeyPath, Problem, TableCheck
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
     Fix,
@@ -20,7 +28,6 @@ from gateway.config.schema import (
     Limits,
     Margin,
     Market,
-    Schedule,
     Session,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
@@ -262,8 +269,16 @@ def _check_account(values: Mapping[str, Any]) -> Found:
             yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
 
 
+def _check_counterparty(values: Mapping[str, Any]) -> Found:
+    yield from check_counterparty(values)
+    for name in ("credentials_file", "tls_key_file"):
+        if (file := values.get(name)) is not None and (problem := private_file_problem(file)):
+            yield (name,), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
+    Counterparty: _check_counterparty,
     Fix: _check_fix,
     Guard: check_guard,
     Hook: _check_hook,
@@ -273,7 +288,9 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     LevelLimits: _check_limits,
     Limits: _check_limits,
     Margin: _check_margin,
+    MarginProfile: check_profile,
     Market: _check_market,
+    Reconciliation: check_reconciliation,
     Schedule: check_schedule,
     Session: _check_session,
     Stress: _check_stress,
@@ -285,19 +302,27 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong between tables. The document may be anything that TOML allows."""
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
-    yield from _repeated(_column(document, ("venue",), "name"), "venue")
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
     venues = _tables(document, ("venue",))
+    counterparties = _tables(document, ("fix", "counterparty"))
     yield from _same_names(venues)
     yield from _unlisted(document)
+    yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
     adjust = document.get("adjust")
     house = adjust.get("house_account") if isinstance(adjust, dict) else None
     if isinstance(house, str) and house not in known:
         yield Problem(("adjust", "house_account"), _no_account(house))
+    yield from _repeated(_column(document, ("venue",), "name"), "venue")
+    others = _column(document, ("fix", "counterparty"), "name")
+    yield from _repeated(others, "counterparty")
+    taken = {name for _, name in _column(document, ("venue",), "name")}
+    for path, name in others:
+        if name in taken:  # breaks are told by the name of whose book it is
+            yield Problem(path, "a venue has this name")
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
-    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:
+    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues, *counterparties]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:

@@ -11,10 +11,13 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config import pricing_defaults
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
+from gateway.config.margin_calls import MarginCalls
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
+from gateway.config.schedules import Schedule
 from gateway.config.values import (
     ASCENDING,
     BOTH_WAYS,
@@ -30,19 +33,14 @@ from gateway.config.values import (
     SHA256,
     SUB_ID,
     SYMBOL,
-    TIME_OF_DAY,
     UP_TO_TEN,
     WITH_ZERO,
-    ZONE,
     Amount,
     Currency,
     Name,
     Table,
 )
 from gateway.config.venues import Venue
-
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -105,10 +103,6 @@ DEFAULT_THROTTLE_QUEUE = 1000
 DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
 # One client's orders that meet make fees, and a market that is none.
 DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
-# What is not said otherwise is UTC, as every time on the wire.
-DEFAULT_TIME_ZONE = "UTC"
-# Coins trade every day.
-DEFAULT_DAYS: tuple[Day, ...] = DAYS
 # A resend on request is what every engine knows; this one both sides must have switched on.
 DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
 # What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
@@ -161,15 +155,6 @@ class Gateway(Table, frozen=True, kw_only=True):
 
 
 Networks = tuple[Annotated[str, NETWORK], ...]
-
-
-class Schedule(Table, frozen=True, kw_only=True):
-    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
-    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
-    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
-    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
-    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
-    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
 
 
 class Session(Table, frozen=True, kw_only=True):
@@ -272,6 +257,9 @@ class Fix(Table, frozen=True, kw_only=True):
     listen_port: Annotated[int, between(1, 65535), "The TCP port for FIX clients."]
     sender_comp_id: Annotated[Name, "Our CompID: the clients' TargetCompID(56)."]
     session: Annotated[tuple[Session, ...], NOT_EMPTY, "One table a client."]
+    counterparty: Annotated[
+        tuple[Counterparty, ...], "One table a FIX session that we open (docs/reconciliation.md); none: nobody."
+    ] = ()
     listen_host: Annotated[str, HOST, "The address to listen on; other than loopback only with both TLS files."] = (
         DEFAULT_LISTEN_HOST
     )
@@ -468,6 +456,8 @@ class Config(Table, frozen=True, kw_only=True):
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
     guard: Annotated[Guard, "Flash-crash guards of markets."] = Guard()
     adjust: Annotated[Adjust, "How positions of accounts that are short of margin are adjusted."] = Adjust()
+    reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None

@@ -109,17 +109,22 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         table.add_row(budget.name, *_latency(wire[budget.key]), f"{ratio:.2f}", _bound(ratio, bound, is_least=False))
     console.print(table)
     table = Table(title=f"On the wire, {kind}: orders a second (medians)", title_justify="left")
-    for heading in ("", "orders/s", "best round", "budget"):
+    for heading in ("", "orders/s", "best round", "us on the core", "core alone", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
-    table.add_row(
-        "echo, 64 in flight (floor)", f"{wire['echo_64']['per_s']:,.0f}", f"{wire['echo_64']['best']:,.0f}", ""
-    )
+    floor = (f"{wire['echo_64']['per_s']:,.0f}", f"{wire['echo_64']['best']:,.0f}")
+    table.add_row("echo, 64 in flight (floor)", *floor, "", "", "")
     for budget in RATES:
         rate = wire[budget.key]
         bound = budget.compiled if kind == "compiled" else budget.plain
-        cells = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}", _bound(rate["per_s"], bound, is_least=True))
-        table.add_row(budget.name, *cells)
+        cpu_us = rate["cpu_us"]
+        alone = (f"{cpu_us:,.2f}", f"{1e6 / cpu_us:,.0f}") if cpu_us else ("", "")
+        rates = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}")
+        table.add_row(budget.name, *rates, *alone, _bound(rate["per_s"], bound, is_least=True))
     console.print(table)
+    console.print(
+        "us on the core: what the gateway's thread used of it for each order, kernel included; core alone: as many a "
+        "second as that leaves room for, where nobody else uses the machine\n"
+    )
 
 
 def _print_engine(kind: str, engine: dict[str, Any], console: Console) -> None:

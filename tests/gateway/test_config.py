@@ -450,6 +450,7 @@ def test_every_default_has_its_reason() -> None:
         "Adjust()",
         "Margin()",
         "Monitor()",
+        "Reconciliation()",
         "Annotated",
     )
     constants += ("()", "field(", "House()", "Stress()")

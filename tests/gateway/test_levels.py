@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway.config import ConfigError, parse
 from gateway.config.history import read_days
 from gateway.levels import joint_scenarios
+from gateway.slowside.double_buffer import Frame
+from gateway.slowside.messages import pack_generation, unpack_generation
+from gateway.slowside.process import setup_bytes
+from risk.repricing import Repricing
 from risk.scenarios import Grid
 from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, opened
 
@@ -151,3 +157,27 @@ def test_a_history_that_is_none_is_told(text: str, expected: str, tmp_path: Path
     path.write_text(text)
     with pytest.raises(ValueError, match=expected):
         read_days(path)
+
+
+def test_a_process_of_its_own_prices_joint_scenarios_too(tmp_path: Path) -> None:
+    """What is the same for all generations goes there once, and what comes back is what is made here."""
+    (tmp_path / "days.toml").write_text(DAYS)
+    more = f'[stress]\nhistory_file = "{tmp_path / "days.toml"}"\npeg_moves = [-0.1]\n'
+    with opened(tmp_path / "run", config=CONFIG + more) as rig:
+        valuation, market = rig.core.valuation, rig.core.market
+        valuation.run(rig.now_ns)
+        snapshot, made = valuation.snapshot, valuation.generation
+        assert snapshot is not None and made is not None and made.joint == 1 + 2 + 4
+        setting, max_age_ns = pickle.loads(setup_bytes(valuation.setting, market.mark_max_age_ns))
+        there = Repricing(snapshot, max_age_ns, setting)
+        while not there.price_some(4):
+            pass
+        payload = b"".join(bytes(piece) for piece in pack_generation(there.generation(), setting))
+        frame = Frame(1, snapshot.number, snapshot.as_of_ns, bytearray(payload))
+        taken = unpack_generation(frame, snapshot, valuation.setting)
+        for one, other in zip(taken.arrays(), made.arrays(), strict=True):
+            assert np.array_equal(one, other, equal_nan=one.dtype == np.float64)
+        valuation.take(taken)
+        while not valuation.step():
+            pass
+        assert market.kernel.joint == made.joint
