@@ -26,6 +26,7 @@ class Adjustment(msgspec.Struct):
     account: str
     required_bps: int
     reason: str
+    begun_ns: int
     steps: int = 0
 
 
@@ -40,7 +41,12 @@ def cross(giver: Account, taker: Account, instrument: Instrument, lots: int, tic
 
 
 def _begun(ledger: Ledger, record: records.AdjustmentBegun) -> None:
-    ledger.adjustments[record.account] = Adjustment(record.account, record.required_bps, record.reason)
+    known = ledger.adjustments.get(record.account)
+    if known is not None:  # another target; its time goes on
+        known.required_bps, known.reason = record.required_bps, record.reason
+        return
+    begun = Adjustment(record.account, record.required_bps, record.reason, ledger.time_ns)
+    ledger.adjustments[record.account] = begun
 
 
 def _stepped(ledger: Ledger, record: records.AdjustmentStepped) -> None:

@@ -5,7 +5,8 @@ The interface for whoever watches margin (calls, states):
     request(account, required_bps, reason, now_ns)   begin, or go on with another target; the same again is the same
     stop(account, reason, now_ns)                    the market came back, or the client paid: no further step
     hand_over(account, reason, now_ns)               the house takes all of it, now
-    listeners                                        called with (account, outcome): "cured", "exhausted", "handed_over"
+    listeners                                        called with (account, outcome): "cured", "stopped", "handed_over",
+                                                     "exhausted": or it was still short at the deadline
     transfers                                        who moves collateral (Transfers); None: that rung is left out
 
 A round looks at what the account holds at that moment, so whatever happened meanwhile (a payment, a fill, a crash of
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway import guard_records as records
+from gateway.adjustment_book import Adjustment
 from gateway.adjustment_books import blocked, candidates, coins_doubted, quotes_of
 from gateway.config import Adjust
 from gateway.feeds import Feeds
@@ -106,7 +108,8 @@ class Adjustments:
         if known is not None and known.required_bps == required_bps:
             return
         self._pipeline.commit(records.AdjustmentBegun(account, required_bps, reason), now_ns)
-        self._pipeline.monitor.alert(f"account {account} is being adjusted: {reason}")
+        text = f"account {account} is being adjusted: {reason}"
+        self._pipeline.monitor.alert_now_and_then(("adjust", "begun"), text, now_ns)
         self._due_ns.setdefault(account, now_ns)
 
     def stop(self, account: str, reason: str, now_ns: int) -> None:
@@ -166,6 +169,10 @@ class Adjustments:
         if account.state is AccountState.HALTED:
             self._hold(account, f"the account is halted: {account.state_reason}", now_ns)
             return
+        if self._is_overdue(adjustment, account, now_ns):
+            self._cancel(own, "adjustment", now_ns)
+            self._end(account.name, "exhausted", f"not covered within {self._config.deadline_s} s", now_ns)
+            return
         waits = now_ns < self._cancels_until_ns.get(account.name, 0)
         if own or (waits and any(order.is_cancel_pending for order in self._ledger.orders_of(account.name))):
             return
@@ -177,6 +184,13 @@ class Adjustments:
             self._hold(account, why, now_ns)
             return
         self._end(account.name, "exhausted", "nothing is left that would free margin", now_ns)
+
+    def _is_overdue(self, adjustment: Adjustment, account: Account, now_ns: int) -> bool:
+        """Whether the time to reduce is over: there is somebody to hand over to, and the marks may be acted on."""
+        config, market = self._config, self._pipeline.market
+        if now_ns - adjustment.begun_ns <= config.deadline_s * NS_PER_S or config.house_account in (None, account.name):
+            return False
+        return not blocked(self._ledger, market, self._feeds, account, now_ns, needs_book=False)
 
     def _plan(self, account: Account, required_bps: int, now_ns: int) -> Plan | str:
         market, generation, config = self._pipeline.market, self._generation(), self._config
@@ -372,7 +386,11 @@ class Adjustments:
         self._pipeline.commit(records.AdjustmentEnded(account, outcome, reason), now_ns)
         self._due_ns.pop(account, None)
         self._cancels_until_ns.pop(account, None)
-        self._pipeline.monitor.alert(f"adjustment of {account} ended, {outcome}: {reason}")
+        text = f"adjustment of {account} ended, {outcome}: {reason}"
+        if outcome in ("cured", "stopped"):  # a market that comes back ends thousands
+            self._pipeline.monitor.alert_now_and_then(("adjust", outcome), text, now_ns)
+        else:
+            self._pipeline.monitor.alert(text)
         self._tell(account, outcome)
 
     def _tell(self, account: str, outcome: str) -> None:

@@ -23,6 +23,7 @@ from gateway.journal import Journal, JournalError, Record
 from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
+from gateway.margin_actions import MarginActions
 from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
@@ -101,6 +102,7 @@ class Core:
         )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
+        self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -168,13 +170,15 @@ class Core:
 
         A fault of either is told, and stops nobody from trading.
         """
-        due_ns = self.adjustments.deadline_ns
-        is_due = due_ns is not None and due_ns <= now_ns
         if self.guards is not None:
             self._guarded("guards", self.guards.tick, now_ns)
-        if is_due:
-            self._guarded("adjustments", self.adjustments.tick, now_ns)
-        return is_due
+        has_acted = False
+        for name, one in (("margin actions", self.margin_actions), ("adjustments", self.adjustments)):
+            due_ns = one.deadline_ns
+            if due_ns is not None and due_ns <= now_ns:
+                self._guarded(name, one.tick, now_ns)
+                has_acted = True
+        return has_acted
 
     def _guarded(self, name: str, tick: Callable[[int], None], now_ns: int) -> None:
         try:

@@ -82,15 +82,14 @@ class Standing:
     def reinstated(self, record: records.Reinstated) -> None:
         """Forget a kill; an account that no other kill is of goes back to what it was, or was tightened to since."""
         key = (record.scope, record.name)
-        lifted = self.kills.pop(key, None)
+        self.kills.pop(key, None)
         if record.scope in (VENUE, INSTRUMENT):
             self.halts.pop(key, None)
-        for name in () if lifted is None else accounts_of(lifted):
-            kills = self._kills_of.get(name, {})
-            if kills.pop(key, None) is not None:
-                if not kills:
-                    del self._kills_of[name]
-                self._show(self._accounts[name])
+        for name in [name for name, kills in self._kills_of.items() if key in kills]:
+            del self._kills_of[name][key]
+            if not self._kills_of[name]:
+                del self._kills_of[name]
+            self._show(self._accounts[name])
 
     def _show(self, account: Account) -> None:
         """Let an account have the strictest of its own state, what its margin lets it do, and a kill."""

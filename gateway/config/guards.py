@@ -37,6 +37,7 @@ DEFAULT_STEP_FRACTION = Decimal("0.2")
 DEFAULT_PARTICIPATION = Decimal("0.25")
 # All accounts together; a market sees more of the house than one account.
 DEFAULT_MAX_NOTIONAL_PER_S = 5_000_000
+DEFAULT_DEADLINE_S = 900
 DEFAULT_ORDERS_A_ROUND = 4
 # What crossing a spot market's spread and its fee come to.
 DEFAULT_CONVERT_FEE = Decimal("0.002")
@@ -82,6 +83,9 @@ class Adjust(Table, frozen=True, kw_only=True):
     participation: Annotated[Decimal, FRACTION, "The most of what a book shows that one order takes."] = (
         DEFAULT_PARTICIPATION
     )
+    deadline_s: Annotated[
+        int, between(1, 86_400), "Who is still short after so long is handed over to `house_account`."
+    ] = DEFAULT_DEADLINE_S
     max_notional_per_s_usd: Annotated[
         int, between(1, 1_000_000_000_000), "What all adjustments together trade in a second."
     ] = DEFAULT_MAX_NOTIONAL_PER_S

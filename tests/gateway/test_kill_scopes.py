@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.journal import read
 from gateway.kills import Kills
 from gateway.recovery import replay
 from gateway.standing import ACCOUNT, DESK, FIRM
+from protocols.fix.state import SessionState
 from risk.account import AccountState
 from risk.marks import INSTRUMENT, VENUE
 from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, Rig, accepted, cancelled, opened, shown
@@ -146,6 +148,16 @@ def test_it_holds_and_cancels_where_the_journal_can_not_be_written(
         assert any("kill not written" in alert for alert in rig.monitor.alerts)
 
 
+class BrokenReports:
+    """Knows its sessions, and tells them nothing."""
+
+    def __init__(self, sessions: Mapping[str, SessionState]) -> None:
+        self.sessions = sessions
+
+    def report(self, *_: object) -> None:
+        raise RuntimeError("broken")
+
+
 def test_fault_47_a_broken_valuation_broken_reports_and_a_broken_link_do_not_keep_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +168,7 @@ def test_fault_47_a_broken_valuation_broken_reports_and_a_broken_link_do_not_kee
         with_groups(rig)
         three_orders(rig)
         monkeypatch.setattr(rig.core.valuation, "begin", broken)
-        monkeypatch.setattr(rig.core.reports, "report", broken)
+        monkeypatch.setattr(rig.pipeline, "reports", BrokenReports(rig.core.reports.sessions))
         rig.core.controls.listeners.insert(0, broken)
         cancel = rig.link.cancel
         first = next(iter(rig.ledger.orders))
