@@ -52,6 +52,8 @@ CANCELS_WAIT_NS: Final = 2 * NS_PER_S
 ACCOUNTS_PER_TURN: Final = 4
 # The house's own orders a second for one account; rounds are slower anyhow.
 OWN_RATE: Final = 100
+# Rounds in which nothing can be done before it is taken for the end of the ladder.
+PATIENCE: Final = 5
 _IN_THE_WAY: Final = frozenset({RejectReason.SELF_TRADE, RejectReason.ORDER_NOT_REDUCING})
 
 
@@ -95,6 +97,9 @@ class Adjustments:
         self._second, self._spent_usd = 0, 0.0
         self.listeners: list[Callable[[str, str], None]] = []
         self.transfers: Transfers | None = None
+        # Whether somebody else decides who is handed over (gateway.margin_actions): then that is not done here.
+        self.is_watched: Callable[[str], bool] = lambda account: False
+        self._stuck: dict[str, int] = {}
 
     # -- what others ask ---------------------------------------------------------------------------------------------
 
@@ -176,12 +181,20 @@ class Adjustments:
         waits = now_ns < self._cancels_until_ns.get(account.name, 0)
         if own or (waits and any(order.is_cancel_pending for order in self._ledger.orders_of(account.name))):
             return
-        if found.steps:
+        if found.steps and found.steps[0].rung is not Rung.HAND_OVER:
+            self._stuck.pop(account.name, None)
             self._act(account, found.steps, now_ns)
             return
         why = blocked(self._ledger, self._pipeline.market, self._feeds, account, now_ns)
         if why:
             self._hold(account, why, now_ns)
+            return
+        # A book that is empty for a moment takes nobody's account away.
+        self._stuck[account.name] = self._stuck.get(account.name, 0) + 1
+        if self._stuck[account.name] < PATIENCE:
+            return
+        if found.steps and not self.is_watched(account.name):
+            self._act(account, found.steps, now_ns)
             return
         self._end(account.name, "exhausted", "nothing is left that would free margin", now_ns)
 
@@ -386,6 +399,7 @@ class Adjustments:
         self._pipeline.commit(records.AdjustmentEnded(account, outcome, reason), now_ns)
         self._due_ns.pop(account, None)
         self._cancels_until_ns.pop(account, None)
+        self._stuck.pop(account, None)
         text = f"adjustment of {account} ended, {outcome}: {reason}"
         if outcome in ("cured", "stopped"):  # a market that comes back ends thousands
             self._pipeline.monitor.alert_now_and_then(("adjust", outcome), text, now_ns)

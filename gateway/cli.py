@@ -30,6 +30,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.storm.command import storm
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
@@ -42,6 +43,7 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
 

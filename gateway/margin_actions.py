@@ -50,6 +50,7 @@ class MarginActions:
         self._exhausted: set[str] = set()
         intraday.listeners.append(self._decided)
         adjustments.listeners.append(self._ended)
+        adjustments.is_watched = self._is_watched
         if intraday.is_on:
             watches = self._ledger.margin.watches.values()
             unfinished = [watch.account for watch in watches if watch.state in ACTED_ON]
@@ -104,6 +105,9 @@ class MarginActions:
         profile = self._intraday.profile(name)
         watch = self._ledger.margin.watch(name)
         return (BPS if profile is None else profile.thresholds.leave_bps[watch.leaves_at]) + HAIR_BPS
+
+    def _is_watched(self, name: str) -> bool:
+        return self._state(name) is MarginState.ADJUSTING
 
     def _state(self, name: str) -> MarginState:
         return self._ledger.margin.watch(name).state

@@ -8,6 +8,7 @@ takes (gateway/slowside).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +62,7 @@ class Valuation:
         self._shape: tuple[int, ...] = ()
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
+        self._is_filling = False  # accounts write into a kernel that is not asked yet
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         # Venues' own models, priced here from the same marks, and swapped in with each generation.
         self.venue_books: tuple[BookTerms, ...] = ()
@@ -175,8 +177,10 @@ class Valuation:
         )
         if shape != self._shape:
             self._spare = None
-        for account in accounts:
-            account.drop_mirror()
+        if self._is_filling:  # one was given up half-way: nobody writes into its kernel any more
+            for account in accounts:
+                account.drop_mirror()
+        self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
         self.terms.prepare(kernel, generation, self._ledger.instruments)
@@ -184,7 +188,7 @@ class Valuation:
         written = 0
         for account in accounts:
             written += account.begin_mirror(kernel, currency_index, venue_books)
-            while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
+            while not (account.exposure.is_mirrored or account.exposure.mirror_some(WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
@@ -201,6 +205,7 @@ class Valuation:
             account.end_mirror()
             if number % ACCOUNTS_PER_SLICE == 0:
                 yield
+        self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
 
@@ -224,10 +229,8 @@ class Valuation:
         for instrument in instruments[self._listed_count :]:
             listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
         self._listed_count = len(instruments)
-        names = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies, *listed))
-        for account in self._ledger.accounts.values():
-            names.update(dict.fromkeys(account.cash_units))
-        return list(names)
+        held = chain.from_iterable([account.cash_units for account in self._ledger.accounts.values()])
+        return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, held)))
 
 
 def _moved(mark: Mark, index_price: float, now_ns: int) -> Mark:
