@@ -42,20 +42,13 @@ def clients_of(seed: int, count: int, prices: dict[str, float]) -> list[Client]:
 
 
 def _client(random: Random, name: str, prices: dict[str, float]) -> Client:
-    draw = random.randrange(100)
-    for kind, share, *directions in KINDS:
-        if draw < share:
-            break
-        draw -= share
+    kind, _, *directions = random.choices(KINDS, [share for _, share, *_ in KINDS])[0]
     cash = int(_between(random, LEAST_CASH, MOST_CASH))
     gross = cash * _between(random, LEAST_LEVERAGE, MOST_LEVERAGE)
     weights = {coin: sign * random.uniform(0.3, 1.0) for coin, sign in zip(prices, directions, strict=True)}
     total = sum(abs(weight) for weight in weights.values())
-    lots = {
-        coin: int(gross * weight / total / prices[coin] / float(LOTS[coin]))
-        for coin, weight in weights.items()
-        if weight
-    }
+    worth = {coin: prices[coin] * float(LOTS[coin]) for coin in weights}
+    lots = {coin: int(gross * weight / total / worth[coin]) for coin, weight in weights.items() if weight}
     pays = random.randrange(100)
     share = 1.0 if pays < PAYS_ALL else random.uniform(0.2, 0.7) if pays < PAYS_ALL + PAYS_PART else 0.0
     return Client(name, kind, cash, lots, share, random.randrange(60, 1_500), cash * random.uniform(0.1, 1.0))

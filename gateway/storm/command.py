@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ def storm(
     accounts: Annotated[int, typer.Option(min=1, max=10_000, help="How many accounts.")] = 1_000,
     seed: Annotated[int, typer.Option(help="What the accounts hold and their clients do depends on it.")] = 1,
     speed: Annotated[
-        int, typer.Option(min=1, max=1_000, help="Delays are those of a day at so many times its pace.")
+        int, typer.Option(min=1, max=1_000, help="Delays are counted at so many times the day's pace.")
     ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -30,10 +29,10 @@ def storm(
     try:
         results = {one: run_day(data, one, accounts, seed, speed, is_quiet=as_json) for one in day}
     except StormError as error:
-        print(error, file=sys.stderr)
+        typer.echo(error, err=True)
         raise typer.Exit(2) from None
     if as_json:
-        print(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode())
     else:
         show(results)
     if not all(held for result in results.values() for held in result["claims"].values()):

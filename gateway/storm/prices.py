@@ -1,7 +1,7 @@
-"""Recorded days: bars of a minute or an hour from files that stay where they are, and the price between their points.
+"""Recorded days: bars of a minute or an hour from files that stay where they are, and the price in between.
 
-A bar says where it opened, its highest, its lowest and where it closed. The path through these is ours: down first where
-it closed above its open and up first otherwise, straight in the logarithm between them.
+A bar says where it opened, its highest, its lowest and where it closed. The path through these is ours: down first
+where it closed above its open and up first otherwise, straight in the logarithm between them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gzip
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from math import exp, log
 from pathlib import Path
 from typing import Final
@@ -103,7 +104,7 @@ def path_of(bars: list[Bar]) -> PricePath:
 
 
 def _is_whole(bars: list[Bar], bar_s: int) -> bool:
-    return all(later.time_s - earlier.time_s == bar_s for earlier, later in zip(bars, bars[1:], strict=False))
+    return all(later.time_s - earlier.time_s == bar_s for earlier, later in pairwise(bars))
 
 
 def _bars(directory: Path, pattern: str, begin_s: int, end_s: int, bar_s: int) -> list[Bar]:
