@@ -14,10 +14,14 @@ import msgspec
 from gateway import guard_records as records
 from gateway.record_base import Record
 from risk.account import Account
+from risk.collateral_ledger import Location, Place
 from risk.instrument import Instrument, Side
 
 if TYPE_CHECKING:
     from gateway.ledger import Ledger
+
+# What a client has given stays given, and what is on its way arrives where it was sent.
+NOT_OURS: Final = frozenset({Place.CLIENT, Place.TRANSIT})
 
 
 class Adjustment(msgspec.Struct):
@@ -59,9 +63,11 @@ def _ended(ledger: Ledger, record: records.AdjustmentEnded) -> None:
 
 def _converted(ledger: Ledger, record: records.CashConverted) -> None:
     client, house = ledger.accounts[record.account], ledger.accounts[record.house]
+    ours, theirs = Location(Place.HOUSE, "", record.house), Location(Place.HOUSE, "", record.account)
     for currency, units in ((record.sold, -record.sold_units), (record.bought, record.bought_units)):
         client.move_cash(currency, units)
         house.move_cash(currency, -units)
+        ledger.margin.collateral.post(currency, units, ours, theirs)
 
 
 def _handed_over(ledger: Ledger, record: records.AccountHandedOver) -> None:
@@ -71,6 +77,10 @@ def _handed_over(ledger: Ledger, record: records.AccountHandedOver) -> None:
     for currency, units in list(client.cash_units.items()):
         client.move_cash(currency, -units)
         house.move_cash(currency, units)
+    collateral = ledger.margin.collateral
+    for (asset, at), units in list(collateral.balances.items()):
+        if at.account == record.account and at.place not in NOT_OURS:  # wherever it is, it is the house's from now on
+            collateral.post(asset, units, at, Location(at.place, at.name, record.house))
 
 
 def _deleveraged(ledger: Ledger, record: records.Deleveraged) -> None:

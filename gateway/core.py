@@ -23,6 +23,7 @@ from gateway.journal import Journal, JournalError, Record
 from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
+from gateway.lost_legs import LostLegs
 from gateway.margin_actions import MarginActions
 from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.monitor import Monitor
@@ -101,6 +102,8 @@ class Core:
             now_ns,
         )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
+        self.lost_legs = LostLegs(self.pipeline, config.market.leg_lost_after_ms * NS_PER_MS, now_ns)
+        self.controls.listeners.append(self.lost_legs.killed)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
         self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
 
@@ -173,6 +176,7 @@ class Core:
         if self.guards is not None:
             self._guarded("guards", self.guards.tick, now_ns)
         has_acted = False
+        self._guarded("lost legs", self.lost_legs.tick, now_ns)
         for name, one in (("margin actions", self.margin_actions), ("adjustments", self.adjustments)):
             due_ns = one.deadline_ns
             if due_ns is not None and due_ns <= now_ns:

@@ -123,6 +123,14 @@ class Deleveraged(Record, frozen=True, tag=153):
     reason: str
 
 
+class LegsMoved(Record, frozen=True, tag=154):
+    """What is held at a venue was set apart, or is counted with the rest again: it is halted, or has been away."""
+
+    venue: str
+    is_lost: bool
+    reason: str
+
+
 GuardRecord = (
     PartyActionTaken
     | GuardMoved
@@ -133,4 +141,5 @@ GuardRecord = (
     | CashConverted
     | AccountHandedOver
     | Deleveraged
+    | LegsMoved
 )

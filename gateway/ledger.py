@@ -26,6 +26,7 @@ from gateway import (
     records,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
+from gateway.guard_records import LegsMoved
 from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing, covered
 from risk.account import Account, AccountState
@@ -71,6 +72,7 @@ class Ledger:
         "instruments",
         "listings",
         "lists",
+        "lost_venues",
         "margin",
         "marked",
         "open_breaks",
@@ -109,6 +111,7 @@ class Ledger:
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
         self.adjustments: dict[str, adjustment_book.Adjustment] = {}  # by account
+        self.lost_venues: dict[str, str] = {}  # whose legs offset nothing elsewhere, and why
         self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.margin = margin_book.MarginBook()
         self.time_ns = 0
@@ -181,6 +184,7 @@ class Ledger:
         parts.append(self.holds.parts())
         parts.append([msgspec.to_builtins(one) for _, one in sorted(self.adjustments.items())])
         parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
+        parts.append(sorted(self.lost_venues.items()))
         parts.append(self.margin.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
@@ -306,6 +310,12 @@ class Ledger:
         else:
             self.standing.halts.pop((GUARD, record.pair), None)
 
+    def _legs_moved(self, record: LegsMoved) -> None:
+        if record.is_lost:
+            self.lost_venues[record.venue] = record.reason
+        else:
+            self.lost_venues.pop(record.venue, None)
+
     def settle(self, order: WorkingOrder) -> None:
         """A change is decided: hold what the order is now, or end it where it was filled up to that already."""
         exposure = self.accounts[order.account].exposure
@@ -430,6 +440,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Filled: Ledger._filled,
     records.Killed: Ledger._killed,
     records.GuardMoved: Ledger._guard_moved,
+    LegsMoved: Ledger._legs_moved,
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),

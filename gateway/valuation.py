@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk.account import Account
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
@@ -119,7 +120,7 @@ class Valuation:
         self._number += 1
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
-        worth = self._coins(now_ns)
+        worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
         marks = self._believed(market.begin_generation(), worth, now_ns)
         slices = [_columns(0, [])]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
@@ -135,6 +136,7 @@ class Valuation:
             time_ns=times,
             numbers=numbers,
             index_prices=worth,
+            apart=apart,
         )
 
     def _believed(
@@ -143,7 +145,10 @@ class Valuation:
         """Move the marks of venues that are not believed, where the others are: worth what it was, by their index."""
         market, instruments = self._market, self._ledger.instruments
         moved: list[Mark | None] | None = None
-        for index in market.board.doubted(now_ns):
+        doubted = market.board.doubted(now_ns)
+        if lost := self._ledger.lost_venues:  # what is held there is still owed, whoever tells of it or not
+            doubted += [one.index for one in instruments[: len(marks)] if one.venue in lost]
+        for index in dict.fromkeys(doubted):
             instrument, mark = instruments[index], marks[index]
             price = worth.get(instrument.base_currency)
             is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
@@ -184,6 +189,7 @@ class Valuation:
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
         self.terms.prepare(kernel, generation, self._ledger.instruments)
+        self._lift_offsets(kernel, accounts)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:
@@ -208,6 +214,17 @@ class Valuation:
         self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
+
+    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
+        """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
+        lost, hierarchy = self._ledger.lost_venues, self.terms.hierarchy
+        if not lost or hierarchy is None:
+            return
+        for account in accounts:
+            terms = hierarchy.terms_of(account.index)
+            legs = (position.instrument.venue for position in account.positions.values() if position.lots)
+            if terms.offset_cap and any(venue in lost for venue in legs):
+                kernel.set_terms(account.index, msgspec.structs.replace(terms, offset_cap=0.0))
 
     def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
         """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""

@@ -13,7 +13,7 @@ from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
-from risk.scenarios import Generation
+from risk.scenarios import Generation, underlying_of
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         asked.closing[:] = np.nan_to_num(generation.closings)
         asked.product[:] = [int(instrument.kind) for instrument in instruments[:count]]
         for group, name in enumerate(generation.groups):
-            volume = self.volumes.get(name)
+            volume = self.volumes.get(underlying_of(name))
             if volume is not None:
                 asked.group[group, :5] = (
                     volume.half_spread,

@@ -134,6 +134,8 @@ DEFAULT_MARK_MAX_BASIS = Decimal("0.25")
 DEFAULT_GENERATION_INTERVAL_MS = 250
 # Eight generations missed: the slow side is stuck, and the margin of before is no margin.
 DEFAULT_GENERATION_MAX_AGE_MS = 2000
+# Longer than a reconnection, and than the renewal of a lane; a venue that is killed is lost at once.
+DEFAULT_LEG_LOST_AFTER_MS = 30_000
 # Deribit's portfolio margin for ETH, February 2026: a range of 18 % in nine steps (BTC: 16 %); volatility down
 # 25 %, unmoved, up 50 %.
 DEFAULT_SPOT_MOVES = (-0.18, -0.135, -0.09, -0.045, 0.0, 0.045, 0.09, 0.135, 0.18)
@@ -394,6 +396,9 @@ class Market(Table, frozen=True, kw_only=True):
     generation_vol_move_fraction: Annotated[Decimal, FRACTION, "The same for implied volatility."] = (
         pricing_defaults.DEFAULT_GENERATION_VOL_MOVE_FRACTION
     )
+    leg_lost_after_ms: Annotated[
+        int, between(100, 3_600_000), "What is held at a venue that was away for so long offsets nothing elsewhere."
+    ] = DEFAULT_LEG_LOST_AFTER_MS
     generation_max_age_ms: Annotated[int, between(10, 600_000), "With older risk arrays, new risk is refused."] = (
         DEFAULT_GENERATION_MAX_AGE_MS
     )

@@ -23,11 +23,14 @@ def storm(
     speed: Annotated[
         int, typer.Option(min=1, max=1_000, help="Delays are counted at so many times the day's pace.")
     ] = 20,
+    jumps: Annotated[
+        bool, typer.Option(help="Let prices jump from point to point of a bar, with nothing between.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell recorded days again to simulated accounts, in process. Exit status 1 where something does not hold."""
     try:
-        results = {one: run_day(data, one, accounts, seed, speed, is_quiet=as_json) for one in day}
+        results = {one: run_day(data, one, accounts, seed, speed, jumps=jumps, is_quiet=as_json) for one in day}
     except StormError as error:
         typer.echo(error, err=True)
         raise typer.Exit(2) from None
@@ -39,11 +42,13 @@ def storm(
         raise typer.Exit(1)
 
 
-def run_day(data: Path, day: str, accounts: int, seed: int, speed: int, *, is_quiet: bool = True) -> dict[str, Any]:
+def run_day(
+    data: Path, day: str, accounts: int, seed: int, speed: int, *, jumps: bool = False, is_quiet: bool = True
+) -> dict[str, Any]:
     """Return the summary of one day (gateway.storm.run.Storm). Raises StormError."""
     from gateway.storm.run import Storm  # late: no other command needs the whole gateway
 
-    recorded = load(data, day)
+    recorded = load(data, day, jumps=jumps)
     with TemporaryDirectory(prefix="margingate-storm-") as directory:
         one = Storm(recorded, Path(directory), accounts, seed, speed)
         try:

@@ -1,7 +1,8 @@
 """Recorded days: bars of a minute or an hour from files that stay where they are, and the price in between.
 
 A bar says where it opened, its highest, its lowest and where it closed. The path through these is ours: down first
-where it closed above its open and up first otherwise, straight in the logarithm between them.
+where it closed above its open and up first otherwise, straight in the logarithm between them, or in jumps from the one
+to the other: what a market does at its worst.
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
 
 class PricePath(msgspec.Struct, frozen=True):
-    """One coin's day: points in time and their prices, ascending, and its bars."""
+    """One coin's day: points in time and their prices, ascending, and its bars. `jumps`: nothing lies in between."""
 
     times_s: tuple[float, ...]
     prices: tuple[float, ...]
     bars: tuple[Bar, ...]
+    jumps: bool = False
 
     def price(self, time_s: float) -> float:
         """Return the price at a time within the day."""
         times = self.times_s
         at = min(max(1, bisect_right(times, time_s)), len(times) - 1)
+        if self.jumps:
+            return self.prices[at if time_s >= times[at] else at - 1]
         begin, end = times[at - 1], times[at]
         share = min(1.0, max(0.0, (time_s - begin) / (end - begin)))
         low, high = log(self.prices[at - 1]), log(self.prices[at])
@@ -73,7 +77,7 @@ class RecordedDay(msgspec.Struct, frozen=True):
     bar_s: int
 
 
-def load(directory: Path, day: str, coins: tuple[str, ...] = ("BTC", "ETH")) -> RecordedDay:
+def load(directory: Path, day: str, *, jumps: bool = False, coins: tuple[str, ...] = ("BTC", "ETH")) -> RecordedDay:
     """Return a day in UTC from the finest files that have all of it for every coin. Raises StormError."""
     try:
         begin = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
@@ -86,11 +90,11 @@ def load(directory: Path, day: str, coins: tuple[str, ...] = ("BTC", "ETH")) -> 
             first = max(bars[0].time_s for bars in found.values())
             last = min(bars[-1].time_s for bars in found.values()) + bar_s
             if last - first >= HOUR_S and all(_is_whole(bars, bar_s) for bars in found.values()):
-                return RecordedDay({coin: path_of(bars) for coin, bars in found.items()}, first, last, bar_s)
+                return RecordedDay({coin: path_of(bars, jumps) for coin, bars in found.items()}, first, last, bar_s)
     raise StormError(f"{directory.name} has no bars of {day} for {' and '.join(coins)}")
 
 
-def path_of(bars: list[Bar]) -> PricePath:
+def path_of(bars: list[Bar], jumps: bool) -> PricePath:
     """Return the path through bars that follow each other."""
     times, prices = [], []
     for bar in bars:
@@ -100,7 +104,7 @@ def path_of(bars: list[Bar]) -> PricePath:
             prices.append(price)
     times.append(float(bars[-1].time_s + bars[-1].seconds))
     prices.append(bars[-1].close)
-    return PricePath(tuple(times), tuple(prices), tuple(bars))
+    return PricePath(tuple(times), tuple(prices), tuple(bars), jumps)
 
 
 def _is_whole(bars: list[Bar], bar_s: int) -> bool:

@@ -34,8 +34,8 @@ from risk.instrument import UNITS_PER_WHOLE, Side
 from risk.margin_states import BPS, MarginState
 
 SPEED: Final = 20
-CALM_S: Final = 60
-BUSY_S: Final = 5
+CALM_S: Final = 15
+BUSY_S: Final = 3
 # The loop of a gateway turns fifty times a second; so many of a day at this speed.
 TURN_NS: Final = NS_PER_S // 50
 # From a breach to the first action: so much market time, and a step.
@@ -84,7 +84,7 @@ class Storm:
         self._breaches: dict[str, tuple[int, int]] = {}  # account -> when its mark came: market time, wall time
         self._adjusting: dict[str, tuple[int, int]] = {}
         self._payments: list[tuple[int, str, str, float]] = []  # when, account, call, USD
-        self._paid: Counter[str] = Counter()
+        self._paid = dict.fromkeys(self.clients, 0.0)
         self._steps = 0
         self._open()
 
@@ -99,7 +99,7 @@ class Storm:
         for number, client in enumerate(self.clients.values()):
             self._hold(number, client)
         core.intraday.listeners.append(self._decided)
-        core.adjustments.listeners.append(lambda account, outcome: self._adjusting.pop(account, None))
+        core.adjustments.listeners.append(self._ended)
 
     def _hold(self, number: int, client: Client) -> None:
         """Book what a client brings with it, as fills made elsewhere."""
@@ -229,6 +229,9 @@ class Storm:
             elif record.state == MarginState.TAKEN_OVER:
                 self._taken_over(record.account)
 
+    def _ended(self, account: str, outcome: str) -> None:
+        self._adjusting.pop(account, None)
+
     def _taken_over(self, name: str) -> None:
         account, market = self.core.ledger.accounts[name], self.core.market
         equity = market.kernel.equity(account.index, market.base_scenario)
@@ -258,7 +261,7 @@ class Storm:
             isinstance(record, guard_records.GuardMoved) and record.state == "halted" for record in history
         )
         calls = [call for name in self.clients for call in core.ledger.margin.watch(name).calls.values()]
-        ends = Counter(call.state.value for call in calls)
+        ended, still_open = figures.calls_by_end, sum(call.is_open for call in calls)
         base, kernel = core.market.base_scenario, core.market.kernel
         equities = [kernel.equity(core.ledger.accounts[name].index, base) for name in self.clients]
         house = core.ledger.accounts[HOUSE]
@@ -267,8 +270,8 @@ class Storm:
             "accounts": len(self.clients), "bars_of_s": self.day.bar_s, "market_hours": market_s / 3600,
             "turns": figures.turns, "breaches": figures.breaches,
             "calls": figures.calls, "called_usd": round(figures.called_usd), "paid_usd": round(figures.paid_usd),
-            "calls_met": ends["met"], "calls_superseded": ends["superseded"], "calls_expired": ends["expired"],
-            "calls_open": sum(call.is_open for call in calls),
+            "calls_met": figures.calls - ended["superseded"] - ended["lapsed"] - still_open,
+            "calls_superseded": ended["superseded"], "calls_expired": ended["lapsed"], "calls_open": still_open,
             "adjusted": figures.adjusted, "rungs": dict(sorted(figures.rungs.items())),
             "reduction_orders": figures.reduction_orders, "reduced_usd": round(figures.reduced_usd),
             "handed_over": figures.handed_over, "with_losses": figures.with_losses,

@@ -118,7 +118,7 @@ class StormVenue:
     def _trade(self, order_id: str, approved: Approved, now_ns: int) -> None:
         assert self.executions is not None
         order, instrument = approved.order, approved.instrument
-        side = "buy" if order.side is Side.BUY else "sell"
+        side: events.Side = "buy" if order.side is Side.BUY else "sell"
         name, limit = f"V-{order_id}", instrument.price(order.ticks)
         self.executions.handle(
             events.OrderAccepted(
@@ -126,8 +126,7 @@ class StormVenue:
             ),
             now_ns,
         )
-        left = filled = Decimal(0)
-        left = instrument.quantity(order.lots)
+        filled, left = Decimal(0), instrument.quantity(order.lots)
         book = self._books[instrument.symbol]
         theirs = book.asks if order.side is Side.BUY else book.bids
         for price, amount in list(theirs.depth(LEVELS)):
@@ -149,7 +148,7 @@ class StormVenue:
         book.apply_change(book.sequence, self._sequence, now_ns, bids, asks)
 
     def _fill(
-        self, order_id: str, name: str, symbol: str, side: str, quantity: Decimal, price: Decimal, now_ns: int
+        self, order_id: str, name: str, symbol: str, side: events.Side, quantity: Decimal, price: Decimal, now_ns: int
     ) -> None:
         assert self.executions is not None
         self.fills += 1
@@ -158,7 +157,7 @@ class StormVenue:
         self.executions.handle(
             events.OrderFilled(
                 label=order_id, venue_order_id=name, symbol=symbol, trade_id=f"s{self.fills}",
-                side="buy" if side == "buy" else "sell", quantity=quantity, price=price, fee=fee, fee_currency="USDC",
+                side=side, quantity=quantity, price=price, fee=fee, fee_currency="USDC",
                 is_maker=False, time_ns=now_ns,
             ),
             now_ns,

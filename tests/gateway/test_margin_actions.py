@@ -11,7 +11,14 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gateway import guard_records, records
 from gateway.margin_records import MarginStateMoved
@@ -227,6 +234,8 @@ class Story(RuleBasedStateMachine):
         rig = Rig(Path(self.temporary.name), config=CONFIG + WATCHED + ADJUST)
         self.desk = Stage(rig).begin()
         self.payments = 0
+        self.open: dict[str, int] = {}  # transfers on their way -> what has not settled
+        self.settled: dict[str, None] = {}
 
     @rule(price=st.sampled_from([48_000, 50_000, 51_000, 52_500, 54_000, 57_000, 60_000]))
     def move(self, price: int) -> None:
@@ -240,17 +249,45 @@ class Story(RuleBasedStateMachine):
     def venue(self, answers: bool, fills: bool) -> None:
         self.desk.answers, self.desk.fills = answers, fills
 
-    @rule(usd=st.sampled_from([500, 5_000]))
-    def pay(self, usd: int) -> None:
+    @rule(usd=st.sampled_from([500, 5_000]), outright=st.booleans())
+    def pay(self, usd: int, outright: bool) -> None:
+        """A payment begins; it is told of as settled at once, or later, in part, twice, or taken back."""
         self.payments += 1
         rig, client = self.desk.rig, Location(Place.CLIENT, "", "alpha")
         terms = TransferTerms(
             f"p{self.payments}", "alpha", "USDC", usd * WHOLE, client, Location(Place.HOUSE, "", "alpha")
         )
         assert rig.core.intraday.begin_transfer(terms, rig.now_ns)
-        rig.core.intraday.transfer_moved(
-            terms.key, TransferHappening.SETTLED, rig.now_ns, units=terms.units, reference="r"
-        )
+        assert not rig.core.intraday.begin_transfer(terms, rig.now_ns), "the same key is the same transfer"
+        self.open[terms.key] = terms.units
+        if outright:
+            self.settle(0, 1)
+
+    @precondition(lambda self: self.open)
+    @rule(which=st.integers(0, 5), parts=st.sampled_from([1, 2, 3]))
+    def settle(self, which: int, parts: int) -> None:
+        key = list(self.open)[which % len(self.open)]
+        left, rig = self.open[key], self.desk.rig
+        units = left if parts == 1 else max(1, left // parts)
+        before = rig.ledger.accounts["alpha"].cash_units.get("USDC", 0)
+        for is_news in (True, False):  # told twice, it counts once
+            told = rig.core.intraday.transfer_moved(
+                key, TransferHappening.SETTLED, rig.now_ns, units=units, reference=f"{key}:{left}"
+            )
+            assert told is is_news
+        assert rig.ledger.accounts["alpha"].cash_units.get("USDC", 0) == before + units
+        self.open[key] = left - units
+        if not self.open[key]:
+            del self.open[key]
+            self.settled[key] = None
+
+    @precondition(lambda self: self.settled)
+    @rule()
+    def reverse(self) -> None:
+        key, _ = self.settled.popitem()
+        rig = self.desk.rig
+        assert rig.core.intraday.transfer_moved(key, TransferHappening.REVERSED, rig.now_ns)
+        assert not rig.core.intraday.transfer_moved(key, TransferHappening.REVERSED, rig.now_ns)
 
     @rule(appends=st.integers(1, 6), is_after=st.booleans())
     def die(self, appends: int, is_after: bool) -> None:
