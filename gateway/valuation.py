@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk import mirror
 from risk.account import Account
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
@@ -191,10 +192,12 @@ class Valuation:
         self.terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        written = 0
-        for account in accounts:
-            written += account.begin_mirror(kernel, currency_index, venue_books)
-            while not (account.exposure.is_mirrored or account.exposure.mirror_some(WRITTEN_PER_SLICE)):
+        at = written = 0
+        while at < len(accounts):
+            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            written += more
+            exposure = accounts[at - 1].exposure
+            while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
@@ -207,10 +210,10 @@ class Valuation:
         self.generation = generation
         # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
         self._spare = None
-        for number, account in enumerate(accounts, 1):
-            account.end_mirror()
-            if number % ACCOUNTS_PER_SLICE == 0:
-                yield
+        at = 0
+        while at < len(accounts):
+            at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
+            yield
         self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
