@@ -24,6 +24,8 @@ from gateway.hook_server import HookServer
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
+from gateway.showing import Showing
+from gateway.status_page import StatusPage
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
 from protocols.fix.session import Limits
@@ -73,6 +75,7 @@ class App:
         self.venues = [self._venue_client(venue) for venue in config.venue]
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
+        self.page = StatusPage(directory)
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -92,6 +95,7 @@ class App:
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue()))
         self._tasks.append(asyncio.create_task(self._tell()))
+        self._tasks.append(asyncio.create_task(self._show()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -138,10 +142,15 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.page.close()
         self.journal.close()
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters, accounts and venue states as plain values."""
+        return self.counters() | {"accounts": self.core.account_rows()}
+
+    def counters(self) -> dict[str, Any]:
+        """Return the snapshot without its accounts, which may be many."""
         core = self.core
         counters = core.monitor.snapshot()
         counters["checks_configured"] = core.checks_configured
@@ -150,7 +159,6 @@ class App:
         counters["duration_s"] = (now_ns() - self._began_ns) / 1e9
         counters["venues"] = {venue.link.venue: venue.link.state_name for venue in self.venues}
         counters["sessions"] = sorted(self.server.logged_on)
-        counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
         counters["hooks"] = core.hooks.rows()
         counters["market_data"] = core.inquiries.snapshot()
@@ -226,6 +234,17 @@ class App:
             except Exception as error:  # market data is worth an alert, and no halt
                 self.core.monitor.alert(f"market data failed: {type(error).__name__}: {error}")
                 await asyncio.sleep(FAILED_PAUSE_S)
+
+    async def _show(self) -> None:
+        """Write the status page, in slices, for ever: who looks reads memory, and asks nothing of this loop."""
+        showing = Showing(self.core, self.page, self.counters)
+        while True:
+            try:
+                for _ in showing.steps(now_ns()):
+                    await asyncio.sleep(0)
+            except Exception as error:  # nobody can look now, and orders go on
+                self.core.monitor.alert_now_and_then(("status page", ""), f"status page: {error}", now_ns())
+            await asyncio.sleep(self.config.monitor.report_interval_ms / 1000)
 
     def _venue_client(self, config: Venue) -> VenueClient:
         credentials = load_credentials(config)

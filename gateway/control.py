@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import orjson
@@ -77,7 +77,35 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     who: str = ""
 
 
-AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold
+class ListLimits(Command, frozen=True, tag="limits"):
+    """List the limits of an account, or of all."""
+
+    account: str = ""
+
+
+class SetLimit(Command, frozen=True, tag="set_limit"):
+    """Change a limit that is `was` now; `rule` is an instrument limit's pattern or symbol. Decimals as text."""
+
+    account: str
+    key: str
+    value: str
+    was: str
+    reason: str
+    rule: str = ""
+    who: str = ""
+    approved_by: str = ""
+
+
+class SetState(Command, frozen=True, tag="set_state"):
+    """Halt an account, let it only reduce, or let it trade again."""
+
+    account: str
+    state: Literal["trading", "reducing", "halted"]
+    reason: str
+    who: str = ""
+
+
+AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold | ListLimits | SetLimit | SetState
 Answer = dict[str, Any]
 
 

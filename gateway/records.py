@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -48,6 +49,7 @@ __all__ = [
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -458,6 +460,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | OperatorRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -24,6 +24,9 @@ class Standing:
         self._accounts = accounts
         self.kills: dict[tuple[str, str], records.Killed] = {}
         self.cancel_at_ns: dict[str, int] = {}
+        # By account, rule and key: the last change of each limit, and the last that two people agreed on.
+        self.limits: dict[tuple[str, str, str], records.LimitMoved] = {}
+        self.agreed_limits: dict[tuple[str, str, str], records.LimitMoved] = {}
         # What a killed account goes back to: its state, which may still be tightened meanwhile, and why.
         self._behind: dict[str, tuple[AccountState, str]] = {}
 
@@ -69,7 +72,16 @@ class Standing:
         """Forget the time: the client is back, or its orders are cancelled."""
         self.cancel_at_ns.pop(record.session, None)
 
+    def limit_moved(self, record: records.LimitMoved) -> None:
+        """Note a changed limit; it is put into force with the configuration, which the journal does not hold."""
+        name = (record.account, record.rule, record.key)
+        self.limits[name] = record
+        if record.approved_by:
+            self.agreed_limits[name] = record
+
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
         kills = [(record.scope, record.name, record.who, record.reason) for _, record in sorted(self.kills.items())]
-        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items())]
+        limits = [(name, move.value, move.configured) for name, move in sorted(self.limits.items())]
+        agreed = [(name, move.value, move.configured) for name, move in sorted(self.agreed_limits.items())]
+        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items()), limits, agreed]

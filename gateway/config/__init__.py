@@ -1,5 +1,6 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.admin import Admin
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
@@ -26,6 +27,7 @@ from gateway.config.schema import (
 
 __all__ = [
     "Account",
+    "Admin",
     "Config",
     "ConfigError",
     "Credentials",

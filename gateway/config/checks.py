@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.admin import Admin, check_admin
 from gateway.config.credentials import private_file_problem
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.rules import KeyPath, Problem, TableCheck
@@ -188,7 +189,14 @@ def _check_hook_client(values: Mapping[str, Any]) -> Found:
         yield ("credentials_file",), problem
 
 
+def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_admin(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
+    Admin: _check_admin,
     Fix: _check_fix,
     Hook: _check_hook,
     HookClient: _check_hook_client,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from gateway.config.admin import Admin
 from gateway.config.hook import Hook
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.values import (
@@ -474,3 +475,4 @@ class Config(_Table, frozen=True, kw_only=True):
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None
