@@ -100,13 +100,24 @@ class AlertBook:
         alert.count += 1
         alert.text, alert.ends_ns = text, now_ns + EVENT_LIFE_NS
 
-    def acknowledge(self, number: int, who: str) -> bool:
-        """A person has seen it; False where there is no such alert."""
+    def heard(self, key: str, kind: str, severity: str, text: str, now_ns: int, *, is_firing: bool) -> None:
+        """Another system says that something holds, or is over: shown here, and told to nobody from here."""
+        if is_firing:
+            self.holds(key, kind, severity, text, now_ns)
+        else:
+            self.is_over(key, now_ns)
+        if (alert := self.by_key.get(key)) is not None:
+            alert.must_tell, alert.told_ns = False, 0
+
+    def knows(self, number: int) -> bool:
+        """Whether there is such an alert."""
+        return any(alert.number == number for alert in self.by_key.values())
+
+    def acknowledge(self, number: int, who: str) -> None:
+        """A person has seen it."""
         for alert in self.by_key.values():
             if alert.number == number:
                 alert.acknowledged_by = who
-                return True
-        return False
 
     def due(self, now_ns: int) -> list[Message]:
         """Return the messages to send now; what they tell counts as told."""

@@ -77,9 +77,9 @@ class Approvals:
 
     def rows(self, now_ns: int) -> list[dict[str, Any]]:
         """Return what waits, the oldest first."""
-        self.expire(now_ns)
+        waiting = [one for one in list(self.pending.values()) if one.expires_ns > now_ns]
         return [
             {"number": one.number, "kind": one.kind, "name": one.name, "text": one.text, "who": one.who}
             | {"expires_in_s": (one.expires_ns - now_ns) / NS_PER_S}
-            for one in self.pending.values()
+            for one in waiting
         ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from gateway.admin.tokens import token_hash
 
 CREDENTIALS_PREFIX: Final = "MARGINGATE_DEMO"
 SENDER_COMP_ID: Final = "MARGINGATE"
@@ -55,7 +58,12 @@ collar_fraction = "0.01"
 
 [monitor]
 report_interval_ms = 250
+
+[admin]
+tokens_file = "{tokens}"
 """
+
+TOKENS_FILE: Final = "tokens.toml"
 
 _SESSION: Final = """
 [[fix.session]]
@@ -108,7 +116,14 @@ def desks(count: int) -> list[Desk]:
 def write_config(directory: Path, *, port: int, venue_url: str, clients: list[Desk], rate: float) -> Path:
     """Write demo.toml into a directory, with rate limits that leave the clients' pace room; return its path."""
     parts = [
-        _HEAD.format(port=port, sender=SENDER_COMP_ID, venue=VENUE, url=venue_url, prefix=CREDENTIALS_PREFIX),
+        _HEAD.format(
+            port=port,
+            sender=SENDER_COMP_ID,
+            venue=VENUE,
+            url=venue_url,
+            prefix=CREDENTIALS_PREFIX,
+            tokens=TOKENS_FILE,
+        ),
         *(_SESSION.format(comp_id=d.comp_id, account=d.account, small_account=d.small_account) for d in clients),
     ]
     for desk in clients:
@@ -124,3 +139,12 @@ def write_config(directory: Path, *, port: int, venue_url: str, clients: list[De
     path = directory / "demo.toml"
     path.write_text("".join(parts))
     return path
+
+
+def write_token(directory: Path) -> str:
+    """Write the file of tokens of the operator's page, of one risk manager; return his token."""
+    token = secrets.token_urlsafe(16)
+    path = directory / TOKENS_FILE
+    path.touch(mode=0o600)
+    path.write_text(f'[[token]]\nperson = "you"\nrole = "risk_manager"\nsha256 = "{token_hash(token).hex()}"\n')
+    return token
