@@ -36,6 +36,7 @@ class Alert(msgspec.Struct):
     acknowledged_by: str = ""
     told_ns: int = 0
     must_tell: bool = True
+    is_heard: bool = False  # another system tells of it
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -84,12 +85,15 @@ class AlertBook:
         alert.severity, alert.text = severity, text
 
     def is_over(self, key: str, now_ns: int) -> None:
-        """It is so no more."""
+        """It is so no more. What nobody was told of is forgotten."""
         alert = self.by_key.get(key)
-        if alert is not None and not alert.ends_ns:
+        if alert is None or alert.ends_ns:
+            return
+        if alert.told_ns:
             alert.ends_ns = now_ns
-            if alert.told_ns:  # who was never told of its beginning need not hear of its end
-                self._tell(alert, now_ns)
+            self._tell(alert, now_ns)
+        else:
+            del self.by_key[key]
 
     def happened(self, key: str, kind: str, severity: str, text: str, now_ns: int) -> None:
         """Something happened; the same again within a quarter of an hour is counted."""
@@ -107,7 +111,7 @@ class AlertBook:
         else:
             self.is_over(key, now_ns)
         if (alert := self.by_key.get(key)) is not None:
-            alert.must_tell, alert.told_ns = False, 0
+            alert.must_tell, alert.told_ns, alert.is_heard = False, now_ns, True
 
     def knows(self, number: int) -> bool:
         """Whether there is such an alert."""
@@ -123,7 +127,7 @@ class AlertBook:
         """Return the messages to send now; what they tell counts as told."""
         self._forget(now_ns)
         for alert in self.by_key.values():
-            is_on = not alert.ends_ns and not alert.acknowledged_by
+            is_on = not alert.ends_ns and not alert.acknowledged_by and not alert.is_heard
             if is_on and alert.told_ns and now_ns >= alert.told_ns + self._repeat_ns:
                 self._tell(alert, now_ns)
         while self._sent_ns and self._sent_ns[0] <= now_ns - MINUTE_NS:
@@ -137,7 +141,7 @@ class AlertBook:
             if not alerts:
                 continue
             for alert in alerts:
-                alert.must_tell, alert.told_ns = False, now_ns
+                alert.must_tell, alert.told_ns, alert.is_heard = False, now_ns, True
             self._sent_ns.append(now_ns)
             severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
             messages.append(Message(kind, severity, tuple(msgspec.structs.replace(alert) for alert in alerts)))

@@ -43,7 +43,11 @@ def _is_web_address(value: str) -> bool:
 WEB_ADDRESS = Rule("that is an http:// or https:// address without user and query", _is_web_address)
 
 
-class Admin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the tables have in common."""
+
+
+class Admin(_Table, frozen=True, kw_only=True):
     tokens_file: Annotated[
         Path, "Who may look and act: a TOML file of mode 0600; `margingate admin-token` makes its entries."
     ]

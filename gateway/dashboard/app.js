@@ -154,7 +154,9 @@ function showAccounts(told) {
     const bar = Object.assign(document.createElement("div"), { className: "bar" });
     bar.append(document.createElement("i"), document.createElement("b"));
     row.cells[5].append(bar);
-    row.cells[7].append(button("Limits", "small limits", () => limits(a.account)), button("State", "small state", () => moveState(a.account)),
+    const acts = Object.assign(document.createElement("div"), { className: "acts" });
+    row.cells[7].append(acts);
+    acts.append(button("Limits", "small limits", () => limits(a.account)), button("State", "small state", () => moveState(a.account)),
       button("Kill", "small danger kill", () => kill("account", a.account)));
     return row;
   }, (row, a) => {
@@ -171,8 +173,8 @@ function showAccounts(told) {
     bar.firstChild.style.setProperty("--share", `${Math.min(100, 100 * (use ?? (a.equity === null ? 0 : 1))).toFixed(1)}%`);
     set(bar.lastChild, use !== null ? `${(100 * use).toFixed(0)}%` : a.equity === null ? "unknown" : "no equity");
     set(cells[6], count(a.working_orders));
-    set(cells[7].lastChild, isKilled ? "Reinstate" : "Kill");
-    for (const each of cells[7].children) each.disabled = !mayAct();
+    set(cells[7].firstChild.lastChild, isKilled ? "Reinstate" : "Kill");
+    for (const each of cells[7].firstChild.children) each.disabled = !mayAct();
   });
 }
 
@@ -273,7 +275,7 @@ function showOrders(fresh) {
     const row = line(["dim", "", "", "", "why"]), [text, numbers] = why(e);
     set(row.cells[0], clock(e.time_ns));
     set(row.cells[1], e.event, levels[e.event] ?? "warn");
-    set(row.cells[2], e.account || e.venue || "");
+    set(row.cells[2], e.account || e.venue || e.session || "");
     set(row.cells[3], e.symbol ? `${e.side || ""} ${e.quantity || ""} ${e.symbol}${e.price ? ` at ${e.price}` : ""}` : "");
     row.cells[4].append(text, Object.assign(document.createElement("span"), { textContent: numbers }));
     return row;
