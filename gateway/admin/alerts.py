@@ -141,7 +141,7 @@ class AlertBook:
             if not alerts:
                 continue
             for alert in alerts:
-                alert.must_tell, alert.told_ns, alert.is_heard = False, now_ns, True
+                alert.must_tell, alert.told_ns = False, now_ns
             self._sent_ns.append(now_ns)
             severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
             messages.append(Message(kind, severity, tuple(msgspec.structs.replace(alert) for alert in alerts)))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gateway.kills import MAX_REASON
+from gateway.redaction import redacted
 
 _PRINTABLE = r"^[ -~]+$"
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON, pattern=_PRINTABLE, description="Kept for ever.")]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_REASON, pattern=_PRINTABLE, description="Kept for ever, without secrets."),
+    AfterValidator(redacted),
+]
 Confirm = Annotated[str, Field(max_length=64, description="The name, typed again.")]
 Number = Annotated[str, Field(pattern=r"^[0-9]{1,19}(\.[0-9]{1,8})?$", description="A decimal number.")]
 Rule = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._*?\[\]-]*$")]

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import httpx
 import msgspec
+import pytest
 import uvicorn
 
 from gateway.admin.server import AdminServer
 from gateway.admin.sinks import Sink
 from gateway.admin.tokens import token_hash
 from gateway.config import Admin, Config
+from tests.gateway.live import Live, live
 
 # person -> (role, token)
 TOKENS: Final = {
@@ -54,7 +56,8 @@ async def admin_of(config: Config, sinks: list[Sink] | None = None) -> AsyncIter
     """The process's server, and where it listens."""
     server = AdminServer(config, sinks=sinks or [])
     listener = socket.create_server(("127.0.0.1", 0))
-    served = uvicorn.Server(uvicorn.Config(server.app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    options: dict[str, Any] = {"access_log": False, "server_header": False, "timeout_graceful_shutdown": 1}
+    served = uvicorn.Server(uvicorn.Config(server.app, log_config=None, **options))
     task = asyncio.create_task(served.serve(sockets=[listener]))
     try:
         while not served.started:
@@ -67,6 +70,18 @@ async def admin_of(config: Config, sinks: list[Sink] | None = None) -> AsyncIter
         listener.close()
 
 
-def client(url: str, person: str = "") -> httpx.AsyncClient:
+@contextlib.asynccontextmanager
+async def beside(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *, waits: bool = False, **rules: Any
+) -> AsyncIterator[tuple[Live, AdminServer, httpx.AsyncClient]]:
+    """A gateway that tells of itself often, the operator's process beside it, and rita."""
+    extra = "[monitor]\nreport_interval_ms = 100\n"
+    async with live(directory, monkeypatch, extra=extra, waits=waits) as gateway:
+        config = with_admin(gateway.app.config, directory, **rules)
+        async with admin_of(config) as (server, url), client(url, "rita") as rita:
+            yield gateway, server, rita
+
+
+def client(url: httpx.URL | str, person: str = "") -> httpx.AsyncClient:
     headers = bearer(person) if person else {}
     return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20)
