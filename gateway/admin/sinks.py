@@ -7,6 +7,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
+import warnings
 from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -72,7 +73,9 @@ class Apprise:
     name = "apprise"
 
     def __init__(self, urls: list[str]) -> None:
-        import apprise  # late: an extra of the project
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of what it imports
+            import apprise  # late: an extra of the project
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its own texts may quote URLs
         self._notifier = apprise.Apprise()
