@@ -11,11 +11,15 @@ from gateway.admin.access import Administrator, Viewer, stranger
 from gateway.admin.bodies import PROBLEMS, Health, Problem
 from gateway.admin.desk import ActError, Desk
 from gateway.admin.metrics import exposition
-from gateway.admin.orjson_response import Json
+from gateway.admin.fast_json import Json
 from gateway.control import ListHolds
 
 # A gateway that has told nothing for so long is not ready.
 READY_AGE_NS: Final = 10_000_000_000
+
+OBJECT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "What is asked for."}
+}
 
 router = APIRouter(responses=PROBLEMS)
 open_router = APIRouter(dependencies=[Depends(stranger)], responses={429: {"model": Problem}})
@@ -30,7 +34,7 @@ def desk_of(request: Request) -> Desk:
     return cast(Desk, request.app.state.desk)
 
 
-@router.get("/api/v1/view", summary="Everything that the page shows", response_class=Json)
+@router.get("/api/v1/view", summary="Everything that the page shows", response_class=Json, responses=OBJECT)
 async def view(request: Request, person: Viewer, after: After = 0, account: AccountName = "") -> Any:
     """Return accounts, venues, sessions, ladders, events, breaks, alerts, proposals, and who asks."""
     desk = desk_of(request)
@@ -40,7 +44,7 @@ async def view(request: Request, person: Viewer, after: After = 0, account: Acco
     return Json(told)
 
 
-@router.get("/api/v1/orders", summary="What became of orders, the newest first", response_class=Json)
+@router.get("/api/v1/orders", summary="What became of orders, the newest first", response_class=Json, responses=OBJECT)
 async def orders(
     request: Request,
     person: Viewer,
@@ -65,7 +69,7 @@ def holds(request: Request, person: Viewer, unknown: bool = False) -> dict[str, 
     return desk_of(request).ask(ListHolds(unknown))
 
 
-@router.get("/api/v1/alerts", summary="Alerts", response_class=Json)
+@router.get("/api/v1/alerts", summary="Alerts", response_class=Json, responses=OBJECT)
 async def alerts(request: Request, person: Viewer) -> Any:
     """Return all alerts, those that hold first."""
     desk = desk_of(request)
@@ -79,7 +83,12 @@ async def audit(request: Request, person: Administrator) -> dict[str, Any]:
     return {"entries": head.entries, "hash": head.hash}
 
 
-@router.get("/metrics", summary="For Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="For Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
+)
 async def metrics(request: Request, person: Viewer) -> Response:
     """Return the newest snapshot in Prometheus' text format."""
     return Response(exposition(request.app.state.facts), media_type=CONTENT_TYPE_LATEST)

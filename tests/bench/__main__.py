@@ -18,6 +18,8 @@ from rich.console import Console
 
 from protocols.fix import codec
 from risk import kernel
+from tests.bench.beside import measure_beside
+from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
 from tests.bench.report import print_all
 from tests.bench.session import measure_engine
@@ -60,6 +62,7 @@ def main() -> None:
     else:
         console = Console()
         print_all(figures, console if console.is_terminal else Console(width=PLAIN_WIDTH))
+        print(told_beside(figures["beside"]))
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -80,8 +83,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         for kind, is_plain in kinds.items()
     }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    beside = measure_beside(plan.rounds, 3 * plan.single)
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
+    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "beside": beside}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

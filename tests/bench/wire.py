@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -83,8 +83,10 @@ class Echo:
 class Gateway:
     """A gateway with one client and one venue, past every handshake."""
 
-    def __init__(self, core: int, is_plain: bool) -> None:
+    def __init__(self, core: int, is_plain: bool, extra: Callable[[Path], str] | None = None) -> None:
+        """`extra` may write files beside the configuration, and returns what this says besides."""
         self.is_plain = is_plain
+        self._extra = extra
         self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
         self._venue = Venue()
         self._core = core
@@ -115,11 +117,17 @@ class Gateway:
         self._venue.close()
         self._directory.cleanup()
 
+    @property
+    def directory(self) -> Path:
+        """Where its configuration, bench.toml, and its journal lie."""
+        return Path(self._directory.name)
+
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             fix_port = self._fix_port = probe.getsockname()[1]
         config = Path(self._directory.name) / "bench.toml"
-        config.write_text(config_text(fix_port, self._venue.port))
+        extra = "" if self._extra is None else self._extra(self.directory)
+        config.write_text(config_text(fix_port, self._venue.port) + extra)
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",

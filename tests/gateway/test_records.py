@@ -112,6 +112,9 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
      "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
+    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
+     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
+     "a472757468a3776879"),
 ]  # fmt: skip
 
 
@@ -153,7 +156,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "SessionRenewed": 55, "MessageDelayed": 56, "MessageReleased": 57, "SessionEnded": 58, "GraceEnded": 59,
         "Killed": 60, "Reinstated": 61,
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
-        "HoldReleased": 90,
+        "HoldReleased": 90, "LimitMoved": 140,
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from tests.gateway.admin.rig import bearer, with_admin
 from tests.gateway.rig import CONFIG, START_NS
 
 CONFORMANCE = (status_code_conformance, content_type_conformance, response_schema_conformance)
-EXAMPLES = 15
+EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def test_answers_are_as_the_document_says(application: Any, mode: GenerationMode
     assert len(operations) == 19
     for operation in operations:
         fuzzed(operation, mode, seen)
-    assert seen[200] and seen[422] and seen[503], seen
+    expected = (200, 503) if mode is GenerationMode.POSITIVE else (422,)
+    assert all(seen[status] for status in expected), seen
 
 
 def fuzzed(operation: Any, mode: GenerationMode, seen: Counter[int]) -> None:
