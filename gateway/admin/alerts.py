@@ -18,6 +18,8 @@ MAX_ALERTS: Final = 500
 TEXTS_TOLD: Final = 20
 # What happened (and does not hold) is shown so long.
 EVENT_LIFE_NS: Final = 900 * NS_PER_S
+# What comes and goes around a threshold is one alert: it is over when it has not been so for this long.
+CALM_NS: Final = 30 * NS_PER_S
 MINUTE_NS: Final = 60 * NS_PER_S
 
 
@@ -36,6 +38,8 @@ class Alert(msgspec.Struct):
     acknowledged_by: str = ""
     told_ns: int = 0
     must_tell: bool = True
+    worst: str = ""
+    quiet_ns: int = 0  # since when it has not been so; 0 while it is
     is_heard: bool = False  # another system tells of it
 
 
@@ -79,21 +83,20 @@ class AlertBook:
         if alert is None or alert.ends_ns:
             self._new(key, kind, severity, text, now_ns, is_event=False)
             return
-        if SEVERITIES.index(severity) > SEVERITIES.index(alert.severity):
-            alert.acknowledged_by = ""  # it is worse than what was seen
+        if SEVERITIES.index(severity) > SEVERITIES.index(alert.worst):
+            alert.acknowledged_by, alert.worst = "", severity  # it is worse than what was seen
             self._tell(alert, now_ns)
-        alert.severity, alert.text = severity, text
+        alert.severity, alert.text, alert.quiet_ns = severity, text, 0
 
     def is_over(self, key: str, now_ns: int) -> None:
-        """It is so no more. What nobody was told of is forgotten."""
+        """It is so no more, and over once that has lasted. What nobody was told of is forgotten."""
         alert = self.by_key.get(key)
         if alert is None or alert.ends_ns:
             return
-        if alert.told_ns:
-            alert.ends_ns = now_ns
-            self._tell(alert, now_ns)
-        else:
+        if not alert.told_ns:
             del self.by_key[key]
+        elif not alert.quiet_ns:
+            alert.quiet_ns = now_ns
 
     def happened(self, key: str, kind: str, severity: str, text: str, now_ns: int) -> None:
         """Something happened; the same again within a quarter of an hour is counted."""
@@ -109,7 +112,7 @@ class AlertBook:
         if is_firing:
             self.holds(key, kind, severity, text, now_ns)
         else:
-            self.is_over(key, now_ns)
+            self.is_over(key, now_ns - CALM_NS)
         if (alert := self.by_key.get(key)) is not None:
             alert.must_tell, alert.told_ns, alert.is_heard = False, now_ns, True
 
@@ -168,6 +171,7 @@ class AlertBook:
     def _new(self, key: str, kind: str, severity: str, text: str, now_ns: int, *, is_event: bool) -> None:
         self._number += 1
         alert = Alert(self._number, key, kind, severity, text, now_ns, is_event)
+        alert.worst = severity
         if is_event:
             alert.ends_ns = now_ns + EVENT_LIFE_NS
         self.by_key.pop(key, None)
@@ -183,7 +187,12 @@ class AlertBook:
         self._due_ns.setdefault(alert.kind, now_ns + self._group_wait_ns)
 
     def _forget(self, now_ns: int) -> None:
-        """Drop what is over and told."""
+        """End what has been quiet for long enough; drop what is over and told."""
+        for alert in self.by_key.values():
+            if alert.quiet_ns and not alert.ends_ns and now_ns >= alert.quiet_ns + CALM_NS:
+                alert.ends_ns = now_ns
+                if not alert.is_heard:
+                    self._tell(alert, now_ns)
         over = [
             a.key
             for a in self.by_key.values()

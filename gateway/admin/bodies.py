@@ -136,6 +136,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "No gateway runs, or the audit log can not be written."},
 }
 ACT_PROBLEMS: dict[int | str, dict[str, Any]] = PROBLEMS | {
+    400: {"model": Problem, "description": "A body that is not even text."},
     404: {"model": Problem, "description": "There is no such thing."},
     409: {"model": Problem, "description": "Not confirmed, or the gateway refuses it; the text says why."},
 }

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -127,6 +128,9 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
 
 
 async def _run(served: Any, listener: socket.socket, url: str, status_json: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises again what it was stopped by: that is no error here
+        loop.add_signal_handler(number, lambda: None)
     telling = asyncio.create_task(_tell(served, url)) if status_json else None
     try:
         await served.serve(sockets=[listener])

@@ -10,8 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.admin.access import Administrator, Viewer, stranger
 from gateway.admin.bodies import PROBLEMS, Health, Problem
 from gateway.admin.desk import ActError, Desk
-from gateway.admin.metrics import exposition
 from gateway.admin.fast_json import Json
+from gateway.admin.metrics import exposition
 from gateway.control import ListHolds
 
 # A gateway that has told nothing for so long is not ready.

@@ -74,14 +74,14 @@ class Apprise:
 
     def __init__(self, urls: list[str]) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of what it imports
+            warnings.simplefilter("ignore", DeprecationWarning)  # of what it imports, the services with the first URL
             import apprise  # late: an extra of the project
 
-        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its own texts may quote URLs
-        self._notifier = apprise.Apprise()
-        for number, url in enumerate(urls, 1):
-            if not self._notifier.add(url):
-                raise SinkError(f"URL number {number} is none that apprise understands")
+            logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its own texts may quote URLs
+            self._notifier = apprise.Apprise()
+            for number, url in enumerate(urls, 1):
+                if not self._notifier.add(url):
+                    raise SinkError(f"URL number {number} is none that apprise understands")
 
     def send(self, message: Message) -> None:
         """Notify all."""

@@ -56,7 +56,7 @@ export function limitFields(rows) {
   };
   const which = document.createElement("select");
   which.id = "limit-which";
-  rows.forEach((row, index) => which.append(new Option(`${row.key} ${row.rule}: ${row.value}`, String(index))));
+  rows.forEach((row, index) => which.append(new Option(`${row.key}${row.rule ? ` of ${row.rule}` : ""}: ${row.value}`, String(index))));
   const value = document.createElement("input");
   value.id = "limit-value";
   value.inputMode = "decimal";

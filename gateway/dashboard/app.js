@@ -270,7 +270,7 @@ function why(event) {
 function showOrders(fresh) {
   if (fresh.length) lastSequence = Math.max(lastSequence, fresh[0].sequence);
   events = [...fresh, ...events].slice(0, EVENTS_KEPT);
-  const kind = $("kind").value, levels = { rejected: "bad", "venue rejected": "bad", unknown: "bad", break: "bad", killed: "bad", filled: "good", accepted: "" };
+  const kind = $("kind").value, levels = { rejected: "bad", "venue rejected": "bad", unknown: "bad", break: "bad", killed: "bad", filled: "good", accepted: "", cancelled: "dim" };
   kept($("orders").tBodies[0], events.filter((e) => !kind || e.event === kind).slice(0, 100), (e) => e.sequence, (e) => {
     const row = line(["dim", "", "", "", "why"]), [text, numbers] = why(e);
     set(row.cells[0], clock(e.time_ns));

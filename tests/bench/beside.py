@@ -1,7 +1,7 @@
-"""What the operator's process costs the order path: its p99 with a page that looks, a scraper, and alerts, and without.
+"""What the operator's process costs the order path: its p99 with page, scraper and alerts beside it, and without.
 
-`python -m tests.bench.beside [--rounds N]`. Rounds with and without are taken in turns against one gateway, on one core; the
-operator's process, who asks it and who makes alerts share the peer's core, as they would any other than the gateway's.
+`python -m tests.bench.beside [--rounds N]`. Rounds with and without are taken in turns against one gateway, on one core;
+the operator's process, who asks it and who makes alerts share the peer's core, as they would any but the gateway's.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Beside:
         self._threads: list[threading.Thread] = []
         self.asked = {"looks": 0, "scrapes": 0, "alerts": 0}
         self._url = ""
+        options = ["--port", "0", "--status-json"]
         with pinned(core):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "admin", str(directory / "bench.toml"), "--port", "0"]
-                + ["--status-json"],
+                [sys.executable, "-m", "gateway.cli", "admin", str(directory / "bench.toml"), *options],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=ROOT,

@@ -57,7 +57,11 @@ def test_the_end_is_told_to_whom_the_beginning_was() -> None:
     alerts.holds("a", "venue", "critical", "halted", 20 * S)
     assert len(alerts.due(25 * S)) == 1
     alerts.is_over("a", 26 * S)
-    (message,) = alerts.due(31 * S)
+    alerts.holds("a", "venue", "critical", "halted", 40 * S)
+    alerts.is_over("a", 41 * S)
+    assert alerts.due(70 * S) == [], "what comes and goes is one alert"
+    assert alerts.due(71 * S) == []
+    (message,) = alerts.due(76 * S)
     assert message.body == "over: halted" and message.title.endswith("0 firing, 1 over")
 
 
@@ -231,10 +235,8 @@ def test_alertmanager_is_told_and_tried_again(
     ((path, (alert,)),) = kind.bodies
     assert path == "/api/v2/alerts" and delivery.failed == 2
     assert alert["labels"] == {"alertname": "margin", "severity": "warning", "gateway": "gw", "key": "margin a"}
-    assert (
-        alert["annotations"] == {"summary": "account a: 70 %"}
+    assert alert["annotations"] == {"summary": "account a: 70 %"}
     assert alert["startsAt"] == "1970-01-01T00:00:01.000+00:00"
-    )
 
 
 def test_apprise_is_told(receiver: tuple[type[Receiver], str], monkeypatch: pytest.MonkeyPatch) -> None:
