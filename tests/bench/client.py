@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Final
 SENDER: Final = "BENCH"
 TARGET: Final = "MARGINGATE"
 _SOH: Final = b"\x01"
+_END: Final = re.compile(rb"\x0110=[0-9]{3}\x01")
 _PATIENCE_S: Final = 10.0
 
 
@@ -32,6 +34,7 @@ class Client:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.settimeout(_PATIENCE_S)
         self.next_seq = 1
+        self._read = b""
         answer = self._ask("A", [(98, "0"), (108, "3600")])
         if b"\x0135=A\x01" not in answer:
             raise RuntimeError(f"no Logon: {answer!r}")
@@ -49,15 +52,20 @@ class Client:
         raise RuntimeError(f"margin is not ready: {answer!r}")
 
     def _ask(self, msg_type: str, fields: list[tuple[int, str]]) -> bytes:
+        """Send a message and return its answer; News(B), which the gateway sends as its venue comes up, is none."""
         self.connection.sendall(message(msg_type, self.next_seq, fields))
         self.next_seq += 1
-        answer = b""
-        while b"\x0110=" not in answer[-8:]:
+        while True:
+            end = _END.search(self._read)
+            if end is not None:
+                answer, self._read = self._read[: end.end()], self._read[end.end() :]
+                if b"\x0135=B\x01" not in answer:
+                    return answer
+                continue
             data = self.connection.recv(65_536)
             if not data:
                 raise RuntimeError("the gateway closed the connection")
-            answer += data
-        return answer
+            self._read += data
 
 
 def dial(port: int) -> socket.socket:
