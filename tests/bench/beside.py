@@ -1,6 +1,6 @@
-"""What the operator's process costs the order path: its p99 with page, scraper and alerts beside it, and without.
+"""What the operator's process costs the order path: p99 with page, scraper and alerts beside it, and without.
 
-`python -m tests.bench.beside [--rounds N]`. Rounds with and without are taken in turns against one gateway, on one core;
+`python -m tests.bench.beside [--rounds N]`. Rounds with and without are taken in turns against one gateway on one core;
 the operator's process, who asks it and who makes alerts share the peer's core, as they would any but the gateway's.
 """
 
