@@ -5,36 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
-import ssl
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any, Final
 
 from gateway import records
 from gateway.clock import now_ns
-from gateway.config import Config, Venue
-from gateway.config.credentials import load_credentials
+from gateway.config import Config
 from gateway.control import ControlServer
 from gateway.core import Core
+from gateway.counterparties import Counterparties
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
 from gateway.hook_server import HookServer
+from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
 from gateway.showing import Showing
+from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
 from gateway.status_page import StatusPage
-from gateway.venue_client import VenueClient
-from gateway.venue_link import SessionLink
+from gateway.venue_status import Ages, row_of, state_of
+from gateway.venues import venue_client
 from protocols.fix.session import Limits
-from protocols.venues.deribit import Deribit
-from protocols.venues.deribit_tables import RateLimits
 from risk.account import AccountState
 
-# Venues stamp trades with their own clock; asking again for the last minute costs one request.
-BACKFILL_MARGIN_NS: Final = 60_000_000_000
 # What is due of session controls (a grace, a delayed message) or of an order's end is done so late at the most.
 TICK_S: Final = 0.02
 # Cancels of a stop are given so long to leave and be answered.
@@ -72,17 +67,19 @@ class App:
             cancels_on_disconnect=lambda session: disconnect_rules.get(session, True),
             door=open_front_door(config.fix, self.core.monitor, self.core.last_record_ns),
         )
-        self.venues = [self._venue_client(venue) for venue in config.venue]
+        self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
+        self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.page = StatusPage(directory)
+        self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
         self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._began_ns = now_ns()
+        self._began_ns = self._ticked_ns = now_ns()
         self._journal_trouble: str | None = None
         if self.journal.recovery.torn is not None:
             self.core.monitor.alert(f"journal: a torn record at the end was removed: {self.journal.recovery.torn}")
@@ -93,9 +90,11 @@ class App:
         for venue in self.venues:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
-        self._tasks.append(asyncio.create_task(self._revalue()))
+        self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
+        self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
         self._tasks.append(asyncio.create_task(self._show()))
+        self._tasks += self.counterparties.start()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -106,6 +105,7 @@ class App:
         await self.control.start()
         if self.hook is not None:
             await self.hook.start()
+        self._ticked_ns = now_ns()
         self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -129,6 +129,7 @@ class App:
         if self._listener is not None:
             self._listener.close()
         self.server.close()
+        self.counterparties.stop()
         if self.hook is not None:
             await self.hook.stop()
         await self._drained()
@@ -137,6 +138,7 @@ class App:
             self._ticking.cancel()
         self.server.abort()
         self.server.door.close()
+        self.counterparties.close(now_ns())
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -149,25 +151,36 @@ class App:
         """Return counters, accounts and venue states as plain values."""
         return self.counters() | {"accounts": self.core.account_rows()}
 
-    def counters(self) -> dict[str, Any]:
-        """Return the snapshot without its accounts, which may be many."""
+    def counters(self, ages: Ages | None = None) -> dict[str, Any]:
+        """Return the snapshot without its accounts, which may be many; `ages` of marks, where they are known."""
         core = self.core
         counters = core.monitor.snapshot()
         counters["checks_configured"] = core.checks_configured
         counters["journal_records"] = self.journal.next_sequence - 1
         counters["recovered_records"] = core.recovered_records
         counters["duration_s"] = (now_ns() - self._began_ns) / 1e9
-        counters["venues"] = {venue.link.venue: venue.link.state_name for venue in self.venues}
+        market, ledger, now = core.market, core.ledger, now_ns()
+        links = [venue.link for venue in self.venues]
+        counters["venues"] = {link.venue: state_of(link, market, ledger, now, ages) for link in links}
+        counters["feeds"] = {link.venue: row_of(link, market, ledger, now, ages) for link in links}
         counters["sessions"] = sorted(self.server.logged_on)
         counters["controls"] = core.controls.snapshot()
+        counters["counterparties"] = self.counterparties.rows(now)
+        counters["open_breaks"] = core.reconciler.rows(now)
         counters["hooks"] = core.hooks.rows()
+        counters["margin_watch"] = core.intraday.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
+        counters["pricing"] = self._pricing_snapshot()
+        counters["margins"] = None if self.pricing is None else self.pricing.margins()
         return counters
 
     def _tick(self) -> None:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if now - self._ticked_ns > STALL_NS:
+            core.intraday.stalled(now)
+        self._ticked_ns = now
         deadline_ns = core.deadline_ns
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)
@@ -202,22 +215,53 @@ class App:
     async def _drained(self) -> None:
         """Wait, within a limit, until the cancels of a stop have been answered."""
         deadline = now_ns() + int(STOP_GRACE_S * 1e9)
-        while now_ns() < deadline and any(order.is_cancel_pending for order in self.core.ledger.working_orders()):
+        while now_ns() < deadline and self._is_waited_for():
             await asyncio.sleep(0.01)
+
+    def _is_waited_for(self) -> bool:
+        cancels = any(order.is_cancel_pending for order in self.core.ledger.working_orders())
+        return cancels or not self.counterparties.are_gone
 
     async def _revalue(self) -> None:
         """Price risk arrays in slices, for ever; a slice is over before a client could notice."""
         valuation, market = self.core.valuation, self.core.market
-        interval_s = self.config.market.generation_interval_ms / 1000
+        interval_ns = self.config.market.generation_interval_ms * 1_000_000
         while True:
+            began_ns = now_ns()
             try:
                 if any(mark is not None for mark in market.marks):
-                    valuation.begin(now_ns())
+                    valuation.begin(began_ns)
                     while not valuation.step():
                         await asyncio.sleep(0)
             except Exception as error:  # the generation before ages, and refuses new risk when it is too old
                 self.core.monitor.alert(f"valuation failed: {type(error).__name__}: {error}")
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(LOOK_S)
+            while not is_due(now_ns() - began_ns, interval_ns, market.has_moved):
+                await asyncio.sleep(LOOK_S)
+
+    async def _watch(self) -> None:
+        """Look at the margin of all accounts after each generation that is swapped in, wherever it was made."""
+        seen = self.core.valuation.generation
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.core.valuation.generation is seen:
+                continue
+            seen = self.core.valuation.generation
+            try:
+                await self._watch_margin()
+            except Exception as error:  # what was decided before stands; the next generation is looked at again
+                self.core.monitor.alert(f"margin watch failed: {type(error).__name__}: {error}")
+
+    async def _watch_margin(self) -> None:
+        """Look at the margin of all accounts by the generation that was just swapped in, in slices."""
+        intraday, decided = self.core.intraday, self.core.intraday.decisions
+        intraday.begin(now_ns())
+        while not intraday.step():
+            if intraday.decisions != decided:
+                decided = intraday.decisions
+                self.server.flush()
+            await asyncio.sleep(0)
+        self.server.flush()
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""
@@ -246,35 +290,27 @@ class App:
                 self.core.monitor.alert_now_and_then(("status page", ""), f"status page: {error}", now_ns())
             await asyncio.sleep(self.config.monitor.report_interval_ms / 1000)
 
-    def _venue_client(self, config: Venue) -> VenueClient:
-        credentials = load_credentials(config)
-        core = self.core
-
-        def session() -> Deribit:
-            since_ns = core.ledger.time_ns or core.last_record_ns
-            return Deribit(
-                client_id=credentials.client_id,
-                client_secret=credentials.client_secret,
-                currencies=config.currencies,
-                symbols=lambda symbol: any(fnmatchcase(symbol, pattern) for pattern in config.instruments),
-                entropy=os.urandom,
-                heartbeat_s=config.heartbeat_s,
-                limits=RateLimits(
-                    matching_per_s=config.requests_per_second,
-                    matching_capacity=config.request_burst,
-                    # A tenth of the burst is kept back for cancels, as far as there is a tenth.
-                    cancel_reserve=min(max(1, config.request_burst // 10), config.request_burst - 1),
-                ),
-                cancel_on_disconnect=config.cancel_on_disconnect,
-                books_on_demand=config.book_subscription == "demand",
-                trades_since_ns=since_ns - BACKFILL_MARGIN_NS if since_ns else None,
-            )
-
-        return VenueClient(
-            lambda client: SessionLink(config.name, session, core.pipeline, client.flush),
-            url=config.url,
-            reconnect_min_s=config.reconnect_min_ms / 1000,
-            reconnect_max_s=config.reconnect_max_ms / 1000,
-            flush_all=self.server.flush,
-            ssl_context=ssl.create_default_context(cafile=str(config.ca_file)) if config.ca_file else None,
+    def _pricing_process(self) -> PricingProcess:
+        config = self.config
+        return PricingProcess(
+            self.core.valuation,
+            self.core.market,
+            self.core.monitor,
+            now_ns,
+            interval_ns=config.market.generation_interval_ms * 1_000_000,
+            slot_bytes=config.margin.pricing_memory_mib << 20,
+            accounts=self.core.ledger.accounts,
+            remargin_ns=config.margin.remargin_interval_ms * 1_000_000,
         )
+
+    def _pricing_snapshot(self) -> dict[str, Any]:
+        """Tell how old the risk arrays are, of how many instruments, and how their process is."""
+        generation = self.core.valuation.generation
+        return {
+            "mode": self.config.margin.pricing,
+            "generation": 0 if generation is None else generation.number,
+            "age_ms": None if generation is None else (now_ns() - generation.as_of_ns) / 1e6,
+            "instruments": 0 if generation is None else len(generation.values),
+            "unknown": 0 if generation is None else len(generation.refusals),
+            "process": None if self.pricing is None else self.pricing.snapshot(),
+        }

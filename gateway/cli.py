@@ -18,11 +18,13 @@ from rich.console import Console
 from gateway import compiled, records
 from gateway.admin.command import register as register_admin
 from gateway.backtest.command import backtest
+from gateway.breaks_command import breaks, close_break
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
 from gateway.corrections import bust_of, correction_of
+from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
@@ -40,7 +42,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command("margin")(margin)
 app.command("backtest")(backtest)
+app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("breaks")(breaks)
+app.command("close-break")(close_break)
 app.command("top")(top)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
@@ -114,7 +119,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
     page: Annotated[bool, typer.Option(help="Serve the operator's page too, without --json; it prints where.")] = True,
 ) -> None:
-    """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
+    """Run four simulated venues, the gateway and trading clients on this machine, then replay the journal."""
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     options = Options(

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, order_changes, records, translate
+from gateway import corrections, market_events, order_changes, records
+from gateway.feed_clock import FeedClock
 from gateway.hold_fills import hear_fill
-from gateway.ledger import instrument_of
+from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
@@ -33,6 +34,23 @@ ASKED_AGAIN_AT_MOST: Final = 5
 class Executions:
     """Applies one venue's events to the book. `query` asks the venue about an order by its label."""
 
+    __slots__ = (
+        "_asked_again",
+        "_ledger",
+        "_monitor",
+        "_positions",
+        "_query",
+        "_strange_trades",
+        "_strays",
+        "_suspects",
+        "clock_offset_ns",
+        "feed_clock",
+        "paused",
+        "pipeline",
+        "taken",
+        "venue",
+    )
+
     def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
         self.venue = venue
         self.pipeline = pipeline
@@ -44,7 +62,11 @@ class Executions:
         self._suspects: dict[str, Decimal] = {}
         self._asked_again = 0
         self._strange_trades: set[str] = set()
-        self._paused: set[str] = set()
+        self._strays: set[str] = set()  # orders that ended here and that the venue once said to be open
+        self.paused: set[str] = set()  # instruments that their own ticker has closed
+        self.feed_clock = FeedClock()
+        self.clock_offset_ns: int | None = None  # the venue's clock less ours, where its session has measured it
+        self.taken: set[str] = set()  # symbols of this venue that are another venue's instruments here
 
     def handle(self, event: events.Event, now_ns: int) -> None:
         """Act on one event of the venue."""
@@ -62,55 +84,6 @@ class Executions:
         for order in list(self._orders()):
             if order.status is OrdStatus.PENDING_NEW:
                 self._lose(order, now_ns)
-
-    # -- market and reference data -----------------------------------------------------------------------------------
-
-    def _instrument_listed(self, event: events.InstrumentListed, now_ns: int) -> None:
-        ledger = self._ledger
-        known = ledger.by_symbol.get(event.symbol)
-        index = len(ledger.instruments) if known is None else known.index
-        record = translate.listed(event, self.venue, index)
-        if known is not None:
-            listing = ledger.listings[index]
-            if listing == record:
-                return
-            if msgspec.structs.replace(listing, is_open=record.is_open, maker_fee=record.maker_fee,
-                                       taker_fee=record.taker_fee) != record:  # fmt: skip
-                # Positions and prices in the old scale would change their meaning: a person must look.
-                self.raise_break(event.symbol, "the venue lists it with other terms; orders stay on the old", now_ns)
-                record = msgspec.structs.replace(listing, is_open=False)
-                self._paused.discard(event.symbol)  # no ticker opens it again
-                if record == listing:
-                    return
-        try:
-            instrument_of(record)  # before it is journalled: what can not be applied could not be replayed
-        except ValueError as error:
-            self._monitor.alert(f"{self.venue}: {event.symbol} not listed: {error}")
-            return
-        self.pipeline.commit(record, now_ns)
-        self.pipeline.market.list_instrument(index)
-
-    def _mark_updated(self, event: events.MarkPriceUpdated, now_ns: int) -> None:
-        instrument = self._ledger.by_symbol.get(event.symbol)
-        if instrument is None:
-            return
-        taken = self.pipeline.market.update_mark(
-            instrument,
-            price=event.mark_price,
-            index_price=event.index_price,
-            forward_price=event.underlying_price or event.index_price,
-            implied_vol=event.mark_iv or 0.0,
-            time_ns=now_ns,
-            lowest_sell=event.min_price or 0.0,
-            highest_buy=event.max_price or 0.0,
-        )
-        if not taken:
-            self._monitor.marks_refused += 1
-        # What its ticker closed, its ticker opens again; what was closed for other terms stays closed.
-        if event.is_open is not instrument.is_open and (instrument.is_open or event.symbol in self._paused):
-            self._paused ^= {event.symbol}
-            listing = msgspec.structs.replace(self._ledger.listings[instrument.index], is_open=event.is_open)
-            self.pipeline.commit(listing, now_ns)
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
@@ -150,6 +123,7 @@ class Executions:
                 self._strange_trades.add(event.trade_id)
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
+        corrections.take_back_copy(self.pipeline, order, event.trade_id, now_ns)
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
@@ -159,6 +133,7 @@ class Executions:
         filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
         self.commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
+        self.pipeline.touched_accounts[order.account] = None
         if not was_working:
             self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:
@@ -203,6 +178,14 @@ class Executions:
             record = records.VenueRejected(order.order_id, code, text)
             self.commit_end(order, record, "the venue rejected the order", now_ns)
             self._monitor.venue_rejects += 1
+
+    def refuse_unsent(self, order: WorkingOrder, why: str, now_ns: int) -> None:
+        """End an approved order that has never left."""
+        self._reject(order, 0, why, now_ns)
+
+    def end_unsent(self, order: WorkingOrder, why: str, now_ns: int) -> None:
+        """End an order that has never left as its client wants it: cancelled."""
+        self._cancelled(order, Decimal(0), why, now_ns)
 
     def _lose(self, order: WorkingOrder, now_ns: int) -> None:
         if order.status is OrdStatus.PENDING_NEW:
@@ -301,6 +284,7 @@ class Executions:
         elif state.state == "filled" and order.is_working:
             self._order_is_filled(order, state, now_ns)
         else:
+            self._strays.discard(order.order_id)
             self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
 
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
@@ -309,6 +293,13 @@ class Executions:
             told_lots = order.instrument.lots_from_decimal(state.filled_quantity)
             if told_lots is not None and told_lots < order.cum_lots:
                 return  # written before fills that we have: how the order was, not how it is
+            if order.order_id not in self._strays:
+                # It may have been written before the end that we have: only a second look tells.
+                if len(self._strays) >= STRANGE_TRADES_KEPT:
+                    self._strays.clear()
+                self._strays.add(order.order_id)
+                self._query(order, now_ns)
+                return
             text = f"order {order.order_id} is {order.status.name} and works at the venue"
             self.raise_break(order.instrument.symbol, text, now_ns)
             stray = msgspec.structs.replace(order, venue_order_id=state.venue_order_id)
@@ -328,6 +319,9 @@ class Executions:
                 self._refuse_replace(order, "the venue has not taken it", now_ns)
         if was_named and not has_triggered and order.is_working and order.is_cancel_pending:
             self.pipeline.router.cancel(order, now_ns)
+        filled = order.instrument.lots_from_decimal(state.filled_quantity)
+        if order.is_working and filled is not None and filled > order.cum_lots:
+            self._query(order, now_ns)  # a fill was told and did not come: the answer brings the order's trades
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
@@ -380,10 +374,14 @@ class Executions:
             self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
+        self.pipeline.venue_books.positions_told(self.venue, event)
         if not event.is_complete:
             return
         # The whole of a currency at once: what an interrupted reconciliation has left is not to be compared with.
         self._positions[event.currency] = {position.symbol: position.quantity for position in event.positions}
+
+    def _balances_reported(self, event: events.BalancesReported, now_ns: int) -> None:
+        self.pipeline.venue_books.balances_told(self.venue, event)
 
     def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
         """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing.
@@ -405,6 +403,7 @@ class Executions:
                 self._suspects[symbol] = theirs - mine
         self._asked_again = self._asked_again + 1 if self._suspects else 0
         self._positions.clear()
+        self.pipeline.venue_books.is_whole(self.venue)
 
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
         self.raise_break(symbol, text, now_ns)
@@ -421,6 +420,10 @@ class Executions:
         self._monitor.alert(f"{self.venue}: {event.code} {event.message}")
 
     # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def working(self) -> list[str]:
+        """Return the orders that the venue has acknowledged and that work, as far as is known."""
+        return [order.order_id for order in self._orders() if order.status not in _UNANSWERED]
 
     def _orders(self) -> list[WorkingOrder]:
         return [o for o in self._ledger.working_orders() if o.instrument.venue == self.venue]
@@ -447,8 +450,6 @@ def _cancel_id(order: WorkingOrder) -> str:
 
 
 _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
-    events.InstrumentListed: Executions._instrument_listed,
-    events.MarkPriceUpdated: Executions._mark_updated,
     events.OrderAccepted: Executions._order_accepted,
     events.OrderFilled: Executions._order_filled,
     events.OrderCancelled: Executions._order_cancelled,
@@ -461,8 +462,11 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.OrderStateReported: Executions._order_state,
     events.OrderNotFound: Executions._order_not_found,
     events.PositionsReported: Executions._positions_reported,
+    events.BalancesReported: Executions._balances_reported,
     events.ReconcileFinished: Executions._reconcile_finished,
     events.VenueErrorReported: Executions._venue_error,
+    **market_events.HEARS,
     **order_changes.HEARS,
     **corrections.HEARS,
+    **venue_handlers(Executions),
 }

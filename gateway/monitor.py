@@ -55,6 +55,41 @@ class Histogram:
 class Monitor:
     """What an operator sees of one process."""
 
+    __slots__ = (
+        "_accepted_at",
+        "_acknowledged",
+        "_pending_rejects",
+        "_told_ns",
+        "accept_latency",
+        "accepted",
+        "alert_count",
+        "alerts",
+        "breaks",
+        "cancelled",
+        "cancels_in",
+        "cancels_refused",
+        "checks_run",
+        "connections_refused",
+        "fills",
+        "last_session_closed",
+        "logons_refused",
+        "marks_doubted",
+        "marks_refused",
+        "orders_in",
+        "reject_latency",
+        "rejected",
+        "rejects_by_code",
+        "replace_checks_run",
+        "replaced",
+        "replaces_accepted",
+        "replaces_in",
+        "replaces_refused",
+        "sessions_closed",
+        "unknown",
+        "venue_errors",
+        "venue_rejects",
+    )
+
     def __init__(self) -> None:
         self.orders_in = 0
         self.accepted = 0
@@ -74,6 +109,7 @@ class Monitor:
         self.replace_checks_run = 0
         self.breaks = 0
         self.marks_refused = 0
+        self.marks_doubted = 0
         self.venue_errors = 0
         self.alerts: list[str] = []
         self.alert_count = 0
@@ -148,6 +184,11 @@ class Monitor:
             self._told_ns[cause] = now_ns
             self.alert(text)
 
+    def mark_doubted(self, symbol: str, why: str, now_ns: int) -> None:
+        """A venue's mark is not used, as others contradict it."""
+        self.marks_doubted += 1
+        self.alert_now_and_then(("doubt", symbol), f"{symbol}: mark not used: {why}", now_ns)
+
     def journal_failed(self, text: str) -> None:
         """The journal can not be written: new risk is refused until it can."""
         self.alert(f"journal: {text}")
@@ -163,7 +204,7 @@ class Monitor:
         names = (
             "orders_in", "accepted", "rejected", "venue_rejects", "fills", "cancels_in", "cancels_refused",
             "cancelled", "replaces_in", "replaces_accepted", "replaces_refused", "replaced", "unknown",
-            "checks_run", "replace_checks_run", "breaks", "marks_refused", "venue_errors",
+            "checks_run", "replace_checks_run", "breaks", "marks_refused", "marks_doubted", "venue_errors",
         )  # fmt: skip
         counters: dict[str, Any] = {name: getattr(self, name) for name in names}
         counters["rejects_by_code"] = dict(sorted(self.rejects_by_code.items()))

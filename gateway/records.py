@@ -10,7 +10,9 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
@@ -42,6 +44,7 @@ __all__ = [
     "CancelRequested",
     "Cancelled",
     "CashMoved",
+    "CollateralRefused",
     "ExternalFill",
     "ExternalFillReversed",
     "Filled",
@@ -56,6 +59,7 @@ __all__ = [
     "ListReceived",
     "ListRefused",
     "ListStatusAsked",
+    "MarginCallAnswered",
     "MassCancelRefused",
     "MassCancelRequested",
     "MassStatusAsked",
@@ -460,6 +464,8 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | MarginRecord
+    | ClearingRecord
     | OperatorRecord
 )
 

@@ -95,13 +95,15 @@ def _head(status: Status, time_ns: int) -> Text:
 
 
 def _venues(snapshot: dict[str, Any]) -> Table:
-    feeds = {feed["venue"]: feed for feed in snapshot.get("feeds", [])}
+    feeds = snapshot.get("feeds", {})
     table = _table("venue", "state", "newest mark ms", "oldest mark ms", "fresh", "instruments")
     for venue, state in snapshot.get("venues", {}).items():
         feed = feeds.get(venue, {})
-        ages = (_number(feed.get("newest_age_ms")), _number(feed.get("oldest_age_ms")))
+        ages = (_number(feed.get("feed_age_ms")), _number(feed.get("oldest_mark_ms")))
         style = _STATES.get(state, "yellow")
-        table.add_row(venue, Text(state, style), *ages, _number(feed.get("fresh")), _number(feed.get("instruments")))
+        table.add_row(
+            venue, Text(state, style), *ages, _number(feed.get("marks_fresh")), _number(feed.get("instruments"))
+        )
     return table
 
 

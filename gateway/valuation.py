@@ -1,88 +1,108 @@
 """The slow side of margin: prices risk arrays in short slices beside the order path, then swaps a whole generation in.
 
 Between the first slice and the swap the checks go on with the generation before; they never see half of one, and they
-know its age.
+know its age. Pricing is done here, or in a process of its own that is handed `snapshot_in_steps` and gives what `take`
+takes (gateway/slowside).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from gateway.ledger import Ledger
-from risk.instrument import Instrument
+from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
-from risk.scenarios import Generation, GenerationBuilder, Grid, InstrumentMark
+from risk.pricing import Floats
+from risk.repricing import MarketSnapshot, Repricing
+from risk.scenarios import Generation, Grid, Ints
+from risk.venue_book import VenueBook
+from risk.venue_margin import BookTerms, VenueBookBuilder
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
 INSTRUMENTS_PER_SLICE: Final = 16
+# Marks copied in a slice: some 0.3 us each.
+MARKS_PER_SLICE: Final = 1_000
 # Working orders, positions and cash written into the next kernel a slice: some 0.2 us each.
 WRITTEN_PER_SLICE: Final = 1_000
 # Accounts that let go of the kernel before a slice.
 ACCOUNTS_PER_SLICE: Final = 1_000
-NS_PER_YEAR: Final = 365 * 24 * 3600 * 1_000_000_000
+# Of a venue's own model: an option of portfolio margin takes some 0.1 ms.
+VENUE_PARTS_PER_SLICE: Final = 8
+PLAIN_TERMS: Final = HouseTerms()
 
 
 class Valuation:
     """Builds generations from the market's marks and loads them into its kernel."""
 
-    def __init__(self, ledger: Ledger, market: Market, grid: Grid, currencies: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        market: Market,
+        grid: Grid,
+        currencies: Iterable[str] = (),
+        terms: HouseTerms = PLAIN_TERMS,
+    ) -> None:
         self._ledger = ledger
         self._market = market
         self._grid = grid
+        self.terms = terms
         self._extra_currencies = tuple(currencies)
-        self._builder: GenerationBuilder | None = None
+        self._work: Iterator[None] | None = None
+        self._count = INSTRUMENTS_PER_SLICE
         self._number = 0
         self.generation: Generation | None = None
+        self.snapshot: MarketSnapshot | None = None
         self._shape: tuple[int, ...] = ()
+        self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
+        self._listed_count = 0
         self._spare: MarginKernel | None = None  # of the same shape as the market's
-        self._filling: Iterator[None] | None = None
+        # Venues' own models, priced here from the same marks, and swapped in with each generation.
+        self.venue_books: tuple[BookTerms, ...] = ()
         market.base_scenario = grid.base
+        market.hierarchy = terms.hierarchy
 
     @property
     def is_busy(self) -> bool:
         """Whether a generation is being priced, or written into the kernel that it will be asked by."""
-        return self._builder is not None or self._filling is not None
+        return self._work is not None
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What of a GenerationBuilder's arguments is the same for all generations."""
+        terms = self.terms
+        coins = frozenset(terms.volumes) or None
+        return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
-        ledger, market = self._ledger, self._market
-        fresh: dict[int, InstrumentMark] = {}
-        newest: dict[str, Mark] = {}
-        for instrument in ledger.instruments:
-            mark = market.marks[instrument.index]
-            if mark is None or now_ns - mark.time_ns > market.mark_max_age_ns:
-                continue
-            fresh[instrument.index] = _instrument_mark(instrument, mark, now_ns)
-            coin = instrument.base_currency
-            if coin not in newest or newest[coin].time_ns <= mark.time_ns:
-                newest[coin] = mark
-        self._number += 1
-        self._builder = GenerationBuilder(
-            number=self._number,
-            as_of_ns=now_ns,
-            grid=self._grid,
-            instruments=list(ledger.instruments),
-            marks=fresh,
-            currencies=self._currencies(),
-            index_prices={coin: mark.index_price for coin, mark in newest.items()},
-        )
+        self._work = self._made_here(now_ns)
+
+    def take(self, generation: Generation) -> None:
+        """Start to swap in a generation that was made elsewhere; `step` does it."""
+        self._work = self._swap_in(generation)
+
+    def _coins(self, now_ns: int) -> dict[str, float | None]:
+        """Return what coins are worth by the composite of the venues; None of one on which they contradict each other.
+
+        What no venue has told of lately is not in it.
+        """
+        found = {coin: self._market.board.composite(coin, now_ns) for coin in self._market.board.coins()}
+        return {coin: one.price for coin, one in found.items() if one.price is not None or one.outliers}
 
     def step(self, count: int = INSTRUMENTS_PER_SLICE) -> bool:
         """Price some more, or write some more into the next kernel; True once the generation has been swapped in."""
-        builder = self._builder
-        if builder is not None:
-            if builder.price_some(count):
-                self._builder = None
-                self._filling = self._swap_in(builder.generation())
-            return False
-        filling = self._filling
-        if filling is None:
+        work = self._work
+        if work is None:
             raise AssertionError("begin comes first")
-        self._filling = None  # should it fail, the generation before stays
-        for _ in filling:
-            self._filling = filling
+        self._work, self._count = None, count  # should it fail, the generation before stays
+        for _ in work:
+            self._work = work
             return False
         return True
 
@@ -92,15 +112,66 @@ class Valuation:
         while not self.step():
             pass
 
+    def snapshot_in_steps(self, now_ns: int) -> Iterator[None]:
+        """Take the marks as they are at the first turn, in turns; `snapshot` is there after the last."""
+        self._number += 1
+        number, market, ledger = self._number, self._market, self._ledger
+        instruments, currencies = list(ledger.instruments), self._currencies()
+        worth = self._coins(now_ns)
+        marks = self._believed(market.begin_generation(), worth, now_ns)
+        slices = [_columns(0, [])]
+        for start in range(0, len(instruments), MARKS_PER_SLICE):
+            slices.append(_columns(start, marks[start : start + MARKS_PER_SLICE]))
+            yield
+        rows, times, numbers = (np.concatenate(parts) for parts in zip(*slices, strict=True))
+        self.snapshot = MarketSnapshot(
+            number=number,
+            as_of_ns=now_ns,
+            instruments=instruments,
+            currencies=currencies,
+            rows=rows,
+            time_ns=times,
+            numbers=numbers,
+            index_prices=worth,
+        )
+
+    def _believed(
+        self, marks: Sequence[Mark | None], worth: Mapping[str, float | None], now_ns: int
+    ) -> Sequence[Mark | None]:
+        """Move the marks of venues that are not believed, where the others are: worth what it was, by their index."""
+        market, instruments = self._market, self._ledger.instruments
+        moved: list[Mark | None] | None = None
+        for index in market.board.doubted(now_ns):
+            instrument, mark = instruments[index], marks[index]
+            price = worth.get(instrument.base_currency)
+            is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
+            if mark is not None and is_old and price and not instrument.is_option:
+                moved = moved or list(marks)
+                moved[index] = _moved(mark, price, now_ns)
+        return moved or marks
+
+    def _made_here(self, now_ns: int) -> Iterator[None]:
+        yield from self.snapshot_in_steps(now_ns)
+        snapshot = self.snapshot
+        assert snapshot is not None
+        repricing = Repricing(snapshot, self._market.mark_max_age_ns, self.setting)
+        while not repricing.price_some(self._count):
+            yield
+        yield
+        yield from self._swap_in(repricing.generation())
+
     def _swap_in(self, generation: Generation) -> Iterator[None]:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
+        venue_books: dict[str, VenueBook] = {}
+        yield from self._make_venue_books(venue_books)
         market, accounts = self._market, list(self._ledger.accounts.values())
         shape = (
-            max(1, len(accounts)),
+            self.terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
             generation.grid.size,
+            generation.joint,
         )
         if shape != self._shape:
             self._spare = None
@@ -108,10 +179,11 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
+        self.terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:
-            written += account.begin_mirror(kernel, currency_index)
+            written += account.begin_mirror(kernel, currency_index, venue_books)
             while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                 yield
                 written = 0
@@ -119,6 +191,7 @@ class Valuation:
                 yield
                 written = 0
         before, market.kernel = market.kernel, kernel
+        market.venue_books = venue_books
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
@@ -131,21 +204,53 @@ class Valuation:
         self._spare = before if shape == self._shape else None
         self._shape = shape
 
+    def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
+        """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""
+        snapshot = self.snapshot
+        if not self.venue_books or snapshot is None:
+            return
+        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        yield
+        for terms in self.venue_books:
+            accounts = len(self._ledger.accounts)
+            builder = VenueBookBuilder(terms, snapshot.instruments, marks, snapshot.currencies, accounts)
+            while not builder.price_some(VENUE_PARTS_PER_SLICE):
+                yield
+            made[terms.name] = builder.book()
+            yield
+
     def _currencies(self) -> list[str]:
-        names: dict[str, None] = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies))
-        for instrument in self._ledger.instruments:
-            names[instrument.base_currency] = names[instrument.settlement_currency] = None
+        listed, instruments = self._listed_currencies, self._ledger.instruments
+        for instrument in instruments[self._listed_count :]:
+            listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
+        self._listed_count = len(instruments)
+        names = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies, *listed))
         for account in self._ledger.accounts.values():
             names.update(dict.fromkeys(account.cash_units))
         return list(names)
 
 
-def _instrument_mark(instrument: Instrument, mark: Mark, now_ns: int) -> InstrumentMark:
-    expiry_ns = instrument.expiry_ns
-    return InstrumentMark(
-        mark_price=mark.price,
-        forward_price=mark.forward_price,
-        index_price=mark.index_price,
-        mark_iv=mark.implied_vol,
-        years_to_expiry=0.0 if expiry_ns is None else max(0, expiry_ns - now_ns) / NS_PER_YEAR,
+def _moved(mark: Mark, index_price: float, now_ns: int) -> Mark:
+    ratio = index_price / mark.index_price
+    return msgspec.structs.replace(
+        mark,
+        price=mark.price * ratio,
+        forward_price=mark.forward_price * ratio,
+        index_price=index_price,
+        time_ns=now_ns,
     )
+
+
+def _columns(start: int, marks: Sequence[Mark | None]) -> tuple[Ints, npt.NDArray[np.int64], Floats]:
+    """Return rows, times and numbers of a slice's marks; a list a column takes a third of what a row at a time does."""
+    present = [mark for mark in marks if mark is not None]
+    if len(present) == len(marks):
+        rows = np.arange(start, start + len(marks), dtype=np.int32)
+    else:
+        rows = np.array([row for row, mark in enumerate(marks, start) if mark is not None], dtype=np.int32)
+    numbers = np.empty((len(present), 4))
+    numbers[:, 0] = [mark.price for mark in present]
+    numbers[:, 1] = [mark.forward_price for mark in present]
+    numbers[:, 2] = [mark.index_price for mark in present]
+    numbers[:, 3] = [mark.implied_vol for mark in present]
+    return rows, np.array([mark.time_ns for mark in present], dtype=np.int64), numbers

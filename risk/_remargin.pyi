@@ -13,4 +13,7 @@ def remargin_segments(
     last: int,
     worst: Floats,
     equity: Floats,
+    cost: Floats,
+    binding: Offsets,
+    scenario: Ints,
 ) -> None: ...

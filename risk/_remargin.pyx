@@ -43,9 +43,13 @@ def remargin_segments(
     Py_ssize_t last,
     double[::1] worst,
     double[::1] equity,
+    double[::1] cost,
+    long long[::1] binding,
+    int[::1] scenario,
 ):
     """See remargin_plain.remargin_segments."""
     cdef Py_ssize_t scenarios = values.shape[1], segment, k, end, account
+    cdef double least
     cdef bint is_known
     cdef double *total = <double *>calloc(scenarios, sizeof(double))
     if total == NULL:
@@ -70,7 +74,18 @@ def remargin_segments(
                         _add_row(total, &values[rows[k], 0], amounts[k], scenarios)
                         k += 1
                 account = segment_accounts[segment]
-                worst[account] += _least(total, scenarios) if is_known else NAN
-                equity[account] += total[base] if is_known else NAN
+                if not is_known:
+                    worst[account] = equity[account] = NAN
+                    continue
+                least = _least(total, scenarios)
+                worst[account] += least
+                equity[account] += total[base]
+                if total[base] - least > cost[account]:
+                    cost[account] = total[base] - least
+                    binding[account] = segment
+                    k = 0
+                    while total[k] != least:
+                        k += 1
+                    scenario[account] = <int>k
     finally:
         free(total)

@@ -2,13 +2,18 @@
 
 import msgspec
 
+from risk.composite import IndexBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
+from risk.levels import Hierarchy
+from risk.venue_book import VenueBook
 
 NEVER_NS = -(1 << 62)
 # How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
 # be taken when it arrives.
 BAND_USED = 0.8
+# What a board is made with where the configuration says nothing.
+MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS = 2_000_000_000, 0.05, 0.25
 
 
 class Mark(msgspec.Struct, gc=False):
@@ -60,11 +65,29 @@ class Market(msgspec.Struct):
     collar: Collar
     generation_time_ns: int = NEVER_NS
     base_scenario: int = 0
+    # Why no newer generation may be coming; "" where nothing is known to be wrong.
+    pricing_trouble: str = ""
+    # The marks that the last generation was begun with, and how far one may move before the next is due: fractions of
+    # price and forward, and of implied volatility; 0 for never.
+    priced_marks: list[Mark | None] = msgspec.field(default_factory=list)
+    due_after_move: float = 0.0
+    due_after_vol_move: float = 0.0
+    has_moved: bool = False
     # How many instruments the kernel's generation knows of; those listed since have no margin yet.
     priced_count: int = 1 << 62
     live_venues: set[str] = msgspec.field(default_factory=set)
+    # What all venues say the coins are worth, and whose marks are doubted.
+    board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
+    # What stands above accounts in the kernel; none: nothing does.
+    hierarchy: Hierarchy | None = None
+    # Venues' own margin models, by the name that accounts' `venue_books` give them.
+    venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def above(self, account_index: int) -> tuple[int, ...]:
+        """Return the kernel's rows above an account."""
+        return () if self.hierarchy is None else self.hierarchy.above(account_index)
 
     def update_mark(
         self,
@@ -99,10 +122,29 @@ class Market(msgspec.Struct):
         if 0.0 < highest_buy < 1e15:
             furthest = price + BAND_USED * (highest_buy - price)
             buy_at = max(1, min(high, instrument.step_down(int(furthest / tick // 1))))
-        self.marks[instrument.index] = Mark(
-            price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at
-        )
+        mark = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at)
+        self.marks[instrument.index] = mark
+        if self.due_after_move and not self.has_moved:
+            self.has_moved = self._moved_far(instrument, mark)
         return True
+
+    def begin_generation(self) -> list[Mark | None]:
+        """Return the marks as they are, for a generation that is begun with them; moves count from these on."""
+        self.has_moved = False
+        self.priced_marks = list(self.marks)
+        return self.priced_marks
+
+    def _moved_far(self, instrument: Instrument, mark: Mark) -> bool:
+        """Whether a generation is due because of this mark. An instrument's first waits for the timer."""
+        index, priced = instrument.index, self.priced_marks
+        then = priced[index] if index < len(priced) else None
+        if then is None:
+            return False
+        if abs(mark.forward_price - then.forward_price) > self.due_after_move * then.forward_price:
+            return True
+        if instrument.is_option:  # its price follows from the two others
+            return abs(mark.implied_vol - then.implied_vol) > self.due_after_vol_move * then.implied_vol
+        return abs(mark.price - then.price) > self.due_after_move * then.price
 
     def list_instrument(self, index: int) -> None:
         """Make room for an instrument; its mark is unknown until one comes."""

@@ -33,8 +33,14 @@ def remargin_segments(
     last: int,
     worst: Floats,
     equity: Floats,
+    cost: Floats,
+    binding: Offsets,
+    scenario: Ints,
 ) -> None:
     """Add to `worst` and `equity` (A,) what segments `first` to `last` (exclusive) contribute.
+
+    Where a segment costs more in its worst scenario than `cost` (A,) of its account says, that becomes its cost, and
+    `binding` (A,) and `scenario` (A,) say which segment and which scenario: the first of those that are equally bad.
 
     values (R, S) in USD; known (R,) says which rows may be used: an account that holds any other gets NaN.
     segment_offsets (M + 1,) index rows and amounts (N,); segment_accounts (M,). No argument is checked here:
@@ -52,8 +58,15 @@ def remargin_segments(
         products = np.where(is_known[:, None], values[used], 0.0) * amounts[begin:end, None]
         sums = np.add.reduceat(products, segment_offsets[start:stop] - begin, axis=0)
         accounts = segment_accounts[start:stop]
-        np.add.at(worst, accounts, sums.min(axis=1))
+        least = sums.min(axis=1)
+        np.add.at(worst, accounts, least)
         np.add.at(equity, accounts, sums[:, base])
+        costs = sums[:, base] - least
+        # Backwards, so that of equal ones the first is written last.
+        for place in np.flatnonzero(costs > cost[accounts])[::-1].tolist():
+            if costs[place] >= cost[accounts[place]]:
+                cost[accounts[place]] = costs[place]
+                binding[accounts[place]], scenario[accounts[place]] = start + place, sums[place].argmin()
         spoilt = np.logical_or.reduceat(~is_known, segment_offsets[start:stop] - begin)
         worst[accounts[spoilt]] = equity[accounts[spoilt]] = np.nan
         start = stop

@@ -130,12 +130,12 @@ def _venues(snapshot: Facts) -> Iterable[Metric]:
     yield state
     age = GaugeMetricFamily("margingate_feed_age_seconds", "Age of a venue's marks", labels=["venue", "mark"])
     fresh = GaugeMetricFamily("margingate_feed_instruments", "Open instruments", labels=["venue", "mark"])
-    for feed in snapshot.get("feeds", []):
-        for mark in ("newest", "oldest"):
-            if feed[f"{mark}_age_ms"] is not None:
-                age.add_metric([feed["venue"], mark], feed[f"{mark}_age_ms"] / 1000)
-        fresh.add_metric([feed["venue"], "fresh"], feed["fresh"])
-        fresh.add_metric([feed["venue"], "stale"], feed["instruments"] - feed["fresh"])
+    for venue, feed in snapshot.get("feeds", {}).items():
+        for mark, key in (("newest", "feed_age_ms"), ("oldest", "oldest_mark_ms")):
+            if feed.get(key) is not None:
+                age.add_metric([venue, mark], feed[key] / 1000)
+        fresh.add_metric([venue, "fresh"], feed["marks_fresh"])
+        fresh.add_metric([venue, "stale"], feed["instruments"] - feed["marks_fresh"])
     yield from (age, fresh)
 
 

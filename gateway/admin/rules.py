@@ -41,11 +41,11 @@ def conditions(snapshot: dict[str, Any], rules: Admin) -> Iterator[Condition]:
     for venue, state in snapshot.get("venues", {}).items():
         if state != "live":
             yield Condition(f"venue {venue}", "venue", "critical", f"venue {venue} is {state}")
-    for feed in snapshot.get("feeds", []):
-        age_ms = feed["newest_age_ms"]
+    for venue, feed in snapshot.get("feeds", {}).items():
+        age_ms = feed["feed_age_ms"]
         if age_ms is not None and age_ms > rules.feed_age_warning_ms:
-            text = f"venue {feed['venue']}: its newest mark is {age_ms / 1000:.1f} s old"
-            yield Condition(f"feed {feed['venue']}", "feed", "critical", text)
+            text = f"venue {venue}: its newest mark is {age_ms / 1000:.1f} s old"
+            yield Condition(f"feed {venue}", "feed", "critical", text)
     for row in snapshot.get("accounts", []):
         use, name = margin_use(row), row["account"]
         if row["equity"] is None:

@@ -112,9 +112,9 @@ class View:
         }
 
     def _venues(self) -> list[Row]:
-        feeds = {feed["venue"]: feed for feed in self.snapshot.get("feeds", [])}
+        feeds = self.snapshot.get("feeds", {})
         return [
-            {"venue": venue, "state": state} | {k: v for k, v in feeds.get(venue, {}).items() if k != "venue"}
+            {"venue": venue} | feeds.get(venue, {}) | {"state": state}
             for venue, state in self.snapshot.get("venues", {}).items()
         ]
 

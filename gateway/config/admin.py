@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from gateway.config.rules import KeyPath, Rule, between
-from gateway.config.values import ENVIRONMENT_PREFIX, HOST, UP_TO_TEN, is_loopback
+from gateway.config.values import ENVIRONMENT_PREFIX, HOST, UP_TO_TEN, Table, is_loopback
 
 DEFAULT_ADMIN_LISTEN_HOST = "127.0.0.1"
 DEFAULT_ADMIN_LISTEN_PORT = 9882
@@ -43,11 +41,7 @@ def _is_web_address(value: str) -> bool:
 WEB_ADDRESS = Rule("that is an http:// or https:// address without user and query", _is_web_address)
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the tables have in common."""
-
-
-class Admin(_Table, frozen=True, kw_only=True):
+class Admin(Table, frozen=True, kw_only=True):
     tokens_file: Annotated[
         Path, "Who may look and act: a TOML file of mode 0600; `margingate admin-token` makes its entries."
     ]

@@ -8,23 +8,36 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from gateway.config.admin import Admin, check_admin
+from gateway.config.counterparties import (
+    Counterparty,
+    Reconciliation,
+    check_counterparty,
+    check_reconciliation,
+)
 from gateway.config.credentials import private_file_problem
+from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
+from gateway.config.levels import LevelInstrument, LevelLimits, Stress
+from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.rules import KeyPath, Problem, TableCheck
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
+    Account,
     Fix,
     InstrumentLimits,
     Limits,
     Margin,
     Market,
-    Schedule,
     Session,
-    Venue,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
 from gateway.config.values import is_loopback
+from gateway.config.venue_rules import VENUE_RULES
+from gateway.config.venues import Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
+from risk.profiles import constraints
 from risk.scenarios import Grid
+from risk.venue_margin import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -147,8 +160,8 @@ def _check_venue(values: Mapping[str, Any]) -> Found:
             yield ("credentials_file",), "give either credentials_file or credentials_env: one of the two"
         if file is not None and (problem := private_file_problem(file)):
             yield ("credentials_file",), problem
-    if "url" in values and (reason := _url_problem(values["url"])):
-        yield ("url",), reason
+    yield from _check_addresses(values)
+    yield from _check_words(values)
     shortest, longest = values.get("reconnect_min_ms"), values.get("reconnect_max_ms")
     if shortest is not None and longest is not None and longest < shortest:
         yield ("reconnect_max_ms",), f"must not be less than reconnect_min_ms, {shortest}, not {longest}"
@@ -156,19 +169,55 @@ def _check_venue(values: Mapping[str, Any]) -> Found:
         yield ("ca_file",), f"there is no file {ca_file}"
 
 
-def _url_problem(url: str) -> str | None:
+def _check_addresses(values: Mapping[str, Any]) -> Found:
+    is_deribit = values.get("kind") == "deribit"
+    if is_deribit and "url" in values and values["url"] is None:
+        yield ("url",), "is missing; it must be an address like wss://host/path"
+    for key in ("url", "public_url", "private_url", "trade_url", "rest_url"):
+        url = values.get(key)
+        if url is None:
+            continue
+        if is_deribit and key != "url":
+            yield (key,), "is not for deribit, which has one connection: url"
+        elif reason := _url_problem(url, "https" if key == "rest_url" else "wss"):
+            yield (key,), reason
+
+
+def _check_words(values: Mapping[str, Any]) -> Found:
+    """Check what the venue's own tables know: its budgets, its words, its times."""
+    kind, rules = values.get("kind"), VENUE_RULES.get(values.get("kind", ""))
+    if rules is None:
+        return
+    for name in values.get("budgets", {}):
+        if name not in rules.budgets:
+            yield ("budgets", name), f"{kind} has no such limit; it has {', '.join(rules.budgets) or 'none of these'}"
+    word = values.get("self_trade")
+    if word is not None and word not in rules.self_trade_modes:
+        yield ("self_trade",), f"{kind} has no such word; it has {', '.join(rules.self_trade_modes) or 'none'}"
+    seconds, (shortest, longest) = values.get("dead_man_s"), rules.dead_man_s
+    if seconds is not None and values.get("cancel_on_disconnect") and not shortest <= seconds <= longest:
+        yield ("dead_man_s",), f"must be from {shortest} to {longest} for {kind}, not {seconds}"
+    for index, product in enumerate(values.get("products", ())):
+        if product not in rules.products:
+            yield ("products", index), f"{kind} has no such product; it has {', '.join(rules.products) or 'none'}"
+
+
+def _url_problem(url: str, scheme: str = "wss") -> str | None:
     # The address itself is never repeated: somebody may have written a password into it.
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "must be an address like wss://host/path"
+        return f"must be an address like {scheme}://host/path"
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         return "must have no user, password, query or fragment; credentials come from credentials_file or _env"
-    if not host or parts.scheme not in ("ws", "wss") or not url.isascii() or any(mark <= " " for mark in url):
-        return "must be an address like wss://host/path"
-    if parts.scheme == "ws" and not is_loopback(host):
-        return "must begin with wss://; ws:// is for loopback only, as orders and tokens would travel in clear"
+    plain = scheme.removesuffix("s")
+    if not host or parts.scheme not in (plain, scheme) or not url.isascii() or any(mark <= " " for mark in url):
+        return f"must be an address like {scheme}://host/path"
+    if parts.scheme == plain and not is_loopback(host):
+        return (
+            f"must begin with {scheme}://; {plain}:// is for loopback only, as orders and tokens would travel in clear"
+        )
     return None
 
 
@@ -189,6 +238,44 @@ def _check_hook_client(values: Mapping[str, Any]) -> Found:
         yield ("credentials_file",), problem
 
 
+def _check_stress(values: Mapping[str, Any]) -> Found:
+    file = values.get("history_file")
+    if file is not None:
+        try:
+            read_days(file)
+        except ValueError as error:
+            yield ("history_file",), f"{file.name} {error}"
+    if values.get("default_loss") and not values.get("default_moves"):
+        yield ("default_loss",), "takes default_moves: how coins move meanwhile, [0] for not at all"
+
+
+def _check_account(values: Mapping[str, Any]) -> Found:
+    for index, name in enumerate(values.get("profiles", ())):
+        try:
+            constraints([name])
+        except ValueError as error:
+            yield ("profiles", index), str(error)
+    subs = values.get("sub_account", ())
+    for index, sub in enumerate(subs):
+        if sub.venue in [other.venue for other in subs[:index]]:
+            yield ("sub_account", index, "venue"), f'there is another sub_account at "{sub.venue}" before this one'
+        if len(subs) > 1 and not sub.collateral:
+            yield ("sub_account", index), "takes collateral: with several, what lies at one does not lie at another"
+        try:
+            refuse_unknown(sub.model, sub.parameter_set)
+        except ValueError as error:
+            yield ("sub_account", index, "parameter_set"), str(error)
+        if sub.leverage is not None and sub.model != "tiered":
+            yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
+
+
+def _check_counterparty(values: Mapping[str, Any]) -> Found:
+    yield from check_counterparty(values)
+    for name in ("credentials_file", "tls_key_file"):
+        if (file := values.get(name)) is not None and (problem := private_file_problem(file)):
+            yield (name,), problem
+
+
 def _check_admin(values: Mapping[str, Any]) -> Found:
     yield from check_admin(values)
     if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
@@ -196,16 +283,23 @@ def _check_admin(values: Mapping[str, Any]) -> Found:
 
 
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
+    Account: _check_account,
+    Counterparty: _check_counterparty,
     Admin: _check_admin,
     Fix: _check_fix,
     Hook: _check_hook,
     HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
+    LevelInstrument: _check_instrument,
+    LevelLimits: _check_limits,
     Limits: _check_limits,
     Margin: _check_margin,
+    MarginProfile: check_profile,
     Market: _check_market,
+    Reconciliation: check_reconciliation,
     Schedule: check_schedule,
     Session: _check_session,
+    Stress: _check_stress,
     Venue: _check_venue,
 }
 
@@ -214,17 +308,61 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong between tables. The document may be anything that TOML allows."""
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
-    yield from _repeated(_column(document, ("venue",), "name"), "venue")
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
+    venues = _tables(document, ("venue",))
+    counterparties = _tables(document, ("fix", "counterparty"))
+    yield from _same_names(venues)
+    yield from _unlisted(document)
+    yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
+    yield from _repeated(_column(document, ("venue",), "name"), "venue")
+    others = _column(document, ("fix", "counterparty"), "name")
+    yield from _repeated(others, "counterparty")
+    taken = {name for _, name in _column(document, ("venue",), "name")}
+    for path, name in others:
+        if name in taken:  # breaks are told by the name of whose book it is
+            yield Problem(path, "a venue has this name")
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
-    for path, session in [*sessions, *_tables(document, ("hook", "client"))]:
+    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues, *counterparties]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
                 text = f'there is no [[account]] with the name "{name[:64]}"'
                 yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+
+
+def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:
+    """Two venues that list the same symbols would share instruments, where neither has a suffix of its own."""
+    seen: set[tuple[str, str]] = set()
+    for path, venue in venues:
+        listed, suffix = venue.get("instruments"), venue.get("symbol_suffix", "")
+        for index, symbol in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(symbol, str) and isinstance(suffix, str):
+                if (symbol, suffix) in seen:
+                    yield Problem((*path, "instruments", index), "another venue lists the same: give a symbol_suffix")
+                seen.add((symbol, suffix))
+
+
+def _unlisted(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield desks, firms and venues that are named and not there."""
+    for kind, users in (("desk", ("account",)), ("firm", ("desk",))):
+        listed = _column(document, (kind,), "name")
+        yield from _repeated(listed, kind)
+        names = {name for _, name in listed}
+        for path, name in _column(document, users, kind):
+            if name not in names:
+                yield Problem(path, _escaped(f'there is no [[{kind}]] with the name "{name[:64]}"'))
+    venues = {name for _, name in _column(document, ("venue",), "name")}
+    for path, account in _tables(document, ("account",)):
+        for at, sub in _tables(account, ("sub_account",)):
+            venue = sub.get("venue")
+            if isinstance(venue, str) and venue not in venues:
+                yield Problem((*path, *at, "venue"), _escaped(f'there is no [[venue]] with the name "{venue[:64]}"'))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def _repeated(column: list[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:

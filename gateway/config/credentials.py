@@ -12,15 +12,20 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.config.counterparties import Counterparty
 from gateway.config.hook import HookClient
-from gateway.config.schema import Session, Venue
+from gateway.config.schema import Session
+from gateway.config.venues import Venue
 from protocols.fix.authentication import public_key_of
 
 # A client id and a secret are some hundred bytes; anything larger is another file.
 MAX_FILE_BYTES = 8192
 _KEYS = ("client_id", "client_secret")
+_WITH_PASSPHRASE = ("okx",)
 # A session's: authentication -> who, and what nobody else has.
+_COUNTS = {2: "two", 3: "three"}
 _SESSION_KEYS = {"password": ("username", "password_hash"), "hmac": ("key_id", "secret")}
+_COUNTERPARTY_KEYS = {"password": ("username", "password"), "hmac": ("key_id", "secret")}
 
 
 class CredentialsError(Exception):
@@ -28,16 +33,18 @@ class CredentialsError(Exception):
 
 
 class Credentials:
-    """A client id and its secret; of a session, its username and password hash, or its key id and secret.
+    """A client id and its secret, for some venues a passphrase; of a session, its username and password hash, or its
+    key id and secret.
 
     No struct, so that no serialiser of ours takes it; its repr, and so every log line and traceback, hides the secret.
     """
 
-    __slots__ = ("client_id", "client_secret")
+    __slots__ = ("client_id", "client_secret", "passphrase")
 
-    def __init__(self, client_id: str, client_secret: str) -> None:
+    def __init__(self, client_id: str, client_secret: str, passphrase: str = "") -> None:
         self.client_id = client_id
         self.client_secret = client_secret
+        self.passphrase = passphrase
 
     def __repr__(self) -> str:
         return f"Credentials(client_id={self.client_id[:4]!r}..., client_secret=<hidden>)"
@@ -48,7 +55,8 @@ class Credentials:
 
 def load_credentials(venue: Venue, environ: Mapping[str, str] = os.environ) -> Credentials:
     """Return the venue's credentials from its file or from the environment; raises CredentialsError."""
-    return _load(venue, f"venue {venue.name}", _KEYS, environ)
+    keys = (*_KEYS, "passphrase") if venue.kind in _WITH_PASSPHRASE else _KEYS
+    return _load(venue, f"venue {venue.name}", keys, environ)
 
 
 def load_session_credentials(session: Session, environ: Mapping[str, str] = os.environ) -> Credentials:
@@ -56,6 +64,12 @@ def load_session_credentials(session: Session, environ: Mapping[str, str] = os.e
     return _load(
         session, f"session {session.name or session.target_comp_id}", _SESSION_KEYS[session.authentication], environ
     )
+
+
+def load_counterparty_credentials(counterparty: Counterparty, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return what our Logon to a counterparty carries; raises CredentialsError."""
+    keys = _COUNTERPARTY_KEYS[counterparty.authentication]
+    return _load(counterparty, f"counterparty {counterparty.name}", keys, environ)
 
 
 def load_token_hash(client: HookClient, environ: Mapping[str, str] = os.environ) -> bytes:
@@ -91,7 +105,7 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
 
 
 def _load(
-    owner: Venue | Session | HookClient, name: str, keys: tuple[str, str], environ: Mapping[str, str]
+    owner: Venue | Session | HookClient | Counterparty, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
 ) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)
@@ -126,7 +140,7 @@ def status_problem(path: Path, status: os.stat_result) -> str | None:
     return None
 
 
-def _from_file(path: Path, keys: tuple[str, str]) -> Credentials:
+def _from_file(path: Path, keys: tuple[str, ...]) -> Credentials:
     try:
         with path.open("rb") as file:
             # Of the opened file, so that it cannot be exchanged between the question and the reading.
@@ -140,11 +154,12 @@ def _from_file(path: Path, keys: tuple[str, str]) -> Credentials:
         raise CredentialsError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
     values = _parsed(data)
     if not isinstance(values, dict) or set(values) != set(keys):
-        raise CredentialsError(f'{path}: must have the two lines {keys[0]} = "..." and {keys[1]} = "..."')
+        lines = " and ".join(f'{key} = "..."' for key in keys)
+        raise CredentialsError(f"{path}: must have the {_COUNTS[len(keys)]} lines {lines}")
     for key in keys:
         if not isinstance(values[key], str) or not values[key]:
             raise CredentialsError(f"{path}: {key} must be a string that is not empty")
-    return Credentials(values[keys[0]], values[keys[1]])
+    return Credentials(*(values[key] for key in keys))
 
 
 def _parsed(data: bytes) -> Any:

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Struct
-
 from gateway.config.rules import DISTINCT, NOT_EMPTY, KeyPath, between
-from gateway.config.values import ENVIRONMENT_PREFIX, HOST, Name, is_loopback
+from gateway.config.values import ENVIRONMENT_PREFIX, HOST, Name, Table, is_loopback
 
 # The kernel says who is at the other end of a Unix socket; nobody else can open it.
 DEFAULT_HOOK_AUTHENTICATION: Literal["token"] = "token"
@@ -33,11 +31,7 @@ DEFAULT_HOOK_THROTTLE_INTERVAL_MS = 1000
 Found = Iterator[tuple[KeyPath, str]]
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the tables have in common."""
-
-
-class HookClient(_Table, frozen=True, kw_only=True):
+class HookClient(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "What the client says in its hello; names it in the journal and to operators."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that it may hold margin of."]
     authentication: Annotated[
@@ -69,7 +63,7 @@ class HookClient(_Table, frozen=True, kw_only=True):
     )
 
 
-class Hook(_Table, frozen=True, kw_only=True):
+class Hook(Table, frozen=True, kw_only=True):
     client: Annotated[tuple[HookClient, ...], NOT_EMPTY, "One table a system that sends its own orders."]
     socket_path: Annotated[Path | None, "The Unix socket, made with mode 0600; none: there is none."] = None
     listen_port: Annotated[int | None, between(1, 65535), "The TCP port of the WebSocket; none: there is none."] = None

@@ -8,11 +8,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import field
 
+from gateway.config import pricing_defaults
 from gateway.config.admin import Admin
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
+from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
+from gateway.config.margin_calls import MarginCalls
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
+from gateway.config.schedules import Schedule
 from gateway.config.values import (
     ASCENDING,
     BOTH_WAYS,
@@ -28,17 +33,14 @@ from gateway.config.values import (
     SHA256,
     SUB_ID,
     SYMBOL,
-    TIME_OF_DAY,
     UP_TO_TEN,
     WITH_ZERO,
-    ZONE,
     Amount,
     Currency,
     Name,
+    Table,
 )
-
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+from gateway.config.venues import Venue
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -101,10 +103,6 @@ DEFAULT_THROTTLE_QUEUE = 1000
 DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
 # One client's orders that meet make fees, and a market that is none.
 DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
-# What is not said otherwise is UTC, as every time on the wire.
-DEFAULT_TIME_ZONE = "UTC"
-# Coins trade every day.
-DEFAULT_DAYS: tuple[Day, ...] = DAYS
 # A resend on request is what every engine knows; this one both sides must have switched on.
 DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
 # What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
@@ -128,6 +126,10 @@ DEFAULT_COLLAR_FRACTION = Decimal("0.05")
 DEFAULT_OPTION_COLLAR_FRACTION = Decimal("0.5")
 # Half of a price of one tick is nothing: cheap options get a width in ticks.
 DEFAULT_OPTION_COLLAR_MIN_TICKS = 20
+# Venues' indices are within some tenths of a percent of each other; in the worst minutes, within 2 %.
+DEFAULT_INDEX_MAX_DEVIATION = Decimal("0.05")
+# A year's future was worth a fifth more than its coin in the wildest spring.
+DEFAULT_MARK_MAX_BASIS = Decimal("0.25")
 # Risk arrays are made anew four times a second: 0.1 % is a large move of the underlying in that time.
 DEFAULT_GENERATION_INTERVAL_MS = 250
 # Eight generations missed: the slow side is stuck, and the margin of before is no margin.
@@ -136,29 +138,11 @@ DEFAULT_GENERATION_MAX_AGE_MS = 2000
 # 25 %, unmoved, up 50 %.
 DEFAULT_SPOT_MOVES = (-0.18, -0.135, -0.09, -0.045, 0.0, 0.045, 0.09, 0.135, 0.18)
 DEFAULT_VOL_MOVES = (-0.25, 0.0, 0.5)
-# The shortest that Deribit's public/set_heartbeat takes.
-DEFAULT_VENUE_HEARTBEAT_S = 10
-# While we can not cancel, nobody can: what works unwatched at a venue is a risk that grows by itself.
-DEFAULT_VENUE_CANCEL_ON_DISCONNECT = True
-# Margin is reckoned with the mark, and it takes more than one trade to move it.
-DEFAULT_STOP_TRIGGER: Literal["mark_price"] = "mark_price"
-# Doubled, with jitter, from the shortest to the longest: quick after a blink, inside the venue's limits in a storm.
-DEFAULT_RECONNECT_MIN_MS = 250
-DEFAULT_RECONNECT_MAX_MS = 30_000
-# Deribit's default tier for the matching engine; above it the venue ends the session.
-DEFAULT_REQUESTS_PER_SECOND = 5
-DEFAULT_REQUEST_BURST = 20
-# A busy book is thousands of messages a second, which orders would wait behind; nobody reads most of them.
-DEFAULT_BOOK_SUBSCRIPTION: Literal["demand"] = "demand"
 # Alerts are due within 5 s, so what they come from is counted more often than that.
 DEFAULT_REPORT_INTERVAL_MS = 1000
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the tables have in common."""
-
-
-class Gateway(_Table, frozen=True, kw_only=True):
+class Gateway(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "Names this gateway in logs, metrics and alerts."]
     journal_directory: Annotated[Path, "Where the journal lies; made if absent; one gateway only."]
     journal_durability: Annotated[
@@ -173,16 +157,7 @@ class Gateway(_Table, frozen=True, kw_only=True):
 Networks = tuple[Annotated[str, NETWORK], ...]
 
 
-class Schedule(_Table, frozen=True, kw_only=True):
-    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
-    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
-    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
-    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
-    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
-    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
-
-
-class Session(_Table, frozen=True, kw_only=True):
+class Session(Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "The client's CompID: its SenderCompID(49)."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "The accounts that this client may name in Account(1)."]
     begin_string: Annotated[
@@ -273,10 +248,13 @@ class Session(_Table, frozen=True, kw_only=True):
     )
 
 
-class Fix(_Table, frozen=True, kw_only=True):
+class Fix(Table, frozen=True, kw_only=True):
     listen_port: Annotated[int, between(1, 65535), "The TCP port for FIX clients."]
     sender_comp_id: Annotated[Name, "Our CompID: the clients' TargetCompID(56)."]
     session: Annotated[tuple[Session, ...], NOT_EMPTY, "One table a client."]
+    counterparty: Annotated[
+        tuple[Counterparty, ...], "One table a FIX session that we open (docs/reconciliation.md); none: nobody."
+    ] = ()
     listen_host: Annotated[str, HOST, "The address to listen on; other than loopback only with both TLS files."] = (
         DEFAULT_LISTEN_HOST
     )
@@ -327,7 +305,7 @@ class Fix(_Table, frozen=True, kw_only=True):
     ] = DEFAULT_MARKET_DATA_BACKLOG_BYTES
 
 
-class InstrumentLimits(_Table, frozen=True, kw_only=True):
+class InstrumentLimits(Table, frozen=True, kw_only=True):
     max_order_quantity: Annotated[Amount, "The largest OrderQty(38), in the venue's unit."]
     max_position_quantity: Annotated[Amount, "The largest position, long or short, working orders counted as filled."]
     symbol: Annotated[str | None, SYMBOL, "One instrument; this or `pattern`."] = None
@@ -336,7 +314,7 @@ class InstrumentLimits(_Table, frozen=True, kw_only=True):
     ] = None
 
 
-class Limits(_Table, frozen=True, kw_only=True):
+class Limits(Table, frozen=True, kw_only=True):
     max_order_notional_usd: Annotated[Amount, "The largest value of one order."]
     instrument: Annotated[
         tuple[InstrumentLimits, ...], NOT_EMPTY, "What may be traded; an instrument that no entry fits is refused."
@@ -357,7 +335,7 @@ class Limits(_Table, frozen=True, kw_only=True):
         return None
 
 
-class Account(_Table, frozen=True, kw_only=True):
+class Account(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "What clients write into Account(1)."]
     limits: Annotated[Limits, "The account's limits."]
     currency: Annotated[Currency, "What its equity and margin are expressed in."] = DEFAULT_ACCOUNT_CURRENCY
@@ -373,12 +351,19 @@ class Account(_Table, frozen=True, kw_only=True):
         Literal["reject", "cancel_resting", "off"],
         "Where an order would meet a working order of the same client: refuse it, cancel that one, or do nothing.",
     ] = DEFAULT_SELF_TRADE_PREVENTION
-    deposits: Annotated[
-        dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."
-    ] = {}
+    deposits: Annotated[dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."] = (
+        field(default_factory=dict)
+    )
+    desk: Annotated[str | None, NAME, "The desk whose limits and margin it is part of; none: it stands alone."] = None
+    profiles: Annotated[
+        tuple[Name, ...], DISTINCT, "Regulatory profiles that bind it (docs/margin.md); each only ever tightens."
+    ] = ()
+    sub_account: Annotated[
+        tuple[SubAccount, ...], "Its accounts at venues: what each venue's own model asks for must be there."
+    ] = ()
 
 
-class Market(_Table, frozen=True, kw_only=True):
+class Market(Table, frozen=True, kw_only=True):
     mark_max_age_ms: Annotated[int, between(100, 60_000), "With an older mark, new risk is refused."] = (
         DEFAULT_MARK_MAX_AGE_MS
     )
@@ -389,8 +374,20 @@ class Market(_Table, frozen=True, kw_only=True):
     option_collar_min_ticks: Annotated[int, between(1, 100_000), "An option's collar is never narrower than this."] = (
         DEFAULT_OPTION_COLLAR_MIN_TICKS
     )
+    index_max_deviation: Annotated[
+        Decimal, FRACTION, "With three venues or more: a venue whose index is further from the median is not believed."
+    ] = DEFAULT_INDEX_MAX_DEVIATION
+    mark_max_basis: Annotated[
+        Decimal, FRACTION, "The same for a mark, other than an option's, that is further from the coin's median index."
+    ] = DEFAULT_MARK_MAX_BASIS
     generation_interval_ms: Annotated[int, between(10, 60_000), "How often risk arrays are made anew."] = (
         DEFAULT_GENERATION_INTERVAL_MS
+    )
+    generation_move_fraction: Annotated[
+        Decimal, FRACTION, "They are made anew at once, too, when a price or forward has moved so far since, as a part."
+    ] = pricing_defaults.DEFAULT_GENERATION_MOVE_FRACTION
+    generation_vol_move_fraction: Annotated[Decimal, FRACTION, "The same for implied volatility."] = (
+        pricing_defaults.DEFAULT_GENERATION_VOL_MOVE_FRACTION
     )
     generation_max_age_ms: Annotated[int, between(10, 600_000), "With older risk arrays, new risk is refused."] = (
         DEFAULT_GENERATION_MAX_AGE_MS
@@ -400,7 +397,7 @@ class Market(_Table, frozen=True, kw_only=True):
 Move = Annotated[float, MOVE]
 
 
-class Margin(_Table, frozen=True, kw_only=True):
+class Margin(Table, frozen=True, kw_only=True):
     spot_moves: Annotated[
         tuple[Move, ...],
         NOT_EMPTY,
@@ -418,61 +415,43 @@ class Margin(_Table, frozen=True, kw_only=True):
         WITH_ZERO,
         "Moves of implied volatility, relative; every one is combined with every spot move.",
     ] = DEFAULT_VOL_MOVES
+    pricing: Annotated[
+        Literal["process", "inline"],
+        "Where risk arrays are made: in a process of its own, or in the gateway's, in slices between orders.",
+    ] = pricing_defaults.DEFAULT_PRICING
+    pricing_memory_mib: Annotated[
+        int,
+        between(1, 4_096),
+        "Bound of a snapshot and of a generation that are handed over; unused memory costs none.",
+    ] = pricing_defaults.DEFAULT_PRICING_MEMORY_MIB
+    remargin_interval_ms: Annotated[
+        int,
+        between(100, 600_000),
+        "How often the margin of all accounts is worked out anew, where pricing is a process.",
+    ] = pricing_defaults.DEFAULT_REMARGIN_INTERVAL_MS
 
 
-class Venue(_Table, frozen=True, kw_only=True):
-    name: Annotated[Name, "Names the venue in the journal, in reports and in metrics."]
-    kind: Annotated[Literal["deribit"], "The protocol that it speaks."]
-    url: Annotated[str, "Its WebSocket: wss://, or ws:// on loopback; without user, password and query."]
-    currencies: Annotated[tuple[Currency, ...], NOT_EMPTY, DISTINCT, "What to ask the venue's instruments for."]
-    instruments: Annotated[
-        tuple[Annotated[str, PATTERN], ...], NOT_EMPTY, DISTINCT, "What is listed to clients: symbols or patterns."
-    ]
-    credentials_file: Annotated[
-        Path | None, "A TOML file of mode 0600 with client_id and client_secret; this or `credentials_env`."
-    ] = None
-    credentials_env: Annotated[
-        str | None, ENVIRONMENT_PREFIX, "PREFIX: read from PREFIX_CLIENT_ID and PREFIX_CLIENT_SECRET."
-    ] = None
-    heartbeat_s: Annotated[int, between(10, 600), "A venue that is silent for longer is asked, then left."] = (
-        DEFAULT_VENUE_HEARTBEAT_S
-    )
-    reconnect_min_ms: Annotated[int, between(50, 60_000), "The first pause before a new connection."] = (
-        DEFAULT_RECONNECT_MIN_MS
-    )
-    reconnect_max_ms: Annotated[int, between(50, 600_000), "The longest pause."] = DEFAULT_RECONNECT_MAX_MS
-    requests_per_second: Annotated[int, between(1, 1_000_000), "Requests that we send, sustained."] = (
-        DEFAULT_REQUESTS_PER_SECOND
-    )
-    request_burst: Annotated[int, between(1, 1_000_000), "Requests at once after a pause."] = DEFAULT_REQUEST_BURST
-    cancel_on_disconnect: Annotated[
-        bool,
-        "Have the venue cancel our working orders when its connection to us is lost, whatever clients want.",
-    ] = DEFAULT_VENUE_CANCEL_ON_DISCONNECT
-    book_subscription: Annotated[
-        Literal["demand", "always"], "Follow the books that clients read, or those of all instruments."
-    ] = DEFAULT_BOOK_SUBSCRIPTION
-    stop_trigger: Annotated[
-        Literal["mark_price", "last_price", "index_price"], "Which of the venue's prices triggers clients' stop orders."
-    ] = DEFAULT_STOP_TRIGGER
-    ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
-
-
-class Monitor(_Table, frozen=True, kw_only=True):
+class Monitor(Table, frozen=True, kw_only=True):
     report_interval_ms: Annotated[int, between(100, 5000), "How often counters are published."] = (
         DEFAULT_REPORT_INTERVAL_MS
     )
 
 
-class Config(_Table, frozen=True, kw_only=True):
+class Config(Table, frozen=True, kw_only=True):
     gateway: Annotated[Gateway, "This process."]
     fix: Annotated[Fix, "The FIX acceptor."]
     account: Annotated[tuple[Account, ...], NOT_EMPTY, "One table an account."]
     venue: Annotated[tuple[Venue, ...], NOT_EMPTY, "One table a connection to an exchange."]
     market: Annotated[Market, "What a price is compared with."] = Market()
     margin: Annotated[Margin, "The scenarios of the house margin."] = Margin()
+    firm: Annotated[tuple[Firm, ...], "One table a firm."] = ()
+    desk: Annotated[tuple[Desk, ...], "One table a desk."] = ()
+    house: Annotated[House, "What the house asks for beside its scenarios."] = House()
+    stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
+    reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
     admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None

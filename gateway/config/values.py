@@ -5,6 +5,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated
 
+from msgspec import Struct
+
 from gateway.config.rules import POSITIVE, Rule, matching
 from protocols.fix.authentication import public_key_of
 
@@ -70,8 +72,13 @@ def _is_public_key(value: str) -> bool:
 
 NETWORK = Rule("that is an IP address or a network, as 192.0.2.0/24", _is_network)
 PUBLIC_KEY = Rule("that is an Ed25519 public key: base64 of its 32 bytes", _is_public_key)
+SUFFIX = matching(r"[A-Za-z0-9._-]{0,16}", "of up to 16 letters, digits, '.', '_' or '-'")
 SHA256 = matching(r"[0-9a-f]{64}", "of 64 small hex digits")
 
 Name = Annotated[str, NAME]
 Currency = Annotated[str, CURRENCY]
 Amount = Annotated[Decimal, POSITIVE]
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the tables have in common."""

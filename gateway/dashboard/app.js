@@ -295,9 +295,9 @@ function showRest(told) {
   }, (row, v) => {
     set(row.cells[0], v.venue);
     set(row.cells[1].firstChild, v.state, `pill ${STATES[v.state] || "warn"}`);
-    set(row.cells[2], age(v.newest_age_ms));
-    set(row.cells[3], age(v.oldest_age_ms));
-    set(row.cells[4], v.instruments === undefined ? "–" : `${v.fresh} of ${v.instruments}`);
+    set(row.cells[2], age(v.feed_age_ms));
+    set(row.cells[3], age(v.oldest_mark_ms));
+    set(row.cells[4], v.instruments === undefined ? "–" : `${v.marks_fresh} of ${v.instruments}`);
   });
   kept($("latency").tBodies[0], Object.entries(told.latency_us), (l) => l[0], () => line(["", "n", "n", "n"]), (row, [path, f]) => {
     set(row.cells[0], path);

@@ -169,18 +169,24 @@ class Binance(BinanceAccounts):
         slow: list[str] = []
         for symbol in symbols:
             stream = symbol.lower()
-            if config.depth:
-                fast.append(f"{stream}@depth@{config.depth}")
-            if config.has_tickers:
-                fast.append(f"{stream}@bookTicker")
-            if config.trades:
-                (slow if config.trades == "aggTrade" else fast).append(f"{stream}@{config.trades}")
+            for is_book in (True, False):
+                lane, channel = self._feed_channel(symbol, is_book)
+                if channel and self.feeds.follows(symbol, is_book):
+                    (fast if lane == PUBLIC else slow).append(channel)
+                if is_book and config.has_tickers:
+                    fast.append(f"{stream}@bookTicker")
             if config.mark:
                 slow.append(f"{stream}@{config.mark}")
             if config.mark and self._product.is_inverse:
                 slow.append(f"{self._market.instruments[symbol].underlying.lower()}@indexPrice@1s")
         self._join_channels(self._lanes[PUBLIC], tuple(fast), run, now_ns)
         self._join_channels(self._lanes[MARKET], tuple(dict.fromkeys(slow)), run, now_ns)
+
+    def _feed_channel(self, symbol: str, is_book: bool) -> tuple[str, str]:
+        stream, config = symbol.lower(), self._config
+        if is_book:
+            return PUBLIC, f"{stream}@depth@{config.depth}" if config.depth else ""
+        return MARKET if config.trades == "aggTrade" else PUBLIC, f"{stream}@{config.trades}" if config.trades else ""
 
     def _book_rule_of(self, symbol: str) -> BookRule:
         return DEPTH_RULE

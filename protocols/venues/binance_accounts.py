@@ -30,6 +30,7 @@ from protocols.venues.binance_decode import (
     order_seen,
     portfolios,
     position_state,
+    price_band,
     trade_of,
     trade_seen,
 )
@@ -252,7 +253,7 @@ class BinanceAccounts(TradingSession):
             self._on_label(request, self._seen(ORDER.decode(body)))
         elif kind == Kind.OPEN_ORDERS:
             orders = [self._seen(one) for one in ORDERS.decode(body)]
-            self._orders.on_open_orders(orders)
+            orders = self._orders.on_open_orders(orders)
             self._events.append(OpenOrdersReported(tuple(one.as_state() for one in orders)))
         elif kind == Kind.POSITIONS:
             positions = tuple(
@@ -299,13 +300,20 @@ class BinanceAccounts(TradingSession):
                 self._budgets.lower(name, limit.limit)
         entries = []
         for raw in info.symbols:
-            symbol = ""
+            symbol, is_wanted = "", True
             try:
                 symbol = SYMBOL_HEAD.decode(raw).symbol
-                if self._market.is_wanted(symbol):
-                    entries.append(instrument_listed(SYMBOL.decode(raw), self._product))
+                is_wanted = self._market.is_wanted(symbol)
+                # Where contracts are counted, a position in one that is not wanted has to be understood too.
+                if is_wanted or self._product.is_inverse:
+                    wire = SYMBOL.decode(raw)
+                    entries.append(instrument_listed(wire, self._product))
+                    band = price_band(wire)
+                    if band is not None:
+                        self._market.bands[symbol] = band
             except DECODE_ERRORS as error:
-                self._report(str(error), f"exchangeInfo {symbol}")
+                if is_wanted:
+                    self._report(str(error), f"exchangeInfo {symbol}")
         fresh = self._market.on_listing(self._product.name, entries)
         self._subscribe_market([symbol for symbol in fresh if self._market.instruments[symbol].is_open], 0, now_ns)
 
@@ -331,11 +339,13 @@ class BinanceAccounts(TradingSession):
                 continue
             if sum(map(len, self._held.values())) >= MAX_HELD_TRADES:
                 raise FieldError(f"orderId: more than {MAX_HELD_TRADES} trades of unknown orders")
-            if order_id not in self._held:
-                self._held[order_id] = []
+            if order_id in self._held:
+                self._held[order_id].append(wire)
+            else:
+                self._held[order_id] = [wire]
+                # This may fail at once, where the lane is down: then nothing is held any more.
                 label = Request(Kind.ORDER_LABEL, order_id=order_id, symbol=wire.symbol, step=request.step)
                 self._api(label, "order.status", {"symbol": wire.symbol, "orderId": wire.order_id}, now_ns)
-            self._held[order_id].append(wire)
         cursor, since_ms = "", request.since_ms
         if len(page) >= PAGE:
             cursor = str(page[-1].id + 1)

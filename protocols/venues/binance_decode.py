@@ -25,7 +25,7 @@ from protocols.venues.events import (
     Side,
     VenueOrderState,
 )
-from protocols.venues.fields import ONE, FieldError, decimal_of, positive, since_epoch_ns, whole
+from protocols.venues.fields import ONE, FieldError, decimal_of, positive, positive_real, since_epoch_ns, whole
 from protocols.venues.order_tracker import OrderSeen, TradeSeen
 
 SIDES: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
@@ -105,6 +105,8 @@ class FilterWire(msgspec.Struct, gc=False, rename="camel"):
     filter_type: str
     tick_size: str = ""
     step_size: str = ""
+    multiplier_up: str = ""
+    multiplier_down: str = ""
 
 
 class SymbolWire(msgspec.Struct, gc=False, rename="camel"):
@@ -321,6 +323,20 @@ def instrument_listed(wire: SymbolWire, product: Product) -> tuple[InstrumentLis
         taker_fee=TAKER_FEE,
         is_open=status == "TRADING",
     ), unit
+
+
+def price_band(wire: SymbolWire) -> tuple[float, float] | None:
+    """Return (lowest, highest) limit price as parts of the mark price, None where the venue states none."""
+    for one in wire.filters:
+        if one.filter_type == "PERCENT_PRICE" and one.multiplier_down and one.multiplier_up:
+            down, up = (
+                positive_real(one.multiplier_down, "multiplierDown"),
+                positive_real(one.multiplier_up, "multiplierUp"),
+            )
+            if not down < 1.0 < up:
+                raise FieldError(f"multiplierDown, multiplierUp: {down} to {up}")
+            return down, up
+    return None
 
 
 def margin_tiers(wire: BracketsWire, product: Product) -> MarginTiersListed:

@@ -86,6 +86,8 @@ class Books:
         # When anything is due at the earliest; a bound, so that a message need not look at every book.
         self.deadline_ns: int | None = None
         self.gaps = 0
+        # Books that nobody follows any more: what of them is still on its way says nothing.
+        self._left: set[str] = set()
 
     def set_unit(self, symbol: str, unit: Decimal) -> None:
         """Say what one of the venue's units of amount is as a quantity."""
@@ -101,6 +103,18 @@ class Books:
             feed = self._feeds[symbol] = Feed(symbol, self._rule_of(symbol), self._units.get(symbol, ONE))
         return feed
 
+    def follow(self, symbol: str, is_followed: bool) -> None:
+        """Begin anew with a book that is joined again, or forget one that is left."""
+        if is_followed:
+            self._left.discard(symbol)
+            return
+        feed = self.feed(symbol)
+        self._left.add(symbol)
+        feed.book.clear()
+        feed.held.clear()
+        feed.is_joining = False
+        feed.asked_ns = feed.due_ns = None
+
     def book(self, symbol: str) -> OrderBook:
         """Return the book of a symbol, an empty and unusable one before its first snapshot."""
         return self.feed(symbol).book
@@ -109,6 +123,8 @@ class Books:
 
     def on_snapshot(self, symbol: str, sequence: int, time_ns: int, bids: list[Level], asks: list[Level]) -> bool:
         """Take a snapshot that came over the channel: it resets whatever there was."""
+        if symbol in self._left:
+            return False
         feed = self.feed(symbol)
         is_usable = feed.book.apply_snapshot(sequence, time_ns, bids, asks)
         feed.is_joining = False
@@ -118,6 +134,8 @@ class Books:
 
     def on_change(self, symbol: str, change: Change, now_ns: int) -> bool:
         """Apply a change; return whether the book holds it and is usable."""
+        if symbol in self._left:
+            return False
         feed = self.feed(symbol)
         book = feed.book
         if book.reason or feed.is_joining:
@@ -150,6 +168,8 @@ class Books:
         self, symbol: str, sequence: int, time_ns: int, bids: list[Level], asks: list[Level], now_ns: int
     ) -> bool:
         """Take a snapshot that was asked for, and what of the changes kept follows it."""
+        if symbol in self._left:
+            return False
         feed = self.feed(symbol)
         if not feed.book.apply_snapshot(sequence, time_ns, bids, asks):
             self.break_book(symbol, feed.book.reason, now_ns)
@@ -199,6 +219,8 @@ class Books:
 
     def break_book(self, symbol: str, reason: str, now_ns: int) -> None:
         """The book can not be used until a snapshot has come: tell so, and have one asked for."""
+        if symbol in self._left:
+            return
         feed = self.feed(symbol)
         feed.book.mark_unusable(reason)
         feed.is_joining = False

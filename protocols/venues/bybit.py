@@ -101,17 +101,22 @@ class Bybit(BybitAccounts):
         for symbol in symbols:
             category = self._categories[symbol]
             of = topics[category]
-            if self._config.depth:
-                of[self._book_topic(symbol)] = None
-            if self._config.has_tickers:
-                of[f"tickers.{symbol}"] = None
-            if self._config.has_trades:
-                is_option = category == "option"
-                subject = self._market.instruments[symbol].base_currency if is_option else symbol
-                of[f"publicTrade.{subject}"] = None
+            for is_book in (True, False):
+                _, topic = self._feed_channel(symbol, is_book)
+                if topic and self.feeds.follows(symbol, is_book):
+                    of[topic] = None
+                if is_book and self._config.has_tickers:
+                    of[f"tickers.{symbol}"] = None
         for category, of in topics.items():
             lane = self._lanes[category]
             self._join_channels(lane, tuple(topic for topic in of if topic not in lane.wanted), run, now_ns)
+
+    def _feed_channel(self, symbol: str, is_book: bool) -> tuple[str, str]:
+        category = self._categories[symbol]
+        if is_book:
+            return category, self._book_topic(symbol) if self._config.depth else ""
+        subject = self._market.instruments[symbol].base_currency if category == "option" else symbol
+        return category, f"publicTrade.{subject}" if self._config.has_trades else ""
 
     def _book_rule_of(self, symbol: str) -> BookRule:
         return COUNT_RULE

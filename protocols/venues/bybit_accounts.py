@@ -31,6 +31,7 @@ from protocols.venues.bybit_decode import (
     order_seen,
     portfolio_reported,
     position_state,
+    price_band,
     trade_seen,
 )
 from protocols.venues.bybit_encode import Requests
@@ -244,7 +245,7 @@ class BybitAccounts(TradingSession):
         if len(self._open_orders) == len(self._scopes):
             every = [order for one in self._open_orders.values() for order in one]
             self._open_orders = {}
-            self._orders.on_open_orders(every)
+            every = self._orders.on_open_orders(every)
             self._events.append(OpenOrdersReported(tuple(order.as_state() for order in every)))
 
     def _seen(self, raw: msgspec.Raw) -> OrderSeen:
@@ -264,7 +265,11 @@ class BybitAccounts(TradingSession):
             try:
                 symbol = INSTRUMENT_HEAD.decode(raw).symbol
                 if self._market.is_wanted(symbol):
-                    listed.append((instrument_listed(INSTRUMENT.decode(raw), category), ONE))
+                    wire = INSTRUMENT.decode(raw)
+                    listed.append((instrument_listed(wire, category), ONE))
+                    band = price_band(wire)
+                    if band is not None:
+                        self._market.bands[symbol] = band
                     self._categories.setdefault(symbol, category)
             except DECODE_ERRORS as error:
                 self._report(str(error), f"instruments-info {symbol}")

@@ -30,7 +30,7 @@ from protocols.venues.events import (
     Side,
     VenueOrderState,
 )
-from protocols.venues.fields import ONE, ZERO, FieldError, decimal_of, optional, positive, time_of
+from protocols.venues.fields import ONE, ZERO, FieldError, decimal_of, optional, positive, positive_real, time_of
 from protocols.venues.order_tracker import OrderSeen, TradeSeen
 
 LevelWire: TypeAlias = tuple[str, str]
@@ -139,6 +139,10 @@ class LotSizeFilter(msgspec.Struct, gc=False, rename="camel"):
     base_precision: str = ""
 
 
+class RiskParameters(msgspec.Struct, gc=False, rename="camel"):
+    price_limit_ratio_x: str = ""
+
+
 class InstrumentWire(msgspec.Struct, gc=False, rename="camel"):
     symbol: str
     status: str
@@ -150,6 +154,7 @@ class InstrumentWire(msgspec.Struct, gc=False, rename="camel"):
     options_type: str = ""
     delivery_time: str = ""
     settle_coin: str = ""
+    risk_parameters: RiskParameters | None = None
 
 
 class InstrumentHead(msgspec.Struct, gc=False):
@@ -325,6 +330,17 @@ def portfolio_reported(wallet: WalletWire, margin_mode: str) -> PortfolioReporte
         decimal_of(wallet.total_available_balance, "totalAvailableBalance"),
         margin_mode,
     )
+
+
+def price_band(wire: InstrumentWire) -> tuple[float, float] | None:
+    """Return (lowest, highest) limit price that is surely taken, as parts of the mark price; None where none is told.
+
+    Up to ratio X around the mark all is taken; between X and Y it depends on the index.
+    """
+    if wire.risk_parameters is None or not wire.risk_parameters.price_limit_ratio_x:
+        return None
+    ratio = positive_real(wire.risk_parameters.price_limit_ratio_x, "priceLimitRatioX")
+    return max(0.0, 1.0 - ratio), 1.0 + ratio
 
 
 def instrument_listed(wire: InstrumentWire, category: str) -> InstrumentListed:

@@ -99,6 +99,8 @@ class BybitMarket:
             market.confirm_index(name, time_ns)
         if wire.mark_price:
             market.on_mark(symbol, positive_real(wire.mark_price, "markPrice"), time_ns)
+        elif frame.type == "delta":
+            market.confirm_mark(symbol, time_ns)
 
     def _on_top(self, wire: TickerWire, symbol: str, time_ns: int) -> None:
         """Put what has changed of the best prices together with the rest."""

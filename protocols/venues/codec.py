@@ -12,9 +12,10 @@ from typing import Final, Protocol
 import msgspec
 
 from protocols.errors import LocalProtocolError
-from protocols.venues.events import Event
+from protocols.venues.events import Event, TradePrinted
 from protocols.venues.orderbook import OrderBook
 from protocols.venues.states import State
+from protocols.venues.trade_tape import TradeTape
 
 MAIN: Final = "main"
 
@@ -50,6 +51,18 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
         return 200 <= self.status < 300
 
 
+class MarketFeeds(Protocol):
+    """Books and public trades that somebody reads."""
+
+    def want(self, books: frozenset[str], trades: frozenset[str], now_ns: int) -> None: ...
+
+    def book(self, symbol: str) -> OrderBook: ...
+
+    def tape(self, symbol: str) -> TradeTape: ...
+
+    def on_trade(self, trade: TradePrinted) -> None: ...
+
+
 class VenueCodec(Protocol):
     """A session with one venue.
 
@@ -68,6 +81,26 @@ class VenueCodec(Protocol):
 
     @property
     def lanes(self) -> tuple[str, ...]: ...
+
+    @property
+    def vital_lanes(self) -> tuple[str, ...]:
+        """Lanes without which no order is taken."""
+        ...
+
+    @property
+    def order_lane(self) -> str:
+        """The lane that carries orders: what is in flight when it is lost has an unknown outcome."""
+        ...
+
+    @property
+    def clock_offset_ns(self) -> int | None:
+        """The venue's clock less ours, None where it was not measured."""
+        ...
+
+    @property
+    def feeds(self) -> MarketFeeds:
+        """Books and public trades that somebody reads."""
+        ...
 
     @property
     def deadline_ns(self) -> int | None: ...
@@ -110,6 +143,7 @@ class VenueCodec(Protocol):
         post_only: bool,
         reduce_only: bool,
         now_ns: int,
+        trigger: tuple[str, str | bytes] | None = None,
     ) -> None: ...
 
     def replace(
@@ -121,6 +155,7 @@ class VenueCodec(Protocol):
         now_ns: int,
         post_only: bool = False,
         reduce_only: bool = False,
+        trigger_price: str | bytes | None = None,
     ) -> None: ...
 
     def cancel(self, label: str, venue_order_id: str, now_ns: int) -> None: ...
@@ -146,6 +181,18 @@ class SingleLane:
     @property
     def lanes(self) -> tuple[str, ...]:
         return (MAIN,)
+
+    @property
+    def vital_lanes(self) -> tuple[str, ...]:
+        return (MAIN,)
+
+    @property
+    def order_lane(self) -> str:
+        return MAIN
+
+    @property
+    def clock_offset_ns(self) -> int | None:
+        return None
 
     def url(self, lane: str) -> str:
         """Return "/": the address that the transport was configured with is the whole of it."""

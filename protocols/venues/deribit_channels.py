@@ -11,6 +11,7 @@ from protocols.venues.deribit_accounts import Accounts, Ask
 from protocols.venues.deribit_decode import CHANNELS
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_tables import CHANGES_CHANNEL, PORTFOLIO_CHANNEL, PRIVATE_CHANNELS, Kind
+from protocols.venues.events import TradePrinted
 from protocols.venues.jsonrpc import Request
 from protocols.venues.orderbook import OrderBook
 from protocols.venues.trade_tape import TradeTape
@@ -79,6 +80,9 @@ class Channels:
     def tape(self, symbol: str) -> TradeTape:
         """Return the last public trades of a symbol, as long as they are followed."""
         return self._market.tape(symbol)
+
+    def on_trade(self, trade: TradePrinted) -> None:
+        """Nothing to do: the tapes are kept where the trades are read."""
 
     def want(self, books: frozenset[str], trades: frozenset[str], now_ns: int) -> None:
         """Follow the books and the public trades of these instruments and, on demand, no others.

@@ -14,6 +14,7 @@ from protocols.venues.fields import NS_PER_MS, NS_PER_S, ONE, FieldError
 
 MAX_INSTRUMENTS: Final = 20_000
 MAX_LISTED: Final = 200_000
+CONFIRMED_EVERY_NS: Final = 500 * NS_PER_MS
 # A mark is told with the last index; an index that is older than this by the venue's clock says nothing.
 MAX_INDEX_LAG_NS: Final = 120 * NS_PER_S
 
@@ -50,6 +51,8 @@ class MarketData:
         self.scopes: dict[str, str] = {}  # symbol -> the listing that it came in
         self.units: dict[str, Decimal] = {}
         self.books = Books(events, rule_of)
+        # Limit prices that are taken, as parts of the mark price, where the venue states them so.
+        self.bands: dict[str, tuple[float, float]] = {}
         self._marks: dict[str, MarkParts] = {}
         self._indices: dict[str, tuple[float, int]] = {}
         self.tops: dict[str, TopOfBookUpdated] = {}
@@ -146,7 +149,17 @@ class MarketData:
         if time_ns < parts.mark_ns:
             return
         parts.mark_price, parts.mark_ns = price, time_ns
+        band = self.bands.get(symbol)
+        if band is not None:
+            parts.min_price, parts.max_price = price * band[0], price * band[1]
         self.tell_mark(symbol)
+
+    def confirm_mark(self, symbol: str, time_ns: int) -> None:
+        """The mark is still what it was, where a venue tells only what has changed: told again, but not each time."""
+        parts = self._marks.get(symbol)
+        if parts is not None and parts.mark_ns and time_ns - parts.mark_ns >= CONFIRMED_EVERY_NS:
+            parts.mark_ns = time_ns
+            self.tell_mark(symbol)
 
     def tell_mark(self, symbol: str) -> None:
         """Tell the mark, once its price and a timely index are known, and the volatility for an option."""

@@ -97,12 +97,12 @@ class Okx(OkxAccounts):
         channels: dict[str, None] = {}
         for symbol in symbols:
             instrument = self._market.instruments[symbol]
-            if self._config.books:
-                channels[f"{self._config.books}:{symbol}"] = None
-            if self._config.has_tickers:
-                channels[f"tickers:{symbol}"] = None
-            if self._config.has_trades:
-                channels[f"trades:{symbol}"] = None
+            for is_book in (True, False):
+                _, channel = self._feed_channel(symbol, is_book)
+                if channel and self.feeds.follows(symbol, is_book):
+                    channels[channel] = None
+                if is_book and self._config.has_tickers:
+                    channels[f"tickers:{symbol}"] = None
             channels[f"index-tickers:{instrument.underlying}"] = None
             if instrument.kind == "option":
                 channels[f"opt-summary:{self._families[symbol]}"] = None
@@ -113,6 +113,11 @@ class Okx(OkxAccounts):
                 channels[f"funding-rate:{symbol}"] = None
         lane = self._lanes[PUBLIC]
         self._join_channels(lane, tuple(key for key in channels if key not in lane.wanted), run, now_ns)
+
+    def _feed_channel(self, symbol: str, is_book: bool) -> tuple[str, str]:
+        if is_book:
+            return PUBLIC, f"{self._config.books}:{symbol}" if self._config.books else ""
+        return PUBLIC, f"trades:{symbol}" if self._config.has_trades else ""
 
     def _book_rule_of(self, symbol: str) -> BookRule:
         return BOOK_RULES[self._config.books or "books"]

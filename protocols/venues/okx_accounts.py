@@ -236,7 +236,7 @@ class OkxAccounts(TradingSession):
             self._ask_open_orders(self._ask_next_page(request, page[-1].ord_id), now_ns)
             return
         orders, self._open_orders = self._open_orders, []
-        self._orders.on_open_orders(orders)
+        orders = self._orders.on_open_orders(orders)
         self._events.append(OpenOrdersReported(tuple(one.as_state() for one in orders)))
 
     def _on_instruments(self, request: Request, data: msgspec.Raw, now_ns: int) -> None:

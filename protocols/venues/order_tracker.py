@@ -102,6 +102,7 @@ class Tracked(msgspec.Struct, gc=False):
     (`updated_ns`, `reported`) grow with each change, so an older snapshot is known by them; of one that is as old,
     by the terms from before the last change. `is_counted` is false for an order that was found part filled: its
     earlier fills were not seen here. `is_confirmed`: the venue has mentioned the order since the last disconnection.
+    `has_ended`: the venue has told its end; `is_done` alone is of one that is not followed any more.
     """
 
     label: str
@@ -116,6 +117,7 @@ class Tracked(msgspec.Struct, gc=False):
     is_done: bool = False
     is_confirmed: bool = True
     replaced_terms: tuple[Decimal, Decimal | None] | None = None
+    has_ended: bool = False
 
 
 class Pending(msgspec.Struct, gc=False):
@@ -242,6 +244,7 @@ class OrderTracker:
         seen.check()
         order_id = seen.order_id
         pending = self._places.pop(seen.label, None) if seen.label else None
+        self._follow_again(order_id)
         tracked = self.order(order_id)
         if tracked is not None:
             self._update(tracked, seen)
@@ -251,6 +254,7 @@ class OrderTracker:
         tracked.is_counted = pending is not None or not seen.filled
         if seen.state == "rejected" and not seen.filled:
             self._finish(order_id, tracked)
+            tracked.has_ended = True
             self._events.append(OrderRejected(seen.label, seen.code, seen.reason or "rejected", True))
             return
         self._events.append(
@@ -288,17 +292,25 @@ class OrderTracker:
         if seen.state in RESTING_STATES:
             return
         self._finish(order_id, tracked)
+        tracked.has_ended = True
         if seen.state != "filled":
             self._events.append(OrderCancelled(tracked.label, order_id, seen.reason or seen.state, tracked.reported))
 
-    def on_open_orders(self, orders: list[OrderSeen]) -> None:
-        """Take the list of all open orders: it is reported as such, not as orders accepted.
+    def is_outdated(self, seen: OrderSeen) -> bool:
+        """Whether an answer describes an order as open whose end was told meanwhile, on another connection."""
+        tracked = self._done.get(seen.order_id)
+        return tracked is not None and tracked.has_ended and seen.state in RESTING_STATES
+
+    def on_open_orders(self, listed: list[OrderSeen]) -> list[OrderSeen]:
+        """Take the list of all open orders: it is reported as such, not as orders accepted. Return those that are.
 
         An order known from before a disconnection that the venue no longer shows is not followed any more; what
         became of it is the gateway's to ask, by label.
         """
+        orders = [seen for seen in listed if not self.is_outdated(seen)]
         for seen in orders:
             self._places.pop(seen.label, None)
+            self._follow_again(seen.order_id)
             tracked = self._orders.get(seen.order_id)
             if tracked is not None:
                 tracked.is_confirmed = True
@@ -307,17 +319,20 @@ class OrderTracker:
         for order_id, tracked in list(self._orders.items()):
             if not tracked.is_confirmed:
                 self._finish(order_id, tracked)
+        return orders
 
     def on_queried(self, seen: OrderSeen) -> None:
         """Take the answer to a query: it is reported as such, so its end is not told a second time."""
         order_id = seen.order_id
         self._places.pop(seen.label, None)
+        self._follow_again(order_id)
         tracked = self._orders.get(order_id)
         if tracked is None and order_id not in self._done:
             tracked = self._track(seen)
             tracked.is_counted = not seen.filled
         if tracked is not None and seen.state not in RESTING_STATES:
             self._finish(order_id, tracked)
+            tracked.has_ended = True
 
     # -- trades
 
@@ -379,9 +394,21 @@ class OrderTracker:
             times += [pending.due_ns for pending in waiting.values() if pending.due_ns]
         return min(times, default=None)
 
-    def _track(self, seen: OrderSeen) -> Tracked:
+    def _follow_again(self, order_id: str) -> None:
+        """Follow an order that was given up, as a list had left it out: the list was older than the order."""
+        tracked = self._done.get(order_id)
+        if tracked is not None and not tracked.has_ended:
+            del self._done[order_id]
+            tracked.is_done = False
+            self._make_room()
+            self._orders[order_id] = tracked
+
+    def _make_room(self) -> None:
         if len(self._orders) >= MAX_LIVE_ORDERS:
             self._finish(next(iter(self._orders)), next(iter(self._orders.values())))
+
+    def _track(self, seen: OrderSeen) -> Tracked:
+        self._make_room()
         tracked = self._orders[seen.order_id] = Tracked(
             seen.label, seen.symbol, seen.side, seen.quantity, seen.price, seen.updated_ns, seen.filled
         )

@@ -150,6 +150,10 @@ class VenueSession:
     def lanes(self) -> tuple[str, ...]:
         return tuple(self._lanes)
 
+    @property
+    def vital_lanes(self) -> tuple[str, ...]:
+        return tuple([lane.spec.name for lane in self._vital])
+
     def url(self, lane: str) -> str:
         return self._lanes[lane].spec.path
 

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     dead_man_s : after so long without us, the venue cancels our orders; 0: it does not
     self_trade : the venue's word for what ends when our orders would meet
     budgets : the venue's limits for this account, where they differ from the table
+    books_on_demand : follow the books and public trades that `feeds.want` names, instead of all
     """
 
     keyring: Keyring
@@ -40,3 +41,4 @@ class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     dead_man_s: int = 60
     self_trade: str = ""
     budgets: tuple[Budget, ...] | None = None
+    books_on_demand: bool = False

@@ -27,7 +27,7 @@ class HmacSigner:
     def __init__(self, secret: str) -> None:
         if not secret:
             raise ValueError("the secret must not be empty")
-        self.secrets = (secret,)
+        self.secrets: tuple[str, ...] = (secret,)
         self._key = secret.encode()
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Ed25519Signer:
             raise ValueError("not an Ed25519 private key")
         self._key = key
         lines = private_key_pem.strip().splitlines()
-        self.secrets = tuple(line for line in lines if line and not line.startswith("-----"))
+        self.secrets: tuple[str, ...] = tuple(line for line in lines if line and not line.startswith("-----"))
 
     def __repr__(self) -> str:
         return "Ed25519Signer()"

@@ -11,6 +11,7 @@ from protocols.errors import LocalProtocolError
 from protocols.venues.events import OrderNotFound, OrderQueryFailed, OrderStateReported, TradesReported
 from protocols.venues.fields import NS_PER_MS, NS_PER_S, number, plain_text
 from protocols.venues.jsonrpc import Request
+from protocols.venues.lane_feeds import LaneFeeds
 from protocols.venues.order_tracker import OrderSeen, TradeSeen
 from protocols.venues.rate_limit import RateLimitError
 from protocols.venues.requests import HTTP, Kind
@@ -61,8 +62,21 @@ class TradingSession(VenueSession):
         self._must_backfill = self._since_ns is not None
         self._placed_ns: dict[str, int] = {}  # label -> when it was sent
         self._queried: dict[str, OrderSeen] = {}
+        self.feeds = LaneFeeds(self.book, self._follow, settings.books_on_demand)
+
+    @property
+    def order_lane(self) -> str:
+        return self.tables.order_lane
+
+    @property
+    def clock_offset_ns(self) -> int | None:
+        return self._clock.offset_ns if self._clock.is_known else None
 
     # -- what a venue defines
+
+    def _feed_channel(self, symbol: str, is_book: bool) -> tuple[str, str]:
+        """Return lane and channel of an instrument's book, or of its trades; an empty channel for none."""
+        raise NotImplementedError
 
     def _is_tradable(self, symbol: str) -> bool:
         """Whether the listing of an instrument gave all that an order needs."""
@@ -113,6 +127,7 @@ class TradingSession(VenueSession):
         post_only: bool,
         reduce_only: bool,
         now_ns: int,
+        trigger: tuple[str, str | bytes] | None = None,
     ) -> None:
         """Queue one order frame; `quantity` and `price` are decimal texts, `price` None for a market order.
 
@@ -120,8 +135,10 @@ class TradingSession(VenueSession):
         the venue's limit has no room; nothing was sent then.
         """
         self._require_live()
-        if order_type not in ORDER_TYPES or time_in_force not in self.tables.times_in_force:
-            raise LocalProtocolError(f"unknown type or time in force: {order_type[:40]!r} {time_in_force[:40]!r}")
+        if trigger is not None or order_type not in ORDER_TYPES:
+            raise LocalProtocolError(f"{self.tables.name} takes no {order_type[:40]} orders from us")
+        if time_in_force not in self.tables.times_in_force:
+            raise LocalProtocolError(f"{self.tables.name} has no orders that are {time_in_force[:40]}")
         if (price is None) is (order_type == "limit"):
             raise LocalProtocolError(f"a {order_type} order with price {price!r}")
         if post_only and (price is None or time_in_force not in ("good_til_cancelled", "good_til_day")):
@@ -154,9 +171,12 @@ class TradingSession(VenueSession):
         now_ns: int,
         post_only: bool = False,
         reduce_only: bool = False,
+        trigger_price: str | bytes | None = None,
     ) -> None:
         """Queue one amendment; `quantity` is the whole quantity wanted, and the flags stay. Raises as `place`."""
         self._require_live()
+        if trigger_price is not None:
+            raise LocalProtocolError(f"{self.tables.name} takes no stop orders from us")
         tracked = self._orders.order(venue_order_id)
         if tracked is None:
             raise LocalProtocolError(f"no such order is known: {venue_order_id[:80]!r}")
@@ -237,6 +257,30 @@ class TradingSession(VenueSession):
             raise LocalProtocolError(f"quantity {text} of {symbol} is no number of contracts of {unit}")
         return plain_text((Decimal(text) / unit).normalize())
 
+    # -- feeds
+
+    def _follow(self, symbol: str, is_book: bool, is_joining: bool, now_ns: int) -> None:
+        """Join or leave the channel of a book, or of trades; of an instrument that is not listed yet, when it is."""
+        if symbol not in self._market.instruments:
+            return
+        name, channel = self._feed_channel(symbol, is_book)
+        lane = self._lanes[name]
+        if is_book:
+            self._market.books.follow(symbol, is_joining)
+        if not channel or (channel in lane.wanted) is is_joining:
+            return
+        if is_joining:
+            self._join_channels(lane, (channel,), 0, now_ns)
+            return
+        if any(
+            self.feeds.follows(other, is_book) and self._feed_channel(other, is_book)[1] == channel
+            for other in self._market.instruments
+        ):
+            return  # one that is still read shares it
+        del lane.wanted[channel]
+        if lane.is_ready:
+            self._ask_channels(lane, (channel,), False, now_ns)
+
     # -- queries
 
     def _on_order_found(self, request: Request, seen: OrderSeen, now_ns: int) -> None:
@@ -244,6 +288,9 @@ class TradingSession(VenueSession):
         seen.check()
         if seen.label != request.label:
             raise ValueError(f"label: asked for {request.label}, answered {seen.label}")
+        if self._orders.is_outdated(seen):
+            self._events.append(OrderQueryFailed(request.label, "the answer is older than the order's end"))
+            return
         self._orders.on_queried(seen)
         if seen.filled:
             self._queried[seen.order_id] = seen

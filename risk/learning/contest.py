@@ -273,7 +273,7 @@ def _use(losses: dict[str, list[Floats]], overlap: int, proof: int, per_day: int
 
 def may_use(challenger: list[Floats], champion: list[Floats], overlap: int, proof: int) -> bool:
     """Whether past results, out of sample and of at least `proof` rows, say that the challenger loses less."""
-    if sum(len(part) for part in challenger) < proof:
+    if not challenger or sum(len(part) for part in challenger) < proof:
         return False
     mine, theirs = np.concatenate(challenger), np.concatenate(champion)
     there = np.isfinite(mine)

@@ -34,10 +34,7 @@ class Client:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.settimeout(_PATIENCE_S)
         self.next_seq = 1
-        self._read = b""
-        answer = self._ask("A", [(98, "0"), (108, "3600")])
-        if b"\x0135=A\x01" not in answer:
-            raise RuntimeError(f"no Logon: {answer!r}")
+        self._ask("A", [(98, "0"), (108, "3600")], b"A")
 
     def wait_for_margin(self, order: list[tuple[int, str]], reject_code: bytes) -> None:
         """Send an order that margin refuses until that is the reason: marks and risk arrays are there then."""
@@ -45,27 +42,23 @@ class Client:
         answer = b""
         while time.monotonic() < deadline:
             now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S.%f")[:-3]
-            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)])
+            answer = self._ask("D", [(11, f"PROBE-{self.next_seq}"), *order, (60, now)], b"8")
             if b"\x0120001=" + reject_code + _SOH in answer:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"margin is not ready: {answer!r}")
 
-    def _ask(self, msg_type: str, fields: list[tuple[int, str]]) -> bytes:
-        """Send a message and return its answer; News(B), which the gateway sends as its venue comes up, is none."""
+    def _ask(self, msg_type: str, fields: list[tuple[int, str]], wanted: bytes) -> bytes:
+        """Send, and read until a message of the wanted type came; News of the venue may come before it."""
         self.connection.sendall(message(msg_type, self.next_seq, fields))
         self.next_seq += 1
-        while True:
-            end = _END.search(self._read)
-            if end is not None:
-                answer, self._read = self._read[: end.end()], self._read[end.end() :]
-                if b"\x0135=B\x01" not in answer:
-                    return answer
-                continue
+        answer = b""
+        while b"\x0110=" not in answer[-8:] or b"\x0135=" + wanted + _SOH not in answer:
             data = self.connection.recv(65_536)
             if not data:
-                raise RuntimeError("the gateway closed the connection")
-            self._read += data
+                raise RuntimeError(f"the gateway closed the connection: {answer!r}")
+            answer += data
+        return answer
 
 
 def dial(port: int) -> socket.socket:

@@ -2,14 +2,19 @@
 
 import shutil
 import subprocess
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from tests.bench import intraday, slowside
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
 from tests.bench.session import EngineProcess, measure_resend
-from tests.bench.wire import Gateway, cores
+from tests.bench.slow_report import print_slow
+from tests.bench.slowside import measure_slow
+from tests.bench.wire import Gateway, cores, peer_command
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -40,3 +45,21 @@ def test_what_ifs_are_asked_over_fix() -> None:
     with Gateway(cores()[0], is_plain=False) as gateway:
         figures = gateway.what_ifs(cores()[1], 200, 64)
     assert figures["count"] == 200 and 0 < figures["p50_ns"] <= figures["p99_ns"]
+
+
+def test_the_slow_side_is_measured_beside_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slowside, "EVERY_S", 0.01)
+    gateway_core, peer_core = cores()
+    figures = measure_slow(
+        peer_command()[0], gateway_core, peer_core, rounds=1, orders=50, accounts=(300,), load_accounts=300
+    )
+    console = Console(width=130, file=StringIO())
+    print_slow(figures, console)
+    assert figures["orders"]["instruments"] == 1_002 and figures["orders"]["generations"] > 0
+    assert [one["accounts"] for one in figures["remargin"]] == [300]
+    assert all(figures["orders"][name]["ratio"] > 0 for name in ("repricing", "remargin", "both"))
+
+
+def test_a_fall_of_the_market_is_acted_on() -> None:
+    figures = intraday.measure(accounts=50, breached=5, rounds=1)
+    assert figures["decisions"]["median"] == 10 and figures["first_action_from_swap_ms"]["median"] > 0.0

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -83,12 +83,24 @@ class Echo:
 class Gateway:
     """A gateway with one client and one venue, past every handshake."""
 
-    def __init__(self, core: int, is_plain: bool, extra: Callable[[Path], str] | None = None) -> None:
-        """`extra` may write files beside the configuration, and returns what this says besides."""
+    def __init__(
+        self,
+        core: int,
+        is_plain: bool,
+        *,
+        options: Sequence[str] = (),
+        changes: Sequence[tuple[str, str]] = (),
+        extra: Callable[[Path], str] | None = None,
+    ) -> None:
+        """`options` are listed by the venue besides; `changes` are made to the configuration: what, by what.
+
+        `extra` may write files beside the configuration, and returns what this says besides.
+        """
         self.is_plain = is_plain
+        self._changes = changes
         self._extra = extra
         self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
-        self._venue = Venue()
+        self._venue = Venue(options)
         self._core = core
         self._client: Client | None = None
         self._asker: Asker | None = None
@@ -126,8 +138,11 @@ class Gateway:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             fix_port = self._fix_port = probe.getsockname()[1]
         config = Path(self._directory.name) / "bench.toml"
+        text = config_text(fix_port, self._venue.port)
+        for before, after in self._changes:
+            text = text.replace(before, after)
         extra = "" if self._extra is None else self._extra(self.directory)
-        config.write_text(config_text(fix_port, self._venue.port) + extra)
+        config.write_text(text + extra)
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",
@@ -150,15 +165,24 @@ class Gateway:
         except (OSError, RuntimeError) as error:
             raise RuntimeError(f"{error}; the gateway said: {self._status.read_text()[-2000:]}") from error
 
-    def run(self, peer: list[str], core: int, mode: str, count: int, window: int) -> dict[str, Any]:
+    def refresh(self) -> None:
+        """Send every mark anew."""
+        self._venue.send_mark()
+
+    def run(
+        self, peer: list[str], core: int, mode: str, count: int, window: int, *, refreshes: bool = True
+    ) -> dict[str, Any]:
         """Let the peer send `count` orders of one kind; return its figures, after checking that all went as meant."""
         client, venue = self._client, self._venue.connection
         assert client is not None and venue is not None
-        self._venue.send_mark()
+        if refreshes:
+            self._venue.send_mark()
         account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
         sockets = (client.connection.fileno(), venue.fileno())
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
+        before_ns = self._on_cpu_ns()
         figures = run_peer(peer, core, sockets, [mode, count, window, client.next_seq, 0], [*words, "-"])
+        figures["cpu_ns"] = self._on_cpu_ns() - before_ns
         client.next_seq += count
         expected = "rejected" if mode == "reject" else "accepted"
         if figures[expected] != count or figures["unexpected"]:
@@ -170,6 +194,14 @@ class Gateway:
             if cleared["cancelled"] != count:
                 raise RuntimeError(f"not all orders were cancelled: {cleared}")
         return figures
+
+    def _on_cpu_ns(self) -> int:
+        """Return how long the gateway's loop has been on a core, kernel included: what others take is not in it."""
+        assert self._process is not None
+        try:
+            return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0])
+        except OSError:
+            return 0
 
     def run_hook(self, core: int, op: str, count: int, window: int) -> dict[str, Any]:
         """Let a client of the hook, on its core, ask `count` times; return its figures."""
@@ -188,6 +220,10 @@ class Gateway:
             if self._asker is None:
                 self._asker = Asker(self._fix_port)
             return self._asker.run(count, window)
+
+    def move_mark(self, mark: float) -> None:
+        """Let the venue tell another mark of the perpetual: a generation is due."""
+        self._venue.send_mark(mark, with_options=False)
 
     def stop(self) -> dict[str, Any]:
         """Stop it as an operator would; return its last snapshot."""

@@ -181,7 +181,7 @@ def key_pair() -> tuple[str, Callable[[LogonHeader], Fields]]:
     return b64encode(key.public_key().public_bytes_raw()).decode(), ed25519_fields(key)
 
 
-def config_text(url: str, port: int, extra_fix: str = "", extra_session: str = "") -> str:
+def config_text(url: str, port: int, extra_fix: str = "", extra_session: str = "", pricing: str = "inline") -> str:
     """`extra_session`: for each session; in it {name} is its CompID."""
     text = CONFIG.replace("listen_port = 9880", f"listen_port = {port}\n{extra_fix}")
     for name in ("ALPHA", "BETA"):
@@ -189,7 +189,8 @@ def config_text(url: str, port: int, extra_fix: str = "", extra_session: str = "
         text = text.replace(head, f"{head}\n{extra_session.replace('{name}', name)}")
     text = text.replace('name = "test"', 'name = "test"\njournal_segment_mib = 1')
     text = text.replace('"ws://127.0.0.1:1/ws/api/v2"', f'"{url}"').replace('"TEST"', '"LIVE"')
-    return text + "reconnect_min_ms = 50\nrequests_per_second = 10000\nrequest_burst = 10000\n"
+    text += "reconnect_min_ms = 50\nrequests_per_second = 10000\nrequest_burst = 10000\n"
+    return f'{text}[margin]\npricing = "{pricing}"\n'
 
 
 class Live:
@@ -232,6 +233,7 @@ async def live(
     extra_session: str = "",
     extra: str = "",
     waits: bool = True,
+    pricing: str = "inline",
     **options: Any,
 ) -> AsyncIterator[Live]:
     """A whole gateway in this loop, on a journal in `directory`."""
@@ -241,7 +243,7 @@ async def live(
     async with serve(venue, compression=None) as url:
         port = free_port()
         path = directory / "gateway.toml"
-        path.write_text(config_text(url, port, extra_fix, extra_session) + extra)
+        path.write_text(config_text(url, port, extra_fix, extra_session, pricing) + extra)
         app = App(configuration.load(path))
         try:
             assert await app.start() == port

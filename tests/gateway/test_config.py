@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, ConfigError, load, parse
+from gateway.config import Config, ConfigError, load, parse, pricing_defaults
 from gateway.config import reference as config_reference
 from gateway.config import schema as config_schema
 
@@ -67,6 +67,7 @@ def test_the_example_is_accepted_and_complete() -> None:
     assert config.gateway.journal_directory == EXAMPLE.parent / "../run/journal"
     text = EXAMPLE.read_text()
     optional = {"tls_certificate_file", "tls_key_file", "credentials_file", "ca_file"}
+    optional |= {"history_file", "leverage"}
     for key in re.findall(r"^\| `(\w+)` \|", config_reference.reference(), re.MULTILINE):
         assert key in text or key in optional, key
 
@@ -208,7 +209,11 @@ REFUSED = [
     ("[[venue]]", "[[account]]\nname = 'A'\n[[venue]]", '19: [[account]] name: there is another account "A" before'),
     ("[[venue]]", "[[account]]\nname = 'A'\n[[venue]]", "18: [[account]] limits: is missing; it must be a table"),
     ("[[venue]]", "[[venue]]\nname = 'V'\n[[venue]]", '21: [[venue]] name: there is another venue "V" before'),
-    ('kind = "deribit"', 'kind = "other"', '20: [[venue]] kind: must be one of "deribit", not "other"'),
+    (
+        'kind = "deribit"',
+        'kind = "other"',
+        '20: [[venue]] kind: must be one of "deribit", "binance-usdm", "binance-coinm", "okx", "bybit", not "other"',
+    ),
     ("wss://venue.example/ws", "ws://venue.example/ws", "21: [[venue]] url: must begin with wss://; ws:// is for"),
     ("wss://venue.example/ws", "https://venue.example/ws", "21: [[venue]] url: must be an address like"),
     ("wss://venue.example/ws", "wss:///ws", "21: [[venue]] url: must be an address like"),
@@ -217,6 +222,58 @@ REFUSED = [
     ("wss://venue.example/ws", "wss://[v/", "21: [[venue]] url: must be an address like"),
     ("wss://venue.example/ws", "wss://me:hunter2@v/", "21: [[venue]] url: must have no user, password"),
     ("wss://venue.example/ws", "wss://v/?key=hunter2", "21: [[venue]] url: must have no user, password"),
+    ('url = "wss://venue.example/ws"\n', "", "18: [[venue]] url: is missing; it must be an address like"),
+    (
+        'credentials_env = "V"',
+        "credentials_env = 'V'\nrest_url = 'https://v'",
+        "25: [[venue]] rest_url: is not for deribit",
+    ),
+    (
+        'credentials_env = "V"',
+        "credentials_env = 'V'\nself_trade = 'BOTH'",
+        "25: [[venue]] self_trade: deribit has no such",
+    ),
+    (
+        'credentials_env = "V"',
+        "credentials_env = 'V'\naccounts = ['Z']",
+        "25: [[venue]] accounts[0]: there is no [[account]]",
+    ),
+    (
+        'kind = "deribit"',
+        "kind = 'okx'\nrest_url = 'wss://v'",
+        "21: [[venue]] rest_url: must be an address like https://",
+    ),
+    ('kind = "deribit"', "kind = 'okx'\nrest_url = 'http://v'", "21: [[venue]] rest_url: must begin with https://"),
+    ('kind = "deribit"', "kind = 'okx'\nprivate_url = 'ws://v'", "21: [[venue]] private_url: must begin with wss://"),
+    ('kind = "deribit"', "kind = 'okx'\ndead_man_s = 200", "21: [[venue]] dead_man_s: must be from 10 to 120 for okx"),
+    (
+        'kind = "deribit"',
+        "kind = 'okx'\nproducts = ['linear']",
+        "21: [[venue]] products[0]: okx has no such product; it",
+    ),
+    (
+        'kind = "deribit"',
+        "kind = 'okx'\nbudgets = { weight = 5 }",
+        "21: [venue.budgets] weight: okx has no such limit",
+    ),
+    (
+        'kind = "deribit"',
+        "kind = 'okx'\nbudgets = { place = 0 }",
+        "21: [venue.budgets] place: must be a whole number",
+    ),
+    (
+        'credentials_env = "V"',
+        """credentials_env = 'V'
+[[venue]]
+name = "W"
+kind = "deribit"
+url = "wss://venue.example/ws"
+currencies = ["BTC"]
+instruments = ["BTC-*"]
+credentials_env = "V"
+""",
+        "30: [[venue]] instruments[0]: another venue lists the same: give a symbol_suffix",
+    ),
     ('credentials_env = "V"', "", f"18: {ONE_CREDENTIAL}"),
     ('credentials_env = "V"', "credentials_env = 'V'\ncredentials_file = 'c'", f"25: {ONE_CREDENTIAL}"),
     ('credentials_env = "V"', "credentials_file = 'c'", "24: [[venue]] credentials_file: conf/c: No such file"),
@@ -375,12 +432,26 @@ def test_the_document_has_the_table_of_keys_that_the_code_has() -> None:
 
 def test_every_default_has_its_reason() -> None:
     source = Path(config_schema.__file__).read_text().split("\n")
-    for number, line in enumerate(source):
+    of_pricing = Path(pricing_defaults.__file__).read_text().split("\n")
+    lines = [*source, *of_pricing]
+    for number, line in enumerate(lines):
         if line.startswith("DEFAULT_"):
-            above = source[number - 1]
+            above = lines[number - 1]
             assert above.startswith(("# ", "DEFAULT_")), line
     defaults = [match for line in source for match in re.findall(r"\] = (.+)$", line) if not line.startswith("DEFAULT")]
-    constants = ("DEFAULT_", "None", "{}", "(", "Market()", "Margin()", "Monitor()", "Annotated")
+    constants = (
+        "DEFAULT_",
+        "pricing_defaults.DEFAULT_",
+        "None",
+        "{}",
+        "(",
+        "Market()",
+        "Margin()",
+        "Monitor()",
+        "Reconciliation()",
+        "Annotated",
+    )
+    constants += ("()", "field(", "House()", "Stress()")
     assert all(default.startswith(constants) for default in defaults), defaults
 
 

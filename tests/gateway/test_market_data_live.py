@@ -133,8 +133,9 @@ def test_a_client_rebuilds_the_venues_book(tmp_path: Path, monkeypatch: pytest.M
             client.order(quantity=10, price=running.price(1.02), tif=3)
             await until(has_read(lambda: screen.trades > 0), "no trade")
             # The venue goes: the book is empty, and why; it comes back, and so does the book.
-            assert venue._connection is not None
-            venue._connection._transport.abort()  # type: ignore[union-attr]
+            connection = venue.connection("main")
+            assert connection is not None and connection._transport is not None
+            connection._transport.abort()
             await until(has_read(lambda: screen.emptied), "the book stays although the venue has gone")
             assert "not live" in screen.emptied[0] or "disconnected" in screen.emptied[0]
             await until(has_read(lambda: screen.snapshots > 2 and screen.sides == book_of(running, BTC)), "no new book")

@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.venues.deribit import DeribitVenue
 from fixtures.venues.server import serve
-from gateway import venue_client
+from gateway import venue_connection
 from gateway.clock import now_ns
 from gateway.venue_client import VenueClient
 from gateway.venue_link import SessionLink
@@ -39,7 +39,7 @@ def client_of(rig: Rig, url: str, **options: Any) -> VenueClient:
     rig.core.market.live_venues.clear()
     return VenueClient(
         lambda client: SessionLink("deribit", session, rig.pipeline, client.flush),
-        url=url,
+        url_of=lambda lane, path: url,
         flush_all=rig.core.router.flush,
         **({"reconnect_min_s": 0.01, "reconnect_max_s": 0.02} | options),
     )
@@ -59,14 +59,14 @@ def test_a_lost_connection_is_dialled_again_and_reconciled(tmp_path: Path) -> No
                 await until(lambda: client.link.session.is_live)
                 assert rig.core.market.live_venues == {"deribit"} and client.link.state_name == "live"
                 await until(lambda: rig.core.market.marks and rig.core.market.marks[0] is not None)
-                first = client._connection
+                first = client.connection("main")
                 assert first is not None and first._transport is not None
                 first._transport.abort()
-                await until(lambda: client._connection is not first and client.link.session.is_live)
-                assert client.attempts == 1  # it had not lived for long: the next pause would be longer
+                await until(lambda: client.connection("main") is not first and client.link.session.is_live)
+                assert client.lanes["main"].attempts == 1  # it had not lived for long: the next pause would be longer
                 client.stop()
                 await running
-                assert client._connection is None and not rig.core.market.live_venues
+                assert client.connection("main") is None and not rig.core.market.live_venues
 
     run(scenario())
 
@@ -88,8 +88,9 @@ def test_an_order_that_is_in_flight_when_the_connection_is_lost_is_asked_about(t
                 assert mark is not None
                 assert [m.get(58) for m in desk.order(price=int(mark.price * 0.99))] == []
                 order = rig.only_order()
-                assert client._connection is not None and client._connection._transport is not None
-                client._connection._transport.abort()
+                connection = client.connection("main")
+                assert connection is not None and connection._transport is not None
+                connection._transport.abort()
                 await until(lambda: order.status is OrdStatus.UNKNOWN)
                 assert order.held is not None
                 await until(lambda: order.status is OrdStatus.NEW or not order.is_working)
@@ -105,7 +106,7 @@ def test_a_venue_that_is_not_there_is_dialled_ever_more_slowly_and_told_of(tmp_p
         with live_rig(tmp_path) as rig:
             client = client_of(rig, f"ws://127.0.0.1:{free_port()}/ws/api/v2")
             running = asyncio.create_task(client.run())
-            await until(lambda: client.attempts >= 3)
+            await until(lambda: client.lanes["main"].attempts >= 3)
             assert "can not connect" in rig.monitor.alerts[-1]
             client.stop()
             await running
@@ -128,12 +129,11 @@ def test_pauses_grow_jittered_to_their_longest(tmp_path: Path) -> None:
                 jitter=lambda jitter=jitter: jitter,
             )
             for attempts, pause in zip((0, 1, 2, 3, 10_000), wanted, strict=False):
-                client.attempts = attempts
-                assert client.pause_s() == pause
+                assert client.pause_s(attempts) == pause
 
 
 def test_a_peer_that_does_not_shake_hands_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venue_client, "HANDSHAKE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(venue_connection, "HANDSHAKE_TIMEOUT_S", 0.05)
 
     async def scenario() -> None:
         async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,9 +152,7 @@ def test_a_peer_that_does_not_shake_hands_is_given_up(tmp_path: Path, monkeypatc
     run(scenario())
 
 
-def test_a_timer_goes_on_after_the_handshakes_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time to shake hands passes on a live connection: the session's own deadlines must go on being kept."""
-    monkeypatch.setattr(venue_client, "HANDSHAKE_TIMEOUT_S", 0.3)
+def test_the_time_to_shake_hands_ends_with_the_handshake_and_the_sessions_own_goes_on(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         venue = make_venue()
@@ -163,10 +161,9 @@ def test_a_timer_goes_on_after_the_handshakes_time_is_over(tmp_path: Path, monke
                 client = client_of(rig, url)
                 running = asyncio.create_task(client.run())
                 await until(lambda: client.link.session.is_live)
-                connection = client._connection
+                connection = client.connection("main")
                 assert connection is not None
-                connection._handshake_timed_out()
-                assert connection._timer is not None and client.link.session.is_live
+                assert connection._timer is None and client._timer is not None
                 client.stop()
                 await running
 
@@ -176,7 +173,7 @@ def test_a_timer_goes_on_after_the_handshakes_time_is_over(tmp_path: Path, monke
 def test_a_session_that_must_end_closes_and_a_dead_transport_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(venue_client, "CLOSE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(venue_connection, "CLOSE_TIMEOUT_S", 0.01)
 
     async def scenario() -> None:
         venue = make_venue()
@@ -185,9 +182,9 @@ def test_a_session_that_must_end_closes_and_a_dead_transport_is_cut(
                 client = client_of(rig, url)
                 running = asyncio.create_task(client.run())
                 await until(lambda: client.link.session.is_live)
-                first = client._connection
+                first = client.connection("main")
                 client.link.must_close = True  # the venue's next word, its market data, finds that out
-                await until(lambda: client._connection is not first and client.link.session.is_live)
+                await until(lambda: client.connection("main") is not first and client.link.session.is_live)
                 client.stop()
                 await running
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk.instrument import Instrument
+from risk.kernel import MarginKernel
 from risk.marks import NEVER_NS, Collar, Market
 from tests.strategies import (
     COIN_OPTION,
@@ -122,3 +123,58 @@ def test_a_market_orders_limit_is_within_what_the_venue_takes(
     assert mark is not None
     assert (mark.sell_at_ticks, mark.buy_at_ticks) == at
     assert (mark.collar_low_ticks, mark.collar_high_ticks) == (180_000, 220_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_due"),
+    [
+        ({"price": 60_060.0}, False),
+        ({"price": 60_061.0}, True),
+        ({"price": 59_939.0}, True),
+        ({"forward_price": 60_061.0}, True),
+        ({"index_price": 70_000.0}, False),
+        ({"implied_vol": 2.0}, False),
+    ],
+)
+def test_a_move_beyond_the_threshold_makes_a_generation_due(changes: dict[str, float], is_due: bool) -> None:
+    market = moving_market()
+    instrument = INSTRUMENTS[LINEAR]
+    feed(market, instrument, price=60_000.0)
+    assert not market.has_moved  # the first mark waits for the timer
+    market.begin_generation()
+    feed(market, instrument, **{"price": 60_000.0} | changes)
+    assert market.has_moved is is_due
+    before = market.begin_generation()
+    assert not market.has_moved and before == market.marks and before is not market.marks
+    feed(market, instrument, **{"price": 60_000.0} | changes)
+    assert not market.has_moved
+
+
+@pytest.mark.parametrize(("vol", "is_due"), [(0.5, False), (0.5099, False), (0.511, True), (0.489, True), (0.0, True)])
+def test_an_option_moves_by_its_forward_and_its_volatility(vol: float, is_due: bool) -> None:
+    market = moving_market()
+    feed(market, INSTRUMENTS[COIN_OPTION], price=0.05, implied_vol=0.5)
+    market.begin_generation()
+    feed(market, INSTRUMENTS[COIN_OPTION], price=0.9, implied_vol=vol)
+    assert market.has_moved is is_due
+
+
+def test_without_a_threshold_nothing_is_due() -> None:
+    market = moving_market()
+    market.due_after_move = 0.0
+    feed(market, INSTRUMENTS[LINEAR], price=60_000.0)
+    market.begin_generation()
+    feed(market, INSTRUMENTS[LINEAR], price=90_000.0)
+    assert not market.has_moved
+
+
+def moving_market() -> Market:
+    return Market(
+        kernel=MarginKernel(1, 1, 1, 1, 1), marks=[None] * len(INSTRUMENTS), mark_max_age_ns=1, generation_max_age_ns=1,
+        collar=COLLAR, due_after_move=0.001, due_after_vol_move=0.02,
+    )  # fmt: skip
+
+
+def feed(market: Market, instrument: Instrument, *, price: float, **changes: float) -> None:
+    numbers = {"index_price": 60_000.0, "forward_price": 60_000.0, "implied_vol": 0.0, "time_ns": 1} | changes
+    assert market.update_mark(instrument, price=price, **numbers)  # type: ignore[arg-type]

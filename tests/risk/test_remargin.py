@@ -56,7 +56,9 @@ def reference(
 
 
 def both_ways(portfolios: Portfolios, values: np.ndarray, known: np.ndarray, a_slice: int, twin: Any) -> Margins:
-    margins = Margins(np.full(portfolios.accounts, 9.0), np.full(portfolios.accounts, 9.0))
+    margins = Margins.of(portfolios.accounts)
+    for column in (margins.equity, margins.worst, margins.cost, margins.binding, margins.scenario):
+        column[:] = 9
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remargin, "remargin_segments", twin)
         done = list(remargin_in_slices(portfolios, values, known, BASE, margins, a_slice))
@@ -77,6 +79,45 @@ def test_equals_the_reference(
     np.testing.assert_allclose(margins.equity, equity, rtol=1e-9, atol=1e-9 * scale)
     np.testing.assert_allclose(margins.worst, worst, rtol=1e-9, atol=1e-9 * scale)
     assert not (margins.requirement < -1e-9 * scale).any()
+    check_binding(portfolios_of(held), values, known, margins)
+
+
+def check_binding(portfolios: Portfolios, values: np.ndarray, known: np.ndarray, margins: Margins) -> None:
+    """The binding segment costs most, its scenario is its worst; nothing binds what holds nothing or is unknown."""
+    offsets = portfolios.segment_offsets
+    costs: dict[int, list[tuple[float, int, int]]] = {account: [] for account in range(portfolios.accounts)}
+    for segment, account in enumerate(portfolios.segment_accounts.tolist()):
+        part = slice(offsets[segment], offsets[segment + 1])
+        total = np.zeros(SCENARIOS)
+        for row, amount in zip(portfolios.rows[part], portfolios.amounts[part], strict=True):
+            total += amount * values[row]
+        costs[account].append((total[BASE] - total.min(), segment, int(total.argmin())))
+    for account, found in costs.items():
+        binding, scenario = int(margins.binding[account]), int(margins.scenario[account])
+        if not found or any(np.isnan(cost) for cost, _, _ in found):
+            assert (binding, scenario) == (-1, -1)
+            continue
+        cost = next(cost for cost, segment, _ in found if segment == binding)
+        most = float(np.abs(portfolios.amounts).max()) * float(np.nanmax(np.abs(values)))
+        assert cost >= max(c for c, _, _ in found) - 1e-9 * max(1.0, most) and 0 <= scenario < SCENARIOS
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_of_equal_ones_the_first_binds(twin: Any) -> None:
+    values = np.zeros((ROWS, SCENARIOS))
+    values[:, 1] = values[:, 4] = -1.0
+    margins = both_ways(
+        portfolios_of([(0, 0, 1.0), (0, 2, 1.0), (1, 2, 2.0), (1, 0, 1.0), (3, 4, -1.0)]),
+        values, np.ones(ROWS, dtype=np.uint8), 9, twin,
+    )  # fmt: skip
+    assert margins.binding.tolist() == [0, 3, -1, 4]
+    assert margins.scenario.tolist() == [1, 1, -1, 0]
+
+
+def test_a_key_that_is_no_number_of_64_bits() -> None:
+    one = np.zeros(1, dtype=np.int32)
+    with pytest.raises(ValueError, match="are too many"):
+        make_portfolios(1 << 62, one, one, np.ones(1), np.zeros(4, dtype=np.int32))
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -131,8 +172,8 @@ def test_holdings_that_can_not_be(account_of: Any, row_of: Any, amount_of: Any, 
 @pytest.mark.parametrize(
     ("values", "known", "base", "a_slice", "why"),
     [
-        (np.ones((ROWS + 1, SCENARIOS)), np.ones(ROWS, np.uint8), 0, 1, "not of 6 rows"),
-        (np.ones((ROWS, SCENARIOS)), np.ones(ROWS - 1, np.uint8), 0, 1, "not of 6 rows"),
+        (np.ones((ROWS + 1, SCENARIOS)), np.ones(ROWS + 1, np.uint8), 0, 1, "not of 6 rows"),
+        (np.ones((ROWS, SCENARIOS)), np.ones(ROWS - 1, np.uint8), 0, 1, "not of the same rows"),
         (np.ones((ROWS, SCENARIOS)), np.ones(ROWS, np.uint8), SCENARIOS, 1, "base scenario 5"),
         (np.ones((ROWS, SCENARIOS)), np.ones(ROWS, np.uint8), 0, 0, "at least one account"),
         (np.full((ROWS, SCENARIOS), np.nan), np.ones(ROWS, np.uint8), 0, 1, "out of bounds"),
@@ -140,6 +181,6 @@ def test_holdings_that_can_not_be(account_of: Any, row_of: Any, amount_of: Any, 
     ],
 )
 def test_risk_arrays_that_do_not_fit(values: Any, known: Any, base: int, a_slice: int, why: str) -> None:
-    margins = Margins(np.zeros(4), np.zeros(4))
+    margins = Margins.of(4)
     with pytest.raises(ValueError, match=why):
         list(remargin_in_slices(portfolios_of([(0, 0, 1.0)]), values, known, base, margins, a_slice))

@@ -122,7 +122,7 @@ def account(name: str, equity: float | None, margin: float | None, state: str = 
 
 
 def snapshot(**changes: Any) -> dict[str, Any]:
-    return {"venues": {"v": "live"}, "feeds": [], "accounts": [], "alerts": [], "alert_count": 0} | changes
+    return {"venues": {"v": "live"}, "feeds": {}, "accounts": [], "alerts": [], "alert_count": 0} | changes
 
 
 CASES: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
@@ -134,8 +134,8 @@ CASES: dict[str, tuple[dict[str, Any], set[tuple[str, str]]]] = {
     "unknown": (snapshot(accounts=[account("a", None, None)]), {("margin a", "warning")}),
     "restricted": (snapshot(accounts=[account("a", 1.0, 0.0, "reducing")]), {("state a", "warning")}),
     "venue": (snapshot(venues={"v": "halted"}), {("venue v", "critical")}),
-    "fresh feed": (snapshot(feeds=[{"venue": "v", "newest_age_ms": 2000.0}]), set()),
-    "stale feed": (snapshot(feeds=[{"venue": "v", "newest_age_ms": 2000.1}]), {("feed v", "critical")}),
+    "fresh feed": (snapshot(feeds={"v": {"feed_age_ms": 2000.0}}), set()),
+    "stale feed": (snapshot(feeds={"v": {"feed_age_ms": 2000.1}}), {("feed v", "critical")}),
 }
 
 

@@ -24,7 +24,7 @@ from gateway.top import screen
 from tests.gateway.test_demo import SNAPSHOT, account
 
 ROOT = Path(__file__).resolve().parents[3]
-FEED = {"venue": "sim-deribit", "instruments": 9, "fresh": 8, "newest_age_ms": 12.0, "oldest_age_ms": 900.0}
+FEED = {"instruments": 9, "marks_fresh": 8, "feed_age_ms": 12.0, "oldest_mark_ms": 900.0}
 runner = CliRunner()
 
 
@@ -32,7 +32,7 @@ def facts(**changes: Any) -> dict[str, Any]:
     rows = [row | {"maintenance_margin": 80.0} for row in SNAPSHOT["accounts"]]
     snapshot = SNAPSHOT | {
         "accounts": rows,
-        "feeds": [FEED],
+        "feeds": {"sim-deribit": FEED},
         "controls": {"killed": ["account LOST-1"]},
         "alert_count": 4,
     }
@@ -80,7 +80,7 @@ def test_without_a_gateway_nothing_is_invented() -> None:
 
 def test_accounts_are_bounded() -> None:
     rows = [account(f"a{number}", 1000.0, float(number)) for number in range(MAX_ACCOUNTS + 10)]
-    found = samples(facts(snapshot=SNAPSHOT | {"accounts": rows}))
+    found = samples(facts(snapshot=SNAPSHOT | {"accounts": rows, "feeds": {}}))
     told = [name for name in found if name[0] == "margingate_account_equity_usd"]
     assert len(told) == MAX_ACCOUNTS and found["margingate_accounts",] == MAX_ACCOUNTS + 10
     assert ("margingate_account_equity_usd", "a0") not in found, "the least used is left out"

@@ -24,6 +24,7 @@ from protocols.venues.events import (
 )
 from tests.protocols.venues.cases import BINANCE, place
 from tests.protocols.venues.fake_binance import (
+    ACCOUNT,
     BRACKETS,
     KEY,
     SYMBOL,
@@ -311,3 +312,43 @@ def test_coin_margined() -> None:
         )
     with pytest.raises(ValueError, match="product"):
         session(product="options")
+
+
+def test_the_band_of_limit_prices_goes_with_the_mark() -> None:
+    band = {"filterType": "PERCENT_PRICE", "multiplierUp": "1.05", "multiplierDown": "0.95", "multiplierDecimal": "4"}
+    answers = {
+        "GET /fapi/v1/exchangeInfo": lambda _: {
+            "rateLimits": [],
+            "symbols": [SYMBOL | {"filters": [*SYMBOL["filters"], band]}],
+        }
+    }
+    venue = FakeBinance(session(), answers)
+    venue.connect()
+    (told,) = of(venue.receive("market", {"stream": "btcusdt@markPrice@1s", "data": MARK}), MarkPriceUpdated)
+    assert (told.min_price, told.max_price) == (pytest.approx(47_500.475), pytest.approx(52_500.525))
+    band["multiplierUp"] = "0.9"
+    venue.session.list_instruments(venue.now_ns)
+    venue.pump()
+    assert any("multiplierUp" in event.message for event in of(venue.events(), VenueErrorReported))
+
+
+@pytest.mark.parametrize("is_inverse", [False, True])
+def test_a_position_in_a_contract_that_is_not_wanted_is_understood(is_inverse: bool) -> None:
+    """COIN-M lists all contracts among the positions; what one counts is known of each, wanted or not."""
+    product = "coin_m" if is_inverse else "usd_m"
+    prefix, words = ("/dapi/v1", "") if is_inverse else ("/fapi/v1", "v2/")
+    symbol = SYMBOL | {"contractSize": 100, "contractStatus": "TRADING"}
+    position = {"symbol": "OTHER", "positionSide": "BOTH", "positionAmt": "-3", "entryPrice": "50000"}
+    listed = {"rateLimits": [], "symbols": [symbol, symbol | {"symbol": "OTHER"}]}
+    answers = {
+        f"GET {prefix}/exchangeInfo": lambda _: listed,
+        f"GET {prefix}/leverageBracket": lambda _: [],
+        f"GET {prefix}/time": lambda _: {"serverTime": venue.now_ns // 1_000_000},
+        f"{words}account.position": lambda _: [position],
+        f"{words}account.status": lambda _: ACCOUNT,
+    }
+    for name, answer in list(FakeBinance(session()).answers.items()):
+        answers.setdefault(name.replace("/fapi/v1", prefix), answer)
+    venue = FakeBinance(session(product=product, symbols=lambda name: name == "BTCUSDT"), answers)
+    (told,) = of(venue.connect(), PositionsReported)
+    assert [(one.symbol, one.quantity) for one in told.positions] == [("OTHER", -300 if is_inverse else -3)]

@@ -264,3 +264,26 @@ def test_a_symbol_of_two_categories_is_listed_once() -> None:
 def test_risk_limits_of_another_symbol_are_refused() -> None:
     venue = FakeBybit(session(), {"GET /v5/market/risk-limit": lambda _: {"list": [RISK[0] | {"symbol": "X"}]}})
     assert of(venue.connect(), ReconcileFailed)
+
+
+def test_the_band_of_limit_prices_goes_with_the_mark() -> None:
+    listed = LINEAR | {"riskParameters": {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"}}
+    answers = {"GET /v5/market/instruments-info": lambda _: {"list": [listed]}}
+    venue = FakeBybit(session(), answers)
+    venue.connect()
+    data = {"symbol": "BTCUSDT", "markPrice": "50000", "indexPrice": "50001"}
+    frame = {"topic": "tickers.BTCUSDT", "type": "snapshot", "ts": T0_MS, "data": data}
+    (told,) = of(venue.receive("linear", frame), MarkPriceUpdated)
+    assert (told.min_price, told.max_price) == (pytest.approx(49_500.0), pytest.approx(50_500.0))
+
+
+def test_a_change_without_the_mark_says_that_it_is_what_it_was() -> None:
+    """Told again now and then: its age is what a check asks."""
+    venue = live()
+    data = {"symbol": "BTCUSDT", "markPrice": "50000", "indexPrice": "50001"}
+    frame = {"topic": "tickers.BTCUSDT", "type": "snapshot", "ts": T0_MS, "data": data}
+    venue.receive("linear", frame)
+    change = {"topic": "tickers.BTCUSDT", "type": "delta", "data": {"symbol": "BTCUSDT", "openInterest": "1"}}
+    assert of(venue.receive("linear", change | {"ts": T0_MS + 499}), MarkPriceUpdated) == []
+    (told,) = of(venue.receive("linear", change | {"ts": T0_MS + 500}), MarkPriceUpdated)
+    assert told.time_ns == (T0_MS + 500) * 1_000_000 and told.mark_price == 50_000.0

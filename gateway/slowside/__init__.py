@@ -1,0 +1,1 @@
+"""The slow side as a process of its own: shared memory, what travels in it, and who keeps the process alive."""

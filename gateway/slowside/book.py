@@ -1,0 +1,265 @@
+"""What all accounts hold, for the slow side: the gateway tells what has changed, the pricing process keeps a copy.
+
+A holding is a row and an amount: lots of an instrument (its index), or units of a currency (below zero: -1 minus its
+place in a list of names that only grows). Working orders are told whole each time, as MarginKernel.hold takes them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from gateway.slowside.sections import Array, MalformedFrameError
+from risk.account import Account
+from risk.instrument import UNITS_PER_WHOLE
+from risk.pricing import Floats
+from risk.remargin import Portfolios, make_portfolios
+from risk.remargin_plain import Flags, Ints
+from risk.scenarios import Generation
+
+# Holdings and orders of one message: 4 MB. What does not fit comes with the next.
+MOST_HOLDINGS: Final = 200_000
+MOST_ORDERS: Final = 100_000
+# Looked at or written in one slice of the loop: some 0.1 and 0.3 us each.
+ACCOUNTS_A_SLICE: Final = 1_000
+WRITTEN_A_SLICE: Final = 500
+MAX_ACCOUNTS: Final = 1_000_000
+# Of twenty holdings each they are sorted in half a millisecond, and margined in another.
+BLOCK_ACCOUNTS: Final = 512
+# account, instrument, lots, cash, lots and cash of what is to replace it
+ORDER_COLUMNS: Final = 6
+# An order in no instrument stands for all that there is no room for: the account's initial margin is unknown.
+_UNTOLD: Final = (-1, 0.0, 0.0, 0.0, 0.0)
+
+
+class BookChange(msgspec.Struct, frozen=True, eq=False):
+    """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all."""
+
+    accounts: Ints
+    counts: Ints
+    rows: Ints
+    amounts: Floats
+    orders: Floats
+    currencies: tuple[str, ...]
+    account_count: int
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+
+_ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders")
+
+
+def change_of(arrays: Mapping[str, Array], currencies: tuple[str, ...], account_count: int) -> BookChange:
+    """Return the change that came as these arrays. Raises MalformedFrameError."""
+    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8"), strict=True))
+    for name, kind in kinds.items():
+        if name not in arrays or arrays[name].dtype.str != kind:
+            raise MalformedFrameError(f"book: {name} is missing or of another type")
+    change = BookChange(**{name: arrays[name] for name in _ARRAYS}, currencies=currencies, account_count=account_count)
+    _refuse_malformed(change)
+    return change
+
+
+class BookTeller:
+    """Finds out what of the accounts has changed since the last change that was told. One for each listener."""
+
+    def __init__(self) -> None:
+        self._told = array("q")
+        self._names: dict[str, int] = {}
+        self.change: BookChange | None = None
+
+    def change_in_steps(self, accounts: Sequence[Account]) -> Iterator[None]:
+        """Look at all accounts, some at each turn; `change` is there after the last."""
+        told, names = self._told, self._names
+        told.extend([-1] * (len(accounts) - len(told)))
+        changed, counts, rows, amounts = array("i"), array("i"), array("i"), array("d")
+        orders = array("d")
+        written = 0
+        for number, account in enumerate(accounts, 1):
+            if told[account.index] != account.changes and len(rows) < MOST_HOLDINGS:
+                told[account.index] = account.changes
+                before = len(rows)
+                for index, position in account.positions.items():
+                    if position.lots:
+                        rows.append(index)
+                        amounts.append(position.lots)
+                for currency, units in account.cash_units.items():
+                    if units:
+                        rows.append(-1 - names.setdefault(currency, len(names)))
+                        amounts.append(units / UNITS_PER_WHOLE)
+                changed.append(account.index)
+                counts.append(len(rows) - before)
+                written += len(rows) - before
+            if account.exposure.orders:
+                is_room = len(orders) < MOST_ORDERS * ORDER_COLUMNS
+                for held in account.exposure.held if is_room else ((account.index, *_UNTOLD),):
+                    orders.extend(held)
+                    written += 1
+            if written >= WRITTEN_A_SLICE or number % ACCOUNTS_A_SLICE == 0:
+                written = 0
+                yield
+        self.change = BookChange(
+            accounts=np.array(changed, dtype=np.int32),
+            counts=np.array(counts, dtype=np.int32),
+            rows=np.array(rows, dtype=np.int32),
+            amounts=np.array(amounts, dtype=np.float64),
+            orders=np.array(orders, dtype=np.float64).reshape(-1, ORDER_COLUMNS),
+            currencies=tuple(names),
+            account_count=len(accounts),
+        )
+
+
+class Rows(msgspec.Struct, frozen=True, eq=False):
+    """The rows of one generation: instruments, then its currencies, then one that is never known.
+
+    `of_currency` is by place in a book's list of names, and one more for what is not among them.
+    """
+
+    instruments: int
+    groups: Ints
+    of_currency: Ints
+
+    def of(self, rows: Ints) -> Ints:
+        """Return a book's rows as rows of the generation."""
+        found = np.where(rows < self.instruments, rows, np.int32(len(self.groups) - 1))
+        is_cash = rows < 0
+        found[is_cash] = self.of_currency[-1 - rows[is_cash]]
+        return found
+
+    def equals(self, other: Rows | None) -> bool:
+        """Whether portfolios made for the other are right for this."""
+        return (
+            other is not None
+            and self.instruments == other.instruments
+            and np.array_equal(self.groups, other.groups)
+            and np.array_equal(self.of_currency, other.of_currency)
+        )
+
+
+class Block:
+    """Some of the accounts, one after the other from `first` on: small enough to be sorted anew between two slices."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self.first, self.count = first, count
+        self._accounts: Ints = np.zeros(0, dtype=np.int32)
+        self._rows: Ints = np.zeros(0, dtype=np.int32)
+        self._amounts: Floats = np.zeros(0)
+        self._portfolios: Portfolios | None = None
+        self._made_for: Rows | None = None
+
+    def grow(self, count: int) -> None:
+        """Have room for more accounts."""
+        if count > self.count:
+            self.count, self._portfolios = count, None
+
+    def replace(self, changed: Ints, accounts: Ints, rows: Ints, amounts: Floats) -> None:
+        """Take these holdings for those of `changed`; accounts count from `first`."""
+        is_changed = np.zeros(self.count, dtype=bool)
+        is_changed[changed] = True
+        stays = ~is_changed[self._accounts]
+        self._accounts = np.concatenate((self._accounts[stays], accounts))
+        self._rows = np.concatenate((self._rows[stays], rows))
+        self._amounts = np.concatenate((self._amounts[stays], amounts))
+        self._portfolios = None
+
+    def portfolios(self, rows: Rows) -> Portfolios:
+        """Return the holdings sorted for margin."""
+        if self._portfolios is None or not rows.equals(self._made_for):
+            self._portfolios = make_portfolios(
+                self.count, self._accounts, rows.of(self._rows), self._amounts, rows.groups
+            )
+            self._made_for = rows
+        return self._portfolios
+
+
+class BookCopy:
+    """All holdings, in blocks of accounts; what was never told is nothing."""
+
+    def __init__(self) -> None:
+        self.account_count = 0
+        self.orders: Floats = np.zeros((0, ORDER_COLUMNS))
+        self.blocks: list[Block] = []
+        self._currencies: tuple[str, ...] = ()
+
+    def take_in_steps(self, change: BookChange) -> Iterator[None]:
+        """Take over what has changed, a block at each turn. Raises MalformedFrameError; nothing has changed then."""
+        _refuse_malformed(change)
+        self._grow(change.account_count)
+        self._currencies, self.orders = change.currencies, change.orders
+        order = np.argsort(change.accounts, kind="stable")
+        changed = change.accounts[order]
+        starts = np.cumsum(change.counts) - change.counts
+        bounds = np.searchsorted(changed, np.arange(0, self.account_count + BLOCK_ACCOUNTS, BLOCK_ACCOUNTS))
+        for place in np.flatnonzero(np.diff(bounds)).tolist():
+            block, part = self.blocks[place], order[bounds[place] : bounds[place + 1]]
+            counts = change.counts[part]
+            # Of each account the places of its holdings, one account after the other.
+            within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+            picked = np.repeat(starts[part], counts) + within
+            members = change.accounts[part] - block.first
+            block.replace(members, np.repeat(members, counts), change.rows[picked], change.amounts[picked])
+            yield
+
+    def rows_of(self, generation: Generation) -> Rows:
+        """Return where a book's rows are in a generation; what it lacks is unknown there."""
+        instruments = len(generation.group_of_instrument)
+        groups = (generation.group_of_instrument, generation.group_of_currency, np.zeros(1, dtype=np.int32))
+        unknown = instruments + len(generation.currencies)
+        columns = {name: instruments + column for column, name in enumerate(generation.currencies)}
+        of_currency = [*(columns.get(name, unknown) for name in self._currencies), unknown]
+        return Rows(instruments, np.concatenate(groups), np.array(of_currency, dtype=np.int32))
+
+    def _grow(self, count: int) -> None:
+        """Accounts are only ever added; the last block may have to be made anew for those that join it."""
+        if count == self.account_count:
+            return
+        for place, first in enumerate(range(0, count, BLOCK_ACCOUNTS)):
+            size = min(BLOCK_ACCOUNTS, count - first)
+            if place < len(self.blocks):
+                self.blocks[place].grow(size)
+            else:
+                self.blocks.append(Block(first, size))
+        self.account_count = count
+
+
+def holdings_of(portfolios: Portfolios, account: int) -> Iterator[tuple[int, float]]:
+    """Return the rows and amounts of one account."""
+    first, last = portfolios.account_segments[account], portfolios.account_segments[account + 1]
+    part = slice(portfolios.segment_offsets[first], portfolios.segment_offsets[last])
+    return zip(portfolios.rows[part].tolist(), portfolios.amounts[part].tolist(), strict=True)
+
+
+def stacked(generation: Generation) -> tuple[Floats, Flags]:
+    """Return values and flags of `Rows`."""
+    values = np.concatenate((generation.values, generation.currency_values, np.full((1, generation.grid.size), np.nan)))
+    currency_known = np.isfinite(generation.currency_values).all(axis=1)
+    known = np.concatenate((generation.known, currency_known, np.zeros(1))).astype(np.uint8)
+    return values, known
+
+
+def _refuse_malformed(change: BookChange) -> None:
+    if change.accounts.ndim != 1 or change.rows.ndim != 1:
+        raise MalformedFrameError("book: accounts or rows are no column")
+    holdings, accounts = len(change.rows), len(change.accounts)
+    most = np.int64(change.account_count)
+    problems: Iterable[tuple[bool, str]] = (
+        (not 0 <= change.account_count <= MAX_ACCOUNTS, "too many accounts"),
+        (change.counts.shape != (accounts,) or change.amounts.shape != (holdings,), "columns differ in length"),
+        (change.orders.ndim != 2 or change.orders.shape[1:] != (ORDER_COLUMNS,), "orders have other columns"),
+    )
+    for is_wrong, text in problems:
+        if is_wrong:
+            raise MalformedFrameError(f"book: {text}")
+    named = np.concatenate((change.accounts.astype(np.float64), change.orders[:, 0]))
+    if (change.counts < 0).any() or int(change.counts.sum()) != holdings:
+        raise MalformedFrameError("book: counts are not those of the holdings")
+    if not ((named >= 0) & (named < most)).all() or len(np.unique(change.accounts)) != accounts:
+        raise MalformedFrameError("book: an account is none, or named twice")
+    if (change.rows < -len(change.currencies)).any() or not np.isfinite(change.amounts).all():
+        raise MalformedFrameError("book: a currency without a name, or an amount that is none")
