@@ -32,6 +32,8 @@ from risk.account import AccountState
 
 # What is due of session controls (a grace, a delayed message) or of an order's end is done so late at the most.
 TICK_S: Final = 0.02
+# Breaks on the status page.
+BREAKS_TOLD: Final = 200
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
 # Connections that the kernel accepts while the loop is busy: a SYN that finds no place is sent again a second later.
@@ -152,7 +154,10 @@ class App:
         return self.counters() | {"accounts": self.core.account_rows()}
 
     def counters(self, ages: Ages | None = None) -> dict[str, Any]:
-        """Return the snapshot without its accounts, which may be many; `ages` of marks, where they are known."""
+        """Return the snapshot without its accounts, which may be many.
+
+        With `ages` of marks it is for the status page, which makes rows of its own of what may be many, in slices.
+        """
         core = self.core
         counters = core.monitor.snapshot()
         counters["checks_configured"] = core.checks_configured
@@ -166,9 +171,10 @@ class App:
         counters["sessions"] = sorted(self.server.logged_on)
         counters["controls"] = core.controls.snapshot()
         counters["counterparties"] = self.counterparties.rows(now)
-        counters["open_breaks"] = core.reconciler.rows(now)
+        counters["open_breaks"] = core.reconciler.rows(now, None if ages is None else BREAKS_TOLD)
+        counters["breaks_open"] = core.reconciler.counts()
         counters["hooks"] = core.hooks.rows()
-        counters["margin_watch"] = core.intraday.snapshot()
+        counters["margin_watch"] = core.intraday.snapshot() if ages is None else core.intraday.counters()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()

@@ -118,6 +118,7 @@ class MoveTransfer(Command, frozen=True, tag="move_transfer"):
     amount: str = ""
     reference: str = ""
     who: str = ""
+    approved_by: str = ""
 
 
 class DecideMargin(Command, frozen=True, tag="decide_margin"):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from gateway.core import Core
 from gateway.margin_figures import figures_of
+from gateway.showing_margin import margin_in_steps
 from gateway.status_page import StatusPage
 from gateway.venue_status import Ages, ages_in_steps
 from risk.account import Account
@@ -45,12 +46,16 @@ class Showing:
             "time_ns": now_ns,
             "ladder": {"spot_moves": grid.spot_moves, "vol_moves": grid.vol_moves, "rows": ladders},
         }
+        yield from margin_in_steps(self._core.ledger.margin, shown)
+        watches, is_watched = self._core.ledger.margin.watches, self._core.intraday.is_on
         uses: list[tuple[float, str]] = []
 
         def rows(names: list[str]) -> list[Row]:
             made = self._core.account_rows([self._core.ledger.accounts[name] for name in names])
             for row in made:
+                watch = watches.get(row["account"])
                 row["maintenance_margin"] = maintenance.get(row["account"])
+                row["margin_state"] = (watch.state.value if watch else "healthy") if is_watched else None
                 uses.append((-margin_use(row), row["account"]))
             return made
 

@@ -23,7 +23,7 @@ IN_DANGER: Final = 0.9
 ALERT_LINES: Final = 4
 REASON_LINES: Final = 5
 # Lines that are not accounts.
-FIXED_LINES: Final = 14 + ALERT_LINES + REASON_LINES
+FIXED_LINES: Final = 15 + ALERT_LINES + REASON_LINES
 OLD_NS: Final = 5_000_000_000
 _STATES: Final = {"live": "green", "trading": "green", "reducing": "yellow", "halted": "red"}
 
@@ -77,6 +77,7 @@ def screen(
         _head(status, time_ns),
         _venues(snapshot),
         _counts(snapshot, before.snapshot if before is not None else None),
+        _money(snapshot),
         _accounts(rows[:room], len(rows)),
         _reasons(snapshot.get("rejects_by_code", {}), width),
         *(
@@ -121,6 +122,15 @@ def _counts(snapshot: dict[str, Any], before: dict[str, Any] | None) -> Text:
     return Text(f"orders {snapshot.get('orders_in', 0):,}{rate}  {counts}\n{latency}", no_wrap=True)
 
 
+def _money(snapshot: dict[str, Any]) -> Text:
+    calls, live, unknown = (snapshot.get(key, 0) for key in ("calls_open", "transfers_live", "transfers_unknown"))
+    text = Text(f"{calls} calls open, {snapshot.get('called_usd', 0):,.0f} USD  {live} transfers", no_wrap=True)
+    if unknown:
+        text.append(f", {unknown} of them unknown", "red")
+    breaks = ", ".join(f"{count} {severity}" for severity, count in snapshot.get("breaks_open", {}).items())
+    return text.append(f"  breaks {breaks}", "red") if breaks else text
+
+
 def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
     title = f"account ({in_all})" if len(rows) == in_all else f"account ({len(rows)} of {in_all})"
     table = _table(title, "state", "equity USD", "initial USD", "maintenance USD", "use", "working", "positions")
@@ -130,7 +140,7 @@ def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
         style = "red" if use >= IN_DANGER else "yellow" if use >= WATCHED else "green"
         table.add_row(
             row["account"],
-            Text(row["state"], _STATES.get(row["state"], "")),
+            _state(row),
             _number(row["equity"], "unknown"),
             _number(row["initial_margin"], "unknown"),
             _number(row.get("maintenance_margin")),
@@ -141,14 +151,16 @@ def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
     return table
 
 
+def _state(row: dict[str, Any]) -> Text:
+    margin = row.get("margin_state") or "healthy"
+    text = Text(row["state"], _STATES.get(row["state"], ""))
+    return text if margin == "healthy" else text.append(f", {margin.replace('_', ' ')}", "yellow")
+
+
 def _reasons(rejects: dict[str, int], width: int) -> Text:
     ranked = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
     text = "  ".join(f"{name.replace('_', ' ').lower()} {count:,}" for name, count in ranked[:REASON_LINES])
     return Text(f"rejected: {text}" if text else "nothing rejected", overflow="ellipsis", no_wrap=True)
-
-
-def _alert(text: str) -> Text:
-    return Text(text, "yellow", no_wrap=True, overflow="ellipsis")
 
 
 def _table(*heads: str) -> Table:

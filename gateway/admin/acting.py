@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
@@ -11,23 +11,37 @@ from gateway.admin.access import Administrator, RiskManager, Viewer
 from gateway.admin.bodies import (
     ACT_PROBLEMS,
     AlertmanagerBody,
+    BreakBody,
     DecideBody,
     Done,
     KillBody,
     LimitBody,
-    LimitDone,
     LogoutBody,
+    MarginBody,
     ReleaseBody,
+    SharedDone,
     StateBody,
+    TransferBody,
 )
 from gateway.admin.desk import ActError
 from gateway.admin.looking import desk_of
-from gateway.control import Kill, LogOut, Reinstate, ReleaseHold, SetLimit, SetState
+from gateway.control import (
+    CloseBreak,
+    DecideMargin,
+    Kill,
+    LogOut,
+    MoveTransfer,
+    Reinstate,
+    ReleaseHold,
+    SetLimit,
+    SetState,
+)
 from gateway.redaction import redacted
 
 router = APIRouter(prefix="/api/v1", responses=ACT_PROBLEMS)
 Number = Annotated[int, Path(ge=1, le=2**62)]
 MAX_TEXT = 300
+_PROPOSED: dict[str, Any] = {"model": SharedDone, "description": "Proposed."}
 
 
 @router.post("/kill", summary="Stop a session, an account or a client of the hook, now")
@@ -65,14 +79,38 @@ def release_hold(request: Request, person: RiskManager, body: ReleaseBody) -> Do
     return Done(**desk_of(request).act(person, "release_hold", command, body.hold, body.confirm))
 
 
-@router.post("/limits", summary="Change a limit", responses={202: {"model": LimitDone, "description": "Proposed."}})
-def set_limit(request: Request, response: Response, person: RiskManager, body: LimitBody) -> LimitDone:
+@router.post("/limits", summary="Change a limit", responses={202: _PROPOSED})
+def set_limit(request: Request, response: Response, person: RiskManager, body: LimitBody) -> SharedDone:
     """A limit that is raised far takes a second person: then it is proposed, and nothing has changed."""
     command = SetLimit(body.account, body.key, body.value, body.was, body.reason, body.rule)
     answer = desk_of(request).set_limit(person, command, body.confirm)
     if answer["outcome"] == "pending":
         response.status_code = 202
-    return LimitDone(**answer)
+    return SharedDone(**answer)
+
+
+@router.post("/transfers", summary="Tell what happened to collateral", responses={202: _PROPOSED})
+def move_transfer(request: Request, response: Response, person: RiskManager, body: TransferBody) -> SharedDone:
+    """What a person says has settled, or come back, is booked when a second one says so too."""
+    command = MoveTransfer(body.transfer, body.happening, body.reason, body.amount, body.reference)
+    answer = desk_of(request).move_transfer(person, command, body.confirm)
+    if answer["outcome"] == "pending":
+        response.status_code = 202
+    return SharedDone(**answer)
+
+
+@router.post("/margin", summary="Decide on an account that was taken over, or on a disputed call")
+def decide_margin(request: Request, person: RiskManager, body: MarginBody) -> Done:
+    """Give it back, hand it over, say that nothing is left to adjust, or let the call stand."""
+    command = DecideMargin(body.account, body.decision, body.reason, body.call, person.name)
+    return Done(**desk_of(request).act(person, "margin", command, body.account, body.confirm))
+
+
+@router.post("/breaks/close", summary="End a break that a person answers for")
+def close_break(request: Request, person: RiskManager, body: BreakBody) -> Done:
+    """The accounts that it restricted stay so."""
+    command = CloseBreak(body.number, body.reason, person.name)
+    return Done(**desk_of(request).act(person, "close_break", command, str(body.number), body.confirm))
 
 
 @router.post("/proposals/{number}/approve", summary="Approve what another person proposed")

@@ -16,6 +16,7 @@ Reason = Annotated[
     Field(min_length=1, max_length=MAX_REASON, pattern=_PRINTABLE, description="Kept for ever, without secrets."),
     AfterValidator(redacted),
 ]
+Key = Annotated[str, Field(min_length=1, max_length=64, pattern=_PRINTABLE)]
 Confirm = Annotated[str, Field(max_length=64, description="The name, typed again.")]
 Number = Annotated[str, Field(pattern=r"^[0-9]{1,19}(\.[0-9]{1,8})?$", description="A decimal number.")]
 Rule = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._*?\[\]-]*$")]
@@ -66,7 +67,36 @@ class LimitBody(_Body):
 class ReleaseBody(_Body):
     """An unknown hold of the hook, whose order has ended."""
 
-    hold: Annotated[str, Field(min_length=1, max_length=64, pattern=_PRINTABLE)]
+    hold: Key
+    reason: Reason
+    confirm: Confirm
+
+
+class TransferBody(_Body):
+    """What happened to a transfer of collateral; an amount, in wholes of the asset, where it settled."""
+
+    transfer: Key
+    happening: Literal["sent", "settled", "failed", "reversed"]
+    amount: Number | Literal[""] = ""
+    reference: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+    reason: Reason
+    confirm: Confirm
+
+
+class MarginBody(_Body):
+    """A decision on an account's margin; `upheld` is of the disputed call that it names."""
+
+    account: Name
+    decision: Literal["reinstated", "handed-over", "exhausted", "upheld"]
+    call: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+    reason: Reason
+    confirm: Confirm
+
+
+class BreakBody(_Body):
+    """An open break that a person answers for; its number is typed again."""
+
+    number: Annotated[int, Field(ge=1, le=2**31)]
     reason: Reason
     confirm: Confirm
 
@@ -113,7 +143,7 @@ class Done(BaseModel):
     is_audited: bool = True
 
 
-class LimitDone(Done):
+class SharedDone(Done):
     """done: in force; pending: waits for a second person as the proposal of that number."""
 
     outcome: Literal["done", "pending"]

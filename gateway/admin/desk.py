@@ -14,12 +14,14 @@ from gateway.admin.audit import AuditError, AuditLog, Entry
 from gateway.admin.tokens import Person
 from gateway.admin.view import View
 from gateway.config import Admin
-from gateway.control import Answer, AnyCommand, ControlError, Kill, ListLimits, SetLimit, ask
+from gateway.control import Answer, AnyCommand, ControlError, Kill, ListLimits, MoveTransfer, SetLimit, ask
 
 # The control socket takes eight connections at a time; kills are never kept waiting by the others.
 ASKED_AT_ONCE: Final = 4
 # What a proposal carries out, by its kind. A kind that the gateway does not know can not be proposed.
-KINDS: Final[dict[str, type[SetLimit]]] = {"limit": SetLimit}
+KINDS: Final[dict[str, type[SetLimit | MoveTransfer]]] = {"limit": SetLimit, "transfer": MoveTransfer}
+# What books money on a person's word, and so takes two of them.
+SHARED_HAPPENINGS: Final = ("settled", "reversed")
 
 
 class ActError(Exception):
@@ -85,7 +87,22 @@ class Desk:
         number = self.propose(person, "limit", wanted.account, text, command)
         return {"outcome": "pending", "proposal": number}
 
-    def propose(self, person: Person, kind: str, name: str, text: str, command: SetLimit) -> int:
+    def move_transfer(self, person: Person, wanted: MoveTransfer, confirm: str) -> dict[str, Any]:
+        """Tell what happened to a transfer, or propose to, where that books money. Raises ActError."""
+        command = msgspec.structs.replace(wanted, who=person.name, approved_by="")
+        if wanted.happening not in SHARED_HAPPENINGS:
+            answer = self.act(person, "transfer", command, wanted.transfer, confirm)
+            return {"outcome": "done", "proposal": None} | answer
+        if confirm != wanted.transfer:
+            raise ActError(409, f"confirm must be {wanted.transfer!r}, typed again")
+        if wanted.happening == "settled" and not wanted.amount:
+            raise ActError(409, "what settled has an amount")
+        amount = f" {wanted.amount}" if wanted.amount else ""
+        text = f"{wanted.happening}{amount} {wanted.reference}".rstrip() + f": {wanted.reason}"
+        number = self.propose(person, "transfer", wanted.transfer, text, command)
+        return {"outcome": "pending", "proposal": number}
+
+    def propose(self, person: Person, kind: str, name: str, text: str, command: SetLimit | MoveTransfer) -> int:
         """Have something wait for a second person; return its number. Raises ActError."""
         assert type(command) is KINDS[kind]
         with self._lock:

@@ -9,16 +9,29 @@ from typing import Any, Final
 import msgspec
 
 from gateway import records
+from gateway.clearing_records import BreakOpened, BreakResolved
 from gateway.journal import Record
 from gateway.ledger import instrument_of
+from gateway.margin_records import (
+    AssignmentCancelled,
+    CollateralAssigned,
+    MarginCallAnswered,
+    MarginCalled,
+    MarginCallMoved,
+    MarginStateMoved,
+    TransferBegun,
+    TransferMoved,
+)
 from gateway.redaction import redacted
-from risk.instrument import Instrument
+from risk.instrument import UNITS_PER_WHOLE, Instrument
 from risk.order import RejectReason
 
 EVENTS_KEPT: Final = 2_000
 BREAKS_KEPT: Final = 200
 # Orders whose account and instrument are known when they are filled; the oldest is forgotten.
 ORDERS_KEPT: Final = 50_000
+# Transfers whose account is known when they move.
+TRANSFERS_KEPT: Final = 10_000
 _SIDES: Final = {1: "buy", 2: "sell"}
 _REASONS: Final = {int(reason): reason.name for reason in RejectReason}
 
@@ -36,6 +49,7 @@ class JournalView:
         self.unread = 0  # records of a newer version, or that make no sense to this one
         self._instruments: dict[int, Instrument] = {}
         self._orders: dict[str, Event] = {}
+        self._transfers: dict[str, str] = {}
 
     def take(self, entry: Record) -> None:
         """Take up one record; most are of no interest here and are not even decoded."""
@@ -133,6 +147,43 @@ class JournalView:
     def _state_moved(self, record: records.AccountStateMoved) -> Event:
         return {"event": record.state, "account": record.account, "text": redacted(record.reason)}
 
+    def _margin_moved(self, record: MarginStateMoved) -> Event:
+        text = f"equity {_usd(record.equity_units)}, maintenance {_usd(record.maintenance_units)}"
+        reason = redacted(record.reason)
+        return {"event": "margin", "account": record.account, "text": f"{record.state}: {reason}; {text}"}
+
+    def _called(self, record: MarginCalled) -> Event:
+        equity, wanted = _usd(record.equity_units), _usd(record.requirement_units)
+        text = f"{record.call_id}: {_usd(record.amount_units)} called, equity {equity} of {wanted}"
+        return {"event": "call", "account": record.account, "text": text}
+
+    def _call_moved(self, record: MarginCallMoved) -> Event:
+        text = f"{record.call_id} {record.happening}: {redacted(record.reason)}"
+        return {"event": "call", "account": record.account, "text": text}
+
+    def _transfer_begun(self, record: TransferBegun) -> Event:
+        source = f"{record.source_place} {record.source_name}".rstrip()
+        target = f"{record.target_place} {record.target_name}".rstrip()
+        text = f"{_amount(record.units)} {record.asset} from {source} to {target} ({redacted(record.key)})"
+        self._transfers[record.key] = record.account
+        if len(self._transfers) > TRANSFERS_KEPT:
+            del self._transfers[next(iter(self._transfers))]
+        return {"event": "transfer", "account": record.account, "text": text}
+
+    def _transfer_moved(self, record: TransferMoved) -> Event:
+        amount = f" {_amount(record.units)}" if record.units else ""
+        text = redacted(f"{record.key} {record.happening}{amount}: {record.reason}")
+        return {"event": "transfer", "account": self._transfers.get(record.key, ""), "text": text}
+
+    def _opened_break(self, record: BreakOpened) -> Event:
+        text = f"{record.kind}: ours {record.ours or 'none'}, theirs {record.theirs or 'none'}"
+        told = {"event": "break", "account": record.account, "venue": record.source, "symbol": record.subject}
+        return told | {"text": redacted(text)}
+
+    def _resolved_break(self, record: BreakResolved) -> Event:
+        told = {"event": "break over", "account": record.account, "venue": record.source, "symbol": record.subject}
+        return told | {"text": redacted(f"{record.text} {record.who}".rstrip())}
+
     def _of(self, what: str, order_id: str, lots: int | None = None, ticks: int | None = None) -> Event:
         order = self._orders.get(order_id, {"order_id": order_id})
         told: Event = {"event": what} | {key: value for key, value in order.items() if key != "instrument"}
@@ -140,6 +191,14 @@ class JournalView:
             instrument = self._instruments[order["instrument"]]
             told |= {"quantity": f"{instrument.quantity(lots):f}", "price": f"{instrument.price(ticks):f}"}
         return told
+
+
+def _amount(units: int) -> str:
+    return f"{units / UNITS_PER_WHOLE:,.8f}".rstrip("0").rstrip(".")
+
+
+def _usd(units: int) -> str:
+    return f"{units / UNITS_PER_WHOLE:,.0f} USD"
 
 
 def _text(value: bytes | None) -> str:
@@ -163,5 +222,15 @@ _HANDLERS: Final[dict[int, Callable[[JournalView, Any], Event | None]]] = {
         (records.Reinstated, JournalView._reinstated),
         (records.AccountStateMoved, JournalView._state_moved),
         (records.LimitMoved, JournalView._limit_moved),
+        (MarginStateMoved, JournalView._margin_moved),
+        (MarginCalled, JournalView._called),
+        (MarginCallMoved, JournalView._call_moved),
+        (MarginCallAnswered, JournalView._call_moved),
+        (TransferBegun, JournalView._transfer_begun),
+        (CollateralAssigned, JournalView._transfer_begun),
+        (TransferMoved, JournalView._transfer_moved),
+        (AssignmentCancelled, JournalView._transfer_moved),
+        (BreakOpened, JournalView._opened_break),
+        (BreakResolved, JournalView._resolved_break),
     )
 }

@@ -65,6 +65,7 @@ class SnapshotCollector(Collector):
             yield from _accounts(snapshot.get("accounts", []))
             yield from _venues(snapshot)
             yield from _standing(snapshot)
+            yield from _money(snapshot)
 
 
 def exposition(facts: Callable[[], Facts]) -> bytes:
@@ -145,3 +146,24 @@ def _standing(snapshot: Facts) -> Iterable[Metric]:
         on.add_metric([session], 1)
     yield on
     yield _gauge("kills", "Kills that stand", len(snapshot.get("controls", {}).get("killed", [])))
+
+
+def _money(snapshot: Facts) -> Iterable[Metric]:
+    states = GaugeMetricFamily("margingate_margin_states", "Accounts by the state of their margin", labels=["state"])
+    for state, count in snapshot.get("margin_states", {}).items():
+        states.add_metric([state], count)
+    yield states
+    yield _gauge("calls_open", "Margin calls that still ask for something", snapshot.get("calls_open", 0))
+    yield _gauge("called_usd", "What open calls ask for", snapshot.get("called_usd", 0.0))
+    yield _gauge("transfers_live", "Transfers of collateral on their way", snapshot.get("transfers_live", 0))
+    yield _gauge("transfers_unknown", "Of them, those that nothing is heard of", snapshot.get("transfers_unknown", 0))
+    balance = GaugeMetricFamily(
+        "margingate_collateral_imbalance_units", "Sum of an asset over all places: zero", labels=["asset"]
+    )
+    for row in snapshot.get("collateral", []):
+        balance.add_metric([row["asset"]], row["imbalance_units"])
+    yield balance
+    breaks = GaugeMetricFamily("margingate_breaks_open", "Open breaks with other books", labels=["severity"])
+    for severity, count in snapshot.get("breaks_open", {}).items():
+        breaks.add_metric([severity], count)
+    yield breaks

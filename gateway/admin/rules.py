@@ -24,6 +24,10 @@ TEXTS: Final = (
     (re.compile(r"^fix: (logon|connection)"), "logons", "warning"),
     (re.compile(r"halted|disconnected|reconcil"), "venue", "warning"),
 )  # fmt: skip
+# States of an account's margin that somebody should know of, and how urgently.
+GRAVE_MARGIN: Final = {
+    "called": "warning", "restricted": "warning", "adjusting": "critical", "taken_over": "critical"
+}  # fmt: skip
 _NUMBERS: Final = re.compile(r"\d+")
 
 
@@ -54,8 +58,26 @@ def conditions(snapshot: dict[str, Any], rules: Admin) -> Iterator[Condition]:
             severity = "critical" if use >= rules.margin_use_critical else "warning"
             share = "without equity" if use == float("inf") else f"{use:.0%} of equity"
             yield Condition(f"margin {name}", "margin", severity, f"account {name}: initial margin is {share}")
+        if row.get("margin_state") in GRAVE_MARGIN:
+            severity = GRAVE_MARGIN[row["margin_state"]]
+            text = f"account {name}: margin {row['margin_state'].replace('_', ' ')}"
+            yield Condition(f"margin state {name}", "margin call", severity, text)
         if row["state"] != "trading":
             yield Condition(f"state {name}", "account state", "warning", f"account {name} is {row['state']}")
+
+
+def money_conditions(snapshot: dict[str, Any]) -> Iterator[Condition]:
+    """Yield what is wrong with transfers, collateral and the comparison with other books."""
+    if unknown := snapshot.get("transfers_unknown", 0):
+        text = f"{unknown} transfers of collateral of which nothing is heard"
+        yield Condition("transfers", "transfer", "critical", text)
+    for row in snapshot.get("collateral", []):
+        if row["imbalance_units"]:
+            text = f"collateral in {row['asset']} does not add up: {row['imbalance_units']} units"
+            yield Condition(f"collateral {row['asset']}", "collateral", "critical", text)
+    for severity, count in snapshot.get("breaks_open", {}).items():
+        told = "critical" if severity == "block" else "warning"
+        yield Condition(f"breaks {severity}", "break", told, f"{count} breaks open: {severity}")
 
 
 class Watch:
@@ -76,7 +98,8 @@ class Watch:
             found["gateway"] = Condition("gateway", "gateway", "critical", text)
             keys = self._holding - {"gateway"}  # what was so is not known to be over
         else:
-            found = {condition.key: condition for condition in conditions(snapshot, self._rules)}
+            found = {one.key: one for one in conditions(snapshot, self._rules)}
+            found |= {one.key: one for one in money_conditions(snapshot)}
             keys = set()
             self._told(snapshot, now_ns)
         for condition in found.values():

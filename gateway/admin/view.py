@@ -91,12 +91,17 @@ class View:
             "ladder": snapshot.get("ladder", {"spot_moves": [], "vol_moves": [], "rows": []}),
             "history": {"account": shown, "points": list(self.history.get(shown, ()))},
             "events": journal.recent(after, ROWS_TOLD),
-            "breaks": list(journal.breaks)[-ROWS_TOLD:][::-1],
+            "breaks": snapshot.get("open_breaks", [])[:ROWS_TOLD],
+            "breaks_open": snapshot.get("breaks_open", {}),
+            # Differences of a venue's session with our book; its account may only reduce from then on.
+            "raised": list(journal.breaks)[-ROWS_TOLD:][::-1],
             "alerts": self.alerts.rows(now_ns)[:ROWS_TOLD],
             "hooks": snapshot.get("hooks", []),
-            # Rows of the intraday loop, where the gateway tells any.
-            "calls": snapshot.get("calls", [])[:ROWS_TOLD],
-            "transfers": snapshot.get("transfers", [])[:ROWS_TOLD],
+            **{key: snapshot.get(key, [])[:ROWS_TOLD] for key in ("calls", "transfers", "collateral")},
+            "margin_states": snapshot.get("margin_states", {}),
+            "called_usd": snapshot.get("called_usd", 0.0),
+            "is_watched": snapshot.get("margin_watch", {}).get("is_on", False),
+            "counterparties": snapshot.get("counterparties", []),
         }
 
     def _gateway(self, now_ns: int) -> Row:

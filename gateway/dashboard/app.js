@@ -1,6 +1,7 @@
 // The page: asks once a second for everything it shows, and changes what has changed. Texts are set, never parsed.
 
 import { askFor, limitFields, note, prepareActs } from "./acts.js";
+import { showMoney } from "./money.js";
 import { compact, drawHistory, heat, worstByMove } from "./charts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -104,6 +105,7 @@ const age = (ms) => (ms === null || ms === undefined ? "–" : ms < 1000 ? `${ms
 const micros = (us) => (us < 1000 ? `${us.toFixed(0)} µs` : `${(us / 1000).toFixed(1)} ms`);
 const clock = (ns) => new Date(ns / 1e6).toLocaleTimeString([], { hour12: false });
 const STATES = { live: "good", trading: "good", reducing: "warn", halted: "bad", killed: "bad" };
+const MARGINS = { warned: "warn", called: "warn", restricted: "bad", adjusting: "bad", taken_over: "bad", closed: "bad" };
 const mayAct = () => person.role !== "viewer";
 
 function show(told) {
@@ -129,7 +131,7 @@ function showTiles(told) {
   const tiles = [
     ["orders in", count(c.orders_in)], ["accepted", count(c.accepted)], ["rejected", count(c.rejected)],
     ["fills", count(c.fills)], ["cancelled", count(c.cancelled)], ["unknown", count(c.unknown), c.unknown],
-    ["breaks", count(c.breaks), c.breaks], ["reject p99", l.reject?.count ? micros(l.reject.p99) : "–"],
+    ["breaks", count(c.breaks), c.breaks], ["called USD", compact(told.called_usd), told.called_usd], ["reject p99", l.reject?.count ? micros(l.reject.p99) : "–"],
     ["accept p99", l.accept?.count ? micros(l.accept.p99) : "–"],
   ];
   kept($("tiles"), tiles, (t) => t[0], (t) => {
@@ -150,7 +152,7 @@ function showAccounts(told) {
     row.cells[0].tabIndex = 0;
     row.cells[0].addEventListener("click", () => choose(a.account));
     row.cells[0].addEventListener("keydown", (event) => { if (event.key === "Enter") choose(a.account); });
-    row.cells[1].append(document.createElement("span"));
+    row.cells[1].append(document.createElement("span"), document.createElement("span"));
     const bar = Object.assign(document.createElement("div"), { className: "bar" });
     bar.append(document.createElement("i"), document.createElement("b"));
     row.cells[5].append(bar);
@@ -165,6 +167,9 @@ function showAccounts(told) {
     set(cells[0], a.account);
     const state = isKilled ? "killed" : a.state;
     set(cells[1].firstChild, state, `pill ${STATES[state] || "warn"}`);
+    const margin = a.margin_state && a.margin_state !== "healthy" ? a.margin_state.replaceAll("_", " ") : "";
+    set(cells[1].lastChild, margin, `pill ${MARGINS[a.margin_state] || "warn"}`);
+    cells[1].lastChild.hidden = !margin;
     set(cells[2], compact(a.equity));
     set(cells[3], compact(a.initial_margin));
     set(cells[4], compact(a.maintenance_margin));
@@ -289,7 +294,7 @@ function showRest(told) {
     set(row.cells[1], count(number));
   });
   kept($("venues").tBodies[0], told.venues, (v) => v.venue, () => {
-    const row = line(["", "", "n", "n", "n"]);
+    const row = line(["", "", "n", "n wide", "n", "n wide"]);
     row.cells[1].append(document.createElement("span"));
     return row;
   }, (row, v) => {
@@ -298,6 +303,8 @@ function showRest(told) {
     set(row.cells[2], age(v.feed_age_ms));
     set(row.cells[3], age(v.oldest_mark_ms));
     set(row.cells[4], v.instruments === undefined ? "–" : `${v.marks_fresh} of ${v.instruments}`);
+    set(row.cells[5], count(v.orders_waiting));
+    row.title = Object.entries(v.lanes || {}).map(([lane, isUp]) => `${lane} ${isUp ? "up" : "down"}`).join(", ");
   });
   kept($("latency").tBodies[0], Object.entries(told.latency_us), (l) => l[0], () => line(["", "n", "n", "n"]), (row, [path, f]) => {
     set(row.cells[0], path);
@@ -324,21 +331,11 @@ function showRest(told) {
     made.children[1].disabled = !mayAct() || p.who === person.name;
     made.children[2].disabled = !mayAct();
   });
-  set($("breaks-count"), told.breaks.length || "");
-  showList("breaks", told.breaks, (b) => b.sequence, (b) => item(`${clock(b.time_ns)} ${b.venue} ${b.symbol}: ${b.text}`));
-  showCalls(told);
+  showMoney(told, page);
 }
 
-// Rows of the margin loop, as it tells them: each key is a column.
-function showCalls(told) {
-  const rows = [...told.calls.map((row) => ["call", row]), ...told.transfers.map((row) => ["transfer", row])];
-  kept($("calls").tBodies[0], rows.length ? rows : [["none", {}]], (r) => `${r[0]} ${JSON.stringify(r[1])}`, ([kind, row]) => {
-    const made = line(["dim", "why"]);
-    set(made.cells[0], kind);
-    set(made.cells[1], Object.entries(row).map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", "));
-    return made;
-  }, () => {});
-}
+// What money.js draws with, and acts by.
+const page = { $, kept, set, line, button, count, age, clock, compact, item, showList, asked, mayAct, askFor };
 
 // ---- acting ---------------------------------------------------------------------------------------------------------
 

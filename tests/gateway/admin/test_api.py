@@ -29,6 +29,15 @@ ACTS: dict[str, tuple[dict[str, Any], Role]] = {
     "/api/v1/logout": ({"session": "BETA", "reason": "x", "confirm": "BETA"}, Role.ADMINISTRATOR),
     "/api/v1/release-hold": ({"hold": "h", "reason": "x", "confirm": "h"}, Role.RISK_MANAGER),
     "/api/v1/limits": (LIMIT | {"value": "1"}, Role.RISK_MANAGER),
+    "/api/v1/transfers": (
+        {"transfer": "t", "happening": "failed", "reason": "x", "confirm": "t"},
+        Role.RISK_MANAGER,
+    ),
+    "/api/v1/margin": (
+        {"account": "beta", "decision": "reinstated", "reason": "x", "confirm": "beta"},
+        Role.RISK_MANAGER,
+    ),
+    "/api/v1/breaks/close": ({"number": 1, "reason": "x", "confirm": "1"}, Role.RISK_MANAGER),
     "/api/v1/proposals/7/approve": ({"confirm": "alpha"}, Role.RISK_MANAGER),
     "/api/v1/proposals/7/refuse": ({"confirm": "alpha"}, Role.RISK_MANAGER),
     "/api/v1/alerts/1/acknowledge": ({}, Role.RISK_MANAGER),

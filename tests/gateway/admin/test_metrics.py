@@ -35,6 +35,13 @@ def facts(**changes: Any) -> dict[str, Any]:
         "feeds": {"sim-deribit": FEED},
         "controls": {"killed": ["account LOST-1"]},
         "alert_count": 4,
+        "margin_states": {"called": 1, "healthy": 2},
+        "calls_open": 2,
+        "called_usd": 1234.0,
+        "transfers_live": 3,
+        "transfers_unknown": 1,
+        "collateral": [{"asset": "BTC", "places": {"client": -1.0, "house": 1.0}, "imbalance_units": 0}],
+        "breaks_open": {"block": 1},
     }
     alerts = [{"kind": "margin", "severity": "critical", "is_firing": True}] * 2
     told = {"snapshot": snapshot, "age_s": 0.5, "alerts": alerts, "audit_entries": 7}
@@ -103,7 +110,8 @@ def test_the_terminal_shows_who_is_near_its_margin(tmp_path: Path) -> None:
     console.print(screen(status, 8 * 10**9, 110, before=before))
     text = console.export_text()
     for words in ("killed: account LOST-1", "told 7.0 s ago", "FUND-1", "95%", "unknown", "live", "100 a second",
-                  "margin shortfall 120", "sim-deribit: halted", "reject p50 31 p99 80 us"):  # fmt: skip
+                  "margin shortfall 120", "2 calls open, 1,234 USD", "3 transfers", "breaks 1 block",
+                  "sim-deribit: halted", "reject p50 31 p99 80 us"):  # fmt: skip
         assert words in text, words
     assert text.index("LOST-1   ") < text.index("FUND-1")
     page = StatusPage(tmp_path)
