@@ -380,15 +380,20 @@ class Intraday:
             for watch in sorted(shown, key=lambda watch: (-order.index(watch.state), watch.account))
         ]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return counters and rows as plain values."""
-        collateral = self._book.collateral
+    def counters(self) -> dict[str, Any]:
+        """Return counters as plain values."""
         return {
             "is_on": self.is_on,
             "passes": self.passes,
             "decisions": self.decisions,
             "unknown": self.unknown,
             "stalls": self.stalls,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counters and rows as plain values."""
+        collateral = self._book.collateral
+        return self.counters() | {
             "accounts": self.rows(),
             "transfers": [
                 {

@@ -13,6 +13,7 @@ import msgspec
 from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -51,6 +52,7 @@ __all__ = [
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -464,6 +466,7 @@ AnyRecord = (
     | HoldRecord
     | MarginRecord
     | ClearingRecord
+    | OperatorRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

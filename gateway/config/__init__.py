@@ -1,5 +1,6 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.admin import Admin
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
@@ -30,6 +31,7 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Admin",
     "Config",
     "ConfigError",
     "Counterparty",

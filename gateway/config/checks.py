@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.admin import Admin, check_admin
 from gateway.config.counterparties import (
     Counterparty,
     Reconciliation,
@@ -275,9 +276,16 @@ def _check_counterparty(values: Mapping[str, Any]) -> Found:
             yield (name,), problem
 
 
+def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_admin(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
     Counterparty: _check_counterparty,
+    Admin: _check_admin,
     Fix: _check_fix,
     Hook: _check_hook,
     HookClient: _check_hook_client,

@@ -18,6 +18,8 @@ from rich.console import Console
 
 from protocols.fix import codec
 from risk import kernel
+from tests.bench.beside import measure_beside
+from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
 from tests.bench.report import print_all
 from tests.bench.session import measure_engine
@@ -64,6 +66,7 @@ def main() -> None:
     else:
         console = Console()
         print_all(figures, console if console.is_terminal else Console(width=PLAIN_WIDTH))
+        print(told_beside(figures["beside"]))
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -84,11 +87,12 @@ def measure(plan: Plan) -> dict[str, Any]:
         for kind, is_plain in kinds.items()
     }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    beside = measure_beside(plan.rounds, 3 * plan.single)
     slow = measure_slow(
         peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
     )
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow}
+    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow, "beside": beside}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

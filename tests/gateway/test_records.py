@@ -145,6 +145,9 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
     (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
     (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
+    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
+     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
+     "a472757468a3776879"),
 ]  # fmt: skip
 
 
@@ -191,7 +194,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
         "CollateralRefused": 128,
         "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
-        "TradesReported": 164, "TradeReportAnswered": 165,
+        "TradesReported": 164, "TradeReportAnswered": 165, "LimitMoved": 140,
     }  # fmt: skip
 
 
