@@ -14,9 +14,11 @@ from gateway.clock import now_ns
 from gateway.config import Config
 from gateway.control import ControlServer
 from gateway.core import Core
+from gateway.counterparties import Counterparties
 from gateway.fix_server import FixServer
 from gateway.front_door import open_front_door
 from gateway.hook_server import HookServer
+from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
@@ -64,6 +66,7 @@ class App:
             door=open_front_door(config.fix, self.core.monitor, self.core.last_record_ns),
         )
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
+        self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
@@ -73,7 +76,7 @@ class App:
         self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._began_ns = now_ns()
+        self._began_ns = self._ticked_ns = now_ns()
         self._journal_trouble: str | None = None
         if self.journal.recovery.torn is not None:
             self.core.monitor.alert(f"journal: a torn record at the end was removed: {self.journal.recovery.torn}")
@@ -85,7 +88,9 @@ class App:
             venue.link.recover(now_ns())
             self._tasks.append(asyncio.create_task(venue.run()))
         self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
+        self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
+        self._tasks += self.counterparties.start()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -96,6 +101,7 @@ class App:
         await self.control.start()
         if self.hook is not None:
             await self.hook.start()
+        self._ticked_ns = now_ns()
         self._tick()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
@@ -119,6 +125,7 @@ class App:
         if self._listener is not None:
             self._listener.close()
         self.server.close()
+        self.counterparties.stop()
         if self.hook is not None:
             await self.hook.stop()
         await self._drained()
@@ -127,6 +134,7 @@ class App:
             self._ticking.cancel()
         self.server.abort()
         self.server.door.close()
+        self.counterparties.close(now_ns())
         for venue in self.venues:
             venue.stop()
         for task in self._tasks:
@@ -149,7 +157,10 @@ class App:
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
         counters["controls"] = core.controls.snapshot()
+        counters["counterparties"] = self.counterparties.rows(now)
+        counters["open_breaks"] = core.reconciler.rows(now)
         counters["hooks"] = core.hooks.rows()
+        counters["margin_watch"] = core.intraday.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()
@@ -159,6 +170,9 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if now - self._ticked_ns > STALL_NS:
+            core.intraday.stalled(now)
+        self._ticked_ns = now
         deadline_ns = core.deadline_ns
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)
@@ -193,8 +207,12 @@ class App:
     async def _drained(self) -> None:
         """Wait, within a limit, until the cancels of a stop have been answered."""
         deadline = now_ns() + int(STOP_GRACE_S * 1e9)
-        while now_ns() < deadline and any(order.is_cancel_pending for order in self.core.ledger.working_orders()):
+        while now_ns() < deadline and self._is_waited_for():
             await asyncio.sleep(0.01)
+
+    def _is_waited_for(self) -> bool:
+        cancels = any(order.is_cancel_pending for order in self.core.ledger.working_orders())
+        return cancels or not self.counterparties.are_gone
 
     async def _revalue(self) -> None:
         """Price risk arrays in slices, for ever; a slice is over before a client could notice."""
@@ -212,6 +230,30 @@ class App:
             await asyncio.sleep(LOOK_S)
             while not is_due(now_ns() - began_ns, interval_ns, market.has_moved):
                 await asyncio.sleep(LOOK_S)
+
+    async def _watch(self) -> None:
+        """Look at the margin of all accounts after each generation that is swapped in, wherever it was made."""
+        seen = self.core.valuation.generation
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.core.valuation.generation is seen:
+                continue
+            seen = self.core.valuation.generation
+            try:
+                await self._watch_margin()
+            except Exception as error:  # what was decided before stands; the next generation is looked at again
+                self.core.monitor.alert(f"margin watch failed: {type(error).__name__}: {error}")
+
+    async def _watch_margin(self) -> None:
+        """Look at the margin of all accounts by the generation that was just swapped in, in slices."""
+        intraday, decided = self.core.intraday, self.core.intraday.decisions
+        intraday.begin(now_ns())
+        while not intraday.step():
+            if intraday.decisions != decided:
+                decided = intraday.decisions
+                self.server.flush()
+            await asyncio.sleep(0)
+        self.server.flush()
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""

@@ -17,11 +17,13 @@ from rich.console import Console
 
 from gateway import compiled, records
 from gateway.backtest.command import backtest
+from gateway.breaks_command import breaks, close_break
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
 from gateway.control_cli import register
 from gateway.corrections import bust_of, correction_of
+from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.passwords import MAX_CHARACTERS, hashed
@@ -38,7 +40,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.command("margin")(margin)
 app.command("backtest")(backtest)
+app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("breaks")(breaks)
+app.command("close-break")(close_break)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -110,7 +115,7 @@ def demo(
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
 ) -> None:
-    """Run a simulated venue, the gateway and trading clients on this machine, then replay the journal."""
+    """Run four simulated venues, the gateway and trading clients on this machine, then replay the journal."""
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))

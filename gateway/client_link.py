@@ -21,6 +21,7 @@ from protocols.fix.session import (
     SessionKey,
     SessionState,
 )
+from protocols.fix.steps import next_event
 
 # The orders of a full read go out in parts: the venue, and the client that waits for its first answer, begin with those
 # while we are at the rest. Fewer a part cost more writes than that gains.
@@ -108,7 +109,7 @@ class ClientLink:
         """Act on up to so many messages; tell whether there may be more."""
         session, pipeline, name = self.session, self._pipeline, self.name
         while most:
-            event = session.next_event()
+            event = next_event(session)
             if session.admin_moved:
                 session.admin_moved = False
                 state = session.state

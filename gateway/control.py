@@ -77,7 +77,58 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     who: str = ""
 
 
-AnyCommand = Kill | Reinstate | LogOut | Status | ListHolds | ReleaseHold
+class ShowMargin(Command, frozen=True, tag="margin"):
+    """Tell of accounts that are short of margin, their calls, and transfers on their way."""
+
+
+class MoveTransfer(Command, frozen=True, tag="move_transfer"):
+    """Tell what happened to a transfer of collateral: sent, settled, failed, reversed; an amount where it settled."""
+
+    transfer: str
+    happening: str
+    reason: str
+    amount: str = ""
+    reference: str = ""
+    who: str = ""
+
+
+class DecideMargin(Command, frozen=True, tag="decide_margin"):
+    """Decide on an account: reinstated, handed over, exhausted; or, with a call, that a disputed one stands."""
+
+    account: str
+    decision: str
+    reason: str
+    call: str = ""
+    who: str = ""
+
+
+class ListBreaks(Command, frozen=True, tag="breaks"):
+    """List the breaks that are open, or, `is_ended`, the last that were."""
+
+    is_ended: bool = False
+
+
+class CloseBreak(Command, frozen=True, tag="close_break"):
+    """End a break that a person answers for; the accounts that it restricted stay so."""
+
+    number: int
+    reason: str
+    who: str = ""
+
+
+AnyCommand = (
+    ShowMargin
+    | MoveTransfer
+    | DecideMargin
+    | Kill
+    | Reinstate
+    | LogOut
+    | Status
+    | ListHolds
+    | ReleaseHold
+    | ListBreaks
+    | CloseBreak
+)
 Answer = dict[str, Any]
 
 

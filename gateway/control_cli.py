@@ -19,11 +19,14 @@ from gateway.control import (
     Answer,
     AnyCommand,
     ControlError,
+    DecideMargin,
     Kill,
     ListHolds,
     LogOut,
+    MoveTransfer,
     Reinstate,
     ReleaseHold,
+    ShowMargin,
     Status,
     ask,
     person,
@@ -51,6 +54,9 @@ def register(app: typer.Typer) -> None:
     app.command()(holds)
     app.command("release-hold")(release_hold)
     app.command("hook-token")(hook_token)
+    app.command("margin-calls")(margin_calls)
+    app.command("move-transfer")(move_transfer)
+    app.command("decide-margin")(decide_margin)
 
 
 def kill(
@@ -142,6 +148,51 @@ def release_hold(
     typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
 
 
+def margin_calls(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show accounts that are short of margin, what they are called for, and collateral on its way."""
+    answer = _asked(_journal_directory(place), ShowMargin())
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    _show(answer["accounts"], "account")
+    _show(answer["transfers"], "transfer")
+
+
+def move_transfer(
+    place: Place,
+    transfer: Annotated[str, typer.Argument(help="Its key, as margin-calls shows it.")],
+    happening: Annotated[str, typer.Argument(help="sent, settled, failed or reversed.")],
+    reason: Reason,
+    amount: Annotated[str, typer.Option(help="What has settled, in whole ones of the asset.")] = "",
+    reference: Annotated[str, typer.Option(help="The settlement's own id: told again, it counts once.")] = "",
+    who: Who = "",
+) -> None:
+    """Tell what a bank, a chain or a custodian says of a transfer of collateral."""
+    answer = _asked(_journal_directory(place), MoveTransfer(transfer, happening, reason, amount, reference, who))
+    if answer is None:
+        _fail("no gateway runs there")
+    typer.echo(f"transfer {transfer}: {answer['state']}" + ("" if answer["is_news"] else ", as told before"))
+
+
+def decide_margin(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="An account's name.")],
+    decision: Annotated[str, typer.Argument(help="reinstated, handed-over, exhausted; upheld, of a disputed call.")],
+    reason: Reason,
+    call: Annotated[str, typer.Option(help="The call that is upheld.")] = "",
+    who: Who = "",
+) -> None:
+    """Decide what only a person decides of an account's margin."""
+    answer = _asked(_journal_directory(place), DecideMargin(account, decision, reason, call, who))
+    if answer is None:
+        _fail("no gateway runs there")
+    typer.echo(f"account {account}: {answer['state']}")
+
+
 def hook_token(client: Annotated[str, typer.Argument(help="The client's name in the configuration.")]) -> None:
     """Make a token for a client of the hook: what it says, shown once, and the lines of its credentials file."""
     token = secrets.token_urlsafe(32)
@@ -217,3 +268,7 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
 def _fail(text: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+# For commands that have a module of their own.
+asked, fail, journal_directory = _asked, _fail, _journal_directory

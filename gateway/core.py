@@ -10,15 +10,19 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway import order_lists, order_terms, records
+from gateway.clearing_records import CounterpartyOpened
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
+from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
+from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
+from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
@@ -71,13 +75,16 @@ class Core:
             max_subscriptions=config.fix.market_data_subscriptions,
             max_backlog_bytes=config.fix.market_data_backlog_bytes,
         )
+        self.reconciler = Reconciler(self.pipeline, config, self.inquiries.figures_of)
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
-        self.valuation = Valuation(
-            self.ledger, self.market, Grid(config.margin.spot_moves, config.margin.vol_moves), _currencies(config)
-        )
+        grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
+        terms = house_terms(config, grid, self.ledger.accounts)
+        self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
+        self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
+        self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -115,7 +122,12 @@ class Core:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
-        times = (self.controls.deadline_ns, self.ledger.expiries.deadline_ns, self.hooks.deadline_ns)
+        times = (
+            self.controls.deadline_ns,
+            self.ledger.expiries.deadline_ns,
+            self.hooks.deadline_ns,
+            self.intraday.deadline_ns,
+        )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
             return due_ns
@@ -126,6 +138,8 @@ class Core:
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
+        self.intraday.tick(now_ns)
+        self.reconciler.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
             self._retry_ns = now_ns + NS_PER_S
             try:
@@ -161,6 +175,8 @@ class Core:
             routing = (key.sender_sub_id, key.sender_location_id, key.target_sub_id, key.target_location_id)
             opened = (*names, session.accounts, routing if any(routing) else (), digits)
             commit(records.SessionOpened(*opened, session.kind, session.pending_reports), now_ns)
+        for other in config.fix.counterparty:
+            commit(CounterpartyOpened(other.name, other.kind, other.accounts, other.reports_trades), now_ns)
         clients: defaultdict[str, ClientOrders] = defaultdict(ClientOrders)
         for account_name, client in clients_of(config).items():
             ledger.accounts[account_name].exposure.join(clients[client])
@@ -183,6 +199,7 @@ class Core:
             account.limits.list_instrument(instrument)
         account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
         account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        set_up_account(account, self.config)
         # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
         wanted = AccountState(config.state)
         if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):

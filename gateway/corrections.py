@@ -22,6 +22,7 @@ from risk.order import Terms
 if TYPE_CHECKING:
     from gateway.executions import Executions
     from gateway.ledger import Ledger
+    from gateway.pipeline import Pipeline
     from gateway.reports import Reports
     from gateway.trade_capture import Trade
 
@@ -79,6 +80,19 @@ HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.TradeBusted: _busted,
     events.TradeCorrected: _corrected,
 }
+
+
+def take_back_copy(pipeline: Pipeline, order: WorkingOrder, trade_id: str, now_ns: int) -> None:
+    """A venue tells a fill of our own order that a drop copy has told before: it is one fill, and the venue's counts.
+
+    First what the copy booked is taken back: a crash between the two leaves a fill that the venue tells again.
+    """
+    fills = pipeline.ledger.external_fills
+    place = fills.place_of(order.instrument.symbol, trade_id, pipeline.ledger)
+    fill = None if place is None else fills.find(*place)
+    if place is not None and fill is not None and (fill.account, fill.side) == (order.account, order.side):
+        session, exec_ref = place
+        pipeline.commit(records.ExternalFillReversed(session, 0, f"venue:{trade_id}", exec_ref), now_ns)
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
@@ -153,6 +167,8 @@ class ExternalFills:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._fills: dict[tuple[str, str], records.ExternalFill] = {}
+        # Where the trade of a venue is: by instrument and the id that the venue gave it.
+        self._places: dict[tuple[int, str], tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._fills)
@@ -160,8 +176,10 @@ class ExternalFills:
     def add(self, fill: records.ExternalFill) -> None:
         """Keep a fill."""
         if len(self._fills) >= self._capacity:
-            del self._fills[next(iter(self._fills))]
+            self.take(*next(iter(self._fills)))
         self._fills[fill.session, fill.exec_id] = fill
+        if fill.trade_id:
+            self._places[fill.instrument, fill.trade_id] = fill.session, fill.exec_id
 
     def has(self, session: str, exec_id: str) -> bool:
         """Whether a fill is kept, and was not taken back."""
@@ -169,7 +187,19 @@ class ExternalFills:
 
     def take(self, session: str, exec_id: str) -> records.ExternalFill:
         """Return a fill and keep it no more."""
-        return self._fills.pop((session, exec_id))
+        fill = self._fills.pop((session, exec_id))
+        if self._places.get((fill.instrument, fill.trade_id)) == (session, exec_id):
+            del self._places[fill.instrument, fill.trade_id]
+        return fill
+
+    def find(self, session: str, exec_id: str) -> records.ExternalFill | None:
+        """Return a fill; None where it is not kept."""
+        return self._fills.get((session, exec_id))
+
+    def place_of(self, symbol: str, trade_id: str, ledger: Ledger) -> tuple[str, str] | None:
+        """Return (session, ExecID) of a fill by the id that its venue gave it; None where none is kept."""
+        instrument = ledger.by_symbol.get(symbol)
+        return None if instrument is None or not trade_id else self._places.get((instrument.index, trade_id))
 
 
 APPLIES: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {

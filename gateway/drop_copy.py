@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ORDERS, DROP_COPY, DROP_COPY_IN = "orders", "drop_copy", "drop_copy_in"
 # What a session of each kind may send; anything else of its version is refused with BusinessRejectReason(380) 3.
 MESSAGES_OF_KIND: Final[Mapping[str, frozenset[str]]] = {
-    ORDERS: frozenset({"D", "E", "F", "G", "H", "K", "M", "q", "AB", "AD", "AF", "AR"}),
+    ORDERS: frozenset({"D", "E", "F", "G", "H", "K", "M", "q", "AB", "AD", "AF", "AR", "AY"}),
     DROP_COPY: frozenset({"H", "AD", "AF", "AR"}),
     DROP_COPY_IN: frozenset({"8"}),
 }
@@ -48,6 +48,8 @@ _TRADE, _CANCEL, _CORRECT = frozenset({b"F", b"1", b"2"}), b"H", b"G"
 
 class Copies:
     """Which sessions get copies of an account's reports, and the headers that they go with."""
+
+    __slots__ = ("_headers", "of_account")
 
     def __init__(self) -> None:
         self.of_account: dict[str, list[str]] = {}
@@ -138,6 +140,9 @@ def _fill(
     if not account and len(names) == 1:
         account = next(iter(names))
     instrument, side = ledger.by_symbol.get(symbol), _SIDES.get(values[4] or b"")
+    if not corrects and instrument is not None and _is_known(pipeline, instrument.venue, trade_id, account, side):
+        pipeline.count_message(session, message, now_ns)  # a fill of our own order, which its venue has told
+        return
     if account not in names:
         _refuse(pipeline, session, message, UNKNOWN_ID, f"Account(1) {account} is not known to this session", now_ns)
     elif instrument is None:
@@ -154,6 +159,15 @@ def _fill(
         fee_units = _fee_units(values[7], values[8])
         place = (session, message.msg_seq_num, exec_id, trade_id, account, instrument.index)
         pipeline.commit(records.ExternalFill(*place, side, lots, ticks, fee_units, corrects), now_ns)
+        pipeline.touched_accounts[account] = None
+
+
+def _is_known(pipeline: Pipeline, venue: str, trade_id: str, account: str, side: int | None) -> bool:
+    """Whether a copy is of a fill that its venue has told of; the other side of that trade may be a client's too."""
+    if not trade_id or not pipeline.ledger.knows_trade(venue, trade_id):
+        return False
+    trade = pipeline.reports.trades.find(venue, trade_id)
+    return trade is None or (trade.account, trade.side) == (account, side)
 
 
 def _fee_units(commission: bytes | None, comm_type: bytes | None) -> int:

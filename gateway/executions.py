@@ -15,6 +15,7 @@ import msgspec
 from gateway import corrections, market_events, order_changes, records
 from gateway.feed_clock import FeedClock
 from gateway.hold_fills import hear_fill
+from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from protocols.venues import events
 from risk.account import AccountState
@@ -33,6 +34,23 @@ ASKED_AGAIN_AT_MOST: Final = 5
 class Executions:
     """Applies one venue's events to the book. `query` asks the venue about an order by its label."""
 
+    __slots__ = (
+        "_asked_again",
+        "_ledger",
+        "_monitor",
+        "_positions",
+        "_query",
+        "_strange_trades",
+        "_strays",
+        "_suspects",
+        "clock_offset_ns",
+        "feed_clock",
+        "paused",
+        "pipeline",
+        "taken",
+        "venue",
+    )
+
     def __init__(self, venue: str, pipeline: Pipeline, query: Callable[[WorkingOrder, int], None]) -> None:
         self.venue = venue
         self.pipeline = pipeline
@@ -44,6 +62,7 @@ class Executions:
         self._suspects: dict[str, Decimal] = {}
         self._asked_again = 0
         self._strange_trades: set[str] = set()
+        self._strays: set[str] = set()  # orders that ended here and that the venue once said to be open
         self.paused: set[str] = set()  # instruments that their own ticker has closed
         self.feed_clock = FeedClock()
         self.clock_offset_ns: int | None = None  # the venue's clock less ours, where its session has measured it
@@ -104,6 +123,7 @@ class Executions:
                 self._strange_trades.add(event.trade_id)
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
+        corrections.take_back_copy(self.pipeline, order, event.trade_id, now_ns)
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
@@ -113,6 +133,7 @@ class Executions:
         filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
         self.commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
+        self.pipeline.touched_accounts[order.account] = None
         if not was_working:
             self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:
@@ -263,6 +284,7 @@ class Executions:
         elif state.state == "filled" and order.is_working:
             self._order_is_filled(order, state, now_ns)
         else:
+            self._strays.discard(order.order_id)
             self._cancelled(order, state.filled_quantity, "cancelled at the venue", now_ns)
 
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
@@ -271,6 +293,13 @@ class Executions:
             told_lots = order.instrument.lots_from_decimal(state.filled_quantity)
             if told_lots is not None and told_lots < order.cum_lots:
                 return  # written before fills that we have: how the order was, not how it is
+            if order.order_id not in self._strays:
+                # It may have been written before the end that we have: only a second look tells.
+                if len(self._strays) >= STRANGE_TRADES_KEPT:
+                    self._strays.clear()
+                self._strays.add(order.order_id)
+                self._query(order, now_ns)
+                return
             text = f"order {order.order_id} is {order.status.name} and works at the venue"
             self.raise_break(order.instrument.symbol, text, now_ns)
             stray = msgspec.structs.replace(order, venue_order_id=state.venue_order_id)
@@ -290,6 +319,9 @@ class Executions:
                 self._refuse_replace(order, "the venue has not taken it", now_ns)
         if was_named and not has_triggered and order.is_working and order.is_cancel_pending:
             self.pipeline.router.cancel(order, now_ns)
+        filled = order.instrument.lots_from_decimal(state.filled_quantity)
+        if order.is_working and filled is not None and filled > order.cum_lots:
+            self._query(order, now_ns)  # a fill was told and did not come: the answer brings the order's trades
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
@@ -342,10 +374,14 @@ class Executions:
             self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
+        self.pipeline.venue_books.positions_told(self.venue, event)
         if not event.is_complete:
             return
         # The whole of a currency at once: what an interrupted reconciliation has left is not to be compared with.
         self._positions[event.currency] = {position.symbol: position.quantity for position in event.positions}
+
+    def _balances_reported(self, event: events.BalancesReported, now_ns: int) -> None:
+        self.pipeline.venue_books.balances_told(self.venue, event)
 
     def _reconcile_finished(self, event: events.ReconcileFinished, now_ns: int) -> None:
         """Compare positions: a difference restricts the accounts that hold the instrument, and corrects nothing.
@@ -367,6 +403,7 @@ class Executions:
                 self._suspects[symbol] = theirs - mine
         self._asked_again = self._asked_again + 1 if self._suspects else 0
         self._positions.clear()
+        self.pipeline.venue_books.is_whole(self.venue)
 
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
         self.raise_break(symbol, text, now_ns)
@@ -383,6 +420,10 @@ class Executions:
         self._monitor.alert(f"{self.venue}: {event.code} {event.message}")
 
     # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def working(self) -> list[str]:
+        """Return the orders that the venue has acknowledged and that work, as far as is known."""
+        return [order.order_id for order in self._orders() if order.status not in _UNANSWERED]
 
     def _orders(self) -> list[WorkingOrder]:
         return [o for o in self._ledger.working_orders() if o.instrument.venue == self.venue]
@@ -421,9 +462,11 @@ _HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.OrderStateReported: Executions._order_state,
     events.OrderNotFound: Executions._order_not_found,
     events.PositionsReported: Executions._positions_reported,
+    events.BalancesReported: Executions._balances_reported,
     events.ReconcileFinished: Executions._reconcile_finished,
     events.VenueErrorReported: Executions._venue_error,
     **market_events.HEARS,
     **order_changes.HEARS,
     **corrections.HEARS,
+    **venue_handlers(Executions),
 }

@@ -31,6 +31,7 @@ def book_fill(
     was_holding, order = hold.is_holding, hold.order
     source, trade_id = trade_of(hold, execution)
     pipeline.commit(hold_records.HoldFilled(hold.hold_id, source, trade_id, execution, lots, ticks, fee_units), now_ns)
+    pipeline.touched_accounts[order.account] = None
     if was_holding and order.cum_lots <= order.lots:
         return True
     what = "beyond its quantity" if was_holding else "after it had ended"

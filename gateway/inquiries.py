@@ -56,8 +56,8 @@ class Inquiries:
         self.generation: Callable[[], Generation | None] = lambda: None  # the last risk arrays, once they are made
         self.margin = Subscriptions(volatile, max_backlog_bytes)
         positions = PositionReports(pipeline, self._paced, self.margin)
-        collateral = CollateralReports(pipeline, self.margin, self._figures_of)
-        margin = MarginReports(pipeline, self.margin, self._figures_of)
+        collateral = CollateralReports(pipeline, self.margin, self.figures_of)
+        margin = MarginReports(pipeline, self.margin, self.figures_of)
         self._handlers: dict[str, Callable[[str, Message, int], str | None]] = {
             "V": self.market_data.receive,
             "x": self._reference.list_securities,
@@ -90,7 +90,8 @@ class Inquiries:
         record = records.MessageRefused(session, message.msg_seq_num, message.msg_type, reason, "", refusal)
         self._pipeline.commit(record, now_ns)
 
-    def _figures_of(self, account: Account, now_ns: int) -> Figures | str:
+    def figures_of(self, account: Account, now_ns: int) -> Figures | str:
+        """Return an account's margin by the last risk arrays, or why it is not known."""
         return figures_of(account, self._pipeline.market, self.generation(), now_ns)
 
     # -- turns -------------------------------------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, holds, mass_requests, order_lists, order_terms, records
+from gateway import clearing_book, corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
+from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
 from risk.account import Account, AccountState
+from risk.breaks import BreakBook
 from risk.exposure import PendingReplace, WorkingOrder
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
@@ -41,6 +43,32 @@ _ACCEPTED: Final = Happening.ACCEPTED
 class Ledger:
     """All state that survives a restart, except FIX session numbers (see gateway.reports)."""
 
+    __slots__ = (
+        "_ended",
+        "_trade_ids",
+        "accounts",
+        "breaks",
+        "by_symbol",
+        "counterparties",
+        "expiries",
+        "external_fills",
+        "external_lots",
+        "holds",
+        "instruments",
+        "listings",
+        "lists",
+        "margin",
+        "marked",
+        "open_breaks",
+        "open_lists",
+        "order_count",
+        "orders",
+        "run",
+        "standing",
+        "time_ns",
+        "was_opened",
+    )
+
     def __init__(self) -> None:
         self.run = ""
         self.order_count = 0
@@ -52,6 +80,9 @@ class Ledger:
         self.listings: list[records.InstrumentListed] = []
         self.orders: dict[str, WorkingOrder] = {}
         self.breaks: deque[records.BreakRaised] = deque(maxlen=BREAKS_KEPT)
+        self.open_breaks = BreakBook()
+        # Since when each counterparty is compared with: what was before is nobody's here.
+        self.counterparties: dict[str, int] = {}
         self._ended: deque[str] = deque()
         self._trade_ids: dict[tuple[str, str], None] = {}
         self.expiries = order_terms.Expiries(self.orders)
@@ -63,6 +94,7 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.margin = margin_book.MarginBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -129,7 +161,9 @@ class Ledger:
         parts.append(sorted(self._trade_ids))
         parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
         parts.append(self.standing.parts())
+        parts.append(self.open_breaks.parts())
         parts.append(self.holds.parts())
+        parts.append(self.margin.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -137,7 +171,7 @@ class Ledger:
     def apply(self, record: records.Record, time_ns: int) -> None:
         """Apply one record. Records without an effect on the book (refusals, session numbers) change nothing."""
         self.time_ns = time_ns
-        handler = _HANDLERS.get(type(record))
+        handler = HANDLERS.get(type(record))
         if handler is not None:
             handler(self, record)
 
@@ -157,6 +191,7 @@ class Ledger:
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)
+        self.margin.deposited(record)
 
     def _session_opened(self, record: records.SessionOpened) -> None:
         """Let all accounts of one client share one memory of ClOrdIDs: an id names one order, whatever its account."""
@@ -344,7 +379,7 @@ def instrument_of(record: records.InstrumentListed) -> Instrument:
 
 
 # record type -> what it does to the book; a type that is not here (a refusal, a session number) does nothing to it.
-_HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
+HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.GatewayStarted: Ledger._started,
     records.AccountOpened: Ledger._account_opened,
     records.CashMoved: Ledger._cash_moved,
@@ -370,5 +405,8 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **mass_requests.APPLIES,
     **order_lists.APPLIES,
     **corrections.APPLIES,
+    **ledger_handlers(Ledger),
     **holds.APPLIES,
+    **margin_book.APPLIES,
+    **clearing_book.APPLIES,
 }

@@ -55,6 +55,40 @@ class Histogram:
 class Monitor:
     """What an operator sees of one process."""
 
+    __slots__ = (
+        "_accepted_at",
+        "_acknowledged",
+        "_pending_rejects",
+        "_told_ns",
+        "accept_latency",
+        "accepted",
+        "alerts",
+        "breaks",
+        "cancelled",
+        "cancels_in",
+        "cancels_refused",
+        "checks_run",
+        "connections_refused",
+        "fills",
+        "last_session_closed",
+        "logons_refused",
+        "marks_doubted",
+        "marks_refused",
+        "orders_in",
+        "reject_latency",
+        "rejected",
+        "rejects_by_code",
+        "replace_checks_run",
+        "replaced",
+        "replaces_accepted",
+        "replaces_in",
+        "replaces_refused",
+        "sessions_closed",
+        "unknown",
+        "venue_errors",
+        "venue_rejects",
+    )
+
     def __init__(self) -> None:
         self.orders_in = 0
         self.accepted = 0

@@ -8,15 +8,21 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import margin_desk
 from gateway.control import (
     Answer,
     AnyCommand,
+    CloseBreak,
     ControlError,
+    DecideMargin,
     Kill,
+    ListBreaks,
     ListHolds,
     LogOut,
+    MoveTransfer,
     Reinstate,
     ReleaseHold,
+    ShowMargin,
     person,
 )
 from gateway.core import Core
@@ -25,10 +31,12 @@ from gateway.hook import standing_of
 from gateway.hooks import HoldError
 from gateway.journal import JournalError
 from gateway.kills import MAX_REASON, MAX_WHO, KillError, printable
+from gateway.reconciler import BreakError, row_of
 from gateway.standing import ACCOUNT, SESSION
 
 # Holds that one answer lists.
 HOLDS_SHOWN: Final = 1_000
+BREAKS_SHOWN: Final = 1_000
 
 
 class Operator:
@@ -49,6 +57,16 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, ShowMargin | MoveTransfer | DecideMargin):
+            who = "" if isinstance(command, ShowMargin) else person(command.who, user)
+            try:
+                return margin_desk.answer(self._core, command, who, self._now_ns())
+            finally:
+                self._server.flush()
+        if isinstance(command, ListBreaks):
+            return self._breaks(command)
+        if isinstance(command, CloseBreak):
+            return self._close_break(command, person(command.who, user))
         return self._status()
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:
@@ -96,6 +114,23 @@ class Operator:
         finally:
             self._server.flush()
         return {"released": msgspec.structs.asdict(released)}
+
+    def _breaks(self, command: ListBreaks) -> Answer:
+        book, now = self._core.ledger.open_breaks, self._now_ns()
+        found = reversed(book.ended) if command.is_ended else book.by_gravity()
+        rows = [row_of(one, now) for one in islice(found, BREAKS_SHOWN)]
+        total = len(book.ended) if command.is_ended else len(book.open)
+        return {"breaks": rows, "is_complete": len(rows) == total}
+
+    def _close_break(self, command: CloseBreak, who: str) -> Answer:
+        said = printable(who, MAX_WHO), printable(command.reason, MAX_REASON)
+        try:
+            one = self._core.reconciler.close(command.number, *said, self._now_ns())
+        except BreakError as error:
+            raise ControlError(str(error)) from None
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+        return {"closed": row_of(one, self._now_ns())}
 
     def _status(self) -> Answer:
         core = self._core

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway import drop_copy, mass_requests, multileg, order_lists, records, trade_capture
+from gateway import drop_copy, margin_messages, mass_requests, multileg, order_lists, records, trade_capture
 from gateway.compiled import ordinary_order
+from gateway.hot_path import commit_of, order_steps
 from gateway.journal import Journal, JournalError
+from gateway.ledger import HANDLERS as APPLIES
 from gateway.ledger import Ledger
-from gateway.monitor import Monitor
+from gateway.monitor import TIMED_ORDERS_MAX, Monitor
+from gateway.reports import HANDLERS as REPORTS
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.translate import MAX_ID_BYTES, OrderFields, approved, new_order, refused
+from gateway.translate import MAX_ID_BYTES, REFUSED_TAGS, OrderFields, approved, new_order, refused
+from gateway.venue_books import VenueBooks
 from gateway.volatile import INQUIRY_TYPES, Volatile
 from protocols.fix.codec import Message
 from risk.account import Account
@@ -29,6 +33,7 @@ from risk.self_trade import SelfTradePrevention
 if TYPE_CHECKING:
     from gateway.controls import Controls, Gate
     from gateway.inquiries import Inquiries
+    from gateway.intraday import Intraday
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6
@@ -53,6 +58,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
+        records.MarginCallAnswered,
+        records.CollateralRefused,
     }
 )
 # record type -> its tag in the journal, and whether it may use the reserve
@@ -66,6 +73,22 @@ class Pipeline:
     """Decides on clients' messages and sends what passes. `accounts_of` says which accounts a session may use."""
 
     controls: Controls  # set by who builds both: each needs the other
+
+    __slots__ = (
+        "__dict__",
+        "_unwritten",
+        "accounts_of",
+        "gates",
+        "inquiries",
+        "journal",
+        "ledger",
+        "market",
+        "monitor",
+        "reports",
+        "resets",
+        "router",
+        "volatile",
+    )
 
     def __init__(
         self,
@@ -93,6 +116,10 @@ class Pipeline:
         # Answers that are not kept: market data, reference data, statuses.
         self.volatile = Volatile(self)
         self.inquiries: Inquiries | None = None
+        self.intraday: Intraday | None = None
+        # Accounts whose margin has changed since the intraday watch looked at it.
+        self.touched_accounts: dict[str, None] = {}
+        self.venue_books = VenueBooks()  # positions and wallets as venues tell them
 
     def commit(self, record: records.Record, now_ns: int) -> None:
         """Journal, apply, report, in that order: what is not written did not happen.
@@ -442,4 +469,9 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     **trade_capture.HANDLERS,
     **drop_copy.HANDLERS,
     **multileg.HANDLERS,
+    **margin_messages.HANDLERS,
 }
+Pipeline.commit = commit_of(Pipeline, _KINDS, APPLIES, REPORTS)  # type: ignore[method-assign]
+Pipeline.receive, Pipeline.place = order_steps(  # type: ignore[method-assign]
+    Pipeline, Monitor, evaluate, REFUSED_TAGS, TIMED_ORDERS_MAX
+)

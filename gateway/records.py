@@ -10,7 +10,9 @@ from typing import Final, get_args
 
 import msgspec
 
+from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
+from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -41,6 +43,7 @@ __all__ = [
     "CancelRequested",
     "Cancelled",
     "CashMoved",
+    "CollateralRefused",
     "ExternalFill",
     "ExternalFillReversed",
     "Filled",
@@ -54,6 +57,7 @@ __all__ = [
     "ListReceived",
     "ListRefused",
     "ListStatusAsked",
+    "MarginCallAnswered",
     "MassCancelRefused",
     "MassCancelRequested",
     "MassStatusAsked",
@@ -458,6 +462,8 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | MarginRecord
+    | ClearingRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

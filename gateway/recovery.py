@@ -60,5 +60,8 @@ def state_hash(ledger: Ledger, reports: Reports) -> str:
     """Return one hash over the book, every session's numbers, and the messages that wait for their turn."""
     sessions = reports.sessions
     numbers = ",".join(f"{name}:{sessions[name].next_in}:{sessions[name].next_out}" for name in sorted(sessions))
+    duties = reports.trades.duties.parts()
+    if duties:
+        numbers = f"{numbers};{duties}"
     waiting = ",".join(f"{name}:{list(reports.delayed[name])}" for name in sorted(reports.delayed))
     return ledger.state_hash(f"{numbers};{waiting}" if waiting else numbers)

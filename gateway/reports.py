@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import corrections, holds, mass_requests, order_changes, order_lists, records, trade_capture
+from gateway import (
+    clearing_book,
+    corrections,
+    holds,
+    margin_messages,
+    mass_requests,
+    order_changes,
+    order_lists,
+    records,
+    trade_capture,
+)
 from gateway.compiled import order_values, refusal_values
 from gateway.corrections import average_price, status_after
-from gateway.drop_copy import Copies
+from gateway.drop_copy import ORDERS, Copies
+from gateway.hot_path import report_handlers
 from gateway.ledger import Ledger
 from gateway.order_changes import TRIGGERED
 from gateway.report_values import NO_REFUSAL, STATUSES
@@ -28,6 +39,7 @@ from protocols.fix.messages import (
 )
 from protocols.fix.session import SessionConfig, SessionKey, SessionState, send_or_store
 from protocols.fix.state import FIXT
+from protocols.fix.steps import send
 from risk.exposure import WorkingOrder
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
@@ -37,6 +49,19 @@ _NEW, _EXPIRED = OrdStatus.NEW, OrdStatus.EXPIRED
 
 class Reports:
     """Sends what records owe to clients' sessions. `touched` collects the sessions with bytes to write."""
+
+    __slots__ = (
+        "_ledger",
+        "_of_journal",
+        "_opened",
+        "copies",
+        "delayed",
+        "is_replaying",
+        "ledger",
+        "sessions",
+        "touched",
+        "trades",
+    )
 
     def __init__(self, ledger: Ledger, sessions: dict[str, SessionState]) -> None:
         self.ledger = self._ledger = ledger
@@ -53,7 +78,7 @@ class Reports:
 
     def report(self, record: records.Record, sequence: int, time_ns: int) -> None:
         """Send the report that `record`, journalled as number `sequence`, owes; most owe at most one."""
-        handler = _HANDLERS.get(type(record))
+        handler = HANDLERS.get(type(record))
         if handler is not None:
             handler(self, record, sequence, time_ns)
 
@@ -75,10 +100,15 @@ class Reports:
         opened = self._opened.get(session)
         return () if opened is None else opened.accounts
 
+    def sessions_of(self, account: str) -> list[str]:
+        """Return the sessions of clients that trade for an account."""
+        return [name for name, one in self._opened.items() if account in one.accounts and one.kind == ORDERS]
+
     def _started(self, record: records.GatewayStarted, sequence: int, time_ns: int) -> None:
         """What sessions there are is said anew at each start."""
         self._opened.clear()
         self.copies.clear()
+        self.trades.duties.clear()
 
     def _session_opened(self, record: records.SessionOpened, sequence: int, time_ns: int) -> None:
         self._opened[record.session] = record
@@ -327,7 +357,7 @@ class Reports:
         state = self.sessions[session]
         connection = state.connection
         if connection is not None and state.writes_as_given:
-            connection.send(layout, values, time_ns)
+            send(connection, layout, values, time_ns)
         else:
             send_or_store(state, layout, values, time_ns)
         self.touched.add(session)
@@ -358,7 +388,7 @@ def _text(value: str) -> bytes | None:
 
 
 # record type -> the method that reports it; a type that is not here owes nothing to anybody.
-_HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
+HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {
     records.GatewayStarted: Reports._started,
     records.SessionOpened: Reports._session_opened,
     records.SessionMoved: Reports._session_moved,
@@ -386,5 +416,8 @@ _HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], N
     **order_lists.REPORTS,
     **corrections.REPORTS,
     **trade_capture.REPORTS,
+    **report_handlers(Reports, Copies),
     **holds.REPORTS,
+    **margin_messages.REPORTS,
+    **clearing_book.REPORTS,
 }

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.config import Config, Fix
 from gateway.config import Schedule as ScheduleConfig
 from gateway.config import Session as SessionTable
-from gateway.config.schema import DAYS
+from gateway.config.schedules import DAYS
 from gateway.config.sessions import overlaid, zone
 from gateway.drop_copy import DROP_COPY_IN, MESSAGES_OF_KIND, ORDERS
 from gateway.volatile import INQUIRY_TYPES

@@ -15,6 +15,7 @@ SESSION: Final = "session"
 ACCOUNT: Final = "account"
 HOOK: Final = "hook"
 SCOPES: Final = (SESSION, ACCOUNT, HOOK)
+_SEVERITY: Final = (AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED)
 
 
 class Standing:
@@ -24,18 +25,22 @@ class Standing:
         self._accounts = accounts
         self.kills: dict[tuple[str, str], records.Killed] = {}
         self.cancel_at_ns: dict[str, int] = {}
-        # What a killed account goes back to: its state, which may still be tightened meanwhile, and why.
+        # What margin lets an account do, where that is not all, and why.
+        self._by_margin: dict[str, tuple[AccountState, str]] = {}
+        # What an account that is killed or restricted by its margin goes back to: its own state, which may still be
+        # tightened meanwhile, and why.
         self._behind: dict[str, tuple[AccountState, str]] = {}
 
     def state_of(self, account: Account) -> AccountState:
-        """Return an account's state, were it not for a kill."""
+        """Return an account's own state, were it not for a kill or its margin."""
         behind = self._behind.get(account.name)
         return account.state if behind is None else behind[0]
 
     def move(self, account: Account, state: AccountState, reason: str) -> None:
-        """Set an account's state; one that is killed gets it when it is reinstated."""
+        """Set an account's own state; one with a kill or short of margin has it when that is over."""
         if account.name in self._behind:
             self._behind[account.name] = (state, reason)
+            self._show(account)
         else:
             account.state, account.state_reason = state, reason
 
@@ -44,22 +49,40 @@ class Standing:
         if self.state_of(account) is AccountState.TRADING:
             self.move(account, AccountState.REDUCING, reason)
 
+    def limit_by_margin(self, account: Account, state: AccountState, reason: str) -> None:
+        """Set what an account's margin lets it do; its own state and a kill hold all the same."""
+        if state is AccountState.TRADING:
+            self._by_margin.pop(account.name, None)
+        else:
+            self._by_margin[account.name] = (state, reason)
+        if state is not AccountState.TRADING or account.name in self._behind:
+            self._show(account)
+
     def killed(self, record: records.Killed) -> None:
         """Note a kill; an account halts."""
         self.kills[record.scope, record.name] = record
         account = self._accounts.get(record.name) if record.scope == ACCOUNT else None
         if account is not None:
-            self._behind.setdefault(account.name, (account.state, account.state_reason))
-            account.state = AccountState.HALTED
-            account.state_reason = f"killed by {record.who}: {record.reason}"
+            self._show(account)
 
     def reinstated(self, record: records.Reinstated) -> None:
         """Forget a kill; an account goes back to what it was, or to what it was tightened to meanwhile."""
         self.kills.pop((record.scope, record.name), None)
-        behind = self._behind.pop(record.name, None) if record.scope == ACCOUNT else None
-        if behind is not None:
-            account = self._accounts[record.name]
-            account.state, account.state_reason = behind
+        if record.scope == ACCOUNT and record.name in self._behind:
+            self._show(self._accounts[record.name])
+
+    def _show(self, account: Account) -> None:
+        """Let an account have the strictest of its own state, what its margin lets it do, and a kill."""
+        own = self._behind.setdefault(account.name, (account.state, account.state_reason))
+        kill, margin = self.kills.get((ACCOUNT, account.name)), self._by_margin.get(account.name)
+        strictest = own
+        if margin is not None and _SEVERITY.index(margin[0]) > _SEVERITY.index(own[0]):
+            strictest = margin
+        if kill is not None:
+            strictest = AccountState.HALTED, f"killed by {kill.who}: {kill.reason}"
+        account.state, account.state_reason = strictest
+        if kill is None and margin is None:
+            del self._behind[account.name]
 
     def ended(self, record: records.SessionEnded) -> None:
         """Note when a session's orders are to be cancelled."""
@@ -72,4 +95,5 @@ class Standing:
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
         kills = [(record.scope, record.name, record.who, record.reason) for _, record in sorted(self.kills.items())]
-        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items())]
+        limits = sorted(self._by_margin.items())
+        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items()), limits]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway import records
+from gateway.clearing_book import TradeDuties
 from gateway.translate import price_text, quantity_text
 from protocols.fix.codec import Message, format_timestamp, parse_timestamp
-from protocols.fix.grouped import Values, send_grouped
+from protocols.fix.grouped import Value, Values, send_grouped
 from protocols.fix.values import NS_PER_SECOND
 from risk.instrument import Instrument
 
@@ -69,6 +70,7 @@ class Trades:
         self._capacity = capacity
         self._trades: OrderedDict[tuple[str, str], Trade] = OrderedDict()
         self._subscriptions: dict[str, dict[str, records.TradesAsked]] = {}
+        self.duties = TradeDuties()  # who is told of each trade, asked or not
 
     def __len__(self) -> int:
         return len(self._trades)
@@ -80,6 +82,14 @@ class Trades:
     def within(self, request: records.TradesAsked, accounts: tuple[str, ...]) -> Iterator[Trade]:
         """Yield the trades that a request asks for, oldest first; busted ones have not happened."""
         return (t for t in self._trades.values() if not t.is_busted and _is_meant(t, request, accounts))
+
+    def since(self, account: str, begin_ns: int) -> Iterator[Trade]:
+        """Yield the trades of an account from a time on, the newest first; busted ones have not happened."""
+        for trade in reversed(self._trades.values()):
+            if trade.time_ns < begin_ns:
+                return
+            if trade.account == account and not trade.is_busted:
+                yield trade
 
     def add_fill(self, reports: Reports, record: records.Filled, sequence: int, time_ns: int) -> None:
         """Keep a fill of one of our orders, and tell who has subscribed."""
@@ -126,6 +136,7 @@ class Trades:
         if len(self._trades) >= self._capacity:
             self._trades.popitem(last=False)
         self._trades[trade.source, trade.trade_id] = trade
+        self.duties.queue(trade, trade.exec_id)
         if self._subscriptions:
             self.tell(reports, trade.source, trade.trade_id, trade.exec_id, time_ns)
 
@@ -148,6 +159,8 @@ class Trades:
         trade = self._trades.get((source, trade_id))
         if trade is None:
             return
+        if report_id != trade.exec_id:
+            self.duties.queue(trade, report_id)
         for session, requests in self._subscriptions.items():
             accounts = reports.accounts_of(session)
             for request in requests.values():
@@ -296,13 +309,20 @@ def _report(reports: Reports, record: records.TradesAsked, sequence: int, time_n
 def _send_trade(
     reports: Reports, session: str, request_id: str, trade: Trade, report_id: int, last: bytes | None, time_ns: int
 ) -> None:
+    values = {**trade_values(trade, report_id), 568: request_id.encode(), 912: last}
+    send_grouped(reports.sessions[session], "AE", values, time_ns)
+    reports.touched.add(session)
+
+
+def trade_values(trade: Trade, report_id: int) -> dict[int, Value]:
+    """Return what a TradeCaptureReport(AE) says of a trade as it stands; `report_id` is its TradeReportID(571)."""
     instrument = trade.instrument
     when = format_timestamp(trade.time_ns)
     is_new = report_id == trade.exec_id
     sides: list[Values] = [
         {54: trade.side, 37: trade.order_id.encode(), 11: trade.cl_ord_id.encode(), 1: trade.account.encode()}
     ]
-    values: Values = {
+    return {
         17: trade.exec_id,
         31: price_text(instrument, trade.ticks),
         32: quantity_text(instrument, trade.lots),
@@ -311,16 +331,12 @@ def _send_trade(
         75: when[:8],
         150: b"H" if trade.is_busted else b"G" if trade.is_corrected else b"F",
         487: 1 if trade.is_busted else 0 if is_new else 2,
-        568: request_id.encode(),
         570: b"N",
         571: report_id,
         572: None if is_new else trade.exec_id,
         880: trade.trade_id.encode(),
-        912: last,
         552: sides,
     }
-    send_grouped(reports.sessions[session], "AE", values, time_ns)
-    reports.touched.add(session)
 
 
 REPORTS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], None]]] = {records.TradesAsked: _report}

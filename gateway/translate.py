@@ -16,7 +16,7 @@ from risk.order import Approved, Order, OrdType, Reject, RejectReason, TimeInFor
 # Account, ClOrdID, ExecInst, OrderQty, OrdType, Price, Side, Symbol, TimeInForce, OrigClOrdID, OrderID
 ORDER_TAGS: Final = (1, 11, 18, 38, 40, 44, 54, 55, 59, 41, 37)
 # ClOrdID, Account, Symbol, Side, OrdType, OrderQty, Price: what a refusal sends back
-_REFUSED_TAGS: Final = (11, 1, 55, 54, 40, 38, 44)
+REFUSED_TAGS: Final = (11, 1, 55, 54, 40, 38, 44)
 
 CURRENCY: Final = 15
 
@@ -161,7 +161,7 @@ def approved(session: str, seq_in: int, order_id: str, approval: Approved) -> re
 
 def refused(session: str, seq_in: int, message: Message, reject: Reject) -> records.OrderRefused:
     """Return the record of a refused order; the fields are what the client sent, untouched."""
-    cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(_REFUSED_TAGS)
+    cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(REFUSED_TAGS)
     return records.OrderRefused(
         session,
         seq_in,

@@ -10,6 +10,7 @@ from gateway.executions import Executions
 from gateway.feed_watch import FeedWatch
 from gateway.journal import JournalError
 from gateway.order_queue import OrderQueue
+from gateway.order_watch import OrderWatch
 from gateway.pipeline import Pipeline
 from gateway.translate import VENUE_TIMES_IN_FORCE
 from gateway.venue_symbols import VenueSymbols
@@ -52,6 +53,7 @@ class SessionLink:
     symbol_suffix : what the house's symbols have more than the venue's, where two venues would share them
     queue_ns : how long an order may wait for the venue's rate limit; 0: it is refused at once
     feed_timeout_ns : with no mark of any instrument for so long, the market's lanes are dialled again; 0: never
+    order_check_ns : how often a working order is asked about, though nothing is known to be wrong; 0: never
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class SessionLink:
         symbol_suffix: str = "",
         queue_ns: int = 0,
         feed_timeout_ns: int = 0,
+        order_check_ns: int = 0,
     ) -> None:
         self.venue = venue
         self.session = make_session()
         self.symbols = VenueSymbols(symbol_suffix)
         self.feed = FeedWatch(feed_timeout_ns)
         self._queue = OrderQueue(queue_ns)
+        self._watch = OrderWatch(order_check_ns)
         self.lanes_up: set[str] = set()
         # Margin parameters that the venue publishes, by instrument, or by family of them.
         self.margin_tiers: dict[str, MarginTiersListed] = {}
@@ -82,6 +86,8 @@ class SessionLink:
         # Orders that the venue must tell us about -> when to ask (again).
         self._questions: dict[str, int] = {}
         self._not_before: dict[str, int] = {}
+        # Orders that were asked about before a replace of them was sent: the answer may be of how they were before it.
+        self._outdated: set[str] = set()
         # Instruments whose books, and whose public trades, somebody reads.
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.state_name = "connecting"
@@ -157,6 +163,8 @@ class SessionLink:
             )
         except LocalProtocolError as error:
             return str(error)
+        if order.order_id in self._questions and len(self._outdated) < ANSWERS_KEPT:
+            self._outdated.add(order.order_id)
         return None
 
     def flush(self) -> None:
@@ -240,6 +248,7 @@ class SessionLink:
             self._ask_what_is_due(now_ns)
         if self._queue.orders:
             self._send_waiting(now_ns)
+        self._look_after_orders(now_ns)
         if self.feed.is_silent(now_ns) and self.session.is_live:
             self._redial_market(now_ns)
         self._drain(now_ns)
@@ -247,12 +256,19 @@ class SessionLink:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` has something to do."""
-        times = [self.session.deadline_ns, self._queue.deadline_ns]
+        times = [self.session.deadline_ns, self._queue.deadline_ns, self._watch.deadline_ns]
         if self.session.is_live:
             times.append(self.feed.deadline_ns)
             if self._questions:
                 times.append(min(self._questions.values()))
         return min([at for at in times if at is not None], default=None)
+
+    def _look_after_orders(self, now_ns: int) -> None:
+        """Ask about one order that is believed to work: what was told of it may never have come."""
+        orders = self._pipeline.ledger.orders
+        order = orders.get(self._watch.due(now_ns, self._executions.working) or "")
+        if order is not None and order.is_working and not order.replace and order.order_id not in self._questions:
+            self._ask(order, now_ns)
 
     def _redial_market(self, now_ns: int) -> None:
         """The sockets are open and answer, and no mark of any instrument comes: what feeds them is dead."""
@@ -319,6 +335,8 @@ class SessionLink:
                 continue
             if kind is OrderStateReported:
                 self._answered(event.order.label, now_ns)  # type: ignore[union-attr]
+                if self._is_outdated(event.order.label, now_ns):  # type: ignore[union-attr]
+                    continue
             elif kind is OrderNotFound:
                 self._answered(event.label, now_ns)  # type: ignore[union-attr]
             elif kind is ReconcileFailed:
@@ -372,11 +390,13 @@ class SessionLink:
         live_venues = self._pipeline.market.live_venues
         if event.state == "live":
             self.feed.heard(now_ns)
+            self._watch.begin(now_ns)
             if self._executions.must_ask_again:
                 return  # `_reconciled` adds it
             live_venues.add(self.venue)
             return
         live_venues.discard(self.venue)
+        self._watch.end()
         if self._queue.orders:
             self._give_up_waiting(now_ns)
         if event.state == "halted":
@@ -389,6 +409,17 @@ class SessionLink:
             if len(self._not_before) >= ANSWERS_KEPT:
                 self._not_before.clear()
             self._not_before[order_id] = now_ns + QUERY_INTERVAL_NS
+
+    def _is_outdated(self, order_id: str, now_ns: int) -> bool:
+        """Whether an answer says nothing of a replace that is on its way; the order is asked about once more then."""
+        if order_id not in self._outdated:
+            return False
+        self._outdated.discard(order_id)
+        order = self._pipeline.ledger.orders.get(order_id)
+        if order is None or order.replace is None:
+            return False
+        self._ask(order, now_ns)
+        return True
 
     def _ask(self, order: WorkingOrder, now_ns: int) -> None:
         """Ask about an order now where that is possible, and again until it is answered."""

@@ -28,15 +28,20 @@ def state_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int) -> 
 
 
 def row_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int) -> dict[str, Any]:
-    """Return what an operator sees of one venue; `stale` names instruments, the oldest first."""
+    """Return what an operator sees of one venue; `stale` names instruments, the oldest first.
+
+    `feed_age_ms` is the age of the youngest mark of all instruments, None where there is none.
+    """
     ages = _ages_ns(link.venue, market, ledger, now_ns)
     late = {symbol: age for symbol, age in ages.items() if age is None or age > market.mark_max_age_ns}
+    youngest = min((age for age in ages.values() if age is not None), default=None)
     oldest = sorted(late, key=lambda symbol: (late[symbol] is not None, -(late[symbol] or 0), symbol))
     session = link.session
     return {
         "state": state_of(link, market, ledger, now_ns),
         "lanes": {lane: lane in link.lanes_up for lane in session.lanes},
         "instruments": len(ages),
+        "feed_age_ms": _ms(youngest),
         "marks_fresh": len(ages) - len(late),
         "stale": {symbol: _ms(late[symbol]) for symbol in oldest[:LISTED_AT_MOST]},
         "clock_offset_ms": _ms(session.clock_offset_ns),

@@ -40,6 +40,7 @@ def venue_client(config: Venue, core: Core, flush_all: Callable[[], None]) -> Ve
             symbol_suffix=config.symbol_suffix,
             queue_ns=config.order_wait_ms * NS_PER_MS,
             feed_timeout_ns=config.feed_timeout_s * NS_PER_S,
+            order_check_ns=config.order_check_s * NS_PER_S,
         )
 
     return VenueClient(

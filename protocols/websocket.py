@@ -26,12 +26,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from protocols.errors import LocalProtocolError
-
-apply_mask: Callable[[bytes, bytes], bytes]
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # the library was installed without a compiler
-    from websockets.utils import apply_mask
+from protocols.short_lane import masked_frame, take_texts
 
 # A 5 000-level book snapshot is about 200 KiB; an instrument list of 3 000 options about 2 MiB.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -66,18 +61,6 @@ class MaskKeys:
             used = 0
         self._used = used + 4
         return self._pool[used : used + 4]
-
-
-def masked_frame(first_byte: int, payload: bytes, key: bytes) -> bytes:
-    """Return one client frame; `first_byte` holds FIN, the reserved bits and the opcode."""
-    size = len(payload)
-    if size < 126:
-        header = bytes((first_byte, 0x80 | size))
-    elif size < 65536:
-        header = bytes((first_byte, 0xFE, size >> 8, size & 255))
-    else:
-        header = bytes((first_byte, 0xFF)) + size.to_bytes(8, "big")
-    return header + key + apply_mask(payload, key)
 
 
 class _Core(ClientProtocol):
@@ -198,15 +181,7 @@ class WebSocketClient:
         if not self._short_lane_is_open:
             self._send_through_core(payload)
             return
-        size = len(payload)
-        key = self._keys.next()
-        if size < 126:
-            header = bytes((WHOLE_TEXT, 0x80 | size))
-        elif size < 65536:
-            header = bytes((WHOLE_TEXT, 0xFE, size >> 8, size & 255))
-        else:
-            header = b"\x81\xff" + size.to_bytes(8, "big")
-        self._writes.append(header + key + apply_mask(payload, key))
+        self._writes.append(masked_frame(WHOLE_TEXT, payload, self._keys.next()))
 
     def _send_through_core(self, payload: bytes) -> None:
         if self._core.state is not State.OPEN:
@@ -314,7 +289,8 @@ class WebSocketClient:
 
     def _read_frames(self, data: bytes) -> None:
         """Read frames from a boundary on; what is left of the last one goes to _tail or to the core."""
-        at, end = 0, len(data)
+        end = len(data)
+        at = take_texts(data, self._max_message_bytes, self._messages) if self._short_lane_is_open else 0
         while at < end:
             if end - at < 2:
                 break

@@ -16,10 +16,12 @@ from risk._cash cimport cash_of_fill
 from risk._slots cimport is_a, is_true, offset_of, read_float, read_int, slot
 
 from risk import account as _accounts, exposure as _exposures, instrument as _instruments, limits as _limits
+from risk import levels as _levels, venue_book as _venues
 from risk import marks as _marks, order as _orders, position as _positions, rate as _rates, self_trade as _self_trades
 
 cdef enum:
-    CHECKS = 12
+    CHECKS = 16
+    BEFORE_RATE = 7
     MOST_EXTRAS = 16
 
 # No sum of three such numbers, and no difference of two such times, leaves 64 bits.
@@ -38,6 +40,11 @@ cdef object _rate_class = _rates.RateLimit
 cdef object _ids_class = _accounts.RecentIds
 cdef object _exposure_class = _exposures.Exposure
 cdef object _position_class = _positions.Position
+cdef object _hierarchy_class = _levels.Hierarchy
+cdef object _sub_account_class = _venues.SubAccount
+cdef object _book_class = _venues.VenueBook
+cdef object _clients_class = _self_trades.ClientOrders
+cdef object _prices_class = _self_trades._Prices
 
 cdef object _sell = _instruments.Side.SELL
 cdef object _buy = _instruments.Side.BUY
@@ -63,6 +70,8 @@ cdef Py_ssize_t account_ids = offset_of(_account_class, "cl_ord_ids")
 cdef Py_ssize_t account_self_trade = offset_of(_account_class, "self_trade_prevention")
 cdef Py_ssize_t account_exposure = offset_of(_account_class, "exposure")
 cdef Py_ssize_t account_positions = offset_of(_account_class, "positions")
+cdef Py_ssize_t account_constraints = offset_of(_account_class, "constraints")
+cdef Py_ssize_t account_sub_accounts = offset_of(_account_class, "sub_accounts")
 
 cdef Py_ssize_t market_kernel = offset_of(_market_class, "kernel")
 cdef Py_ssize_t market_marks = offset_of(_market_class, "marks")
@@ -71,6 +80,13 @@ cdef Py_ssize_t market_generation_age = offset_of(_market_class, "generation_max
 cdef Py_ssize_t market_generation_time = offset_of(_market_class, "generation_time_ns")
 cdef Py_ssize_t market_priced_count = offset_of(_market_class, "priced_count")
 cdef Py_ssize_t market_live_venues = offset_of(_market_class, "live_venues")
+cdef Py_ssize_t market_base = offset_of(_market_class, "base_scenario")
+cdef Py_ssize_t market_hierarchy = offset_of(_market_class, "hierarchy")
+cdef Py_ssize_t market_venue_books = offset_of(_market_class, "venue_books")
+
+cdef Py_ssize_t sub_account_book = offset_of(_sub_account_class, "book")
+cdef Py_ssize_t book_kernel = offset_of(_book_class, "kernel")
+cdef Py_ssize_t book_priced_count = offset_of(_book_class, "priced_count")
 
 cdef Py_ssize_t mark_price = offset_of(_mark_class, "price")
 cdef Py_ssize_t mark_index_price = offset_of(_mark_class, "index_price")
@@ -105,6 +121,10 @@ cdef Py_ssize_t ids_capacity = offset_of(_ids_class, "capacity")
 cdef Py_ssize_t exposure_orders = offset_of(_exposure_class, "orders")
 cdef Py_ssize_t exposure_buy_lots = offset_of(_exposure_class, "buy_lots")
 cdef Py_ssize_t exposure_sell_lots = offset_of(_exposure_class, "sell_lots")
+cdef Py_ssize_t exposure_client_orders = offset_of(_exposure_class, "client_orders")
+cdef Py_ssize_t clients_buys = offset_of(_clients_class, "_buys")
+cdef Py_ssize_t clients_sells = offset_of(_clients_class, "_sells")
+cdef Py_ssize_t prices_heap = offset_of(_prices_class, "heap")
 cdef Py_ssize_t position_lots = offset_of(_position_class, "lots")
 
 
@@ -122,9 +142,10 @@ for _name in _order_class.__struct_fields__:
 
 # The checks whose conditions are below, in order.
 KNOWN_CHECKS = (
-    "account_is_trading", "instrument_is_known", "price_and_quantity_are_whole", "quantity_is_within_limit",
-    "notional_is_within_limit", "cl_ord_id_is_new", "rate_is_within_limit", "price_is_within_collar", "mark_is_fresh",
-    "own_orders_are_not_met", "position_is_within_limit", "margin_is_covered",
+    "account_is_trading", "instrument_is_known", "product_is_permitted", "price_and_quantity_are_whole",
+    "quantity_is_within_limit", "notional_is_within_limit", "cl_ord_id_is_new", "rate_is_within_limit",
+    "price_is_within_collar", "mark_is_fresh", "own_orders_are_not_met", "position_is_within_limit",
+    "levels_are_within_limits", "profile_is_kept", "venue_margin_is_covered", "margin_is_covered",
 )
 
 
@@ -171,7 +192,7 @@ def surely_passed(order, account, market):
     ):
         return 0
     passed = _without_rate(order, account, market, instrument, &asked)
-    if passed < 6 or not _rate_and_working(account, &asked):
+    if passed < BEFORE_RATE or not _rate_and_working(account, &asked):
         return passed
     return _with_market(order, account, market, instrument, &asked)
 
@@ -193,7 +214,7 @@ cdef bint _read_mark(object marks, object index, Asked *asked) except -1:
 
 
 cdef int _without_rate(object order, object account, object market, object instrument, Asked *asked) except -1:
-    """The six checks before the rate."""
+    """The checks before the rate."""
     cdef long long expiry_ns = 0, most_lots = 0
     cdef double limit = 0.0
     cdef PyObject *row
@@ -212,19 +233,22 @@ cdef int _without_rate(object order, object account, object market, object instr
         return 1
     if not PySet_Contains(<set>slot(market, market_live_venues), slot(instrument, instrument_venue)):
         return 1
+    # product_is_permitted, where no profile says anything
+    if slot(account, account_constraints) is not None:
+        return 2
     # price_and_quantity_are_whole
     if asked.lots <= 0 or asked.ticks <= 0:
-        return 2
+        return 3
     if <tuple>slot(instrument, instrument_tick_steps) and not instrument.ticks_are_on_step(slot(order, order_ticks)):
-        return 2
+        return 3
     # quantity_is_within_limit
     if not read_int(slot(<object>row, row_order_lots), MOST, &most_lots) or asked.lots > most_lots:
-        return 3
+        return 4
     # notional_is_within_limit; so written, a limit that is NaN is not passed
     if not read_float(slot(limits, limits_notional), &limit) or not _notional(instrument, asked) <= limit:
-        return 4
+        return 5
     # cl_ord_id_is_new
-    return 6 if _is_new(slot(account, account_ids), slot(order, order_cl_ord_id), asked.now_ns) else 5
+    return BEFORE_RATE if _is_new(slot(account, account_ids), slot(order, order_cl_ord_id), asked.now_ns) else 6
 
 
 cdef double _notional(object instrument, Asked *asked) except? -1.0:
@@ -281,36 +305,95 @@ cdef int _with_market(object order, object account, object market, object instru
     cdef double cash = 0.0
     # price_is_within_collar
     if not asked.low_ticks <= asked.ticks <= asked.high_ticks:
-        return 7
+        return 8
     # mark_is_fresh
     age_ns = asked.now_ns - asked.mark_time_ns
     if not read_int(slot(market, market_mark_age), MOST, &mark_age_ns) or not -mark_age_ns <= age_ns <= mark_age_ns:
-        return 8
+        return 9
     if not (
         read_int(slot(market, market_generation_age), MOST, &generation_age_ns)
         and read_int(slot(market, market_generation_time), MOST, &generation_ns)
         and asked.now_ns - generation_ns <= generation_age_ns
     ):
-        return 8
-    # own_orders_are_not_met, where they may be met
-    if slot(account, account_self_trade) is not _off:
         return 9
+    # own_orders_are_not_met, where there is none on the other side that could be
+    if slot(account, account_self_trade) is not _off and not _meets_none(account, instrument, asked):
+        return 10
     # position_is_within_limit
     if not _position_fits(order, account, slot(instrument, instrument_index), asked):
-        return 10
-    # margin_is_covered, where nothing must be compared with how it is without the order
+        return 11
+    # All further checks ask what is priced; where nothing must be compared with how it is without the order.
     if not (
         read_int(slot(instrument, instrument_index), MOST, &index)
         and read_int(slot(market, market_priced_count), MOST << 1, &priced)
         and index < priced
-        and slot(account, account_state) is _trading
         and cash_of_fill(instrument, asked.is_buy, asked.lots, asked.ticks, &cash)
     ):
-        return 11
+        return 12
     lots = slot(order, order_lots) if asked.is_buy else -asked.lots
-    at = slot(instrument, instrument_index)
-    worst = slot(market, market_kernel).what_if(slot(account, account_index), at, lots, cash)
-    return CHECKS if <double>worst >= 0.0 else 11  # NaN is not >= 0
+    return _with_margin(account, market, instrument, lots, cash)
+
+
+cdef int _with_margin(object account, object market, object instrument, object lots, object cash) except -1:
+    """The checks that ask kernels."""
+    cdef long long answer = 0, priced = 0, at = 0
+    cdef PyObject *found
+    kernel, row, index = slot(market, market_kernel), slot(account, account_index), slot(instrument, instrument_index)
+    # levels_are_within_limits
+    hierarchy = slot(market, market_hierarchy)
+    if hierarchy is not None:
+        if not is_a(hierarchy, <PyObject *>_hierarchy_class):
+            return 12
+        if not read_int(kernel.first_beyond(row, index, lots), MOST, &answer) or answer >= 0:
+            return 12
+    # profile_is_kept: without profiles, since product_is_permitted was passed
+    # venue_margin_is_covered
+    sub_accounts = slot(account, account_sub_accounts)
+    if PyDict_Size(<dict>sub_accounts):
+        found = PyDict_GetItemWithError(<dict>sub_accounts, slot(instrument, instrument_venue))
+        if found != NULL:
+            if not is_a(<object>found, <PyObject *>_sub_account_class):
+                return 14
+            key = slot(<object>found, sub_account_book)
+            found = PyDict_GetItemWithError(<dict>slot(market, market_venue_books), key)
+            if found == NULL or not is_a(<object>found, <PyObject *>_book_class):
+                return 14
+            book = <object>found
+            if not (
+                read_int(index, MOST, &at) and read_int(slot(book, book_priced_count), MOST, &priced) and at < priced
+                and <double>slot(book, book_kernel).what_if_of_group(row, index, lots, cash) >= 0.0
+            ):
+                return 14
+    # margin_is_covered; an account that may only reduce is compared
+    if slot(account, account_state) is not _trading:
+        return 15
+    if not read_int(kernel.first_short(row, slot(market, market_base), index, lots, cash), MOST, &answer):
+        return 15
+    return CHECKS if answer < 0 else 15
+
+
+cdef bint _meets_none(object account, object instrument, Asked *asked) except -1:
+    """Whether no working order of the client is on the other side at a price that this one could trade at."""
+    cdef long long best = 0
+    cdef PyObject *found
+    clients = slot(slot(account, account_exposure), exposure_client_orders)
+    if clients is None:
+        return True
+    if not is_a(clients, <PyObject *>_clients_class):
+        return False
+    by_instrument = <dict>slot(clients, clients_sells if asked.is_buy else clients_buys)
+    found = PyDict_GetItemWithError(by_instrument, slot(instrument, instrument_index))
+    if found == NULL:
+        return True
+    if not is_a(<object>found, <PyObject *>_prices_class):
+        return False
+    heap = <list>slot(<object>found, prices_heap)
+    if PyList_GET_SIZE(heap) == 0:
+        return True
+    # The least key is the best price, whether or not an order is left there: buys are kept by their negative.
+    if not read_int(<object>PyList_GET_ITEM(heap, 0), MOST, &best):
+        return False
+    return best > (asked.ticks if asked.is_buy else -asked.ticks)
 
 
 cdef bint _position_fits(object order, object account, object index, Asked *asked) except -1:

@@ -4,6 +4,7 @@
 # each object's type is compared before it is read: an object of any other class is nobody's to read here.
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
@@ -14,6 +15,7 @@ cdef extern from "Python.h":
     bint PyLong_CheckExact(object o)
     bint PyFloat_CheckExact(object o)
     double PyFloat_AS_DOUBLE(object o)
+    void Py_XDECREF(PyObject *o)
 
 cdef extern from "structmember.h":
     ctypedef struct PyMemberDef:
@@ -48,6 +50,15 @@ cdef inline object slot(object o, Py_ssize_t offset):
     if value == NULL:
         raise AttributeError("a slot that was never set")
     return <object>value
+
+
+cdef inline void set_slot(object o, Py_ssize_t offset, object value) noexcept:
+    """Set a field of an object whose class was compared, and that is not frozen."""
+    cdef PyObject **place = <PyObject **>(<char *><PyObject *>o + offset)
+    cdef PyObject *old = place[0]
+    Py_INCREF(value)
+    place[0] = <PyObject *>value
+    Py_XDECREF(old)
 
 
 cdef inline bint is_true(object o, Py_ssize_t offset) except -1:

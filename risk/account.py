@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
+from risk.constraints import Constraints
 from risk.exposure import Exposure, WorkingOrder
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
@@ -14,6 +17,7 @@ from risk.limits import Limits
 from risk.position import Position
 from risk.rate import RateLimit
 from risk.self_trade import SelfTradePrevention
+from risk.venue_book import SubAccount, VenueBook
 
 # Clients must not use a ClOrdID(11) twice within a day (faults sheet, 18); a day's ids are kept, up to the cap.
 CL_ORD_ID_MEMORY_NS: Final = 24 * 3600 * 1_000_000_000
@@ -92,15 +96,24 @@ class RecentIds:
             self.remember(cl_ord_id, order_id, used_ns)
 
 
+class _Books(NamedTuple):
+    """The house's kernel with its columns of currencies, and the venues' own books, by venue."""
+
+    kernel: MarginKernel
+    currency_index: dict[str, int]
+    venues: dict[str, VenueBook]
+
+
 class Account:
     """State of one account. Money in units of 1e-8; `index` is its row in the margin kernel."""
 
     __slots__ = (
+        "_books",
         "_is_mirroring",
-        "_kernels",
         "cash_units",
         "changes",
         "cl_ord_ids",
+        "constraints",
         "currency",
         "exposure",
         "index",
@@ -111,6 +124,8 @@ class Account:
         "self_trade_prevention",
         "state",
         "state_reason",
+        "sub_accounts",
+        "venue_cash",
     )
 
     def __init__(self, *, index: int, name: str, currency: str, limits: Limits, rate: RateLimit) -> None:
@@ -121,13 +136,17 @@ class Account:
         self.limits = limits
         self.rate = rate
         self.self_trade_prevention = SelfTradePrevention.OFF
+        self.constraints: Constraints | None = None  # of its profiles
+        # Its accounts at venues, by venue, and what fills have moved there, by venue and currency.
+        self.sub_accounts: dict[str, SubAccount] = {}
+        self.venue_cash: dict[tuple[str, str], int] = {}
         self.state = AccountState.TRADING
         self.state_reason = ""
         self.cash_units: dict[str, int] = {}
         self.positions: dict[int, Position] = {}  # by instrument index
         self.exposure = Exposure(index)
-        # The kernel that is asked, and the one of the generation to come while it is filled; each with its currencies.
-        self._kernels: tuple[tuple[MarginKernel, dict[str, int]], ...] = ()
+        # The books that are asked, and those of the generation to come while they are filled.
+        self._books: tuple[_Books, ...] = ()
         self._is_mirroring = False
         self.cl_ord_ids = RecentIds()
 
@@ -136,13 +155,25 @@ class Account:
         position = self.positions.get(instrument_index)
         return 0 if position is None else position.lots
 
-    def move_cash(self, currency: str, units: int) -> None:
-        """Add units of a currency (deposits, withdrawals, fills)."""
+    def move_cash(self, currency: str, units: int, venue: str = "") -> None:
+        """Add units of a currency: deposits, withdrawals, and what fills at a venue move."""
         self.changes += 1
         self.cash_units[currency] = self.cash_units.get(currency, 0) + units
+        if venue:
+            self.venue_cash[venue, currency] = self.venue_cash.get((venue, currency), 0) + units
         if units:
-            for kernel, currency_index in self._kernels:
-                kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
+            for books in self._books:
+                books.kernel.add_cash(self.index, books.currency_index[currency], units / UNITS_PER_WHOLE)
+                for at, book in books.venues.items():
+                    if at == venue or self.sub_accounts[at].collateral_units is None:
+                        book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
+
+    def _move_lots(self, instrument: Instrument, lots: int) -> None:
+        for books in self._books:
+            books.kernel.add_position(self.index, instrument.index, lots)
+            book = books.venues.get(instrument.venue)
+            if book is not None:
+                book.kernel.add_position(self.index, instrument.index, lots)
 
     def apply_fill(self, order: WorkingOrder, lots: int, ticks: int, fee_units: int) -> None:
         """Book a fill of one of the account's orders: status, hold, position and cash, in that order.
@@ -171,27 +202,37 @@ class Account:
         position = self.positions.get(instrument.index)
         if position is None:
             position = self.positions[instrument.index] = Position(instrument)
-        self.move_cash(instrument.settlement_currency, position.apply_fill(side, lots, ticks, fee_units))
-        for kernel, _ in self._kernels:
-            kernel.add_position(self.index, instrument.index, lots if side is _BUY else -lots)
+        moved = position.apply_fill(side, lots, ticks, fee_units)
+        self.move_cash(instrument.settlement_currency, moved, instrument.venue)
+        self._move_lots(instrument, lots if side is _BUY else -lots)
 
     def reverse_fill(self, instrument: Instrument, side: Side, lots: int, ticks: int, fee_units: int) -> None:
         """Take back a fill that was booked here: a trade that was busted has not happened."""
         position = self.positions[instrument.index]
-        self.move_cash(instrument.settlement_currency, position.reverse_fill(side, lots, ticks, fee_units))
-        for kernel, _ in self._kernels:
-            kernel.add_position(self.index, instrument.index, -lots if side is _BUY else lots)
+        moved = position.reverse_fill(side, lots, ticks, fee_units)
+        self.move_cash(instrument.settlement_currency, moved, instrument.venue)
+        self._move_lots(instrument, -lots if side is _BUY else lots)
 
-    def mirror_into(self, kernel: MarginKernel, currency_index: dict[str, int]) -> None:
+    def mirror_into(
+        self,
+        kernel: MarginKernel,
+        currency_index: dict[str, int],
+        venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
+    ) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
 
         `currency_index` must name every currency that the account may come to hold.
         """
-        self.begin_mirror(kernel, currency_index)
+        self.begin_mirror(kernel, currency_index, venue_books)
         self.exposure.mirror_some(len(self.exposure.orders))
         self.end_mirror()
 
-    def begin_mirror(self, kernel: MarginKernel, currency_index: dict[str, int]) -> int:
+    def begin_mirror(
+        self,
+        kernel: MarginKernel,
+        currency_index: dict[str, int],
+        venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
+    ) -> int:
         """Begin with `mirror_into`: all but what working orders hold (Exposure.mirror_some does); return how much.
 
         Until `end_mirror` every change goes into both kernels, and the one before is asked.
@@ -202,20 +243,37 @@ class Account:
                 kernel.add_position(self.index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
             kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
-        self._kernels = (*self._kernels, (kernel, currency_index))
+        venues = {at: venue_books[sub.book] for at, sub in self.sub_accounts.items() if sub.book in venue_books}
+        for at, book in venues.items():
+            self._fill_venue_book(at, book)
+        self._books = (*self._books, _Books(kernel, currency_index, venues))
         self._is_mirroring = True
-        self.exposure.begin_mirror(kernel)
-        return len(self.positions) + len(self.cash_units)
+        self.exposure.begin_mirror(kernel, {at: book.kernel for at, book in venues.items()})
+        return (len(self.positions) + len(self.cash_units)) * (1 + len(venues))
+
+    def _fill_venue_book(self, venue: str, book: VenueBook) -> None:
+        """Write what the sub-account at a venue holds."""
+        for instrument_index, position in self.positions.items():
+            if position.lots and position.instrument.venue == venue:
+                book.kernel.add_position(self.index, instrument_index, position.lots)
+        collateral = self.sub_accounts[venue].collateral_units
+        cash = dict(self.cash_units if collateral is None else collateral)
+        if collateral is not None:
+            for (at, currency), units in self.venue_cash.items():
+                if at == venue:
+                    cash[currency] = cash.get(currency, 0) + units
+        for currency, units in cash.items():
+            book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
 
     def end_mirror(self) -> None:
         """Go over to the kernel that `begin_mirror` named."""
         self.exposure.end_mirror()
-        self._kernels = self._kernels[-1:]
+        self._books = self._books[-1:]
         self._is_mirroring = False
 
     def drop_mirror(self) -> None:
         """Give up a mirror that was begun, if one was."""
         if self._is_mirroring:
             self.exposure.begin_mirror(None)
-            self._kernels = self._kernels[:-1]
+            self._books = self._books[:-1]
             self._is_mirroring = False

@@ -7,7 +7,8 @@ the worst of the old, the new, and the old with the rest of the new, in each sce
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -20,6 +21,9 @@ from risk.order import OrdType, Terms, TimeInForce
 from risk.self_trade import ClientOrders
 
 _BUY: Final = Side.BUY
+NO_VENUES: Final[Mapping[str, MarginKernel]] = MappingProxyType({})
+# account, instrument, lots, cash, and the same of a pending replace
+Held = tuple[int, int, float, float, float, float]
 
 
 class PendingReplace(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +121,8 @@ class Exposure:
         "_kernel",
         "_next",
         "_to_mirror",
+        "_venues",
+        "_venues_next",
         "buy_lots",
         "client_orders",
         "orders",
@@ -126,9 +132,11 @@ class Exposure:
     def __init__(self, account_index: int) -> None:
         self._account_index = account_index
         self._kernel: MarginKernel | None = None  # none while a journal is replayed, before the first generation
+        self._venues: Mapping[str, MarginKernel] = {}  # of venues' own models, by venue
+        self._venues_next: Mapping[str, MarginKernel] = {}
         # What the kernel holds for each order, by OrderID(37): released as it was held, whatever changed since, and
         # held again as it is in each new generation, which may be thousands of orders four times a second.
-        self._held: dict[str, tuple[int, int, float, float, float, float]] = {}
+        self._held: dict[str, Held] = {}
         # The kernel of the generation to come, while it is filled in slices; what it holds, and what it lacks at most.
         self._next: MarginKernel | None = None
         self._held_next: set[str] = set()
@@ -171,9 +179,10 @@ class Exposure:
         arguments = self._held[order_id] = self._kernel_arguments(order)
         if self._kernel is not None:
             self._kernel.hold(*arguments)
+            if self._venues and (venue := self._venues.get(instrument.venue)) is not None:
+                venue.hold(*arguments)
         if self._next is not None:
-            self._next.hold(*arguments)
-            self._held_next.add(order_id)
+            self._hold_next(order_id, instrument.venue, arguments)
         client_orders = self.client_orders
         if client_orders is not None and not order.is_at_rest:
             client_orders.add(order.side, index, order.ticks)
@@ -187,9 +196,13 @@ class Exposure:
         arguments = self._held.pop(order.order_id)
         if self._kernel is not None:
             self._kernel.release(*arguments)
+            if self._venues and (venue := self._venues.get(order.instrument.venue)) is not None:
+                venue.release(*arguments)
         if self._next is not None and order.order_id in self._held_next:
             self._held_next.discard(order.order_id)
             self._next.release(*arguments)
+            if (venue := self._venues_next.get(order.instrument.venue)) is not None:
+                venue.release(*arguments)
         by_instrument = self.buy_lots if order.side is _BUY else self.sell_lots
         by_instrument[order.instrument.index] -= order.held_lots()
         client_orders = self.client_orders
@@ -206,35 +219,39 @@ class Exposure:
         """What is held for each working order, as the arguments of MarginKernel.hold."""
         return self._held.values()
 
-    def begin_mirror(self, kernel: MarginKernel | None) -> None:
+    def _hold_next(self, order_id: str, venue: str, arguments: Held) -> None:
+        assert self._next is not None, "begin_mirror comes first"
+        self._next.hold(*arguments)
+        if (kernel := self._venues_next.get(venue)) is not None:
+            kernel.hold(*arguments)
+        self._held_next.add(order_id)
+
+    def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, MarginKernel] = NO_VENUES) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.
 
-        None: give up what was begun.
+        `venues` are the kernels of venues' own models, by venue. None: give up what was begun.
         """
-        self._next = kernel
+        self._next, self._venues_next = kernel, venues
         self._held_next = set()
         self._to_mirror = [] if kernel is None else list(self._held)
 
     def mirror_some(self, count: int) -> bool:
         """Hold up to so many more of the working orders in the next kernel; True once it holds all of them."""
-        kernel, held, held_next, waiting = self._next, self._held, self._held_next, self._to_mirror
-        assert kernel is not None, "begin_mirror comes first"
-        hold = kernel.hold
+        held, held_next, waiting = self._held, self._held_next, self._to_mirror
         for order_id in waiting[-count:]:
             arguments = held.get(order_id)
             if arguments is not None and order_id not in held_next:  # it may have ended, or changed, meanwhile
-                hold(*arguments)
-                held_next.add(order_id)
+                self._hold_next(order_id, self.orders[order_id].instrument.venue, arguments)
         del waiting[-count:]
         return not waiting
 
     def end_mirror(self) -> None:
         """Go over to the next kernel, which holds all."""
         assert self._next is not None and not self._to_mirror, "every working order is held in the next kernel first"
-        self._kernel = self._next
+        self._kernel, self._venues = self._next, self._venues_next
         self.begin_mirror(None)
 
-    def _kernel_arguments(self, order: WorkingOrder) -> tuple[int, int, float, float, float, float]:
+    def _kernel_arguments(self, order: WorkingOrder) -> Held:
         assert order.held is not None
         instrument, side = order.instrument, order.side
         sign = 1 if side is _BUY else -1

@@ -1,6 +1,7 @@
 """The margin kernel in plain Python: what `_kernel.pyx` does, one numpy call a line.
 
-For every account and risk group the kernel keeps two rows over the scenarios, in USD:
+For every row (an account, and each desk and firm above it) and risk group the kernel keeps two rows over the scenarios,
+in USD:
 
     base[s]   what is held: lots * value[s] + cash * currency_value[s]
     row[s]    base[s] and, for every working order, min(0, D[s])
@@ -14,260 +15,48 @@ asked for (alt_lots, alt_cash) up to what its larger quantity leaves. Over x lot
 or all of the old and then the rest of the new. So the order adds min(0, D, D_alt, D + w D_alt) with
 w = max(0, 1 - lots / alt_lots). Leaving the last corner out is no bound where a replace raises the quantity.
 
-Each group takes its own worst scenario: worst = sum over groups of min over s of row[s].
+Two blocks of scenarios, and the worse of both counts:
+
+    A   the grid: each group takes its own worst, sum over groups of min over s of row[s]
+    B   the joint scenarios, in which all groups move together: min over j of row[j]
+
+Each is exact over fills by the same argument, and the least over fills of the lesser of two is the lesser of their
+leasts. With an offset cap c it is c B + (1 - c) min(A, B): then A's and B's worst fills may be different ones, and the
+figure is a bound whose gap is at most c times what B is better at A's fills than at its own; none where c = 0.
+What margin asks for by size (risk/charges.py) is taken off.
+
+A row's parent holds all that the row holds: a desk is the sum of its accounts, position by position and order by order.
 """
 
-from math import nan
-from typing import Final
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, nan
 
 import numpy as np
-import numpy.typing as npt
 
-from risk.pricing import MAX_VALUE, Floats
+from risk.charges import Row
+from risk.kernel_book import Book, Books, dearest, least
+from risk.kernel_checks import EQUAL_TO, MAX_CASH, MAX_LOTS, check_capacities, check_generation, rest_share
+from risk.limits import RowTerms
+from risk.pricing import Floats
 
-Ints = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.uint8]
+__all__ = ["EQUAL_TO", "MAX_CASH", "MAX_LOTS", "MarginKernel", "check_capacities", "check_generation", "rest_share"]
 
-# Bounds that keep every product and sum finite: NaN and infinity can not enter.
-MAX_LOTS: Final = 1e15
-MAX_CASH: Final = 1e18
-# Scenarios this close (relative) are equally bad: a linear contract is worth the same at every volatility.
-EQUAL_TO: Final = 1e-12
-# What a kernel may be made for.
-MAX_ACCOUNTS: Final = 1_000_000
-MAX_GROUPS: Final = 1_024
-MAX_INSTRUMENTS: Final = 100_000
-MAX_CURRENCIES: Final = 1_024
-MAX_SCENARIOS: Final = 1_024
+# instrument, lots, cash, alt_lots, alt_cash: as for hold
+Asked = tuple[int, float, float, float, float]
 
 _add, _minimum = np.add, np.minimum
 
 
-def check_capacities(accounts: int, groups: int, instruments: int, currencies: int, scenarios: int) -> None:
-    """Raise ValueError if a kernel of this size is not to be made."""
-    for name, count, most in (
-        ("accounts", accounts, MAX_ACCOUNTS),
-        ("groups", groups, MAX_GROUPS),
-        ("instruments", instruments, MAX_INSTRUMENTS),
-        ("currencies", currencies, MAX_CURRENCIES),
-        ("scenarios", scenarios, MAX_SCENARIOS),
-    ):
-        if not 1 <= count <= most:
-            raise ValueError(f"{name}: {count} is not in 1..{most}")
-
-
-def check_generation(
-    capacities: tuple[int, int, int, int],
-    values: Floats,
-    currency_values: Floats,
-    group_of_instrument: Ints,
-    group_of_currency: Ints,
-    currency_of_instrument: Ints,
-    known: Flags,
-) -> Flags:
-    """Raise ValueError if a generation is inconsistent; return which currencies are known, uint8 (C,).
-
-    `capacities` are (groups, instruments, currencies, scenarios). Rows of what is known must be finite. A known
-    instrument must settle in a known currency of its own group, or in one of constant value: otherwise a fill would
-    move two groups and the bound, taken group by group, would not hold.
-    """
-    groups, instruments, currencies, scenarios = capacities
-    count, currency_count = values.shape[0], currency_values.shape[0]
-    if values.shape != (count, scenarios) or currency_values.shape != (currency_count, scenarios):
-        raise ValueError(f"risk arrays are {values.shape} and {currency_values.shape}, not of {scenarios} scenarios")
-    if count > instruments or not 1 <= currency_count <= currencies:
-        raise ValueError(f"{count} instruments and {currency_count} currencies are not what the kernel was made for")
-    for name, row, length in (
-        ("group_of_instrument", group_of_instrument, count),
-        ("currency_of_instrument", currency_of_instrument, count),
-        ("known", known, count),
-        ("group_of_currency", group_of_currency, currency_count),
-    ):
-        if row.shape != (length,):
-            raise ValueError(f"{name} has shape {row.shape}, not ({length},)")
-    for name, column, most in (
-        ("group_of_instrument", group_of_instrument, groups),
-        ("group_of_currency", group_of_currency, groups),
-        ("currency_of_instrument", currency_of_instrument[known != 0], currency_count),
-    ):
-        if ((column < 0) | (column >= most)).any():
-            raise ValueError(f"{name} is out of range")
-    currency_known: Flags = np.all(np.abs(currency_values) <= MAX_VALUE, axis=1).astype(np.uint8)
-    rows = np.flatnonzero(known)
-    usable = values if len(rows) == count else values[rows]
-    # NaN is neither, so it is refused; no array is made to look at them.
-    if not -MAX_VALUE <= usable.min(initial=0.0) <= usable.max(initial=0.0) <= MAX_VALUE:
-        raise ValueError("the risk array of a known instrument is not finite or out of bounds")
-    settlement = currency_of_instrument[rows]
-    if not np.all(currency_known[settlement]):
-        raise ValueError("a known instrument settles in an unknown currency")
-    is_constant = np.all(currency_values == currency_values[:, :1], axis=1)
-    if not (is_constant[settlement] | (group_of_currency[settlement] == group_of_instrument[rows])).all():
-        raise ValueError("an instrument settles in a currency of another risk group")
-    return currency_known
-
-
-def rest_share(lots: float, alt_lots: float) -> float:
-    """Return w: which share of a replacing order is left once the order it replaces has filled."""
-    if alt_lots == 0:
-        return 0.0
-    return min(max(1.0 - lots / alt_lots, 0.0), 1.0)
-
-
-class _Book:
-    """The rows of one account."""
-
-    __slots__ = ("base", "minima", "orders", "row", "unknown_orders", "unknown_positions")
-
-    def __init__(self, groups: int, scenarios: int) -> None:
-        self.base: list[Floats] = list(np.zeros((groups, scenarios)))
-        self.row: list[Floats] = list(np.zeros((groups, scenarios)))
-        self.minima = [0.0] * groups
-        self.orders = [0] * groups
-        self.unknown_positions = 0
-        self.unknown_orders = 0
-
-
-class MarginKernel:
+class MarginKernel(Books):
     """Worst equity of accounts over scenarios and over fills of working orders, and what one more order would do.
 
-    Indices out of capacity raise IndexError. An instrument or currency that the loaded generation does not know makes
-    the account's figures NaN, never zero: refuse what is NaN. Lots or cash that are NaN, infinite or beyond MAX_LOTS
-    and MAX_CASH raise ValueError where they would be kept, and give NaN from what_if and if_filled.
+    `accounts` counts rows: accounts, and what `set_tree` puts above them. Indices out of capacity raise IndexError. An
+    instrument or currency that the loaded generation does not know makes the row's figures NaN, never zero: refuse what
+    is NaN. Lots or cash that are NaN, infinite or beyond MAX_LOTS and MAX_CASH raise ValueError where they would be
+    kept, and give NaN from what_if and if_filled.
     """
-
-    def __init__(self, accounts: int, groups: int, instruments: int, currencies: int, scenarios: int) -> None:
-        check_capacities(accounts, groups, instruments, currencies, scenarios)
-        self.accounts, self.groups, self.instruments = accounts, groups, instruments
-        self.currencies, self.scenarios = currencies, scenarios
-        self._books: dict[int, _Book] = {}
-        self._values: list[Floats] = []
-        self._currency_values: list[Floats] = []
-        # (2, S) an instrument: its own row and that of its settlement currency, so that D is one product.
-        self._fills: list[Floats] = []
-        self._group_of_instrument: list[int] = [0] * instruments
-        self._group_of_currency: list[int] = [0] * currencies
-        self._known: list[int] = [0] * instruments
-        self._currency_known: list[int] = [0] * currencies
-        # Buffers: ufuncs are several times cheaper when they need not make their result, or convert a scalar.
-        self._zeros: Floats = np.zeros(scenarios)
-        self._loss: Floats = np.zeros(scenarios)
-        self._alternative: Floats = np.zeros(scenarios)
-        self._fill: Floats = np.zeros(2)
-
-    def load(
-        self,
-        values: Floats,
-        currency_values: Floats,
-        group_of_instrument: Ints,
-        group_of_currency: Ints,
-        currency_of_instrument: Ints,
-        known: Flags,
-    ) -> None:
-        """Take a whole generation (copied), and clear every account: the caller adds everything again.
-
-        values (I, S) and currency_values (C, S) in USD, I and C at most the capacities, S exactly. A currency whose
-        row is not finite is unknown. Raises ValueError, and keeps the generation before, if they are inconsistent.
-        """
-        capacities = (self.groups, self.instruments, self.currencies, self.scenarios)
-        currency_known = check_generation(
-            capacities, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known
-        )
-        self._books.clear()
-        self._values = list(np.array(values, dtype=np.float64))
-        self._currency_values = list(np.array(currency_values, dtype=np.float64))
-        settlement = np.where(known != 0, currency_of_instrument, 0)
-        self._fills = list(np.stack((values, currency_values[settlement]), axis=1, dtype=np.float64))
-        spare, currency_spare = self.instruments - len(values), self.currencies - len(currency_values)
-        self._group_of_instrument = group_of_instrument.tolist() + [0] * spare
-        self._known = known.tolist() + [0] * spare
-        self._group_of_currency = group_of_currency.tolist() + [0] * currency_spare
-        self._currency_known = currency_known.tolist() + [0] * currency_spare
-
-    def clear(self, account: int) -> None:
-        """Forget an account's positions, cash and orders."""
-        self._book(account)
-        del self._books[account]
-
-    def add_position(self, account: int, instrument: int, lots: float) -> None:
-        """Add signed lots to what an account holds."""
-        book = self._book(account)
-        self._check_instrument(instrument)
-        _check_amounts(lots, 0.0)
-        if lots == 0:
-            return
-        if not self._known[instrument]:
-            book.unknown_positions += 1
-            return
-        group = self._group_of_instrument[instrument]
-        np.multiply(self._values[instrument], lots, out=self._loss)
-        book.base[group] += self._loss
-        book.row[group] += self._loss
-        book.minima[group] = _least(book.row[group])
-
-    def add_cash(self, account: int, currency: int, amount: float) -> None:
-        """Add whole units of a currency to what an account holds."""
-        book = self._book(account)
-        if not 0 <= currency < self.currencies:
-            raise IndexError(f"currency {currency} is not in 0..{self.currencies - 1}")
-        _check_amounts(0.0, amount)
-        if amount == 0:
-            return
-        if not self._currency_known[currency]:
-            book.unknown_positions += 1
-            return
-        group = self._group_of_currency[currency]
-        np.multiply(self._currency_values[currency], amount, out=self._loss)
-        book.base[group] += self._loss
-        book.row[group] += self._loss
-        book.minima[group] = _least(book.row[group])
-
-    def hold(
-        self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0
-    ) -> None:
-        """Count a working order: `lots` (signed) not yet filled, and the settlement cash that filling them moves.
-
-        While a replace is pending, `lots` and `cash` are the version that the venue works now, and `alt_lots` and
-        `alt_cash` the one asked for, both counted from the same filled quantity; without one they are zero.
-        """
-        book = self._book(account)
-        self._check_instrument(instrument)
-        _check_amounts(lots, cash)
-        _check_amounts(alt_lots, alt_cash)
-        if not self._known[instrument]:
-            book.unknown_orders += 1
-            return
-        group = self._group_of_instrument[instrument]
-        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
-        book.row[group] += self._loss
-        book.minima[group] = _least(book.row[group])
-        book.orders[group] += 1
-
-    def release(
-        self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0
-    ) -> None:
-        """Take a working order back; the arguments must be those of its hold.
-
-        Without a working order left, the group's row is its base again, exactly. Raises ValueError if none is held.
-        """
-        book = self._book(account)
-        self._check_instrument(instrument)
-        _check_amounts(lots, cash)
-        _check_amounts(alt_lots, alt_cash)
-        group = self._group_of_instrument[instrument]
-        if not (book.orders[group] if self._known[instrument] else book.unknown_orders):
-            raise ValueError(f"account {account} holds no order to release")
-        if not self._known[instrument]:
-            book.unknown_orders -= 1
-            return
-        book.orders[group] -= 1
-        if book.orders[group]:
-            self._weigh(instrument, lots, cash, alt_lots, alt_cash)
-            book.row[group] -= self._loss
-        else:
-            # Rounding of earlier holds must not outlive them.
-            book.row[group][:] = book.base[group]
-        book.minima[group] = _least(book.row[group])
 
     def is_known(self, account: int) -> bool:
         """Whether the generation knows everything the account holds and has working."""
@@ -275,11 +64,20 @@ class MarginKernel:
         return not (book.unknown_positions or book.unknown_orders)
 
     def worst(self, account: int) -> float:
-        """Return the worst equity in USD: every group at its worst scenario, working orders filled at their worst."""
+        """Return the worst equity in USD over both blocks, working orders filled at their worst, charges taken off."""
         book = self._book(account)
         if book.unknown_positions or book.unknown_orders:
             return nan
-        return sum(book.minima)
+        return self._worst(account, book)
+
+    def worst_of_group(self, account: int, group: int) -> float:
+        """Return the worst of the grid in one group, its charges taken off."""
+        book = self._book(account)
+        self._check_group(group)
+        if book.unknown_positions or book.unknown_orders:
+            return nan
+        charges, sizes = self._charges, book.sizes
+        return book.minima[group] - (sizes.charge(charges, group) if charges is not None and sizes is not None else 0.0)
 
     def equity(self, account: int, base_scenario: int) -> float:
         """Return the equity in USD in one scenario, without working orders."""
@@ -289,6 +87,12 @@ class MarginKernel:
         if book.unknown_positions:
             return nan
         return sum(float(base[base_scenario]) for base in book.base)
+
+    def equity_of_group(self, account: int, group: int, base_scenario: int) -> float:
+        """Return the equity of one group in one scenario, without working orders."""
+        book = self._book(account)
+        self._check_group(group)
+        return nan if book.unknown_positions else float(book.base[group][base_scenario])
 
     def what_if(
         self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0
@@ -311,32 +115,69 @@ class MarginKernel:
         ):
             return nan
         group, loss, fill = self._group_of_instrument[instrument], self._loss, self._fill
-        if alt_lots or alt_cash:
-            self._weigh(instrument, lots, cash, alt_lots, alt_cash)
-        else:
-            # _weigh without its calls: this is the hot path.
-            fill[0], fill[1] = lots, cash
-            fill.dot(self._fills[instrument], loss)
-            _minimum(loss, self._zeros, out=loss)
+        if alt_lots or alt_cash or self.joint or self._charges is not None:
+            return self._what_if(account, book, (instrument, lots, cash, alt_lots, alt_cash))
+        # The same without its calls: this is the hot path.
+        fill[0], fill[1] = lots, cash
+        fill.dot(self._fills[instrument], loss)
+        _minimum(loss, self._zeros, out=loss)
         _add(loss, book.row[group], out=loss)
         return _sum_with(book.minima, group, loss.item(loss.argmin()))
+
+    def what_if_of_group(
+        self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0
+    ) -> float:
+        """Return what `worst_of_group` of the instrument's group would be with this order held; nothing changes."""
+        book = self._book(account)
+        self._check_instrument(instrument)
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return nan
+        group = self._group_of_instrument[instrument]
+        least, _ = self._leasts(book, (instrument, lots, cash, alt_lots, alt_cash))
+        return least - self._charge_with(account, book, (instrument, lots, cash, alt_lots, alt_cash), group)
+
+    def what_if_basket(self, account: int, orders: Iterable[Asked]) -> float:
+        """Return what `worst` would be with all these orders held; nothing changes."""
+        book = self._book(account).copy()
+        for asked in orders:
+            self._check_instrument(asked[0])
+            if not self._can_ask(book, *asked):
+                return nan
+            self._weigh(*asked)
+            self._hold(account, book, *asked)
+        return nan if book.unknown_positions or book.unknown_orders else self._worst(account, book)
 
     def if_filled(self, account: int, instrument: int, lots: float, cash: float) -> float:
         """Return what `worst` would be if this were filled completely now.
 
-        The worst equity is concave in the fraction filled: where this is no less than `worst`, no partial fill is.
+        The worst equity without charges is concave in the fraction filled: where this is no less than `worst`, no
+        partial fill is. Charges are convex in it, and keep that.
         """
+        return self._if_filled(account, instrument, lots, cash, is_whole=True)
+
+    def if_filled_of_group(self, account: int, instrument: int, lots: float, cash: float) -> float:
+        """Return what `worst_of_group` of the instrument's group would be if this were filled completely now."""
+        return self._if_filled(account, instrument, lots, cash, is_whole=False)
+
+    def _if_filled(self, account: int, instrument: int, lots: float, cash: float, *, is_whole: bool) -> float:
         book = self._book(account)
         self._check_instrument(instrument)
-        is_usable = -MAX_LOTS <= lots <= MAX_LOTS and -MAX_CASH <= cash <= MAX_CASH
-        if not is_usable or not self._known[instrument] or book.unknown_positions or book.unknown_orders:
+        if not self._can_ask(book, instrument, lots, cash, 0.0, 0.0):
             return nan
-        group = self._group_of_instrument[instrument]
-        loss, fill = self._loss, self._fill
-        fill[0], fill[1] = lots, cash
-        fill.dot(self._fills[instrument], loss)
-        _add(loss, book.row[group], out=loss)
-        return _sum_with(book.minima, group, _least(loss))
+        group, tried = self._group_of_instrument[instrument], book.copy()
+        self._fill[0], self._fill[1] = lots, cash
+        tried.row[group] += self._fill.dot(self._fills[instrument])
+        tried.minima[group] = least(tried.row[group])
+        if self.joint:
+            tried.joint_row += self._fill.dot(self._joint_fills[instrument])
+            tried.joint_least = least(tried.joint_row)
+        if self._charges is not None:
+            self._cell(tried, instrument).held += lots
+            self._settle(account, tried, instrument)
+        if is_whole:
+            return self._worst(account, tried)
+        charge = 0.0 if self._charges is None or tried.sizes is None else tried.sizes.charge(self._charges, group)
+        return tried.minima[group] - charge
 
     def row(self, account: int, group: int) -> Floats:
         """Return a copy of a group's equity in each scenario, working orders at their worst; NaN where unknown."""
@@ -346,6 +187,13 @@ class MarginKernel:
             return np.full(self.scenarios, nan)
         return np.array(book.row[group])
 
+    def joint_row(self, account: int) -> Floats:
+        """Return a copy of the equity in each joint scenario, working orders at their worst; NaN where unknown."""
+        book = self._book(account)
+        if book.unknown_positions or book.unknown_orders:
+            return np.full(self.joint, nan)
+        return np.array(book.joint_row)
+
     def binding(self, account: int, group: int) -> int:
         """Return the scenario that is the worst of a group, the first of several that differ by rounding alone."""
         book = self._book(account)
@@ -353,45 +201,144 @@ class MarginKernel:
         least = book.minima[group]
         return int((book.row[group] <= least + abs(least) * EQUAL_TO).argmax())
 
-    def _weigh(self, instrument: int, lots: float, cash: float, alt_lots: float, alt_cash: float) -> None:
-        """Write what the order adds at its worst, min(0, D, D_alt, D + w D_alt), into the loss buffer."""
-        loss, fill, fills = self._loss, self._fill, self._fills[instrument]
-        fill[0], fill[1] = lots, cash
-        fill.dot(fills, loss)
-        if alt_lots or alt_cash:
-            fill[0], fill[1] = alt_lots, alt_cash
-            fill.dot(fills, self._alternative)
-            share = rest_share(lots, alt_lots)
-            if share:
-                both = loss + share * self._alternative
-                _minimum(loss, both, out=loss)
-            _minimum(loss, self._alternative, out=loss)
-        _minimum(loss, self._zeros, out=loss)
+    def sizes(self, account: int) -> tuple[float, float, float, int, tuple[float, ...]]:
+        """Return gross notional, highest and lowest net notional (USD), working orders, and closing USD by product."""
+        sizes = self._book(account).sizes or Row(0)
+        return sizes.gross, sizes.high, sizes.low, sizes.working, tuple(sizes.products)
 
-    def _book(self, account: int) -> _Book:
-        if not 0 <= account < self.accounts:
-            raise IndexError(f"account {account} is not in 0..{self.accounts - 1}")
-        book = self._books.get(account)
-        if book is None:
-            book = self._books[account] = _Book(self.groups, self.scenarios)
-        return book
+    def position(self, account: int, instrument: int) -> tuple[float, float, float]:
+        """Return lots held, and lots that working buys and sells may add; nothing without charges."""
+        self._check_instrument(instrument)
+        sizes = self._book(account).sizes
+        cell = None if sizes is None else sizes.cells.get(instrument)
+        return (0.0, 0.0, 0.0) if cell is None else (cell.held, cell.buys, cell.sells)
 
-    def _check_instrument(self, instrument: int) -> None:
-        if not 0 <= instrument < self.instruments:
-            raise IndexError(f"instrument {instrument} is not in 0..{self.instruments - 1}")
+    def charge_of(self, account: int) -> float:
+        """Return what is taken off `worst` by size."""
+        book = self._book(account)
+        return 0.0 if self._charges is None else self._charge_with(account, book, None, -1)
 
-    def _check_group(self, group: int) -> None:
-        if not 0 <= group < self.groups:
-            raise IndexError(f"group {group} is not in 0..{self.groups - 1}")
+    def first_short(
+        self, account: int, base_scenario: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0,
+        alt_cash: float = 0.0,
+    ) -> int:  # fmt: skip
+        """Return the first of a row and those above it that this order would leave short, or -1.
 
+        Short is where `what_if` is below zero, unknown, or more than `max_margin` below the equity.
+        """
+        for row in self._chains.get(account, (account,)):
+            worst = self.what_if(row, instrument, lots, cash, alt_lots, alt_cash)
+            if not worst >= 0.0:
+                return row
+            terms = self._terms.get(row)
+            if terms is not None and not self.equity(row, base_scenario) - worst <= terms.max_margin:
+                return row
+        return -1
 
-def _check_amounts(lots: float, cash: float) -> None:
-    if not (-MAX_LOTS <= lots <= MAX_LOTS and -MAX_CASH <= cash <= MAX_CASH):
-        raise ValueError(f"lots {lots} or cash {cash} is not finite or out of bounds")
+    def first_beyond(self, account: int, instrument: int, lots: float) -> int:
+        """Return the first row above an account whose limits one more order of so many lots would break, or -1."""
+        self._check_instrument(instrument)
+        for row in self._chains.get(account, (account,))[1:]:
+            terms = self._terms.get(row)
+            if terms is not None and not self._is_within(row, terms, instrument, lots):
+                return row
+        return -1
 
+    def after(self, account: int, instrument: int, lots: float) -> tuple[float, int, float, float, float, float]:
+        """Return what a row would come to with one more working order of so many lots, either way, USD.
 
-def _least(row: Floats) -> float:
-    return float(row.item(row.argmin()))
+        Notional of the order, working orders before it, gross and net notional, the largest position in lots, and by
+        how much the closing notional of the contract's product grows. NaN where unknown or not counted.
+        """
+        self._check_instrument(instrument)
+        book, charges = self._book(account), self._charges
+        if charges is None or not self._known[instrument] or book.unknown_orders or book.unknown_positions:
+            return nan, 0, nan, nan, nan, nan
+        notional, cell = float(charges.notional[instrument]), self._cell(book, instrument)
+        tried, sizes = cell.copy(), book.sizes
+        tried.order(lots, 0.0)
+        assert sizes is not None
+        high, low = (tried.held + tried.buys) * notional, (tried.held - tried.sells) * notional
+        gross = sizes.gross + (max(abs(high), abs(low)) - max(abs(cell.high), abs(cell.low)))
+        net_high, net_low = sizes.high + (high - cell.high), sizes.low + (low - cell.low)
+        grown = tried.largest * float(charges.closing[instrument]) - cell.closing
+        return (
+            abs(lots) * notional, sizes.working, gross, max(abs(net_high), abs(net_low)), tried.largest, grown
+        )  # fmt: skip
+
+    def at_base(
+        self, account: int, base_scenario: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0,
+        alt_cash: float = 0.0,
+    ) -> float:  # fmt: skip
+        """Return the equity in one scenario after the worst fills of all working orders and of this one."""
+        book = self._book(account)
+        self._check_instrument(instrument)
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return nan
+        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
+        return sum(float(row[base_scenario]) for row in book.row) + float(self._loss[base_scenario])
+
+    def _is_within(self, row: int, terms: RowTerms, instrument: int, lots: float) -> bool:
+        notional, working, gross, net, largest, _ = self.after(row, instrument, lots)
+        limit = inf if terms.position_lots is None else terms.position_lots.get(instrument, -1)
+        return (
+            notional <= terms.max_order_notional
+            and working < terms.max_working_orders
+            and gross <= terms.max_gross_notional
+            and net <= terms.max_net_notional
+            and largest <= limit
+        )
+
+    def _leasts(self, book: Book, asked: Asked) -> tuple[float, float]:
+        """Return the least of the order's group, and of the joint scenarios, with it held."""
+        instrument = asked[0]
+        group = self._group_of_instrument[instrument]
+        if self._is_reserved(instrument):
+            return book.minima[group], book.joint_least
+        self._weigh(*asked)
+        _add(self._loss, book.row[group], out=self._loss)
+        if not self.joint:
+            return least(self._loss), 0.0
+        _add(self._joint_loss, book.joint_row, out=self._joint_loss)
+        return least(self._loss), least(self._joint_loss)
+
+    def _what_if(self, row: int, book: Book, asked: Asked) -> float:
+        group = self._group_of_instrument[asked[0]]
+        least, joint = self._leasts(book, asked)
+        total = self._blend(row, _sum_with(book.minima, group, least), joint)
+        return total - self._charge_with(row, book, asked, -1)
+
+    def _worst(self, row: int, book: Book) -> float:
+        worst = self._blend(row, sum(book.minima), book.joint_least)
+        return worst - self._charge_with(row, book, None, -1)
+
+    def _blend(self, row: int, alone: float, joint: float) -> float:
+        if not self.joint:
+            return alone
+        terms = self._terms.get(row)
+        cap = 0.0 if terms is None else terms.offset_cap
+        return cap * joint + (1.0 - cap) * min(alone, joint)
+
+    def _charge_with(self, row: int, book: Book, asked: Asked | None, only: int) -> float:
+        """Return what is asked for by size, with one more order, of all groups or of one."""
+        charges = self._charges
+        if charges is None:
+            return 0.0
+        sizes = book.sizes or Row(self.groups)
+        mine = -1 if asked is None else self._group_of_instrument[asked[0]]
+        total = 0.0
+        for group in range(self.groups) if only < 0 else (only,):
+            if asked is not None and group == mine:
+                order = dearest(*asked[1:])
+                total += sizes.charge_with(charges, asked[0], group, self._rate(row), *order)
+            else:
+                total += sizes.charge(charges, group)
+        return total
+
+    def _can_ask(self, book: Book, instrument: int, lots: float, cash: float, alt_lots: float, alt_cash: float) -> bool:
+        is_usable = -MAX_LOTS <= lots <= MAX_LOTS and -MAX_CASH <= cash <= MAX_CASH
+        is_usable &= -MAX_LOTS <= alt_lots <= MAX_LOTS and -MAX_CASH <= alt_cash <= MAX_CASH
+        return is_usable and bool(self._known[instrument]) and not (book.unknown_positions or book.unknown_orders)
 
 
 def _sum_with(minima: list[float], group: int, least: float) -> float:

@@ -1,6 +1,7 @@
 """Limits of one account. What has no limit may not be traded: an absent row refuses."""
 
 from fnmatch import fnmatchcase
+from math import inf
 
 import msgspec
 
@@ -12,6 +13,23 @@ class InstrumentLimits(msgspec.Struct, frozen=True, gc=False):
 
     max_order_lots: int
     max_position_lots: int
+
+
+class RowTerms(msgspec.Struct, frozen=True, gc=False):
+    """What a row of a margin kernel may have: an account, a desk, a firm, or an account at one venue.
+
+    USD at the marks of the risk arrays, with working orders at their worst. `rate` is one over the leverage chosen at
+    a venue. `position_lots` is by instrument index, None for no limit; an instrument that it lacks may not be traded.
+    """
+
+    rate: float = 0.0
+    offset_cap: float = 0.0
+    max_order_notional: float = inf
+    max_gross_notional: float = inf
+    max_net_notional: float = inf
+    max_margin: float = inf
+    max_working_orders: int = 1 << 60
+    position_lots: dict[int, int] | None = None
 
 
 class LimitRule(msgspec.Struct, frozen=True, gc=False):

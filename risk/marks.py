@@ -5,6 +5,8 @@ import msgspec
 from risk.composite import IndexBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
+from risk.levels import Hierarchy
+from risk.venue_book import VenueBook
 
 NEVER_NS = -(1 << 62)
 # How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
@@ -78,6 +80,14 @@ class Market(msgspec.Struct):
     board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
+    # What stands above accounts in the kernel; none: nothing does.
+    hierarchy: Hierarchy | None = None
+    # Venues' own margin models, by the name that accounts' `venue_books` give them.
+    venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def above(self, account_index: int) -> tuple[int, ...]:
+        """Return the kernel's rows above an account."""
+        return () if self.hierarchy is None else self.hierarchy.above(account_index)
 
     def update_mark(
         self,

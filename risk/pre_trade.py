@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from risk.account import Account, AccountState
-from risk.cash import fill_cash
 from risk.gate import KNOWN_CHECKS, surely_passed
 from risk.instrument import Side
+from risk.level_checks import levels_are_within_limits, product_is_permitted, profile_is_kept
+from risk.margin_checks import margin_is_covered, venue_margin_is_covered
 from risk.marks import Market
 from risk.order import Approved, Order, Reject, RejectReason
 from risk.self_trade import SelfTradePrevention
@@ -21,8 +22,7 @@ Check = Callable[[Order, Account, Market], Reject | None]
 
 # Named once: in Python 3.11 an enum's member costs as much as two calls each time it is looked up.
 _BUY: Final = Side.BUY
-_SHORTFALL: Final = RejectReason.MARGIN_SHORTFALL
-_TRADING, _REDUCING, _HALTED = AccountState.TRADING, AccountState.REDUCING, AccountState.HALTED
+_HALTED: Final = AccountState.HALTED
 _OFF, _CANCEL_RESTING = SelfTradePrevention.OFF, SelfTradePrevention.CANCEL_RESTING
 
 _KNOWN: Final = "instrument_is_known comes first"
@@ -264,76 +264,11 @@ def position_is_within_limit(order: Order, account: Account, market: Market) -> 
     return None
 
 
-def margin_is_covered(order: Order, account: Account, market: Market) -> Reject | None:
-    """Refuse what could leave the account short in any scenario, whatever fraction of its orders fills.
-
-    An order that reduces risk always passes: filled completely it leaves the worst case better than now, and by the
-    concavity of the bound no partial fill is worse than now either. "Now" has the order that it replaces still working,
-    though the caller has released its hold: a smaller or better priced replacement is not blocked by a shortfall.
-    """
-    instrument, kernel, side = order.instrument, market.kernel, order.side
-    assert instrument is not None, _KNOWN
-    if instrument.index >= market.priced_count:
-        text = f"margin unknown: {instrument.symbol} was listed after the last risk arrays"
-        return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", text)
-    lots = order.lots if side is _BUY else -order.lots
-    cash = fill_cash(instrument, side, order.lots, order.ticks)
-    replaced = order.replaces
-    if replaced is None:
-        worst = kernel.what_if(account.index, instrument.index, lots, cash)
-    else:
-        if replaced.held is not None:
-            raise AssertionError("a replaced order is released before its replacement is checked")
-        leaves = replaced.leaves_lots
-        old_lots = leaves if side is _BUY else -leaves
-        old_cash = fill_cash(instrument, side, leaves, replaced.ticks)
-        # The version that works now comes first: all of it may fill before the rest of the new one does.
-        worst = kernel.what_if(account.index, instrument.index, old_lots, old_cash, lots, cash)
-    if worst >= 0.0 and account.state is _TRADING:  # NaN is not >= 0: an unknown margin is refused
-        return None
-    if replaced is None:
-        before = kernel.worst(account.index)
-    else:
-        before = kernel.what_if(account.index, instrument.index, old_lots, old_cash)
-    if worst >= before and _filled_at_worse_price(order, account, market, lots) > before:
-        return None
-    return _short_of_margin(account, market, worst)
-
-
-def _filled_at_worse_price(order: Order, account: Account, market: Market, lots: int) -> float:
-    """The worst case once the order is filled, at its limit or at the mark, whichever is worse for the client.
-
-    A limit far from the mark looks like a gain in every scenario of the grid, and is no reduction of risk for that.
-    """
-    instrument, ticks = order.instrument, order.ticks
-    assert instrument is not None, _KNOWN
-    mark = market.marks[instrument.index]
-    if mark is None:
-        return float("nan")
-    mark_ticks = max(1, round(mark.price / instrument.tick))
-    ticks = max(ticks, mark_ticks) if order.side is _BUY else min(ticks, mark_ticks)
-    cash = fill_cash(instrument, order.side, order.lots, ticks)
-    return market.kernel.if_filled(account.index, instrument.index, lots, cash)
-
-
-def _short_of_margin(account: Account, market: Market, worst: float) -> Reject:
-    if account.state is _REDUCING:
-        return _refuse(
-            RejectReason.ACCOUNT_REDUCING,
-            "margin_is_covered",
-            f"account {account.name} may only reduce: {account.state_reason}",
-        )
-    if worst != worst:
-        return _refuse(RejectReason.MARGIN_UNKNOWN, "margin_is_covered", "margin unknown: a held contract has no mark")
-    equity = market.kernel.equity(account.index, market.base_scenario)
-    text = "initial margin above equity, in USD"
-    return Reject(_SHORTFALL, "margin_is_covered", text, equity, worst, equity - worst)
-
-
 # Order is precedence: absolute refusals first, those that need a market next, the dearest last.
 CHECKS: Final[tuple[Check, ...]] = (
     account_is_trading,
     instrument_is_known,
+    product_is_permitted,
     price_and_quantity_are_whole,
     quantity_is_within_limit,
     notional_is_within_limit,
@@ -343,6 +278,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     mark_is_fresh,
     own_orders_are_not_met,
     position_is_within_limit,
+    levels_are_within_limits,
+    profile_is_kept,
+    venue_margin_is_covered,
     margin_is_covered,
 )
 # What is left to check once the gate vouches for so many of the checks that it knows; those that it does not know are.

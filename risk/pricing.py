@@ -123,6 +123,15 @@ def black76_value(forward: float, strike: float, time_years: float, vol: float, 
     return min(max(sign * (first - second), intrinsic), forward if is_call else strike)
 
 
+def black76_delta(forward: float, strike: float, time_years: float, vol: float, is_call: bool) -> float:
+    """Return dV/dF of one option, of inputs that `black76_value` takes; at expiry whether it is in the money."""
+    deviation = max(vol, 0.0) * sqrt(max(time_years, 0.0))
+    if deviation <= 0 or forward <= 0:
+        return float(forward > strike) if is_call else -float(forward < strike)
+    reached = 0.5 * erfc(-((log(forward) - log(strike)) / deviation + 0.5 * deviation) * _ROOT_HALF)
+    return reached if is_call else reached - 1.0
+
+
 def lot_values(
     instrument: Instrument, mark: InstrumentMark, grid: Moves, settlement_usd: Floats | None = None
 ) -> Floats:

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from risk.constraints import Constraints, Rule
+from risk.instrument import Kind
 from risk.models import house
 from risk.models.house_book import HouseParameters, book
 from risk.models.parameters import names, parameters
@@ -99,6 +101,54 @@ def applying(jurisdiction: str, client_class: str) -> tuple[Profile, ...]:
 def permitted(profiles: Iterable[Profile]) -> frozenset[Product]:
     """Return the products that all profiles permit."""
     return frozenset(PRODUCTS).intersection(*(one.permitted for one in profiles))
+
+
+# What the order path enforces of a profile; one that asks for more is refused by `constraints`.
+_KINDS: Final[dict[Product, Kind]] = {
+    "spot": Kind.SPOT,
+    "perpetual": Kind.PERPETUAL,
+    "future": Kind.FUTURE,
+    "option": Kind.OPTION,
+}
+_UNENFORCED: Final = ("least_mpor_days", "least_confidence", "anti_procyclicality", "eligible_collateral")
+
+
+def constraints(chosen: Sequence[str]) -> Constraints | None:
+    """Return what profiles forbid on the order path, the strictest of each rule; None where there are none.
+
+    Raises
+    ------
+    ValueError
+        If a profile is not known, or has a rule that the order path does not enforce: it is not passed over.
+    """
+    if not chosen:
+        return None
+    forbidden: dict[Kind, str] = {}
+    leverage: dict[Kind, Rule] = {}
+    close_out: Rule | None = None
+    for name in chosen:
+        try:
+            one = profile(name)
+        except MarginError as error:
+            raise ValueError(f"profile {name}: {error}") from error
+        unenforced = [rule for rule in _UNENFORCED if getattr(one, rule)]
+        if unenforced:
+            raise ValueError(f"profile {name}: the order path does not enforce {', '.join(unenforced)}")
+        for product, kind in _KINDS.items():
+            if product not in one.permitted:
+                forbidden.setdefault(kind, name)
+            cap = one.max_leverage.get(product)
+            if cap is not None and (kind not in leverage or cap < leverage[kind].value):
+                leverage[kind] = Rule(cap, name)
+        if one.close_out is not None and (close_out is None or one.close_out > close_out.value):
+            close_out = Rule(one.close_out, name)
+    return Constraints(forbidden, leverage, close_out)
+
+
+def offset_cap(chosen: Sequence[str], most: float) -> float:
+    """Return how much of the offset between coins counts: the least of the house's own and of the profiles'."""
+    caps = [profile(name).offset_cap for name in chosen]
+    return min([most, *(cap for cap in caps if cap is not None)])
 
 
 def tightened(p: HouseParameters, profiles: Iterable[Profile]) -> HouseParameters:

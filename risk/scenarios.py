@@ -6,7 +6,7 @@ one multiply-add a scenario. Instruments and currencies belong to a risk group, 
 independently, each to its own worst scenario: nothing in one is offset by another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
 from typing import Final
@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.instrument import Instrument, Kind
+from risk.joint import JointScenarios
 from risk.pricing import (
     MAX_PRICE,
     MAX_VALUE,
     USD_LIKE,
     Floats,
     InstrumentMark,
+    Moves,
+    black76_delta,
     lot_values,
     option_lot_values,
     refuse_bad_mark,
@@ -125,6 +128,14 @@ def currency_array(index_price: float, grid: Grid) -> Floats:
     return index_price * (1.0 + grid.spot)
 
 
+class _Moves(msgspec.Struct, frozen=True, eq=False):
+    """Moves of several instruments at once; what pricing.Moves is."""
+
+    spot: Floats
+    vol: Floats
+    base: int
+
+
 class Generation(msgspec.Struct, frozen=True, eq=False):
     """All risk arrays of one moment, swapped in at once; a check never sees half of one.
 
@@ -146,8 +157,14 @@ class Generation(msgspec.Struct, frozen=True, eq=False):
     known: Flags
     refusals: dict[int, str]
     currency_refusals: dict[str, str]
+    # (I, J) and (C, J) of the joint scenarios, in the same units; J is 0 where there are none.
+    joint_values: Floats
+    joint_currency_values: Floats
+    # (I,) USD of one lot at its mark, as limits count it, and of what closing one trades; NaN where unknown.
+    notionals: Floats
+    closings: Floats
 
-    def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags]:
+    def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags, Floats, Floats]:
         """Return the arguments of MarginKernel.load."""
         return (
             self.values,
@@ -156,7 +173,14 @@ class Generation(msgspec.Struct, frozen=True, eq=False):
             self.group_of_currency,
             self.currency_of_instrument,
             self.known,
+            self.joint_values,
+            self.joint_currency_values,
         )
+
+    @property
+    def joint(self) -> int:
+        """How many joint scenarios there are."""
+        return int(self.joint_values.shape[1])
 
 
 class GenerationBuilder:
@@ -164,7 +188,7 @@ class GenerationBuilder:
 
     `instruments` are in the order of their `index`. `marks` is by instrument index, `index_prices` by currency; what
     either lacks, or gives an unusable number for, is unknown in this generation, never zero. Neither mapping is
-    copied: give snapshots.
+    copied: give snapshots. With `coins`, contracts on others are unknown: their market is.
     """
 
     def __init__(
@@ -177,25 +201,37 @@ class GenerationBuilder:
         marks: Mapping[int, InstrumentMark],
         currencies: Sequence[str],
         index_prices: Mapping[str, float],
+        joint: JointScenarios | None = None,
+        coins: Collection[str] | None = None,
+        least_delta: float = 0.0,
     ) -> None:
         if any(instrument.index != row for row, instrument in enumerate(instruments)):
             raise ValueError("instruments are not in the order of their index")
         if len(set(currencies)) != len(currencies):
             raise ValueError("a currency is listed twice")
-        self._number, self._as_of_ns, self._grid = number, as_of_ns, grid
+        self._number, self._as_of_ns, self._grid, self._joint = number, as_of_ns, grid, joint
+        columns = 0 if joint is None else joint.size
+        self._coins, self._least_delta = coins, least_delta
+        self._notionals: Floats = np.full(len(instruments), np.nan)
+        self._closings: Floats = np.full(len(instruments), np.nan)
         self._instruments, self._marks = instruments, marks
         self._currencies = {currency: column for column, currency in enumerate(currencies)}
         names = [currency_group(c) for c in currencies] + [i.underlying for i in instruments]
         self._groups = {name: column for column, name in enumerate(dict.fromkeys([USD_GROUP, *names]))}
         self._values: Floats = np.full((len(instruments), grid.size), np.nan)
+        self._joint_values: Floats = np.full((len(instruments), columns), np.nan)
         self._known: Flags = np.zeros(len(instruments), dtype=np.uint8)
         self._refusals: dict[int, str] = {}
         self._currency_refusals: dict[str, str] = {}
         self._next = 0
         self._currency_values: Floats = np.full((len(currencies), grid.size), np.nan)
+        self._joint_currency_values: Floats = np.full((len(currencies), columns), np.nan)
         for currency, row in self._currencies.items():
             try:
-                self._currency_values[row] = self._currency_row(currency, index_prices)
+                values = self._currency_row(currency, index_prices)
+                if joint is not None:
+                    self._joint_currency_values[row] = joint.currency(currency, float(values[grid.base]))
+                self._currency_values[row] = values
             except ValueError as refusal:
                 self._currency_refusals[currency] = f"{currency}: {refusal}"
 
@@ -211,7 +247,7 @@ class GenerationBuilder:
                     refuse_bad_mark(instrument, mark)
                     options.append((instrument, mark, settlement_usd))
                 else:
-                    self._take(instrument, risk_array(instrument, mark, self._grid, settlement_usd))
+                    self._take(instrument, lot_values(instrument, mark, self._moves([instrument]), settlement_usd))
             except ValueError as refusal:
                 self._refusals[instrument.index] = str(refusal)
         if options:
@@ -222,18 +258,50 @@ class GenerationBuilder:
     def _price_options(self, options: list[tuple[Instrument, InstrumentMark, Floats]]) -> None:
         """Price options together: one by one, most of the time goes into starting numpy's loops."""
         instruments, marks, settlement_usd = zip(*options, strict=True)
-        values, refusals = option_lot_values(instruments, marks, self._grid, np.array(settlement_usd))
+        moves = self._moves(instruments)
+        values, refusals = option_lot_values(instruments, marks, moves, np.array(settlement_usd))
         for instrument, row, refusal in zip(instruments, values, refusals, strict=True):
             try:
                 if refusal is not None:
                     raise ValueError(refusal)
-                self._take(instrument, _guarded(instrument, row))
+                self._take(instrument, row)
             except ValueError as error:
                 self._refusals[instrument.index] = str(error)
 
+    def _moves(self, instruments: Sequence[Instrument]) -> Moves:
+        """Return the grid, and behind it the joint scenarios of each instrument, shape (N, S + J); (S + J,) of one."""
+        joint, grid = self._joint, self._grid
+        if joint is None:
+            return grid
+        moves = [joint.moves(instrument) for instrument in instruments]
+        spot = np.array([np.concatenate((grid.spot, own)) for own, _ in moves])
+        vol = np.array([np.concatenate((grid.vol, own)) for _, own in moves])
+        return _Moves(spot, vol, grid.base) if len(moves) > 1 else _Moves(spot[0], vol[0], grid.base)
+
     def _take(self, instrument: Instrument, values: Floats) -> None:
-        self._values[instrument.index] = values
-        self._known[instrument.index] = 1
+        index, size, joint = instrument.index, self._grid.size, self._joint
+        _guarded(instrument, values)
+        mark = self._marks[index]
+        today, notional = float(values[self._grid.base]), instrument.notional(1, mark.mark_price, mark.index_price)
+        if joint is not None:
+            paid = joint.funding(instrument, notional)
+            self._joint_values[index] = joint.with_losses(values[size:], today) - paid
+        self._notionals[index] = notional
+        self._closings[index] = notional if instrument.kind is not Kind.OPTION else self._closing(instrument, today)
+        self._values[index] = values[:size]
+        self._known[index] = 1
+
+    def _closing(self, instrument: Instrument, value: float) -> float:
+        """Return the USD of an option's delta, of at least the least delta, and at least what it is worth."""
+        mark = self._marks[instrument.index]
+        delta = black76_delta(
+            mark.forward_price,
+            float(instrument.strike or 0),
+            mark.years_to_expiry,
+            mark.mark_iv,
+            bool(instrument.is_call),
+        )
+        return max(max(abs(delta), self._least_delta) * instrument.lot_amount * mark.index_price, value)
 
     def generation(self) -> Generation:
         """Return the generation.
@@ -260,6 +328,10 @@ class GenerationBuilder:
             known=self._known,
             refusals=self._refusals,
             currency_refusals=self._currency_refusals,
+            joint_values=self._joint_values,
+            joint_currency_values=self._joint_currency_values,
+            notionals=self._notionals,
+            closings=self._closings,
         )
 
     def _currency_row(self, currency: str, index_prices: Mapping[str, float]) -> Floats:
@@ -274,12 +346,18 @@ class GenerationBuilder:
         mark = self._marks.get(instrument.index)
         if mark is None:
             raise ValueError(f"{instrument.symbol}: no mark")
+        if self._coins is not None and instrument.underlying not in self._coins:
+            raise ValueError(f"{instrument.symbol}: no average daily volume of {instrument.underlying}")
         column = self._currencies.get(instrument.settlement_currency)
         if column is None:
             raise ValueError(f"{instrument.symbol}: settlement currency {instrument.settlement_currency} is not listed")
         settlement_usd = self._currency_values[column]
         if np.isnan(settlement_usd[0]):
-            raise ValueError(f"{instrument.symbol}: no index price of {instrument.settlement_currency}")
+            raise ValueError(f"{instrument.symbol}: {self._currency_refusals[instrument.settlement_currency]}")
+        if self._joint is not None:
+            # Without what is lost with an exchange: that is taken off the contract's own value, once.
+            moved = self._joint.currency_moved(instrument.settlement_currency, float(settlement_usd[self._grid.base]))
+            settlement_usd = np.concatenate((settlement_usd, moved))
         return mark, settlement_usd
 
 
@@ -292,6 +370,7 @@ def build_generation(
     marks: Mapping[int, InstrumentMark],
     currencies: Sequence[str],
     index_prices: Mapping[str, float],
+    joint: JointScenarios | None = None,
 ) -> Generation:
     """Return a generation priced in one go; arguments as for GenerationBuilder."""
     builder = GenerationBuilder(
@@ -302,6 +381,7 @@ def build_generation(
         marks=marks,
         currencies=currencies,
         index_prices=index_prices,
+        joint=joint,
     )
     while not builder.price_some(PRICED_AT_ONCE):
         pass

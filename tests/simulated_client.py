@@ -41,6 +41,22 @@ CONTRACTS = (
     ("BTC_USDC-PERPETUAL", 50, (b"0.001", b"0.05", b"0.5", b"1.5")),
     ("ETH_USDC-PERPETUAL", 5, (b"0.01", b"0.5", b"5", b"20")),
 )
+# Of the other venues, in worlds that have them: what is traded on Deribit too, so that accounts are hedged over venues.
+ELSEWHERE = {
+    "binance-usdm": (
+        ("BTCUSDT", 10, (b"0.002", b"0.05", b"0.5", b"1.5")),
+        ("ETHUSDT", 1, (b"0.02", b"0.5", b"5")),
+    ),
+    "okx": (
+        ("BTC-USDT-SWAP", 10, (b"0.0001", b"0.05", b"0.5")),
+        ("BTC-USD-SWAP", 10, (b"100", b"1000", b"20000")),
+        ("ETH-USDT-SWAP", 1, (b"0.01", b"0.5", b"5")),
+    ),
+    "bybit": (
+        ("BTCUSDT.BYBIT", 10, (b"0.002", b"0.05", b"0.5")),
+        ("ETHUSDT.BYBIT", 1, (b"0.02", b"0.5", b"5")),
+    ),
+}
 
 
 class Told:
@@ -77,6 +93,9 @@ class Client:
         self.reports: list[Message] = []
         self.rejects: Counter[bytes] = Counter()
         self.next_action_ns = world.now_ns
+        elsewhere = [contract for wire in world.wires for contract in ELSEWHERE[wire.kind]]
+        self.contracts = (*CONTRACTS, *elsewhere)
+        self.elsewhere = frozenset(symbol for symbol, _, _ in elsewhere)
 
     # -- connection --------------------------------------------------------------------------------------------------
 
@@ -239,11 +258,13 @@ class Client:
         return b"%d.%02d" % divmod(cents, 100)
 
     def _new_order(self) -> None:
-        symbol, tick_cents, quantities = self.random.choice(CONTRACTS)
+        symbol, tick_cents, quantities = self.random.choice(self.contracts)
         side = self.random.choice((b"1", b"2"))
         quantity = self.random.choice(quantities)
         price: bytes | None = self._price(symbol, tick_cents, self.random.choice((0.0005, 0.002, 0.02, 0.08)))
         cl_ord_id, ord_type, tif = self._next_id(), b"2", self.random.choice((b"0", b"1", b"1", b"3", b"4"))
+        if symbol in self.elsewhere and tif == b"0" and self.random.random() < 0.9:
+            tif = b"1"  # they know no end of the day
         account = self.random.choice(self.accounts).encode()
         defect = self.random.random()
         if defect < 0.02:
@@ -258,7 +279,7 @@ class Client:
             cl_ord_id = self.random.choice(list(self.orders))
         elif defect < 0.12:
             ord_type, price = b"1", None
-        elif defect < 0.22:
+        elif defect < 0.22 and (symbol not in self.elsewhere or defect < 0.125):
             ord_type, tif = self.random.choice((b"3", b"4")), b"1"
         exec_inst = self.random.choice((None, None, None, b"6", b"E"))
         now = format_timestamp(self.world.now_ns)
@@ -294,7 +315,7 @@ class Client:
         count = self.random.randrange(1, 5)
         account = self.random.choice(self.accounts).encode()
         for number in range(count):
-            symbol, tick_cents, quantities = self.random.choice(CONTRACTS)
+            symbol, tick_cents, quantities = self.random.choice(self.contracts)
             side, quantity, name = self.random.choice((b"1", b"2")), self.random.choice(quantities), self._next_id()
             price = self._price(symbol, tick_cents, self.random.choice((0.002, 0.08)))
             self.orders[name] = Told(symbol, side, quantity)
@@ -312,7 +333,7 @@ class Client:
 
     def _replace(self, orig: str) -> None:
         told = self.orders[orig]
-        tick_cents, quantities = next(((t, q) for s, t, q in CONTRACTS if s == told.symbol), (50, (b"10",)))
+        tick_cents, quantities = next(((t, q) for s, t, q in self.contracts if s == told.symbol), (50, (b"10",)))
         price = self._price(told.symbol, tick_cents, 0.002)
         new_id, quantity = self._next_id(), self.random.choice(quantities)
         self.orders[new_id] = Told(told.symbol, told.side, quantity)

@@ -1,8 +1,9 @@
 """The whole gateway in one thread and no sockets: clients, venue, clock and faults from one seed.
 
 Real parts only: FIX sessions on both sides, the pipeline, the journal on disk, the Deribit session, the simulated venue
-with its matching engine. What is simulated is the wire (latency, split, loss of a connection) and time. A failing seed
-replays: `python -m tests.simulator SEED`.
+with its matching engine, and for worlds of four venues Binance, OKX and Bybit (tests/simulated_wires.py). What is
+simulated is the wire (latency, split, loss of a connection) and time. A failing seed replays:
+`python -m tests.simulator --seeds SEED`, with `--venues all` for one of four venues.
 """
 
 from __future__ import annotations
@@ -33,77 +34,15 @@ from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from protocols.venues.events import Event, TradeBusted, TradeCorrected
 from tests.simulated_client import Client
+from tests.simulated_config import CONFIG
+from tests.simulated_wires import LaneWire, calm, config_text
+from tests.simulator_checks import bounds_of
 
 START_NS = 1_760_000_000_000_000_000
 MS = 1_000_000
 MAX_STEPS = 100_000  # of a slice of time: more is a deadline that nobody meets
 CREDENTIALS = {"margingate": "simulated"}
 SYMBOLS = ("BTC-PERPETUAL", "ETH-PERPETUAL", "BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL")
-
-CONFIG = """
-[gateway]
-name = "simulated"
-journal_directory = "{directory}"
-journal_segment_mib = 1
-[fix]
-listen_port = 9880
-sender_comp_id = "MARGINGATE"
-[[fix.session]]
-target_comp_id = "ALPHA"
-accounts = ["alpha"]
-cancel_on_disconnect = {cancel_on_disconnect}
-[[fix.session]]
-target_comp_id = "BETA"
-accounts = ["beta", "gamma"]
-cancel_on_disconnect_grace_ms = {grace_ms}
-throttle_messages = {throttle_messages}
-throttle_interval_ms = 200
-throttle_answer = "{throttle_answer}"
-throttle_queue = 5
-[[fix.session]]
-target_comp_id = "RISK"
-accounts = ["alpha", "gamma"]
-kind = "drop_copy"
-[[account]]
-name = "alpha"
-deposits = {{ BTC = "2", USDC = "100000" }}
-[account.limits]
-max_order_notional_usd = 200000
-max_orders_per_second = 50
-order_burst = 20
-max_working_orders = 12
-instrument = [{{ pattern = "*", max_order_quantity = 100000, max_position_quantity = 200000 }}]
-[[account]]
-name = "beta"
-deposits = {{ ETH = "30" }}
-[account.limits]
-max_order_notional_usd = 400000
-[[account.limits.instrument]]
-pattern = "BTC*"
-max_order_quantity = 200000
-max_position_quantity = 300000
-[[account.limits.instrument]]
-pattern = "ETH*"
-max_order_quantity = 100000
-max_position_quantity = 200000
-[[account]]
-name = "gamma"
-deposits = {{ USDC = "30000" }}
-[account.limits]
-max_order_notional_usd = 100000
-instrument = [{{ pattern = "*USDC*", max_order_quantity = 2, max_position_quantity = 3 }}]
-[market]
-mark_max_age_ms = 2000
-generation_interval_ms = 250
-[[venue]]
-name = "deribit"
-kind = "deribit"
-url = "ws://127.0.0.1:1/ws/api/v2"
-currencies = ["BTC", "ETH", "USDC"]
-instruments = ["*-PERPETUAL"]
-credentials_env = "SIMULATED"
-stop_trigger = "{stop_trigger}"
-"""
 
 
 class Killed(BaseException):
@@ -134,13 +73,15 @@ class KillableJournal:
 class World:
     """One run. `run` to the end, then `check`."""
 
-    def __init__(self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 3_000) -> None:
+    def __init__(
+        self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 0, others: tuple[str, ...] = ()
+    ) -> None:
         self.seed, self.directory = seed, directory
         self.random = Random(f"world:{seed}")
         self.chance = Random(f"backlogs:{seed}")
         self.now_ns = START_NS
         self.wire_delay_ns = self.random.randrange(1, 20) * MS // 10  # constant, since TCP keeps order
-        self.end_ns = START_NS + duration_ms * MS
+        self.end_ns = START_NS + (duration_ms or (4_500 if others else 3_000)) * MS
         self.calls: list[tuple[int, int, Callable[[], None]]] = []
         self.call_count = 0
         self.operator = Random(f"controls:{seed}")
@@ -152,8 +93,13 @@ class World:
             throttle_messages=choice((3, 20, 1_000)),
             throttle_answer=choice(("reject", "delay")),
             stop_trigger=("mark_price", "last_price", "index_price")[seed % 3],
+            model=("deribit_standard", "deribit_portfolio")[seed % 4 == 1],
+            desk_orders=(18, 6)[seed % 7 == 6],
+            gross=(900_000, 150_000)[seed % 5 == 3],
+            margin=(250_000, 90_000)[seed % 5 == 4],
+            offset_cap=(0.0, 0.8)[seed % 4 == 1],
         )
-        self.config = configuration.parse(text, Path("simulated.toml"))
+        self.config = configuration.parse(text + config_text(others), Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
         self.has_faults = faults
@@ -165,6 +111,8 @@ class World:
         self.labels_at_venue: set[str] = set()
         self.crashes = 0
         self.venue_conn: int | None = None
+        self.is_welcome = False
+        self.wires = [LaneWire(self, kind) for kind in others]
         self.clients = [Client(self, "ALPHA", ["alpha"]), Client(self, "BETA", ["beta", "gamma"])]
         self.clients.append(Client(self, "RISK", ["alpha", "gamma"], is_trading=False))
         self.start_gateway()
@@ -187,6 +135,8 @@ class World:
         self._run_until(self.end_ns)
         self.faults.probability = {}
         self.faults.schedule = {}
+        for wire in self.wires:
+            calm(wire.faults)
         for client in self.clients:
             client.is_trading = False
         for _ in range(40):
@@ -228,7 +178,8 @@ class World:
     def is_at_rest(self) -> bool:
         orders = list(self.core.ledger.working_orders())
         asked = any(o.is_cancel_pending or o.replace or o.status in ("A", "U") for o in orders)
-        return not asked and self.link.session.is_live and all(client.is_up_to_date for client in self.clients)
+        are_live = self.link.session.is_live and all(wire.is_at_rest() for wire in self.wires)
+        return not asked and are_live and all(client.is_up_to_date for client in self.clients)
 
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
@@ -238,6 +189,8 @@ class World:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
                 due_ns = min(due_ns, client.deadline_ns)
+            for wire in self.wires:
+                due_ns = min(due_ns, wire.deadline_ns)
             if due_ns > end_ns:
                 self.now_ns = end_ns
                 return
@@ -266,6 +219,8 @@ class World:
         if self.venue.deadline_ns <= now:
             self.venue.tick(now)
         self._carry_from_venue()
+        for wire in self.wires:
+            wire.step()
 
     # -- the gateway's process ---------------------------------------------------------------------------------------
 
@@ -282,6 +237,8 @@ class World:
         self.link = SessionLink("deribit", self._venue_session, pipeline, self._flush_to_venue)
         self.core.inquiries.feeds.connect("deribit", self.link)
         self.link.recover(self.now_ns)
+        for wire in self.wires:
+            wire.start()
         self.core.controls.start(self.now_ns)
         self.client_links: dict[str, ClientLink] = {}
         generation = self.crashes
@@ -315,21 +272,23 @@ class World:
         if self.venue_conn is not None:
             self.venue.disconnect(self.venue_conn, self.now_ns)
             self.venue_conn = None
+        for wire in self.wires:
+            wire.died()
         for client in self.clients:
             client.lose_connection(tell_gateway=False)
         self.start_gateway()
         self.call_in(20 * MS, self.connect_venue)
 
     def watched_commit(self, record: records.Record, now_ns: int) -> None:
-        """Commit, and check what must hold at once: an accepted order never leaves the margin bound short."""
+        """Commit, and check what must hold at once: an accepted order leaves the margin bound of no level short."""
         if not isinstance(record, records.OrderApproved):
             self.commit(record, now_ns)
             return
-        kernel, index = self.core.market.kernel, self.core.ledger.accounts[record.account].index
-        before = kernel.worst(index)
+        before = bounds_of(self.core, record)
         self.commit(record, now_ns)
-        after = kernel.worst(index)
-        assert after >= -1e-6 or after >= before - 1e-6, f"order {record.order_id} left {record.account} short: {after}"
+        for level, after in bounds_of(self.core, record).items():
+            held = after >= -1e-6 or after >= before[level] - 1e-6
+            assert held, f"seed {self.seed}: order {record.order_id} left {level} short: {before[level]}, then {after}"
         assert record.checks_run == self.core.checks_configured
         self.approved[record.order_id] = record
 
@@ -345,6 +304,8 @@ class World:
         self.core.pipeline.volatile.flush(self.now_ns)
         self.core.router.flush()
         self._flush_to_venue()
+        for wire in self.wires:
+            wire.flush()
         self.core.reports.touched.clear()
         for client in self.clients:
             client.fetch()
@@ -386,7 +347,7 @@ class World:
 
     def connect_venue(self) -> None:
         if self.venue_conn is None:
-            self.venue_conn = self.venue.connect(self.now_ns)
+            self.venue_conn, self.is_welcome = self.venue.connect(self.now_ns), False
             self.link.connected(self.now_ns)
             self.flush()
 
@@ -400,6 +361,9 @@ class World:
         conn = self.venue_conn
         for frame in self.link.session.frames_to_send():
             message = orjson.loads(frame)
+            assert self.is_welcome or not message["method"].startswith("private/"), (
+                f"{message['method']} before a login"
+            )
             if message["method"] in ("private/buy", "private/sell"):
                 label = message["params"]["label"]
                 assert label in self.approved or label in self.core.ledger.orders, f"{label} was never approved"
@@ -415,6 +379,7 @@ class World:
     def _carry_from_venue(self) -> None:
         for conn, frame in self.venue.outgoing():
             if conn == self.venue_conn:
+                self.is_welcome = self.is_welcome or b'"access_token"' in frame
                 self.link.receive(frame, self.now_ns)
         self.flush()
         self._close_venue_if_asked()
@@ -436,13 +401,13 @@ def _fault_chances(random: Random) -> dict[Fault, float]:
     return chances
 
 
-def run_seed(seed: int, *, faults: bool = True) -> World:
+def run_seed(seed: int, *, faults: bool = True, others: tuple[str, ...] = ()) -> World:
     """Run one seed and check it; return the world for a closer look (its journal is gone)."""
     from tests.simulator_checks import check
 
     directory = Path(tempfile.mkdtemp(prefix="margingate-simulator-"))
     try:
-        world = World(seed, directory, faults=faults)
+        world = World(seed, directory, faults=faults, others=others)
         world.run()
         check(world)
         world.journal.close()
@@ -452,5 +417,6 @@ def run_seed(seed: int, *, faults: bool = True) -> World:
 
 
 if __name__ == "__main__":
-    outcome = run_seed(int(sys.argv[1]))
-    sys.stdout.write(f"{outcome.core.monitor.snapshot()}\n")
+    from tests.simulator_command import main
+
+    sys.exit(main())

@@ -6,15 +6,46 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from fixtures.venues.core.contracts import decimal_of
 from gateway import records
 from gateway.corrections import status_after
 from gateway.journal import read
 from gateway.recovery import replay
-from risk.instrument import Side
+from risk.instrument import UNITS_PER_WHOLE, Side
 from risk.kernel import MarginKernel
+from tests.simulated_wires import LaneWire, decoded
 
 if TYPE_CHECKING:
+    from gateway.core import Core
     from tests.simulator import World
+
+# Of a venue's smallest unit of cash, 1e-8.
+ROUNDING = Decimal("0.00000002")
+
+
+def bounds_of(core: Core, record: records.OrderApproved) -> dict[str, float]:
+    """What each level above an order has left, in USD and orders; below zero only as far as it was so before."""
+    kernel, market = core.market.kernel, core.market
+    account, instrument = core.ledger.accounts[record.account], core.ledger.instruments[record.instrument]
+    found = {account.name: kernel.worst(account.index)}
+    for row in market.above(account.index):
+        assert market.hierarchy is not None
+        level = market.hierarchy.levels[row]
+        gross, high, low, working, _ = kernel.sizes(row)
+        found[f"{level} margin"] = kernel.worst(row)
+        asked = kernel.equity(row, market.base_scenario) - kernel.worst(row)
+        found[f"{level} margin limit"] = level.terms.max_margin - asked
+        found[f"{level} gross"] = level.terms.max_gross_notional - gross
+        found[f"{level} net"] = level.terms.max_net_notional - max(abs(high), abs(low))
+        found[f"{level} orders"] = float(level.terms.max_working_orders - working)
+    sub_account = account.sub_accounts.get(instrument.venue)
+    held = account.position_lots(instrument.index)
+    if sub_account is not None and held * (1 if record.side == Side.BUY else -1) >= 0:  # what reduces may cost its fee
+        book = market.venue_books[sub_account.book]
+        found[f"{book.model} at {instrument.venue}"] = book.kernel.worst_of_group(
+            account.index, book.groups[instrument.index]
+        )
+    return found
 
 
 def check(world: World) -> None:
@@ -24,6 +55,7 @@ def check(world: World) -> None:
     for name, invariant in (
         ("orders", no_order_unchecked),
         ("fills", fills_are_the_venues),
+        ("venues", every_venue_has_what_we_have),
         ("profit", profit_is_the_sum_of_fills),
         ("holds", holds_are_what_works),
         ("reports", clients_were_told_once),
@@ -40,14 +72,14 @@ def check(world: World) -> None:
 def no_order_unchecked(world: World, history: list[records.AnyRecord]) -> None:
     """Every label that ever reached the venue was approved, by every check, in the journal before."""
     approved = {r.order_id: r for r in history if isinstance(r, records.OrderApproved)}
-    for label in world.labels_at_venue:
+    for label in world.labels_at_venue.union(*(wire.labels for wire in world.wires)):
         assert label in approved, f"the venue has {label}, which was never approved"
         assert approved[label].checks_run == world.core.checks_configured
 
 
 def fills_are_the_venues(world: World, history: list[records.AnyRecord]) -> None:
     """Each of the venue's trades is in the journal exactly once, and no other; positions agree."""
-    ours = Counter(r.trade_id for r in history if isinstance(r, records.Filled))
+    ours = Counter(r.trade_id for r in history if isinstance(r, records.Filled) and r.venue == "deribit")
     theirs = [trade.trade_id for trade in world.venue.trades("margingate")]
     assert all(count == 1 for count in ours.values()), f"applied twice: {[t for t, n in ours.items() if n > 1]}"
     assert sorted(ours) == sorted(map(str, theirs)), f"ours {sorted(ours)}, the venue's {sorted(map(str, theirs))}"
@@ -57,6 +89,53 @@ def fills_are_the_venues(world: World, history: list[records.AnyRecord]) -> None
         assert instrument.quantity(lots.pop(symbol, 0)) == quantity, f"{symbol}: the venue has {quantity}"
     assert not any(lots.values()), f"positions that the venue has not: {lots}"
     assert not any(isinstance(r, records.BreakRaised) for r in history), "a break was raised"
+
+
+def every_venue_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
+    """At each venue of several lanes: the same trades of the same orders, positions, cash; nothing open or refused."""
+    for wire in world.wires:
+        try:
+            _is_the_same(world, wire, [r for r in history if isinstance(r, records.Filled) and r.venue == wire.kind])
+        except AssertionError as error:
+            raise AssertionError(f"{wire.kind}: {error}") from error
+
+
+def _is_the_same(world: World, wire: LaneWire, fills: list[records.Filled]) -> None:
+    ledger, theirs = world.core.ledger, wire.trades()
+    counts = Counter(fill.trade_id for fill in fills)
+    assert all(count == 1 for count in counts.values()), f"applied twice: {[t for t, n in counts.items() if n > 1]}"
+    lost, invented = sorted(theirs.keys() - counts.keys()), sorted(counts.keys() - theirs.keys())
+    assert not lost and not invented, f"lost {lost}, invented {invented}"
+    cash: Counter[str] = Counter()
+    fees: Counter[str] = Counter()
+    for fill in fills:
+        order, trade = ledger.orders[fill.order_id], theirs[fill.trade_id]
+        instrument = order.instrument
+        assert fill.order_id == decoded(wire.venue.name, trade.client_id), f"{fill.trade_id} is of {trade.client_id}"
+        assert instrument.symbol == wire.link.symbols.house(trade.name)
+        assert (order.side is Side.BUY) is (trade.side > 0)
+        contract = wire.venue.exchange.listings[trade.name].contract
+        assert instrument.price(fill.ticks) == contract.price(trade.ticks), fill.trade_id
+        cash[instrument.settlement_currency] += instrument.cash_units(order.side, fill.lots, fill.ticks)
+        fees[instrument.settlement_currency] += fill.fee_units
+    ours = {symbol: lots for symbol, lots in ledger.venue_lots(wire.kind).items() if lots}
+    quantities = {symbol: ledger.by_symbol[symbol].quantity(lots) for symbol, lots in ours.items()}
+    assert quantities == wire.positions(), f"ours {quantities}, the venue's {wire.positions()}"
+    _has_the_same_cash(wire, cash, fees, len(fills))
+    assert not wire.account.open_orders, f"works at the venue: {wire.account.open_orders}"
+    assert wire.limits_exceeded() == 0, f"{wire.limits_exceeded()} limits exceeded: {wire.errors}"
+
+
+def _has_the_same_cash(wire: LaneWire, cash: Counter[str], fees: Counter[str], fills: int) -> None:
+    """What the venue has booked is what our fills say: its balance grows by profit, and the entry value is in cost."""
+    costs: Counter[str] = Counter()
+    for position in wire.account.held():
+        costs[position.listing.contract.settle] += position.cost
+    for currency, units in wire.account.balances.items():
+        moved = decimal_of(units) - wire.opening.get(currency, Decimal(0)) - decimal_of(costs[currency])
+        expected = Decimal(cash[currency] - fees[currency]) / UNITS_PER_WHOLE
+        # Both sides round a fraction of their smallest unit on each fill of an inverse contract, and on each fee.
+        assert abs(moved - expected) <= (fills + 1) * ROUNDING, f"{currency}: the venue moved {moved}, we {expected}"
 
 
 def readers_have_the_books(world: World, history: list[records.AnyRecord]) -> None:
@@ -107,12 +186,15 @@ def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None
     ledger, market = world.core.ledger, world.core.market
     generation = world.core.valuation.generation
     assert generation is not None
-    values = generation.values
+    values, terms = generation.values, world.core.valuation.terms
     rebuilt = MarginKernel(
-        len(ledger.accounts), len(generation.groups), len(values), len(generation.currencies), generation.grid.size
-    )
+        terms.rows(len(ledger.accounts)), len(generation.groups), len(values), len(generation.currencies),
+        generation.grid.size, generation.joint,
+    )  # fmt: skip
     rebuilt.load(*generation.arrays())
+    terms.prepare(rebuilt, generation, ledger.instruments)
     live = market.kernel
+    above = {row: live.worst(row) for row in range(len(ledger.accounts), rebuilt.accounts)}
     for account in ledger.accounts.values():
         for side, held in ((Side.BUY, account.exposure.buy_lots), (Side.SELL, account.exposure.sell_lots)):
             working: Counter[int] = Counter()
@@ -126,6 +208,9 @@ def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None
         account.mirror_into(rebuilt, currency_index)
         after = rebuilt.worst(account.index)
         assert before != before or abs(before - after) <= 1e-6 * max(1.0, abs(after)), f"{before} against {after}"
+    for row, before in above.items():
+        after = rebuilt.worst(row)
+        assert before != before or abs(before - after) <= 1e-6 * max(1.0, abs(after)), f"level {row}: {before}, {after}"
 
 
 def clients_were_told_once(world: World, history: list[records.AnyRecord]) -> None:

@@ -10,18 +10,23 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from hypothesis import strategies as st
 
 from risk.account import Account
+from risk.charges import BY_TIERS, no_charges
 from risk.exposure import WorkingOrder
+from risk.house_terms import HouseTerms
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.kernel import MarginKernel
-from risk.limits import LimitRule, Limits
+from risk.levels import Hierarchy, Level
+from risk.limits import LimitRule, Limits, RowTerms
 from risk.marks import Collar, Market
 from risk.order import Order, OrdType, TimeInForce
 from risk.pricing import black76_value
 from risk.rate import RateLimit
 from risk.scenarios import Generation, Grid, InstrumentMark, build_generation
+from risk.venue_book import SubAccount, VenueBook
 
 NS: Final = 1_000_000_000
 DAY_NS: Final = 24 * 3600 * NS
@@ -160,6 +165,39 @@ class World(msgspec.Struct):
         self.give_position(index, 5)
         self.kernel = self.market.kernel = kernel_of(generation(unknown=frozenset({index})))
         self.account.mirror_into(self.kernel, CURRENCY_INDEX)
+
+    def give_levels(self, *levels: Level, unknown: frozenset[int] = frozenset()) -> None:
+        """Put a desk (given, or without limits) and a firm above the account, and another account beside it."""
+        desk = levels[0] if levels else Level(kind="desk", name="d", terms=RowTerms(), firm="f")
+        firm = Level(kind="firm", name="f", terms=RowTerms())
+        hierarchy = Hierarchy(2, (desk, firm), {0: "d", 1: "d"})
+        loaded = generation(unknown) if unknown else GENERATION
+        self.kernel = self.market.kernel = kernel_of(loaded, hierarchy.rows)
+        HouseTerms(hierarchy=hierarchy).prepare(self.kernel, loaded, INSTRUMENTS)
+        self.market.hierarchy = hierarchy
+        self.account.mirror_into(self.kernel, CURRENCY_INDEX)
+
+    def give_venue_book(self, usdc: int, *, known: bool = True) -> None:
+        """Let the account be margined by a venue that asks for a tenth, with so much of its cash there."""
+        kernel = MarginKernel(2, 1, len(INSTRUMENTS), len(CURRENCIES), 1)
+        values = GENERATION.values[:, GRID.base : GRID.base + 1]
+        currency_values = GENERATION.currency_values[:, GRID.base : GRID.base + 1]
+        none, currencies = np.zeros(len(INSTRUMENTS), np.int32), np.zeros(len(CURRENCIES), np.int32)
+        flags = np.full(len(INSTRUMENTS), known, np.uint8)
+        kernel.load(values, currency_values, none, currencies, GENERATION.currency_of_instrument, flags)
+        asked = no_charges(len(INSTRUMENTS), 1, 1)
+        asked.kind[:], asked.count[:], asked.scale[:] = BY_TIERS, 1, 1.0
+        asked.unit[:] = GENERATION.notionals
+        kernel.charge(msgspec.structs.replace(asked, tiers=np.array([[0.0, 0.1, 0.05, 0.0]])))
+        self.account.sub_accounts["deribit"] = SubAccount("b", {"USDC": usdc * 10**8})
+        self.market.venue_books["b"] = VenueBook(
+            model="tiered", kernel=kernel, base_scenario=0, priced_count=len(INSTRUMENTS),
+            groups=(0,) * len(INSTRUMENTS), units=("USD",), currency_index=CURRENCY_INDEX,
+        )  # fmt: skip
+        self.kernel = self.market.kernel = kernel_of(GENERATION, self.kernel.accounts)
+        if self.market.hierarchy is not None:
+            HouseTerms(hierarchy=self.market.hierarchy).prepare(self.kernel, GENERATION, INSTRUMENTS)
+        self.account.mirror_into(self.kernel, CURRENCY_INDEX, self.market.venue_books)
 
     def working(self, order: Order, order_id: str = "w1") -> WorkingOrder:
         """Hold an order as the ledger does, and return it."""

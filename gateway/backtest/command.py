@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gateway.backtest import study
-from gateway.backtest.events import WANTED_COST, WANTED_CUT
-from gateway.backtest.report import Study, study_of, write
 from gateway.price_files import PriceFileError
 from risk.volatility.refusals import EstimateError
+
+if TYPE_CHECKING:
+    from gateway.backtest.report import Study
 
 # As configured for the project's own figures; a day before which a history of 2019 has too little to learn from.
 FIRST_DAY = datetime(2020, 7, 1)
@@ -31,6 +31,9 @@ def backtest(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not set.")] = None,
 ) -> None:
     """Walk portfolio shapes through price files: margin each evening, the loss of the next day, every test of it."""
+    from gateway.backtest import study  # late: the gateway itself needs no picture, and no learning library
+    from gateway.backtest.report import study_of, write
+
     console = Console(stderr=True)
     try:
         with console.status("reading price files"):
@@ -58,6 +61,8 @@ def backtest(
 
 
 def _print(console: Console, found: Study) -> None:
+    from gateway.backtest.events import WANTED_COST, WANTED_CUT
+
     table = Table(title=f"Exceptions at {found.plan.confidence:.1%} of one day")
     for heading in ("portfolio", "model", "exceptions", "days", "Kupiec p", "independence p", "red", "average"):
         table.add_column(heading, justify="left" if heading in ("portfolio", "model") else "right")

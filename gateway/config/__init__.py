@@ -1,14 +1,19 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_counterparty_credentials,
     load_credentials,
     load_public_key,
     load_session_credentials,
 )
 from gateway.config.hook import Hook, HookClient
+from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
+from gateway.config.margin_calls import MarginCalls, MarginProfile
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
     Config,
@@ -19,7 +24,6 @@ from gateway.config.schema import (
     Margin,
     Market,
     Monitor,
-    Schedule,
     Session,
 )
 from gateway.config.venues import Venue
@@ -28,21 +32,33 @@ __all__ = [
     "Account",
     "Config",
     "ConfigError",
+    "Counterparty",
     "Credentials",
     "CredentialsError",
+    "Desk",
+    "Firm",
     "Fix",
     "Gateway",
     "Hook",
     "HookClient",
+    "House",
     "InstrumentLimits",
+    "LevelLimits",
     "Limits",
     "Margin",
+    "MarginCalls",
+    "MarginProfile",
     "Market",
     "Monitor",
+    "Reconciliation",
     "Schedule",
     "Session",
+    "Stress",
+    "SubAccount",
     "Venue",
+    "Volume",
     "load",
+    "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",
     "load_session_credentials",

@@ -7,16 +7,26 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.counterparties import (
+    Counterparty,
+    Reconciliation,
+    check_counterparty,
+    check_reconciliation,
+)
 from gateway.config.credentials import private_file_problem
+from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
+from gateway.config.levels import LevelInstrument, LevelLimits, Stress
+from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.rules import KeyPath, Problem, TableCheck
+from gateway.config.schedules import Schedule
 from gateway.config.schema import (
+    Account,
     Fix,
     InstrumentLimits,
     Limits,
     Margin,
     Market,
-    Schedule,
     Session,
 )
 from gateway.config.sessions import check_between, check_schedule, check_session
@@ -24,7 +34,9 @@ from gateway.config.values import is_loopback
 from gateway.config.venue_rules import VENUE_RULES
 from gateway.config.venues import Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
+from risk.profiles import constraints
 from risk.scenarios import Grid
+from risk.venue_margin import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -225,16 +237,61 @@ def _check_hook_client(values: Mapping[str, Any]) -> Found:
         yield ("credentials_file",), problem
 
 
+def _check_stress(values: Mapping[str, Any]) -> Found:
+    file = values.get("history_file")
+    if file is not None:
+        try:
+            read_days(file)
+        except ValueError as error:
+            yield ("history_file",), f"{file.name} {error}"
+    if values.get("default_loss") and not values.get("default_moves"):
+        yield ("default_loss",), "takes default_moves: how coins move meanwhile, [0] for not at all"
+
+
+def _check_account(values: Mapping[str, Any]) -> Found:
+    for index, name in enumerate(values.get("profiles", ())):
+        try:
+            constraints([name])
+        except ValueError as error:
+            yield ("profiles", index), str(error)
+    subs = values.get("sub_account", ())
+    for index, sub in enumerate(subs):
+        if sub.venue in [other.venue for other in subs[:index]]:
+            yield ("sub_account", index, "venue"), f'there is another sub_account at "{sub.venue}" before this one'
+        if len(subs) > 1 and not sub.collateral:
+            yield ("sub_account", index), "takes collateral: with several, what lies at one does not lie at another"
+        try:
+            refuse_unknown(sub.model, sub.parameter_set)
+        except ValueError as error:
+            yield ("sub_account", index, "parameter_set"), str(error)
+        if sub.leverage is not None and sub.model != "tiered":
+            yield ("sub_account", index, "leverage"), f'has no use with model = "{sub.model}"'
+
+
+def _check_counterparty(values: Mapping[str, Any]) -> Found:
+    yield from check_counterparty(values)
+    for name in ("credentials_file", "tls_key_file"):
+        if (file := values.get(name)) is not None and (problem := private_file_problem(file)):
+            yield (name,), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
+    Account: _check_account,
+    Counterparty: _check_counterparty,
     Fix: _check_fix,
     Hook: _check_hook,
     HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
+    LevelInstrument: _check_instrument,
+    LevelLimits: _check_limits,
     Limits: _check_limits,
     Margin: _check_margin,
+    MarginProfile: check_profile,
     Market: _check_market,
+    Reconciliation: check_reconciliation,
     Schedule: check_schedule,
     Session: _check_session,
+    Stress: _check_stress,
     Venue: _check_venue,
 }
 
@@ -243,14 +300,23 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong between tables. The document may be anything that TOML allows."""
     accounts = _column(document, ("account",), "name")
     yield from _repeated(accounts, "account")
-    yield from _repeated(_column(document, ("venue",), "name"), "venue")
     sessions = _tables(document, ("fix", "session"))
     yield from check_between(document, sessions)
     venues = _tables(document, ("venue",))
+    counterparties = _tables(document, ("fix", "counterparty"))
     yield from _same_names(venues)
+    yield from _unlisted(document)
+    yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
+    yield from _repeated(_column(document, ("venue",), "name"), "venue")
+    others = _column(document, ("fix", "counterparty"), "name")
+    yield from _repeated(others, "counterparty")
+    taken = {name for _, name in _column(document, ("venue",), "name")}
+    for path, name in others:
+        if name in taken:  # breaks are told by the name of whose book it is
+            yield Problem(path, "a venue has this name")
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
-    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues]:
+    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues, *counterparties]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
@@ -268,6 +334,27 @@ def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Proble
                 if (symbol, suffix) in seen:
                     yield Problem((*path, "instruments", index), "another venue lists the same: give a symbol_suffix")
                 seen.add((symbol, suffix))
+
+
+def _unlisted(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield desks, firms and venues that are named and not there."""
+    for kind, users in (("desk", ("account",)), ("firm", ("desk",))):
+        listed = _column(document, (kind,), "name")
+        yield from _repeated(listed, kind)
+        names = {name for _, name in listed}
+        for path, name in _column(document, users, kind):
+            if name not in names:
+                yield Problem(path, _escaped(f'there is no [[{kind}]] with the name "{name[:64]}"'))
+    venues = {name for _, name in _column(document, ("venue",), "name")}
+    for path, account in _tables(document, ("account",)):
+        for at, sub in _tables(account, ("sub_account",)):
+            venue = sub.get("venue")
+            if isinstance(venue, str) and venue not in venues:
+                yield Problem((*path, *at, "venue"), _escaped(f'there is no [[venue]] with the name "{venue[:64]}"'))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def _repeated(column: list[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.config.counterparties import Counterparty
 from gateway.config.hook import HookClient
 from gateway.config.schema import Session
 from gateway.config.venues import Venue
@@ -24,6 +25,7 @@ _WITH_PASSPHRASE = ("okx",)
 # A session's: authentication -> who, and what nobody else has.
 _COUNTS = {2: "two", 3: "three"}
 _SESSION_KEYS = {"password": ("username", "password_hash"), "hmac": ("key_id", "secret")}
+_COUNTERPARTY_KEYS = {"password": ("username", "password"), "hmac": ("key_id", "secret")}
 
 
 class CredentialsError(Exception):
@@ -64,6 +66,12 @@ def load_session_credentials(session: Session, environ: Mapping[str, str] = os.e
     )
 
 
+def load_counterparty_credentials(counterparty: Counterparty, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return what our Logon to a counterparty carries; raises CredentialsError."""
+    keys = _COUNTERPARTY_KEYS[counterparty.authentication]
+    return _load(counterparty, f"counterparty {counterparty.name}", keys, environ)
+
+
 def load_token_hash(client: HookClient, environ: Mapping[str, str] = os.environ) -> bytes:
     """Return the SHA-256 of a hook client's token; raises CredentialsError."""
     credentials = _load(client, f"hook client {client.name}", ("client", "token_sha256"), environ)
@@ -97,7 +105,7 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
 
 
 def _load(
-    owner: Venue | Session | HookClient, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
+    owner: Venue | Session | HookClient | Counterparty, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
 ) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)

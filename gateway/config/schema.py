@@ -11,8 +11,12 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config import pricing_defaults
+from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
+from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
+from gateway.config.margin_calls import MarginCalls
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
+from gateway.config.schedules import Schedule
 from gateway.config.values import (
     ASCENDING,
     BOTH_WAYS,
@@ -28,19 +32,14 @@ from gateway.config.values import (
     SHA256,
     SUB_ID,
     SYMBOL,
-    TIME_OF_DAY,
     UP_TO_TEN,
     WITH_ZERO,
-    ZONE,
     Amount,
     Currency,
     Name,
     Table,
 )
 from gateway.config.venues import Venue
-
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 # Survives a crash of the process and costs an order nothing; "fdatasync" adds power failures, and milliseconds to
 # the 99th percentile of a busy machine. Whoever has no second site should pay for it.
@@ -103,10 +102,6 @@ DEFAULT_THROTTLE_QUEUE = 1000
 DEFAULT_TIMESTAMP_PRECISION: Literal["ms"] = "ms"
 # One client's orders that meet make fees, and a market that is none.
 DEFAULT_SELF_TRADE_PREVENTION: Literal["reject"] = "reject"
-# What is not said otherwise is UTC, as every time on the wire.
-DEFAULT_TIME_ZONE = "UTC"
-# Coins trade every day.
-DEFAULT_DAYS: tuple[Day, ...] = DAYS
 # A resend on request is what every engine knows; this one both sides must have switched on.
 DEFAULT_NEXT_EXPECTED_MSG_SEQ_NUM = False
 # What the rules of engagement do not know is a mistake of one of the two sides: better told than passed over.
@@ -159,15 +154,6 @@ class Gateway(Table, frozen=True, kw_only=True):
 
 
 Networks = tuple[Annotated[str, NETWORK], ...]
-
-
-class Schedule(Table, frozen=True, kw_only=True):
-    start: Annotated[str, TIME_OF_DAY, "When a session begins, with sequence numbers from 1."]
-    end: Annotated[str, TIME_OF_DAY, "When it ends, with a Logout(5); the next day where it is not after `start`."]
-    time_zone: Annotated[str, ZONE, "The zone of both times; changes of its clocks are followed."] = DEFAULT_TIME_ZONE
-    days: Annotated[tuple[Day, ...], NOT_EMPTY, DISTINCT, "Daily: days on which a session begins."] = DEFAULT_DAYS
-    start_day: Annotated[Day | None, "Weekly: the day of `start`."] = None
-    end_day: Annotated[Day | None, "Weekly: the day of `end`."] = None
 
 
 class Session(Table, frozen=True, kw_only=True):
@@ -265,6 +251,9 @@ class Fix(Table, frozen=True, kw_only=True):
     listen_port: Annotated[int, between(1, 65535), "The TCP port for FIX clients."]
     sender_comp_id: Annotated[Name, "Our CompID: the clients' TargetCompID(56)."]
     session: Annotated[tuple[Session, ...], NOT_EMPTY, "One table a client."]
+    counterparty: Annotated[
+        tuple[Counterparty, ...], "One table a FIX session that we open (docs/reconciliation.md); none: nobody."
+    ] = ()
     listen_host: Annotated[str, HOST, "The address to listen on; other than loopback only with both TLS files."] = (
         DEFAULT_LISTEN_HOST
     )
@@ -364,6 +353,13 @@ class Account(Table, frozen=True, kw_only=True):
     deposits: Annotated[dict[Currency, Amount], "Collateral; applied once, at the first start on an empty journal."] = (
         field(default_factory=dict)
     )
+    desk: Annotated[str | None, NAME, "The desk whose limits and margin it is part of; none: it stands alone."] = None
+    profiles: Annotated[
+        tuple[Name, ...], DISTINCT, "Regulatory profiles that bind it (docs/margin.md); each only ever tightens."
+    ] = ()
+    sub_account: Annotated[
+        tuple[SubAccount, ...], "Its accounts at venues: what each venue's own model asks for must be there."
+    ] = ()
 
 
 class Market(Table, frozen=True, kw_only=True):
@@ -447,7 +443,13 @@ class Config(Table, frozen=True, kw_only=True):
     venue: Annotated[tuple[Venue, ...], NOT_EMPTY, "One table a connection to an exchange."]
     market: Annotated[Market, "What a price is compared with."] = Market()
     margin: Annotated[Margin, "The scenarios of the house margin."] = Margin()
+    firm: Annotated[tuple[Firm, ...], "One table a firm."] = ()
+    desk: Annotated[tuple[Desk, ...], "One table a desk."] = ()
+    house: Annotated[House, "What the house asks for beside its scenarios."] = House()
+    stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
+    reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
+    margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None

@@ -29,6 +29,9 @@ DEFAULT_ORDER_WAIT_MS = 0
 # Marks come every second at the slowest; a venue without any for so long feeds nobody.
 DEFAULT_FEED_TIMEOUT_S = 30
 
+# A notice that was lost is told of by nobody. Orders are asked about one at a time, so a minute costs little.
+DEFAULT_ORDER_CHECK_S = 60
+
 Units = Annotated[int, between(1, 1_000_000)]
 
 
@@ -96,6 +99,9 @@ class Venue(Table, frozen=True, kw_only=True):
     order_wait_ms: Annotated[
         int, between(0, 10_000), "How long an order may wait for the venue's rate limit; 0: it is refused at once."
     ] = DEFAULT_ORDER_WAIT_MS
+    order_check_s: Annotated[
+        int, between(0, 3600), "How often a working order is asked about, in case a notice was lost; 0: never."
+    ] = DEFAULT_ORDER_CHECK_S
     self_trade: Annotated[
         str | None, NAME, "Not deribit: the venue's word for what ends where our orders meet; none: its default."
     ] = None

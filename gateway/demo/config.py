@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,34 @@ import msgspec
 
 CREDENTIALS_PREFIX: Final = "MARGINGATE_DEMO"
 SENDER_COMP_ID: Final = "MARGINGATE"
-VENUE: Final = "sim-deribit"
+DEMO_CREDENTIALS: Final = {"CLIENT_ID": "demo-key", "CLIENT_SECRET": "demo-secret", "PASSPHRASE": "demo-passphrase"}
+DERIBIT: Final = "deribit"
+
+
+class DemoVenue(msgspec.Struct, frozen=True):
+    """One simulated venue: `simulator` is what fixtures.venues.run calls it, `suffix` what our symbols have more.
+
+    `budgets`: it is run with limits that never bite, as a market maker's account would have.
+    """
+
+    name: str
+    kind: str
+    simulator: str
+    instruments: tuple[str, ...]
+    suffix: str = ""
+    products: tuple[str, ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()
+
+
+VENUES: Final = (
+    DemoVenue("sim-deribit", DERIBIT, "deribit", ("BTC-*", "ETH-*", "*_USDC-PERPETUAL")),
+    DemoVenue("sim-binance", "binance-usdm", "binance", ("BTCUSDT", "ETHUSDT"),
+              budgets=(("orders_10s", 100_000), ("orders_1m", 500_000))),
+    DemoVenue("sim-okx", "okx", "okx", ("BTC-*-SWAP", "ETH-*-SWAP"), products=("SWAP",),
+              budgets=(("place", 10_000), ("amend", 10_000), ("cancel", 10_000), ("query", 1_000))),
+    DemoVenue("sim-bybit", "bybit", "bybit", ("BTCUSDT", "ETHUSDT"), suffix=".BYBIT",
+              budgets=(("create", 5_000), ("amend", 5_000), ("cancel", 5_000))),
+)  # fmt: skip
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -24,7 +52,7 @@ class Desk(msgspec.Struct, frozen=True):
 # Means differ: in coin (which falls with the market that it covers), in dollars, and in both.
 _PROFILES: Final = (
     ("FUND", '{ BTC = "0.5", USDC = "20000" }'),
-    ("QUANT", '{ USDC = "30000" }'),
+    ("QUANT", '{ USDC = "20000", USDT = "10000" }'),
     ("MAKER", '{ BTC = "0.1", ETH = "5", USDC = "15000" }'),
 )
 _SMALL_DEPOSITS: Final = '{ USDC = "1500" }'
@@ -39,22 +67,38 @@ journal_segment_mib = 16
 listen_port = {port}
 sender_comp_id = "{sender}"
 
-[[venue]]
-name = "{venue}"
-kind = "deribit"
-url = "{url}"
-credentials_env = "{prefix}"
-currencies = ["BTC", "ETH", "USDC"]
-instruments = ["BTC-*", "ETH-*", "*_USDC-PERPETUAL"]
-requests_per_second = 10000
-request_burst = 10000
-
 [market]
-# The simulated venue's own band is 1.5 %.
+# The simulated Deribit's own band is 1.5 %.
 collar_fraction = "0.01"
 
 [monitor]
 report_interval_ms = 250
+"""
+
+_DERIBIT: Final = """
+[[venue]]
+name = "{name}"
+kind = "deribit"
+url = "{address}"
+credentials_env = "{prefix}_DERIBIT"
+currencies = ["BTC", "ETH", "USDC"]
+instruments = {instruments}
+requests_per_second = 10000
+request_burst = 10000
+"""
+
+_OTHER: Final = """
+[[venue]]
+name = "{name}"
+kind = "{kind}"
+url = "ws://{address}"
+rest_url = "http://{address}"
+credentials_env = "{prefix}"
+currencies = ["BTC", "ETH", "USDT"]
+instruments = {instruments}
+symbol_suffix = "{suffix}"
+products = {products}
+budgets = {{ {budgets} }}
 """
 
 _SESSION: Final = """
@@ -78,6 +122,12 @@ max_working_orders = 50
 pattern = "*-PERPETUAL"
 max_order_quantity = "10000000"
 max_position_quantity = "20000000"
+
+# In coins, as their venues count; inverse swaps in dollars, as below.
+[[account.limits.instrument]]
+pattern = "*USDT*"
+max_order_quantity = "1000"
+max_position_quantity = "2000"
 
 # Options by coin, futures by dollar: the first pattern that fits decides.
 [[account.limits.instrument]]
@@ -105,10 +155,39 @@ def desks(count: int) -> list[Desk]:
     ]
 
 
-def write_config(directory: Path, *, port: int, venue_url: str, clients: list[Desk], rate: float) -> Path:
-    """Write demo.toml into a directory, with rate limits that leave the clients' pace room; return its path."""
+def credentials() -> dict[str, str]:
+    """Return the environment that the gateway takes the simulated venues' keys from; they open nothing else."""
+    common = {f"{CREDENTIALS_PREFIX}_{name}": value for name, value in DEMO_CREDENTIALS.items()}
+    own = {f"{CREDENTIALS_PREFIX}_DERIBIT_{name}": "demo" for name in ("CLIENT_ID", "CLIENT_SECRET")}
+    return common | own
+
+
+def _venue_table(venue: DemoVenue, address: str) -> str:
+    template = _DERIBIT if venue.kind == DERIBIT else _OTHER
+    return template.format(
+        name=venue.name,
+        kind=venue.kind,
+        address=address,
+        prefix=CREDENTIALS_PREFIX,
+        instruments=_texts(venue.instruments),
+        suffix=venue.suffix,
+        products=_texts(venue.products),
+        budgets=", ".join(f"{name} = {limit}" for name, limit in venue.budgets),
+    )
+
+
+def _texts(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{value}"' for value in values) + "]"
+
+
+def write_config(directory: Path, *, port: int, addresses: Mapping[str, str], clients: list[Desk], rate: float) -> Path:
+    """Write demo.toml into a directory, with rate limits that leave the clients' pace room; return its path.
+
+    `addresses` are by the venue's name: Deribit's WebSocket, and host:port of the others.
+    """
     parts = [
-        _HEAD.format(port=port, sender=SENDER_COMP_ID, venue=VENUE, url=venue_url, prefix=CREDENTIALS_PREFIX),
+        _HEAD.format(port=port, sender=SENDER_COMP_ID),
+        *(_venue_table(venue, addresses[venue.name]) for venue in VENUES),
         *(_SESSION.format(comp_id=d.comp_id, account=d.account, small_account=d.small_account) for d in clients),
     ]
     for desk in clients:

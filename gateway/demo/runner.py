@@ -1,7 +1,7 @@
-"""`margingate demo`: a simulated venue, the gateway and trading clients on this machine, and the proof at the end.
+"""`margingate demo`: four simulated venues, the gateway and trading clients on this machine, and the proof at the end.
 
-All three are processes of their own that speak real protocols over loopback. After the run the journal is replayed,
-and what the clients were told is held against what the gateway counted.
+All three are processes of their own (the venues share one) that speak real protocols over loopback. After the run the
+journal is replayed, and what the clients were told is held against what the gateway counted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from rich.live import Live
 
 from gateway.clock import now_ns
 from gateway.demo.children import Child, ChildDiedError
-from gateway.demo.config import CREDENTIALS_PREFIX, Desk, desks, write_config
+from gateway.demo.config import DERIBIT, VENUES, Desk, credentials, desks, write_config
 from gateway.demo.summary import Outcome, Total, summary
+from gateway.demo.venue_figures import Tally, hedged
 from gateway.demo.view import Scene, picture, progress_line
 from gateway.journal import JournalError, read
 from gateway.recovery import UnreadableRecordError, replay
@@ -68,7 +69,8 @@ class Demo:
         self.children: list[Child] = []
         self.stop = asyncio.Event()
         self.moved = asyncio.Event()
-        self.venue_url = ""
+        self.addresses: dict[str, str] = {}  # by the venue's name
+        self.feeds: dict[str, dict[str, Any]] = {}  # as they were when trading ended
         self.logged_on: set[str] = set()
         self.total = Total()
         self._show: Callable[[], None] = lambda: None
@@ -127,8 +129,10 @@ class Demo:
     async def _orchestrated(self, directory: Path) -> Outcome | None:
         """Start, trade, stop, replay; None where it was interrupted before there was anything to tell."""
         options, clients = self.options, desks(self.options.clients)
-        self._phase("starting the venue")
-        await self._start_venue()
+        self._phase("starting the venues")
+        await self._start_venues()
+        if self.stop.is_set():
+            return None
         self._phase("starting the gateway")
         port = await self._start_gateway(directory, clients)
         self._phase("starting the clients")
@@ -139,19 +143,21 @@ class Demo:
         self._phase("trading")
         await self._until(lambda: False, options.seconds)
         duration_s = (now_ns() - self._began_ns) / 1e9
+        self.feeds = self.scene.snapshot.get("feeds", {})
         self._phase("stopping")
-        venue, gateway, traders = self.children
+        venues, gateway, traders = self.children
         await traders.stop(STOP_TIMEOUT_S)
         await gateway.stop(STOP_TIMEOUT_S)
-        await venue.stop(STOP_TIMEOUT_S)
+        await venues.stop(STOP_TIMEOUT_S)
         if not self.scene.snapshot.get("is_final"):
             raise ChildDiedError("the gateway ended without its last snapshot")
         self._phase("replaying the journal")
         return self._outcome(directory / "journal", duration_s)
 
     def _outcome(self, journal: Path, duration_s: float) -> Outcome:
+        tally = Tally()
         try:
-            recovered = replay(read(journal))
+            recovered = replay(tally.watched(read(journal)))
         except (JournalError, UnreadableRecordError) as error:
             raise ChildDiedError(f"the journal can not be replayed: {error}") from None
         return Outcome(
@@ -162,21 +168,26 @@ class Demo:
             is_compiled=codec.COMPILED and kernel.COMPILED,
             duration_s=round(duration_s, 3),
             ran_its_time=not self.stop.is_set(),
+            venues=tally.of(recovered.ledger, [venue.name for venue in VENUES]),
+            feeds=self.feeds,
+            hedged=hedged(recovered.ledger),
         )
 
-    async def _start_venue(self) -> None:
+    async def _start_venues(self) -> None:
         options = self.options
-        arguments = ["fixtures.venues.server", "--seed", str(options.seed), "--generous-limits"]
+        arguments = ["fixtures.venues.run", "--json", "--generous-limits", "--ends-with-input"]
+        for venue in VENUES:
+            arguments += ["--venue", venue.simulator]
         life_s = options.seconds + START_TIMEOUT_S + OVERTIME_S
-        await self._start("the simulated venue", [*arguments, "--seconds", f"{life_s:g}"], self._take_venue)
-        await self.ready(lambda: bool(self.venue_url))
+        arguments += ["--seed", str(options.seed), "--seconds", f"{life_s:g}"]
+        await self._start("the simulated venues", arguments, self._take_venue)
+        await self.ready(lambda: len(self.addresses) == len(VENUES))
 
     async def _start_gateway(self, directory: Path, clients: list[Desk]) -> int:
         port = _free_port()
-        path = write_config(directory, port=port, venue_url=self.venue_url, clients=clients, rate=self.options.rate)
-        credentials = {f"{CREDENTIALS_PREFIX}_CLIENT_ID": "demo", f"{CREDENTIALS_PREFIX}_CLIENT_SECRET": "demo"}
+        path = write_config(directory, port=port, addresses=self.addresses, clients=clients, rate=self.options.rate)
         await self._start(
-            "the gateway", ["gateway.cli", "run", str(path), "--status-json"], self._take_snapshot, credentials
+            "the gateway", ["gateway.cli", "run", str(path), "--status-json"], self._take_snapshot, credentials()
         )
         await self.ready(self._is_gateway_ready)
         return port
@@ -189,7 +200,13 @@ class Demo:
 
     async def _start_clients(self, port: int, clients: list[Desk]) -> None:
         options = self.options
-        arguments = ["fixtures.fix_client", "--port", str(port), "--venue", self.venue_url]
+        arguments = ["fixtures.fix_client", "--port", str(port)]
+        for venue in VENUES:
+            address = self.addresses[venue.name]
+            if venue.kind == DERIBIT:
+                arguments += ["--venue", address]
+            else:
+                arguments += ["--also", f"{venue.kind}=http://{address},{venue.suffix}"]
         arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
         arguments += ["--seconds", f"{options.seconds + OVERTIME_S:g}"]
         for desk in clients:
@@ -238,7 +255,10 @@ class Demo:
     # -- what children say -------------------------------------------------------------------------------------------
 
     def _take_venue(self, line: dict[str, Any]) -> None:
-        self.venue_url = str(line["url"])
+        """A venue listens: its line has Deribit's WebSocket, or the REST address of another."""
+        venue = next(one for one in VENUES if one.simulator == line["venue"])
+        address = line["addresses"]["WebSocket" if venue.kind == DERIBIT else "REST"]
+        self.addresses[venue.name] = address.removeprefix("http://")
         self.moved.set()
 
     def _take_snapshot(self, snapshot: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo.view import bar, ranked, reason_text
+from gateway.demo.venue_figures import VenueFigures, row
+from gateway.demo.view import bar, ranked, reason_text, short_name
 from risk.order import RejectReason
 
 _KEYS: Final = ("orders_in", "accepted", "rejected", "rejects_by_code", "fills")
@@ -26,6 +27,15 @@ _COUNTS: Final = (
     ("refused by the venue", "venue_rejects"),
     ("cancels refused", "cancels_refused"),
 )
+
+
+_VENUE_COUNTS: Final = {
+    "accepted": "accepted",
+    "fills": "fills",
+    "cancelled": "cancelled",
+    "replaced": "replaced",
+    "refused": "venue_rejects",
+}
 
 
 class Total(msgspec.Struct):
@@ -45,7 +55,11 @@ class Total(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A finished run: the gateway's last snapshot, what its clients were told, and the replay of its journal."""
+    """A finished run: the gateway's last snapshot, what its clients were told, and the replay of its journal.
+
+    `venues` are counts from the journal, `feeds` how the venues stood when trading ended, `hedged` the accounts that
+    were then long at one venue and short at another.
+    """
 
     counters: dict[str, Any]
     told: Total
@@ -54,6 +68,9 @@ class Outcome(msgspec.Struct, frozen=True):
     is_compiled: bool
     duration_s: float
     ran_its_time: bool
+    venues: dict[str, VenueFigures] = {}
+    feeds: dict[str, dict[str, Any]] = {}
+    hedged: list[str] = []
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -73,6 +90,8 @@ class Outcome(msgspec.Struct, frozen=True):
             "replay_hash": self.replay_hash,
             "compiled": self.is_compiled,
             "duration_s": self.duration_s,
+            "venues": {name: row(figures, self.feeds.get(name, {})) for name, figures in self.venues.items()},
+            "hedged_accounts": self.hedged,
         }
 
     def claims(self) -> list[tuple[bool, str]]:
@@ -94,8 +113,23 @@ class Outcome(msgspec.Struct, frozen=True):
             ),
             (counters["fills"] > 0 or not self.ran_its_time, f"{counters['fills']:,} fills"),
             (counters["unknown"] == 0, f"{counters['unknown']} orders of unknown outcome"),
+            *self._venue_claims(),
             *self._told_claims(),
         ]
+
+    def _venue_claims(self) -> list[tuple[bool, str]]:
+        """Hold the journal's counts by venue against the gateway's own."""
+        if not self.venues:
+            return []
+        sums = {
+            name: sum(getattr(figures, name) for figures in self.venues.values())
+            for name in ("accepted", "fills", "cancelled", "replaced", "venue_rejects")
+        }
+        wrong = [f"{name} {count:,} of {self.counters[name]:,}" for name, count in sums.items()
+                 if count != self.counters[name]]  # fmt: skip
+        if wrong:
+            return [(False, f"the venues' counts are not the gateway's: {', '.join(wrong)}")]
+        return [(True, f"{len(self.venues)} venues: their counts in the journal add up to the gateway's")]
 
     def _told_claims(self) -> list[tuple[bool, str]]:
         """Hold what the clients counted against what the gateway counted."""
@@ -137,6 +171,17 @@ def summary(outcome: Outcome) -> RenderableType:
         reasons.add_row(reason_text(name), f"{number:,}", bar(number / ranking[0][1], 12, "red"))
     tables = Table.grid()
     tables.add_row(orders, reasons)
+    venues = Table(box=SIMPLE_HEAD)
+    venues.add_column("venue")
+    for header in ("feed ms", *_VENUE_COUNTS):
+        venues.add_column(header, justify="right")
+    for name, figures in outcome.venues.items():
+        age = outcome.feeds.get(name, {}).get("feed_age_ms")
+        counts = [f"{getattr(figures, count):,}" for count in _VENUE_COUNTS.values()]
+        venues.add_row(short_name(name), "-" if age is None else f"{age:,.0f}", *counts)
+    by_venue: list[RenderableType] = []
+    if outcome.venues:
+        by_venue = [venues, Text(f"Hedged over venues: {', '.join(outcome.hedged) or 'nobody'}")]
     claims = [
         Text.assemble(("✓ ", "green") if holds else ("✗ ", "bold red"), (text, "" if holds else "bold red"))
         for holds, text in outcome.claims()
@@ -148,6 +193,7 @@ def summary(outcome: Outcome) -> RenderableType:
     return Group(
         Text(f"\nMargingate demo, {outcome.duration_s:.1f} s, {kernels}", "bold"),
         tables,
+        *by_venue,
         Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
         Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
         *claims,

@@ -21,7 +21,7 @@ _DIM: Final = "bright_black"
 # Told apart by shape too, for a terminal without colour.
 _FILLED, _EMPTY = "━", "┈"
 _HEAD_LINES, _FRAME_LINES, _COUNT_LINES, _EVENT_LINES, _SPARE_LINES = 3, 2, 6, 2, 4
-_ORDERS_WIDTH, _NAMED_SESSIONS = 36, 4
+_ORDERS_WIDTH, _NAMED_LIGHTS = 36, 5
 
 
 class Scene(msgspec.Struct):
@@ -89,11 +89,14 @@ def _frame(content: RenderableType, title: str) -> Panel:
 
 def _head(scene: Scene, width: int) -> RenderableType:
     states = Text.assemble(("Margingate  ", "bold"), no_wrap=True, overflow="ellipsis")
-    for venue, state in scene.snapshot.get("venues", {}).items():
-        states.append_text(_light(f"{venue} {state}", _STATE_STYLES.get(state, "yellow")))
+    venues, feeds = scene.snapshot.get("venues", {}), scene.snapshot.get("feeds", {})
+    for venue, state in venues.items():
+        age = feeds.get(venue, {}).get("feed_age_ms")
+        told = state if state != "live" or age is None else f"{age:,.0f} ms"
+        states.append_text(_light(f"{short_name(venue)} {told}", _STATE_STYLES.get(state, "yellow")))
     sessions = scene.snapshot.get("sessions", [])
-    named = sessions if len(sessions) <= _NAMED_SESSIONS else [f"{len(sessions)} sessions"]
-    for session in named:
+    named = sessions if len(sessions) + len(venues) <= _NAMED_LIGHTS else [f"{len(sessions)} sessions"]
+    for session in named if sessions else ():
         states.append_text(_light(session, "green"))
     shown_s = min(scene.elapsed_s, scene.seconds)
     right = f" {shown_s:.0f} of {scene.seconds:.0f} s  {scene.phase}"
@@ -113,6 +116,11 @@ def _latency_parts(scene: Scene, which: str, end: str) -> list[tuple[str, str]]:
     for percentile in ("p50", "p99"):
         parts += [(f"{percentile} ", _DIM), (f"{_latency(scene, which, percentile):>6}  ", "bold")]
     return [*parts, (end, "")]
+
+
+def short_name(venue: str) -> str:
+    """Return a simulated venue's name without what all of them have."""
+    return venue.removeprefix("sim-")
 
 
 def _light(text: str, style: str) -> Text:

@@ -150,7 +150,12 @@ def _add_orders(book: BookCopy, rows_of: Rows, generation: Generation, rows: Mar
         return
     held = book.orders[np.argsort(book.orders[:, 0], kind="stable")]
     kernel = MarginKernel(
-        1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies), generation.grid.size
+        1,
+        len(generation.groups),
+        max(1, len(generation.values)),
+        len(generation.currencies),
+        generation.grid.size,
+        generation.joint,
     )
     kernel.load(*generation.arrays())
     yield

@@ -28,3 +28,42 @@ cdef long long whole_steps(const byte *s, Py_ssize_t n, long long step_mantissa,
 cdef int put_decimal(byte *out, long long mantissa, int exponent) noexcept
 cdef int put_hundredths(byte *out, double value) noexcept
 cdef int put_time(byte *p, long long ns, int digits) noexcept nogil
+
+
+cdef class Header:
+    cdef readonly str begin_string, sender_comp_id, target_comp_id
+    cdef readonly int timestamp_digits
+    cdef readonly bytes begin, before_time, after_time, after_orig_time
+
+
+cdef class Layout:
+    cdef readonly str msg_type
+    cdef readonly tuple tags, prefixes
+    cdef readonly bytes msg_type_field
+    cdef readonly bint data_values
+
+
+cdef class Framer:
+    cdef readonly Py_ssize_t max_message_bytes, max_fields, max_buffered_bytes
+    cdef readonly long long garbled_count
+    cdef bytes buffer
+    cdef Py_ssize_t at, needed, chunk_bytes, garbage_bytes
+    cdef list chunks
+    cdef Message take(self)
+    cdef bint find_start(self) except -1
+    cdef int skip(self, Py_ssize_t count) except -1
+
+
+cdef class Screen:
+    cdef dict tables
+    cdef bytes begin_string, sender, target
+    cdef long long max_latency_ns
+    cdef dict identity
+    cdef int identity_count
+    cdef bint lets_pass(self, Message message, long long msg_seq_num, long long now_ns) except -1
+
+
+cdef bytes encoded(
+    Layout layout, Header header, long long msg_seq_num, long long sending_time_ns, tuple values, bint poss_dup,
+    long long orig_ns
+)

@@ -4,10 +4,6 @@
 cdef class Header:
     """The standard header of one session's outgoing messages, prebuilt. See plain.Header."""
 
-    cdef readonly str begin_string, sender_comp_id, target_comp_id
-    cdef readonly int timestamp_digits
-    cdef readonly bytes begin, before_time, after_time, after_orig_time
-
     def __init__(self, begin_string, sender_comp_id, target_comp_id, routing=(), timestamp_digits=3):
         made = plain.Header(begin_string, sender_comp_id, target_comp_id, routing, timestamp_digits)
         self.begin_string = begin_string
@@ -22,11 +18,6 @@ cdef class Header:
 
 cdef class Layout:
     """The body fields that a kind of message may carry, ascending by tag; each may be left out."""
-
-    cdef readonly str msg_type
-    cdef readonly tuple tags, prefixes
-    cdef readonly bytes msg_type_field
-    cdef readonly bint data_values
 
     def __init__(self, msg_type, tags):
         made = plain.Layout(msg_type, tags)
@@ -100,6 +91,14 @@ def encode(
     orig_sending_time_ns=None,
 ):
     """Return a whole message. See plain.encode."""
+    cdef long long orig_ns = -1 if orig_sending_time_ns is None else orig_sending_time_ns
+    return encoded(layout, header, msg_seq_num, sending_time_ns, values, poss_dup, orig_ns)
+
+
+cdef bytes encoded(
+    Layout layout, Header header, long long msg_seq_num, long long sending_time_ns, tuple values, bint poss_dup,
+    long long orig_ns
+):
     cdef byte *begin = out + HEAD_ROOM
     cdef byte *limit = begin + OUT_BYTES
     cdef byte *at = begin
@@ -107,10 +106,7 @@ def encode(
     cdef byte length_text[20]
     cdef unsigned int total = 0
     cdef Py_ssize_t i, n
-    cdef long long orig_ns = -1
     cdef int length_size, begin_size = <int>PyBytes_GET_SIZE(header.begin)
-    if orig_sending_time_ns is not None:
-        orig_ns = orig_sending_time_ns
     if PyBytes_GET_SIZE(header.before_time) + PyBytes_GET_SIZE(header.after_time) > 16384 or (
         PyBytes_GET_SIZE(header.after_orig_time) + PyBytes_GET_SIZE(layout.msg_type_field) > 16384
     ):

@@ -3,12 +3,6 @@
 cdef class Framer:
     """Cut a stream into messages, skipping what is garbled."""
 
-    cdef readonly Py_ssize_t max_message_bytes, max_fields, max_buffered_bytes
-    cdef readonly long long garbled_count
-    cdef bytes buffer
-    cdef Py_ssize_t at, needed, chunk_bytes, garbage_bytes
-    cdef list chunks
-
     def __init__(
         self,
         Py_ssize_t max_message_bytes=plain.MAX_MESSAGE_BYTES,
@@ -46,6 +40,9 @@ cdef class Framer:
 
     def next_message(self):
         """Return the next whole message, None when more bytes are needed."""
+        return self.take()
+
+    cdef Message take(self):
         cdef Py_ssize_t left, result = 0
         cdef Message message
         while True:

@@ -226,12 +226,6 @@ cdef inline bint same(const byte *s, Py_ssize_t n, bytes text) noexcept:
 cdef class Screen:
     """One session's fast check of application messages. See screen.Screen."""
 
-    cdef dict tables
-    cdef bytes begin_string, sender, target
-    cdef long long max_latency_ns
-    cdef dict identity
-    cdef int identity_count
-
     def __init__(
         self, dictionary, msg_types, begin_string, sender_comp_id, target_comp_id, max_latency_ns, identity=()
     ):
@@ -248,6 +242,9 @@ cdef class Screen:
 
     def passes(self, Message message not None, long long msg_seq_num, long long now_ns):
         """Tell whether `message` is an application message, wholly valid, numbered so and sent just now."""
+        return self.lets_pass(message, msg_seq_num, now_ns)
+
+    cdef bint lets_pass(self, Message message, long long msg_seq_num, long long now_ns) except -1:
         cdef Table table
         cdef Rule *rule
         cdef Field *field

@@ -339,11 +339,13 @@ class BinanceAccounts(TradingSession):
                 continue
             if sum(map(len, self._held.values())) >= MAX_HELD_TRADES:
                 raise FieldError(f"orderId: more than {MAX_HELD_TRADES} trades of unknown orders")
-            if order_id not in self._held:
-                self._held[order_id] = []
+            if order_id in self._held:
+                self._held[order_id].append(wire)
+            else:
+                self._held[order_id] = [wire]
+                # This may fail at once, where the lane is down: then nothing is held any more.
                 label = Request(Kind.ORDER_LABEL, order_id=order_id, symbol=wire.symbol, step=request.step)
                 self._api(label, "order.status", {"symbol": wire.symbol, "orderId": wire.order_id}, now_ns)
-            self._held[order_id].append(wire)
         cursor, since_ms = "", request.since_ms
         if len(page) >= PAGE:
             cursor = str(page[-1].id + 1)

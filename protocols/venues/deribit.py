@@ -40,6 +40,7 @@ from protocols.venues.events import (
 )
 from protocols.venues.jsonrpc import Request, RequestTable
 from protocols.venues.orderbook import OrderBook
+from protocols.venues.short_way import receive as receive_short
 
 MIN_HEARTBEAT_S: Final = 10  # the venue's own minimum
 REQUEST_TIMEOUT_NS: Final = 5 * NS_PER_S
@@ -226,7 +227,7 @@ class Deribit(Calls, SingleLane):
             self.malformed_frames += 1
             return
         self._now_ns = self._received_ns = now_ns
-        if self._short_way.receive(frame, now_ns):
+        if receive_short(self._short_way, frame, now_ns):
             return
         try:
             envelope = ENVELOPE.decode(frame)

@@ -8,6 +8,7 @@ from protocols.venues.deribit_encode import Trigger
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_steps import Questions
 from protocols.venues.deribit_tables import AUTHENTICATED_STATES, State
+from protocols.venues.short_way import place
 
 
 class Calls:
@@ -48,9 +49,10 @@ class Calls:
         """
         if not self.is_live:
             raise LocalProtocolError(f"orders are taken when live, not when {self._state.value}")
-        self._orders.place(
-            label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns, trigger
-        )
+        place(
+            self._orders, label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only,
+            now_ns, trigger,
+        )  # fmt: skip
 
     def replace(
         self,

@@ -95,6 +95,24 @@ class Tracked(msgspec.Struct, gc=False):
 class OrderFlow:
     """Order requests and their outcomes. `frames` and `events` are the session's own lists."""
 
+    __slots__ = (
+        "_cancel_reserve",
+        "_credits",
+        "_done",
+        "_events",
+        "_frames",
+        "_orders",
+        "_redact",
+        "_requests",
+        "_shortfalls",
+        "_timeout_ns",
+        "_trade_ids",
+        "_waiting_cancels",
+        "duplicate_fills",
+        "last_trade_ms",
+        "symbols",
+    )
+
     def __init__(
         self,
         requests: RequestTable,

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Final
 
 from protocols.venues.deribit_accounts import Accounts
-from protocols.venues.deribit_decode import CHANGES_NOTICE, DECODE_ERRORS, ORDER_REPLY
+from protocols.venues.deribit_decode import CHANGES_NOTICE, DECODE_ERRORS, ORDER_REPLY, ChangesNotice, OrderReply
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_tables import CHANGES_CHANNEL, Kind
 from protocols.venues.jsonrpc import Request, RequestTable
 
-_CHANGES_START: Final = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"%b"' % CHANGES_CHANNEL.encode()
-_REPLY_START: Final = b'{"jsonrpc":"2.0","id":'
-_ID_AT: Final = len(_REPLY_START)
+CHANGES_START: Final = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"%b"' % CHANGES_CHANNEL.encode()
+REPLY_START: Final = b'{"jsonrpc":"2.0","id":'
+_ID_AT: Final = len(REPLY_START)
 _ID_DIGITS: Final = 20
 _PLACE, _REPLACE = Kind.PLACE, Kind.REPLACE
 
@@ -44,14 +44,18 @@ class ShortWay:
 
     def receive(self, frame: bytes, now_ns: int) -> bool:
         """Take a frame; False, and nothing done, where it is for the long way."""
-        if frame.startswith(_REPLY_START):
+        if frame.startswith(REPLY_START):
             return self._receive_reply(frame, now_ns)
-        if not frame.startswith(_CHANGES_START):
+        if not frame.startswith(CHANGES_START):
             return False
         try:
             notice = CHANGES_NOTICE.decode(frame)
         except DECODE_ERRORS:
             return False
+        return self.take_notice(notice, now_ns)
+
+    def take_notice(self, notice: ChangesNotice, now_ns: int) -> bool:
+        """Take a notification that was read; False, and nothing done, where it is another's than it looks."""
         if notice.id is not None or notice.method != "subscription" or notice.params.channel != CHANGES_CHANNEL:
             return False
         try:
@@ -70,6 +74,11 @@ class ShortWay:
             reply = ORDER_REPLY.decode(frame)
         except DECODE_ERRORS:
             return False
+        return self.take_order_reply(request, reply, now_ns)
+
+    def take_order_reply(self, request: Request, reply: OrderReply, now_ns: int) -> bool:
+        """Take the reply to an order or an edit that was read; False, and nothing done, where it is another's."""
+        requests = self._requests
         if reply.error or requests.waiting(reply.id) is not request:
             return False
         requests.settle(reply.id)

@@ -244,6 +244,7 @@ class OrderTracker:
         seen.check()
         order_id = seen.order_id
         pending = self._places.pop(seen.label, None) if seen.label else None
+        self._follow_again(order_id)
         tracked = self.order(order_id)
         if tracked is not None:
             self._update(tracked, seen)
@@ -253,6 +254,7 @@ class OrderTracker:
         tracked.is_counted = pending is not None or not seen.filled
         if seen.state == "rejected" and not seen.filled:
             self._finish(order_id, tracked)
+            tracked.has_ended = True
             self._events.append(OrderRejected(seen.label, seen.code, seen.reason or "rejected", True))
             return
         self._events.append(
@@ -308,6 +310,7 @@ class OrderTracker:
         orders = [seen for seen in listed if not self.is_outdated(seen)]
         for seen in orders:
             self._places.pop(seen.label, None)
+            self._follow_again(seen.order_id)
             tracked = self._orders.get(seen.order_id)
             if tracked is not None:
                 tracked.is_confirmed = True
@@ -322,6 +325,7 @@ class OrderTracker:
         """Take the answer to a query: it is reported as such, so its end is not told a second time."""
         order_id = seen.order_id
         self._places.pop(seen.label, None)
+        self._follow_again(order_id)
         tracked = self._orders.get(order_id)
         if tracked is None and order_id not in self._done:
             tracked = self._track(seen)
@@ -390,9 +394,21 @@ class OrderTracker:
             times += [pending.due_ns for pending in waiting.values() if pending.due_ns]
         return min(times, default=None)
 
-    def _track(self, seen: OrderSeen) -> Tracked:
+    def _follow_again(self, order_id: str) -> None:
+        """Follow an order that was given up, as a list had left it out: the list was older than the order."""
+        tracked = self._done.get(order_id)
+        if tracked is not None and not tracked.has_ended:
+            del self._done[order_id]
+            tracked.is_done = False
+            self._make_room()
+            self._orders[order_id] = tracked
+
+    def _make_room(self) -> None:
         if len(self._orders) >= MAX_LIVE_ORDERS:
             self._finish(next(iter(self._orders)), next(iter(self._orders.values())))
+
+    def _track(self, seen: OrderSeen) -> Tracked:
+        self._make_room()
         tracked = self._orders[seen.order_id] = Tracked(
             seen.label, seen.symbol, seen.side, seen.quantity, seen.price, seen.updated_ns, seen.filled
         )

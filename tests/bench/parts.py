@@ -26,11 +26,13 @@ from gateway.translate import OrderFields, new_order
 from protocols.fix.codec import COMPILED, Header, decode, encode
 from protocols.fix.messages import EXECUTION_REPORT
 from protocols.websocket import WebSocketClient
+from risk.cash import fill_cash
 from risk.exposure import WorkingOrder
 from risk.kernel import MarginKernel
 from risk.order import Order
 from risk.pre_trade import evaluate
 from tests.bench.client import SENDER, TARGET
+from tests.bench.levels import three_levels
 from tests.bench.rig import DroppingLink, Rig, open_websocket, server_frame, venue_answer
 from tests.bench.session import order_ns
 from tests.bench.setting import HOOK_CLIENT, PRICE, RICH, SMALL
@@ -103,6 +105,7 @@ def _measure_once(calls: int, batches: int) -> dict[str, float]:
         _paths(note, rig)
         _floors(note, rig)
     _kernels(note)
+    _levels(note)
     for window in (1, 256):
         figures[f"engine_{window}"] = order_ns(batches, window)
     return figures
@@ -281,6 +284,24 @@ def _kernels(note: Note) -> None:
         kernel.load(values, prices, groups, np.array([0, 1, 0]), currencies, np.ones(4, dtype=bool))
         kernel.add_cash(0, 0, 1e6)
         note(f"what_if_{scenarios}", _repeated(lambda kernel=kernel: kernel.what_if(0, 1, 10.0, -5.0)))  # type: ignore[misc]
+
+
+def _levels(note: Note) -> None:
+    market, account, order, working = three_levels()
+    note("inline_check", _repeated(lambda: evaluate(order, account, market)))
+    index, instrument = account.index, order.instrument
+    assert instrument is not None
+    lots, cash = order.lots, fill_cash(instrument, order.side, order.lots, order.ticks)
+    kernel, base = market.kernel, market.base_scenario
+    assert kernel.first_short(index, base, instrument.index, lots, cash) < 0
+    note("inline_what_if", _repeated(lambda: kernel.first_short(index, base, instrument.index, lots, cash)))
+    note("what_if_by_api", _repeated(lambda: kernel.what_if(index, instrument.index, lots, cash)))
+
+    def hold_and_release() -> None:
+        account.exposure.hold(working)
+        account.exposure.release(working)
+
+    note("inline_hold_release", _repeated(hold_and_release))
 
 
 def main(arguments: list[str]) -> None:

@@ -159,7 +159,8 @@ static void take_reports(void) {
         if (fix_in.used - at < total) break;
         char *exec_type = memmem(begin, total, "\001150=", 5);
         if (length_end[4] != '8' || !exec_type) {
-            if (length_end[4] != '0') unexpected++; /* a Heartbeat is nobody's answer */
+            /* A Heartbeat is nobody's answer, nor is the News(B) that a venue takes orders. */
+            if (length_end[4] != '0' && length_end[4] != 'B') unexpected++;
         } else {
             char kind = exec_type[5];
             if (kind == '8') rejected++;

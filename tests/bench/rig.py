@@ -83,6 +83,11 @@ class Rig:
     def _flush_venue(self) -> None:
         self.requests += self.venue.session.frames_to_send()
 
+    @staticmethod
+    def mark() -> bytes:
+        """Return a ticker with the mark of now."""
+        return ticker()
+
     def orders(self, count: int, is_covered: bool) -> list[bytes]:
         """Return the next `count` orders as they come over the wire, numbered; all of them must be sent, in order."""
         account, quantity = (RICH, SMALL) if is_covered else (POOR, LARGE)

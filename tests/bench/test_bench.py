@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import slowside
+from tests.bench import intraday, slowside
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
 from tests.bench.session import EngineProcess, measure_resend
@@ -58,3 +58,8 @@ def test_the_slow_side_is_measured_beside_orders(monkeypatch: pytest.MonkeyPatch
     assert figures["orders"]["instruments"] == 1_002 and figures["orders"]["generations"] > 0
     assert [one["accounts"] for one in figures["remargin"]] == [300]
     assert all(figures["orders"][name]["ratio"] > 0 for name in ("repricing", "remargin", "both"))
+
+
+def test_a_fall_of_the_market_is_acted_on() -> None:
+    figures = intraday.measure(accounts=50, breached=5, rounds=1)
+    assert figures["decisions"]["median"] == 10 and figures["first_action_from_swap_ms"]["median"] > 0.0

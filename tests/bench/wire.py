@@ -164,7 +164,9 @@ class Gateway:
         account, quantity = (POOR, LARGE) if mode == "reject" else (RICH, SMALL)
         sockets = (client.connection.fileno(), venue.fileno())
         words = (SENDER, TARGET, account, SYMBOL, quantity, PRICE)
+        before_ns = self._on_cpu_ns()
         figures = run_peer(peer, core, sockets, [mode, count, window, client.next_seq, 0], [*words, "-"])
+        figures["cpu_ns"] = self._on_cpu_ns() - before_ns
         client.next_seq += count
         expected = "rejected" if mode == "reject" else "accepted"
         if figures[expected] != count or figures["unexpected"]:
@@ -176,6 +178,14 @@ class Gateway:
             if cleared["cancelled"] != count:
                 raise RuntimeError(f"not all orders were cancelled: {cleared}")
         return figures
+
+    def _on_cpu_ns(self) -> int:
+        """Return how long the gateway's loop has been on a core, kernel included: what others take is not in it."""
+        assert self._process is not None
+        try:
+            return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0])
+        except OSError:
+            return 0
 
     def run_hook(self, core: int, op: str, count: int, window: int) -> dict[str, Any]:
         """Let a client of the hook, on its core, ask `count` times; return its figures."""

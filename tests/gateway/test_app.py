@@ -257,7 +257,7 @@ def test_the_secret_is_nowhere(
             venue = gateway.app.venues[0]
             seen = [
                 str(gateway.app.snapshot()),
-                str(monitor.__dict__),
+                str([getattr(monitor, name) for name in monitor.__slots__]),
                 repr(venue.link.session),
                 repr(venue.link.__dict__),
             ]

@@ -67,6 +67,7 @@ def test_the_example_is_accepted_and_complete() -> None:
     assert config.gateway.journal_directory == EXAMPLE.parent / "../run/journal"
     text = EXAMPLE.read_text()
     optional = {"tls_certificate_file", "tls_key_file", "credentials_file", "ca_file"}
+    optional |= {"history_file", "leverage"}
     for key in re.findall(r"^\| `(\w+)` \|", config_reference.reference(), re.MULTILINE):
         assert key in text or key in optional, key
 
@@ -447,8 +448,10 @@ def test_every_default_has_its_reason() -> None:
         "Market()",
         "Margin()",
         "Monitor()",
+        "Reconciliation()",
         "Annotated",
     )
+    constants += ("()", "field(", "House()", "Stress()")
     assert all(default.startswith(constants) for default in defaults), defaults
 
 

@@ -23,14 +23,15 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from gateway.config import load
+from gateway.config import load, load_credentials
 from gateway.demo import children as demo_children
 from gateway.demo import runner as demo_module
 from gateway.demo.children import ROOT, Child, ChildDiedError
-from gateway.demo.config import desks, write_config
+from gateway.demo.config import VENUES, credentials, desks, write_config
 from gateway.demo.runner import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
 from gateway.demo.summary import Outcome, Total, summary
 from gateway.demo.view import Scene, bar, event_line, margin_use, picture, progress_line
+from gateway.venue_kinds import make_session
 from risk.pre_trade import CHECKS
 
 COMMAND = [sys.executable, "-m", "gateway.cli", "demo"]
@@ -51,7 +52,8 @@ SNAPSHOT: dict[str, Any] = {
     "latency_us": {
         "reject": {"p50": 31.2, "p99": 80.0, "count": 234}, "accept": {"p50": 900.0, "p99": 2100.0, "count": 9},
     },
-    "venues": {"sim-deribit": "live"}, "sessions": ["DESK-1", "DESK-2"],
+    "venues": {"sim-deribit": "live", "sim-okx": "reconciling"}, "feeds": {"sim-deribit": {"feed_age_ms": 41.7}},
+    "sessions": ["DESK-1", "DESK-2"],
     "accounts": [account("FUND-1", 1000.0, 950.0), account("SMALL-1"), account("LOST-1", None, None, state="halted")],
     "state_hash": "ab" * 32, "is_final": True,
 }  # fmt: skip
@@ -83,7 +85,7 @@ def test_a_picture_fits_its_screen(width: int, height: int, accounts: int) -> No
 def test_a_picture_tells_what_matters() -> None:
     text = re.sub(" +", " ", rendered(picture(scene(), 80, 24)))
     for words in (
-        "● sim-deribit live", "● DESK-1", "10 of 20 s trading", "1,234", "per s 120", "FUND-1", "95%",
+        "● deribit 42 ms", "● okx reconciling", "● DESK-1", "10 of 20 s trading", "1,234", "per s 120", "FUND-1", "95%",
         "halted", "unknown", "reject p50 31 p99 80", "accept p50 900 p99 2,100", "12,000", "4,321",
     ):  # fmt: skip
         assert words in text, words
@@ -119,8 +121,8 @@ def test_a_low_screen_shows_the_accounts_in_danger() -> None:
 
 
 def test_the_first_picture_has_no_figures() -> None:
-    text = rendered(picture(Scene(seconds=20, phase="starting the venue"), 80, 24))
-    assert "starting the venue" in text
+    text = rendered(picture(Scene(seconds=20, phase="starting the venues"), 80, 24))
+    assert "starting the venues" in text
     assert "none yet" in text
 
 
@@ -223,13 +225,22 @@ def test_plain_kernels_are_named() -> None:
 
 
 @pytest.mark.parametrize(("count", "rate"), [(1, 1.0), (3, 40.0), (16, 1000.0)])
-def test_the_gateway_takes_the_configuration(tmp_path: Path, count: int, rate: float) -> None:
+def test_the_gateway_takes_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, rate: float
+) -> None:
     clients = desks(count)
     url = "ws://127.0.0.1:1234/ws/api/v2"
-    config = load(write_config(tmp_path, port=4321, venue_url=url, clients=clients, rate=rate))
+    addresses = {venue.name: "127.0.0.1:1235" for venue in VENUES} | {"sim-deribit": url}
+    config = load(write_config(tmp_path, port=4321, addresses=addresses, clients=clients, rate=rate))
     assert [session.target_comp_id for session in config.fix.session] == [desk.comp_id for desk in clients]
     assert len({account.name for account in config.account}) == 2 * count
     assert config.venue[0].url == url
+    assert [venue.kind for venue in config.venue] == ["deribit", "binance-usdm", "okx", "bybit"]
+    assert {venue.url for venue in config.venue[1:]} == {"ws://127.0.0.1:1235"}
+    for name, value in credentials().items():
+        monkeypatch.setenv(name, value)
+    for venue in config.venue:
+        make_session(venue, load_credentials(venue), None)  # each takes the budgets that it is given
 
 
 # -- children ---------------------------------------------------------------------------------------------------------
@@ -309,6 +320,14 @@ def test_end_to_end() -> None:
     assert told["cancels"] > 0
     assert told["unknown"] == 0
     assert told["journal_records"] > told["orders_in"]
+    venues = told["venues"]
+    assert venues.keys() == {"sim-deribit", "sim-binance", "sim-okx", "sim-bybit"}
+    for venue in venues.values():
+        assert venue["state"] == "live" and venue["feed_age_ms"] is not None and venue["accepted"] > 0
+    for name in ("accepted", "fills"):
+        assert sum(venue[name] for venue in venues.values()) == told[name]
+    assert sum(1 for venue in venues.values() if venue["fills"]) >= 2
+    assert told["hedged_accounts"]
     assert 6 <= told["duration_s"] < PATIENCE_S
     for which in ("reject", "accept"):
         assert 0 < told["latency_us"][which]["p50"] <= told["latency_us"][which]["p99"]
@@ -317,7 +336,7 @@ def test_end_to_end() -> None:
 def test_without_a_screen_it_prints_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_demo(Options(seconds=1.5, seed=1, clients=1, rate=60, as_json=False)) == EXIT_OK
     lines = capsys.readouterr().out.splitlines()
-    phases = ["starting the venue", "starting the gateway", "starting the clients", "trading"]
+    phases = ["starting the venues", "starting the gateway", "starting the clients", "trading"]
     assert lines[:4] == phases
     assert lines[4].startswith("  1.")
     assert any("state hash equal" in line for line in lines)
@@ -439,7 +458,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
 
 
 def test_a_childs_death_ends_it_and_is_explained(running: Running) -> None:
-    assert running.children.keys() == {"fixtures.venues.server", "gateway.cli", "fixtures.fix_client"}
+    assert running.children.keys() == {"fixtures.venues.run", "gateway.cli", "fixtures.fix_client"}
     signal.pidfd_send_signal(running.children["gateway.cli"], signal.SIGKILL)
     _, errors = running.process.communicate(timeout=PATIENCE_S)
     assert running.process.returncode == EXIT_FAILED

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import hold_records, records
+from gateway import clearing_records, hold_records, margin_records, records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -112,6 +112,39 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
      "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
+    (margin_records.MarginStateMoved("alpha", "called", "ratio at call", 5, 4, "why"),
+     "9778a5616c706861a663616c6c6564ad726174696f2061742063616c6c0504a3776879"),
+    (margin_records.MarginCalled("alpha", "alpha-M1", 9, 8, -7, 5, 4, 3),
+     "9979a5616c706861a8616c7068612d4d310908f9050403"),
+    (margin_records.MarginCallMoved("alpha", "alpha-M1", "lapsed", 2, 3, "why"),
+     "977aa5616c706861a8616c7068612d4d31a66c61707365640203a3776879"),
+    (margin_records.TransferBegun("k", "alpha", "BTC", 5, "client", "", "venue", "deribit", 9, "alpha-M1"),
+     "9b7ba16ba5616c706861a342544305a6636c69656e74a0a576656e7565a76465726962697409a8616c7068612d4d31"),
+    (margin_records.TransferMoved("k", "settled", 5, "r", 4, "why"),
+     "977ca16ba7736574746c656405a17204a3776879"),
+    (margin_records.CollateralAssigned(
+        "ALPHA:a", "alpha", "BTC", 5, "client", "", "house", "", 9, "alpha-M1", "ALPHA", 7, "a", "alpha-M1", 3),
+     "dc00107da7414c5048413a61a5616c706861a342544305a6636c69656e74a0a5686f757365a009a8616c7068612d4d31"
+     "a5414c50484107a161a8616c7068612d4d3103"),
+    (margin_records.MarginCallAnswered("alpha", "alpha-M1", "agreed", 2, 3, "why", "ALPHA", 7, "a", 3),
+     "9b7ea5616c706861a8616c7068612d4d31a66167726565640203a3776879a5414c50484107a16103"),
+    (margin_records.AssignmentCancelled("ALPHA:a", "failed", 0, "", 0, "why", "ALPHA", 8, "b", "alpha-M1", 3),
+     "9c7fa7414c5048413a61a66661696c656400a000a3776879a5414c50484108a162a8616c7068612d4d3103"),
+    (margin_records.CollateralRefused("ALPHA", 9, "c", "alpha-M1", 0, 3, "alpha", 99, "why"),
+     "9acc80a5414c50484109a163a8616c7068612d4d310003a5616c70686163a3776879"),
+    (clearing_records.CounterpartyOpened("HOUSE", "clearing_house", ("alpha",), True),
+     "95cca0a5484f555345ae636c656172696e675f686f75736591a5616c706861c3"),
+    (clearing_records.BreakOpened(
+        "HOUSE", "position", "alpha", "BTC-PERPETUAL", 3, "100", "90", "-10", "deribit agrees with us", ("alpha",)),
+     "9bcca1a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414c03a3313030a23930a32d3130b66465"
+     "726962697420616772656573207769746820757391a5616c706861"),
+    (clearing_records.BreakChanged("HOUSE", "strange_trade", "alpha", "deribit:t1", 3, "", "words", "words", ""),
+     "9bcca2a5484f555345ad737472616e67655f7472616465a5616c706861aa646572696269743a743103a0a5776f726473a5776f726473"
+     "a090"),
+    (clearing_records.BreakResolved("HOUSE", "position", "alpha", "BTC-PERPETUAL", "text", "ann"),
+     "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
+    (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
+    (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
 ]  # fmt: skip
 
 
@@ -154,6 +187,11 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "Killed": 60, "Reinstated": 61,
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
         "HoldReleased": 90,
+        "MarginStateMoved": 120, "MarginCalled": 121, "MarginCallMoved": 122, "TransferBegun": 123,
+        "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
+        "CollateralRefused": 128,
+        "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
+        "TradesReported": 164, "TradeReportAnswered": 165,
     }  # fmt: skip
 
 

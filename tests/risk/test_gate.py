@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from risk import gate
 from risk.account import AccountState
+from risk.exposure import Exposure
 from risk.instrument import Side
 from risk.order import Approved, Order
 from risk.pre_trade import CHECKS, evaluate
-from tests.risk.test_pre_trade import FAULTS, POSITIONS, base_order, fails, set_state
+from risk.self_trade import ClientOrders, SelfTradePrevention
+from tests.risk.faults import FAULTS, POSITIONS, base_order, fails, set_state
 from tests.strategies import INSTRUMENTS, NOW_NS, World, order_of, orders, working_order, world, worlds
 
 pytestmark = pytest.mark.skipif(not gate.COMPILED, reason="no compiled gate was built")
 
 RATE = gate.KNOWN_CHECKS.index("rate_is_within_limit") if gate.COMPILED else 0
+OWN_ORDERS = gate.KNOWN_CHECKS.index("own_orders_are_not_met") if gate.COMPILED else 0
 POSITION = gate.KNOWN_CHECKS.index("position_is_within_limit") if gate.COMPILED else 0
 BY_NAME = {check.__name__: check for check in CHECKS}
 KNOWN = [BY_NAME[name] for name in gate.KNOWN_CHECKS]
@@ -122,7 +125,7 @@ def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
     w = world()
     w.account.limits.max_order_notional = limit  # type: ignore[assignment]
     sure = agree(base_order(), w)
-    assert sure == (len(KNOWN) if limit == inf else 4)
+    assert sure == (len(KNOWN) if limit == inf else gate.KNOWN_CHECKS.index("notional_is_within_limit"))
 
 
 def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
@@ -137,3 +140,31 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
     agree(set_state(AccountState.REDUCING)(reducing, order), reducing)
     w.account.cl_ord_ids._oldest_ns = -(1 << 60)  # some ids are to be forgotten first
     assert agree(order, w) == len(KNOWN)
+
+
+@given(
+    resting=st.lists(st.tuples(st.sampled_from(Side), st.integers(-3, 3), st.booleans()), max_size=5),
+    side=st.sampled_from(Side),
+    prevention=st.sampled_from(SelfTradePrevention),
+)
+def test_it_vouches_for_meeting_no_order_of_ones_own_exactly_where_none_is_there(
+    resting: list[tuple[Side, int, bool]], side: Side, prevention: SelfTradePrevention
+) -> None:
+    w, book, other = world(), ClientOrders(), Exposure(2)
+    w.account.exposure.join(book)
+    other.join(book)
+    w.account.self_trade_prevention = prevention
+    order = order_of(0, side)
+    best: dict[Side, list[int]] = {each: [] for each in Side}
+    for number, (at, apart, has_ended) in enumerate(resting):
+        working = working_order(order_of(0, at, 5, ticks=order.ticks + apart), f"w{number}")
+        other.hold(working)
+        if has_ended:
+            other.release(working)
+        else:
+            best[at].append(order.ticks + apart)
+    there = best[Side(3 - side)]
+    # Prices that ended orders have left behind are gone by now: the plain check, which `agree` runs first, drops them.
+    may_meet = any(ticks <= order.ticks if side is Side.BUY else ticks >= order.ticks for ticks in there)
+    sure = agree(order, w)
+    assert (sure > OWN_ORDERS) == (prevention is SelfTradePrevention.OFF or not may_meet)

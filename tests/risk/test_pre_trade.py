@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
 from itertools import product
-from math import nan
 from typing import Final
 
 import msgspec
 import pytest
 from hypothesis import given
 
-from risk import pre_trade
-from risk.account import AccountState, RecentIds
+from risk import level_checks, margin_checks, pre_trade
 from risk.gate import nothing_is_sure
 from risk.instrument import Side
 from risk.limits import InstrumentLimits
 from risk.order import Approved, Order, OrdType, Reject, RejectReason, Terms
 from risk.pre_trade import CHECKS, evaluate, price_is_within_collar
-from risk.rate import RateLimit
-from risk.self_trade import ClientOrders, SelfTradePrevention
+from tests.risk.faults import (
+    FAULTS,
+    INDEX,
+    POSITIONS,
+    Fault,
+    R,
+    base_order,
+    fails,
+    limit_lots,
+    mark_aged,
+)
 from tests.strategies import (
-    COIN_OPTION,
-    ETH_LINEAR,
     EXPIRY_NS,
     INSTRUMENTS,
     NOW_NS,
@@ -37,179 +41,13 @@ from tests.strategies import (
     worlds,
 )
 
-Fault = Callable[[World, Order], Order]
-POSITIONS: Final = {check.__name__: position for position, check in enumerate(CHECKS)}
-# The order that the faults spoil: an option, since it has tick steps and a notional that does not hang on its price.
-INDEX: Final = COIN_OPTION
-
-
-def base_order() -> Order:
-    return order_of(INDEX, Side.BUY, 10)
-
-
-def set_state(state: AccountState) -> Fault:
-    def fault(w: World, order: Order) -> Order:
-        w.account.state, w.account.state_reason = state, "a test said so"
-        return order
-
-    return fault
-
-
-def change(**changes: object) -> Fault:
-    return lambda w, order: msgspec.structs.replace(order, **changes)
-
-
-def closed(w: World, order: Order) -> Order:
-    assert order.instrument is not None
-    return msgspec.structs.replace(order, instrument=msgspec.structs.replace(order.instrument, is_open=False))
-
-
-def expired(w: World, order: Order) -> Order:
-    assert order.instrument is not None
-    instrument = msgspec.structs.replace(order.instrument, expiry_ns=order.received_ns)
-    return msgspec.structs.replace(order, instrument=instrument)
-
-
-def not_permitted(w: World, order: Order) -> Order:
-    del w.account.limits.by_instrument[INDEX]
-    return order
-
-
-def venue_down(w: World, order: Order) -> Order:
-    w.market.live_venues.clear()
-    return order
-
-
-def limit_lots(*, order_lots: int | None = None, position_lots: int | None = None) -> Fault:
-    def fault(w: World, order: Order) -> Order:
-        now = w.account.limits.by_instrument.get(INDEX, InstrumentLimits(10**9, 10**9))
-        w.account.limits.by_instrument[INDEX] = InstrumentLimits(
-            now.max_order_lots if order_lots is None else order_lots,
-            now.max_position_lots if position_lots is None else position_lots,
-        )
-        return order
-
-    return fault
-
-
-def limit_notional(notional: float) -> Fault:
-    def fault(w: World, order: Order) -> Order:
-        w.account.limits.max_order_notional = notional
-        return order
-
-    return fault
-
-
-def id_used(w: World, order: Order) -> Order:
-    w.account.cl_ord_ids.remember(order.cl_ord_id, "o1", order.received_ns)
-    return order
-
-
-def ids_exhausted(w: World, order: Order) -> Order:
-    w.account.cl_ord_ids = RecentIds(capacity=1)
-    w.account.cl_ord_ids.remember("another", "o1", order.received_ns)
-    return order
-
-
-def too_fast(w: World, order: Order) -> Order:
-    w.account.rate = RateLimit(1, 1)
-    assert w.account.rate.admit(order.received_ns)
-    return order
-
-
-def too_many_working(w: World, order: Order) -> Order:
-    w.account.limits.max_working_orders = 0
-    return order
-
-
-def mark_aged(age_ns: int) -> Fault:
-    def fault(w: World, order: Order) -> Order:
-        mark = w.market.marks[INDEX]
-        if mark is not None:
-            mark.time_ns = order.received_ns - age_ns
-        return order
-
-    return fault
-
-
-def mark_unknown(w: World, order: Order) -> Order:
-    w.market.marks[INDEX] = None
-    return order
-
-
-def generation_aged(w: World, order: Order) -> Order:
-    w.market.generation_time_ns = order.received_ns - w.market.generation_max_age_ns - 1
-    return order
-
-
-def own_order_met(w: World, order: Order) -> Order:
-    w.account.exposure.client_orders = ClientOrders()
-    w.account.exposure.client_orders.add(Side.SELL, INDEX, -1_000)  # whatever else is wrong with the order's price
-    w.account.self_trade_prevention = SelfTradePrevention.REJECT
-    return order
-
-
-def penniless(w: World, order: Order) -> Order:
-    w.set_cash("USDC", 0)
-    return order
-
-
-def position_without_mark(w: World, order: Order) -> Order:
-    w.lose_mark(ETH_LINEAR)
-    return order
-
-
-# (reason, check, what is wrong). Each alone fails exactly its check.
-R = RejectReason
-FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
-    (R.ACCOUNT_HALTED, "account_is_trading", set_state(AccountState.HALTED)),
-    (R.UNKNOWN_INSTRUMENT, "instrument_is_known", change(instrument=None)),
-    (R.INSTRUMENT_CLOSED, "instrument_is_known", closed),
-    (R.INSTRUMENT_CLOSED, "instrument_is_known", expired),
-    (R.INSTRUMENT_NOT_PERMITTED, "instrument_is_known", not_permitted),
-    (R.VENUE_NOT_READY, "instrument_is_known", venue_down),
-    (R.QUANTITY_NOT_IN_LOTS, "price_and_quantity_are_whole", change(lots=0)),
-    (R.QUANTITY_NOT_IN_LOTS, "price_and_quantity_are_whole", change(lots=-10)),
-    (R.PRICE_NOT_IN_TICKS, "price_and_quantity_are_whole", change(ticks=0)),
-    (R.PRICE_NOT_IN_TICKS, "price_and_quantity_are_whole", change(ticks=-570)),
-    (R.PRICE_NOT_IN_TICKS, "price_and_quantity_are_whole",
-     lambda w, order: msgspec.structs.replace(order, ticks=order.ticks + 1)),
-    (R.QUANTITY_ABOVE_LIMIT, "quantity_is_within_limit", limit_lots(order_lots=9)),
-    (R.NOTIONAL_ABOVE_LIMIT, "notional_is_within_limit", limit_notional(99_999.0)),
-    (R.NOTIONAL_ABOVE_LIMIT, "notional_is_within_limit", limit_notional(nan)),
-    (R.DUPLICATE_CL_ORD_ID, "cl_ord_id_is_new", id_used),
-    (R.CL_ORD_IDS_EXHAUSTED, "cl_ord_id_is_new", ids_exhausted),
-    (R.RATE_ABOVE_LIMIT, "rate_is_within_limit", too_fast),
-    (R.WORKING_ORDERS_ABOVE_LIMIT, "rate_is_within_limit", too_many_working),
-    (R.PRICE_OUTSIDE_COLLAR, "price_is_within_collar",
-     lambda w, order: msgspec.structs.replace(order, ticks=order.ticks + 500)),
-    (R.PRICE_OUTSIDE_COLLAR, "price_is_within_collar", change(ticks=100)),
-    (R.MARK_UNKNOWN, "mark_is_fresh", mark_unknown),
-    (R.MARK_STALE, "mark_is_fresh", mark_aged(2 * NS + 1)),
-    (R.MARK_STALE, "mark_is_fresh", mark_aged(-2 * NS - 1)),
-    (R.MARK_STALE, "mark_is_fresh", generation_aged),
-    (R.SELF_TRADE, "own_orders_are_not_met", own_order_met),
-    (R.POSITION_ABOVE_LIMIT, "position_is_within_limit", limit_lots(position_lots=9)),
-    (R.ORDER_NOT_REDUCING, "position_is_within_limit", change(is_reduce_only=True)),
-    (R.MARGIN_SHORTFALL, "margin_is_covered", penniless),
-    (R.MARGIN_UNKNOWN, "margin_is_covered", position_without_mark),
-    (R.ACCOUNT_REDUCING, "margin_is_covered", set_state(AccountState.REDUCING)),
-)  # fmt: skip
-
-
-def fails(check: pre_trade.Check, order: Order, w: World) -> bool:
-    """Whether a check on its own refuses; one that can not run without the checks before it does not pass either."""
-    try:
-        return check(order, w.account, w.market) is not None
-    except Exception:
-        return True
-
 
 class TestPrecedence:
     def test_the_order_of_checks_is_the_one_documented(self) -> None:
         assert [check.__name__ for check in CHECKS] == [
             "account_is_trading",
             "instrument_is_known",
+            "product_is_permitted",
             "price_and_quantity_are_whole",
             "quantity_is_within_limit",
             "notional_is_within_limit",
@@ -219,6 +57,9 @@ class TestPrecedence:
             "mark_is_fresh",
             "own_orders_are_not_met",
             "position_is_within_limit",
+            "levels_are_within_limits",
+            "profile_is_kept",
+            "venue_margin_is_covered",
             "margin_is_covered",
         ]
 
@@ -245,14 +86,17 @@ class TestPrecedence:
                 continue
             reject = evaluate(order, w.account, w.market)
             assert isinstance(reject, Reject)
-            assert (reject.reason, reject.check) == (reason, check), later
+            assert reject.check == check, later
+            # A check that can not tell says that first, whatever else it would say.
+            assert reject.reason in (reason, R.PROFILE_UNKNOWN, R.LEVEL_UNKNOWN), later
             if fails(CHECKS[POSITIONS[later]], order, w):
                 proven.add((check, later))
         names = [check.__name__ for check in CHECKS]
         assert proven == {(a, b) for i, a in enumerate(names) for b in names[i + 1 :]}
 
     def test_every_reason_that_the_checks_name_is_reached(self) -> None:
-        named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", inspect.getsource(pre_trade))}
+        source = "".join(inspect.getsource(module) for module in (pre_trade, level_checks, margin_checks))
+        named = {R[name] for name in re.findall(r"RejectReason\.([A-Z_]+)", source)}
         reached = {reason for reason, _, _ in FAULTS} | {R.UNKNOWN_ACCOUNT, R.CHECK_ERROR}
         elsewhere = {
             R.UNSUPPORTED_CHARACTERISTIC, R.UNKNOWN_CURRENCY, R.VENUE_REJECTED, R.KILLED, R.THROTTLED, R.EXPIRY_PASSED,

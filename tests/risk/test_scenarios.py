@@ -128,7 +128,7 @@ def test_what_has_no_usable_mark_is_unknown_and_not_zero() -> None:
     assert np.isnan(made.currency_values[2]).all()
     assert "no mark" in made.refusals[LINEAR.index]
     assert "mark_price nan" in made.refusals[2]
-    assert "no index price of ETH" in made.refusals[ETH_INVERSE.index]
+    assert "ETH: no index price" in made.refusals[ETH_INVERSE.index]
     assert made.currency_refusals == {"ETH": "ETH: no index price"}
     kernel = MarginKernel(1, 3, 7, 3, 9)
     kernel.load(*made.arrays())

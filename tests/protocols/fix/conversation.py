@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from protocols.fix import dictionary, events
+from protocols.fix import dictionary, events, steps
 from protocols.fix.codec import Layout, decode, format_timestamp
 from protocols.fix.plain import check_sum
 from protocols.fix.schedule import Schedule
@@ -238,7 +238,7 @@ class Player:
 
     def collect(self) -> None:
         session = self.connected()
-        while (event := session.next_event()) is not None:
+        while (event := steps.next_event(session)) is not None:
             self.take(session, event)
         while data := session.data_to_send():
             self.note_sent(data)
@@ -304,7 +304,7 @@ class Player:
             layout = Layout("8", tuple(tag for tag, _ in fields))
             values = tuple(value for _, value in fields)
             if verb == "send":
-                self.connected().send(layout, values, self.now_ns)
+                steps.send(self.connected(), layout, values, self.now_ns)
             else:
                 send_or_store(self.state, layout, values, self.now_ns)
         elif verb == "logout":

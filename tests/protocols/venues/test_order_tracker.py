@@ -87,8 +87,8 @@ def test_open_orders_after_a_disconnection() -> None:
     tracker.on_disconnected()
     tracker.on_open_orders([seen("2"), seen("4", filled=D(3)), seen("4", filled=D(3))])
     assert tracker.open_order_ids() == ["2", "4"]
-    tracker.on_open_orders([seen("1")])  # it is over, as far as is known
-    assert tracker.open_order_ids() == ["2", "4"]
+    tracker.on_open_orders([seen("1")])  # the list before was older than the order
+    assert tracker.open_order_ids() == ["2", "4", "1"]
     tracker.on_queried(seen("1", state="filled"))
     tracker.on_queried(seen("2", state="cancelled"))
     tracker.on_queried(seen("5", filled=D(2)))
@@ -97,6 +97,28 @@ def test_open_orders_after_a_disconnection() -> None:
     assert not [event for event in events if isinstance(event, OrderCancelled)]
     assert tracker.deadline_ns is None
     assert tracker.open_symbols() == {"X"}
+
+
+@pytest.mark.parametrize("how", ["list", "query", "stream"])
+def test_an_order_that_an_old_list_left_out_is_followed_to_its_end(how: str) -> None:
+    """Found by seed 24 of four venues: the list was asked for, the order placed, the connection lost, and then the
+    list's answer came. The order was given up, and its end told to nobody."""
+    tracker, events = tracker_of()
+    tracker.on_order(seen("1"))
+    tracker.on_disconnected()
+    tracker.on_open_orders([])
+    assert tracker.open_order_ids() == []
+    if how == "list":
+        tracker.on_open_orders([seen("1")])
+    elif how == "query":
+        tracker.on_queried(seen("1"))
+    over = seen("1", state="cancelled", updated_ns=200)
+    tracker.on_order(over)
+    tracker.close_done(over, 0)
+    tracker.close_done(over, 0)
+    assert [type(event) for event in events] == [OrderAccepted, OrderCancelled]
+    tracker.on_order(seen("1"))  # what has ended is not followed again
+    assert tracker.open_order_ids() == []
 
 
 def test_a_rejected_order_that_was_first_accepted_is_cancelled() -> None:

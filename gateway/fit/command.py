@@ -1,0 +1,48 @@
+"""`margingate fit`: estimators, learned models, haircuts, collars and tail points from price files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gateway.price_files import PriceFileError
+from risk.volatility.refusals import EstimateError
+
+
+def fit(
+    data: Annotated[Path, typer.Option(help="Directory of price files (docs/margin-models.md).")],
+    out: Annotated[Path, typer.Option(help="Directory of the artifacts; it is made.")],
+    contest: Annotated[
+        bool, typer.Option(help="Let learned models prove themselves; without it none may be used.")
+    ] = True,
+) -> None:
+    """Fit all models to price files and write them with hashes and a model card."""
+    from gateway.backtest.study import HORIZON_HOURS, Data  # late: the gateway itself needs no learning library
+    from gateway.fit import artifacts, study
+
+    console = Console(stderr=True)
+    try:
+        with console.status("reading price files"):
+            read = Data.read(data)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("fitting", total=len(read.files) * (1 + len(HORIZON_HOURS)) + 1)
+            found = study.fit(
+                read,
+                contests=contest,
+                on_done=lambda what: progress.update(task, advance=1, description=what),
+            )
+        manifest = artifacts.write(out, found, read)
+    except (PriceFileError, EstimateError, OSError) as error:
+        typer.echo(f"margingate: {error}", err=True)
+        raise typer.Exit(1) from error
+    for name, share in found.haircuts.items():
+        low, high = found.collars[name]
+        typer.echo(f"{name}: haircut {share:.1%}, collar -{low:.1%} to +{high:.1%}")
+    for model in found.learned:
+        typer.echo(f"{model.underlying} {model.horizon_hours:g} h: learned {'in use' if model.may_use else 'not used'}")
+    typer.echo(f"{out / artifacts.CARD}\nfit {manifest.identity[:16]} as of {manifest.as_of}")

@@ -1,0 +1,165 @@
+"""What a fit makes of price files: parameters of every estimator, learned models, haircuts, collars, tail points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from gateway.backtest.study import HORIZON_HOURS, Data, day_of
+from risk.coverage.models import TEMPERED
+from risk.fhs.factors import Factor, FactorKind
+from risk.fhs.filtered import Filtered, FilterRules
+from risk.fhs.limits import collar, haircut
+from risk.fhs.points import TailPoints, tail_points
+from risk.learning.baselines import har as har_forecast
+from risk.learning.boosted import PARAMETERS, BoostedVariance, fit_variance
+from risk.learning.contest import Contest, ContestRules, run
+from risk.learning.panel import Panel, panel
+from risk.volatility.garch_fit import fit_garch
+from risk.volatility.har import fit_har
+from risk.volatility.refusals import EstimateError
+
+# Collateral is sold, and a position closed, within so long; tails are asked for at these confidences.
+HAIRCUT_DAYS: Final = 2.0
+HAIRCUT_CONFIDENCE: Final = 0.99
+POINT_CONFIDENCE: Final = 0.975
+# A collar covers what a price may do while an order rests: an hour's moves, as a share of a day's.
+COLLAR_DAYS: Final = 1 / 24
+COLLAR_CONFIDENCE: Final = 0.999
+COLLAR_FLOOR: Final = 0.01
+COLLAR_CAP: Final = 0.25
+CONTEST_FIRST_DAYS: Final = 300
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """One learned model: its trees as text, the correction of its mean, what it saw, and whether it may be used."""
+
+    underlying: str
+    horizon_hours: float
+    trees: str
+    scale: float
+    rows: int
+    importance: dict[str, float]
+    may_use: bool
+    why: str
+
+    def model(self) -> BoostedVariance:
+        """The model, ready to forecast."""
+        import lightgbm  # late: who reads parameters only does not need it
+
+        return BoostedVariance(lightgbm.Booster(model_str=self.trees), self.scale)
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """Everything of one fit. Volatilities are of a day; haircuts and collars are shares of a price."""
+
+    as_of: str
+    parameters: dict[str, dict[str, Any]]
+    refused: dict[str, str]
+    haircuts: dict[str, float]
+    collars: dict[str, tuple[float, float]]
+    points: TailPoints
+    learned: list[Learned]
+    contests: list[Contest]
+    settings: dict[str, Any]
+
+
+def fit(data: Data, *, contests: bool, on_done: Callable[[str], None] | None = None) -> Fitted:
+    """Fit everything on all of the data. Without `contests` no learned model may be used: nothing has proved it.
+
+    Raises EstimateError where there is too little history for the filtered days themselves.
+    """
+    told = on_done or (lambda what: None)
+    parameters: dict[str, dict[str, Any]] = {}
+    refused: dict[str, str] = {}
+    for days in data.days:
+        column = data.history.column[Factor(days.name, FactorKind.SPOT)]
+        parameters[days.name] = _parameters(data.history.move[:, column], days.realised_variance, refused, days.name)
+        told(f"{days.name}: estimators")
+    last = int(data.history.day[-1])
+    measured = Filtered(data.history, FilterRules())
+    haircuts, collars = {}, {}
+    for days in data.days:
+        spot = [Factor(days.name, FactorKind.SPOT)]
+        at = min(last, int(days.day[-1]))
+        haircuts[days.name] = haircut(measured.scenarios(at, HAIRCUT_DAYS, spot), days.name, HAIRCUT_CONFIDENCE)
+        moves = measured.scenarios(at, COLLAR_DAYS, spot)
+        collars[days.name] = collar(moves, days.name, COLLAR_CONFIDENCE, COLLAR_FLOOR, COLLAR_CAP)
+    spots = [Factor(days.name, FactorKind.SPOT) for days in data.days]
+    common = min(int(days.day[-1]) for days in data.days)
+    points = tail_points(Filtered(data.history, TEMPERED).scenarios(common, 1.0, spots), POINT_CONFIDENCE)
+    told("tail points")
+    learned, raced = _learned(data, refused, told, contests=contests)
+    settings = {
+        "haircut": {"days": HAIRCUT_DAYS, "confidence": HAIRCUT_CONFIDENCE},
+        "collar": {"days": COLLAR_DAYS, "confidence": COLLAR_CONFIDENCE, "floor": COLLAR_FLOOR, "cap": COLLAR_CAP},
+        "trees": PARAMETERS,
+    }
+    return Fitted(str(day_of(common)), parameters, refused, haircuts, collars, points, learned, raced, settings)
+
+
+def _parameters(
+    moves: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    variance: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    refused: dict[str, str],
+    name: str,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    r = moves[np.isfinite(moves)]
+    for what, make in (
+        ("garch_t", lambda: fit_garch(r)),
+        ("gjr_t", lambda: fit_garch(r, asymmetric=True)),
+        ("har_1d", lambda: fit_har(variance)),
+    ):
+        try:
+            found[what] = msgspec.to_builtins(make())
+        except EstimateError as error:
+            refused[f"{name} {what}"] = str(error)
+    return found
+
+
+def _learned(
+    data: Data, refused: dict[str, str], told: Callable[[str], None], *, contests: bool
+) -> tuple[list[Learned], list[Contest]]:
+    learned: list[Learned] = []
+    raced: list[Contest] = []
+    for file in data.files:
+        name = file.underlying.name
+        seen = panel(file.underlying, file.rules, [other.underlying for other in data.files if other is not file])
+        for hours in HORIZON_HOURS:
+            bars = max(1, round(hours * file.rules.bars_per_day / 24))
+            try:
+                race = _race(seen, bars) if contests else []
+                learned.append(_model(seen, bars, hours, race[0] if race else None))
+            except EstimateError as error:
+                refused[f"{name} {hours} h"] = str(error)
+            else:
+                raced += race
+            told(f"{name}: {hours} h")
+    return learned, raced
+
+
+def _race(seen: Panel, bars: int) -> list[Contest]:
+    first = int(seen.open_time_ns[0] // 86_400_000_000_000) + CONTEST_FIRST_DAYS
+    return run(seen, bars, ContestRules(first))
+
+
+def _model(seen: Panel, bars: int, hours: float, race: Contest | None) -> Learned:
+    past = len(seen.log_return)
+    champion, _ = har_forecast(seen, bars, past)
+    fitted = fit_variance(seen, champion, bars, past)
+    gains = fitted.booster.feature_importance("gain").astype(np.float64)
+    shares = gains / max(float(gains.sum()), 1e-300)
+    ranked = sorted(zip(seen.names, shares.tolist()), key=lambda pair: -pair[1])[:8]
+    if race is None:
+        may_use, why = False, "no contest was held"
+    elif race.challenger_won:
+        may_use, why = True, "lost less than the champion, out of sample, at p < .05"
+    else:
+        may_use, why = False, "did not lose less than the champion at p < .05"
+    return Learned(
+        seen.underlying, hours, fitted.booster.model_to_string(), fitted.scale, past, dict(ranked), may_use, why
+    )

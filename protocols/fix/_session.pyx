@@ -1,0 +1,120 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=False
+"""The two steps of a session that an order takes, compiled: a regular message in, a message of the application out.
+
+Same state, same slots: whatever is not ordinary (a gap, a resend, a store that is full) goes to the session's own methods.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.list cimport PyList_Append, PyList_GET_SIZE
+from cpython.object cimport PyObject
+
+from protocols._slots cimport is_a, offset_of, set_slot, slot
+from protocols.fix._codec cimport Framer, Header, Layout, Message, Screen, encoded
+
+from protocols.errors import RemoteProtocolError
+from protocols.fix import core as _core, heartbeats as _heartbeats, state as _state, store as _store
+from protocols.fix.events import MessageReceived as _MessageReceived
+from protocols.fix.session import Session as _Session
+
+cdef object Session = _Session
+cdef object SessionState = _state.SessionState
+cdef object MessageStore = _store.MessageStore
+cdef object Heartbeats = _heartbeats.Heartbeats
+cdef object MessageReceived = _MessageReceived
+cdef object plain_next_event = _Session.next_event
+cdef object plain_send = _Session.send
+
+cdef Py_ssize_t session_state = offset_of(_core.SessionCore, "state")
+cdef Py_ssize_t session_events = offset_of(_core.SessionCore, "_events")
+cdef Py_ssize_t session_framer = offset_of(_core.SessionCore, "_framer")
+cdef Py_ssize_t session_heartbeats = offset_of(_core.SessionCore, "_heartbeats")
+cdef Py_ssize_t session_is_regular = offset_of(_core.SessionCore, "_is_regular")
+cdef Py_ssize_t session_now = offset_of(_core.SessionCore, "_now_ns")
+cdef Py_ssize_t session_out = offset_of(_core.SessionCore, "_out")
+cdef Py_ssize_t session_resend = offset_of(_core.SessionCore, "_resend")
+cdef Py_ssize_t session_transmits = offset_of(_core.SessionCore, "_transmits")
+cdef Py_ssize_t state_header = offset_of(_state.SessionState, "header")
+cdef Py_ssize_t state_next_in = offset_of(_state.SessionState, "next_in")
+cdef Py_ssize_t state_next_out = offset_of(_state.SessionState, "next_out")
+cdef Py_ssize_t state_screen = offset_of(_state.SessionState, "screen")
+cdef Py_ssize_t state_sent = offset_of(_state.SessionState, "sent")
+cdef Py_ssize_t store_kept = offset_of(_store.MessageStore, "_kept")
+cdef Py_ssize_t store_numbers = offset_of(_store.MessageStore, "_numbers")
+cdef Py_ssize_t store_begin = offset_of(_store.MessageStore, "_begin")
+cdef Py_ssize_t store_bytes = offset_of(_store.MessageStore, "_bytes")
+cdef Py_ssize_t store_next = offset_of(_store.MessageStore, "_next")
+cdef Py_ssize_t store_capacity = offset_of(_store.MessageStore, "capacity")
+cdef Py_ssize_t store_max_bytes = offset_of(_store.MessageStore, "max_bytes")
+cdef Py_ssize_t heartbeats_last_sent = offset_of(_heartbeats.Heartbeats, "last_sent_ns")
+
+
+def next_event(session):
+    """Return the next event. See Session.next_event."""
+    cdef Message message
+    cdef long long next_in
+    if not is_a(session, <PyObject *>Session) or slot(session, session_is_regular) is not True:
+        return plain_next_event(session)
+    state, framer = slot(session, session_state), slot(session, session_framer)
+    if slot(session, session_events) or not is_a(state, <PyObject *>SessionState) or type(framer) is not Framer:
+        return plain_next_event(session)
+    screen = slot(state, state_screen)
+    if type(screen) is not Screen:
+        return plain_next_event(session)
+    try:
+        message = (<Framer>framer).take()
+    except RemoteProtocolError as error:
+        session._close(str(error))
+        return plain_next_event(session)
+    if message is None:
+        return None
+    next_in = slot(state, state_next_in)
+    if (<Screen>screen).lets_pass(message, next_in, slot(session, session_now)):
+        set_slot(state, state_next_in, next_in + 1)
+        return MessageReceived(message)
+    session._process(message)
+    return plain_next_event(session)
+
+
+cdef bint keep(object store, object number, long long next_number, bytes raw) except -1:
+    """MessageStore.put of the next number, where nothing has to go; False, and nothing done, where not so."""
+    cdef long long size, most, begin, capacity
+    if not is_a(store, <PyObject *>MessageStore) or <long long>slot(store, store_next) != next_number - 1:
+        return False
+    kept = <list>slot(store, store_kept)
+    size, most = <long long>slot(store, store_bytes) + PyBytes_GET_SIZE(raw), slot(store, store_max_bytes)
+    begin, capacity = slot(store, store_begin), slot(store, store_capacity)
+    if size > most or PyList_GET_SIZE(kept) + 1 - begin > capacity:
+        return False
+    set_slot(store, store_next, next_number)
+    PyList_Append(kept, raw)
+    PyList_Append(<list>slot(store, store_numbers), number)
+    set_slot(store, store_bytes, size)
+    return True
+
+
+def send(session, Layout layout not None, tuple values not None, now_ns):
+    """Number, store and queue an application message; return its bytes. See SessionCore.send."""
+    cdef long long next_out
+    cdef bytes raw
+    if not is_a(session, <PyObject *>Session):
+        return plain_send(session, layout, values, now_ns)
+    state = slot(session, session_state)
+    if (
+        not is_a(state, <PyObject *>SessionState) or slot(session, session_resend) is not None
+        or slot(session, session_transmits) is not True
+    ):
+        return plain_send(session, layout, values, now_ns)
+    number, header, heartbeats = slot(state, state_next_out), slot(state, state_header), slot(session, session_heartbeats)
+    if type(header) is not Header or not is_a(heartbeats, <PyObject *>Heartbeats):
+        return plain_send(session, layout, values, now_ns)
+    next_out = number
+    raw = encoded(layout, <Header>header, next_out, now_ns, values, False, -1)
+    following = next_out + 1
+    set_slot(state, state_next_out, following)
+    store = slot(state, state_sent)
+    if not keep(store, number, following, raw):
+        store.put(number, raw)
+    PyList_Append(<list>slot(session, session_out), raw)
+    set_slot(heartbeats, heartbeats_last_sent, now_ns)
+    return raw

@@ -1,0 +1,74 @@
+# What a margin kernel keeps, for the module that answers from it.
+
+from risk._cells cimport BY_RESERVATION, Asking, Sizes, Terms
+
+
+cdef struct Book:
+    # rows: minima (G,), base (G, padded), row (G, padded), joint_base, joint_row (joint_padded), then those of sizes;
+    # one block.
+    double *minima
+    double *base
+    double *row
+    double *joint_base
+    double *joint_row
+    int *orders
+    Terms *terms
+    Sizes sizes
+    double joint_least
+    long long order_count
+    long long generation
+    long long unknown_positions
+    long long unknown_orders
+
+
+cdef class Books:
+    cdef readonly Py_ssize_t accounts, groups, instruments, currencies, scenarios, joint
+    cdef Py_ssize_t padded, joint_padded, block, count
+    cdef long long generation
+    cdef bint is_charged
+    cdef Asking asking
+    cdef object charges
+    cdef Book *books
+    cdef double *start
+    cdef double *values
+    cdef double *currency_values
+    cdef double *joint_values
+    cdef double *joint_currency_values
+    cdef int *parents
+    cdef int *group_of_instrument
+    cdef int *currency_of_instrument
+    cdef int *group_of_currency
+    cdef unsigned char *known
+    cdef unsigned char *currency_known
+
+    cdef int _hold(
+        self, Book *book, Py_ssize_t instrument, double lots, double cash, double alt_lots, double alt_cash
+    ) except -1
+    cdef int _release(
+        self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash, double alt_lots,
+        double alt_cash
+    ) except -1
+    cdef void _add(
+        self, Book *book, Py_ssize_t group, const double *per_unit, const double *jointly, double count
+    ) noexcept
+    cdef void _weigh(
+        self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash,
+        double alt_lots, double alt_cash, double sign
+    ) noexcept
+    cdef Book *_book(self, Py_ssize_t account) except NULL
+    cdef int _renew(self, Book *book) except -1
+    cdef void _lay_out(self, Book *book) noexcept
+    cdef void _clear(self, Book *book) noexcept
+    cdef void _free(self, Book *book) noexcept
+    cdef int _copy(self, Book *book, Book *out) except -1
+    cdef int _check_instrument(self, Py_ssize_t instrument) except -1
+    cdef int _check_group(self, Py_ssize_t group) except -1
+
+
+cdef inline double rate_of(const Book *book) noexcept:
+    return 0.0 if book.terms == NULL else book.terms.rate
+
+
+cdef inline bint is_reserved(Books books, Py_ssize_t instrument) noexcept:
+    # Such an order takes its reservation alone, which counts the premium already.
+    return books.is_charged and books.asking.kind[instrument] == BY_RESERVATION

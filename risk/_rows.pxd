@@ -1,0 +1,116 @@
+# Loops over the scenarios of one row, padded to a multiple of four; the formulas are kernel_plain's.
+
+from libc.math cimport NAN
+
+
+cdef inline double lesser(double a, double b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline double greater(double a, double b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline double least(const double *row, Py_ssize_t n) noexcept nogil:
+    # Four chains: one would wait for each comparison's result.
+    cdef double m0 = row[0], m1 = row[1], m2 = row[2], m3 = row[3]
+    cdef Py_ssize_t k
+    for k in range(4, n, 4):
+        m0 = lesser(row[k], m0)
+        m1 = lesser(row[k + 1], m1)
+        m2 = lesser(row[k + 2], m2)
+        m3 = lesser(row[k + 3], m3)
+    return lesser(lesser(m0, m1), lesser(m2, m3))
+
+
+cdef inline double fill(const double *v, const double *x, Py_ssize_t k, double lots, double cash) noexcept nogil:
+    # D in one scenario: what the order adds filled completely.
+    return lots * v[k] + cash * x[k]
+
+
+cdef inline double loss(const double *v, const double *x, Py_ssize_t k, double lots, double cash) noexcept nogil:
+    return lesser(fill(v, x, k, lots, cash), 0.0)
+
+
+cdef inline double least_held(
+    const double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash
+) noexcept nogil:
+    # min over s of row + min(0, D)
+    cdef double m0, m1, m2, m3
+    cdef Py_ssize_t k
+    m0 = row[0] + loss(v, x, 0, lots, cash)
+    m1 = row[1] + loss(v, x, 1, lots, cash)
+    m2 = row[2] + loss(v, x, 2, lots, cash)
+    m3 = row[3] + loss(v, x, 3, lots, cash)
+    for k in range(4, n, 4):
+        m0 = lesser(row[k] + loss(v, x, k, lots, cash), m0)
+        m1 = lesser(row[k + 1] + loss(v, x, k + 1, lots, cash), m1)
+        m2 = lesser(row[k + 2] + loss(v, x, k + 2, lots, cash), m2)
+        m3 = lesser(row[k + 3] + loss(v, x, k + 3, lots, cash), m3)
+    return lesser(lesser(m0, m1), lesser(m2, m3))
+
+
+cdef inline double least_filled(
+    const double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash
+) noexcept nogil:
+    # min over s of row + D
+    cdef double m0 = row[0] + fill(v, x, 0, lots, cash), m1 = row[1] + fill(v, x, 1, lots, cash)
+    cdef double m2 = row[2] + fill(v, x, 2, lots, cash), m3 = row[3] + fill(v, x, 3, lots, cash)
+    cdef Py_ssize_t k
+    for k in range(4, n, 4):
+        m0 = lesser(row[k] + fill(v, x, k, lots, cash), m0)
+        m1 = lesser(row[k + 1] + fill(v, x, k + 1, lots, cash), m1)
+        m2 = lesser(row[k + 2] + fill(v, x, k + 2, lots, cash), m2)
+        m3 = lesser(row[k + 3] + fill(v, x, k + 3, lots, cash), m3)
+    return lesser(lesser(m0, m1), lesser(m2, m3))
+
+
+cdef inline double rest_share(double lots, double alt_lots) noexcept nogil:
+    # w: which share of a replacing order is left once the order it replaces has filled
+    cdef double share
+    if alt_lots == 0:
+        return 0.0
+    share = 1.0 - lots / alt_lots
+    return 0.0 if share < 0.0 else lesser(share, 1.0)
+
+
+cdef inline double worse(
+    const double *v, const double *x, Py_ssize_t k, double lots, double cash, double alt_lots, double alt_cash,
+    double share
+) noexcept nogil:
+    # min(0, D, D_alt, D + w D_alt) in one scenario
+    cdef double one = fill(v, x, k, lots, cash)
+    cdef double other = fill(v, x, k, alt_lots, alt_cash)
+    return lesser(lesser(lesser(one, other), one + share * other), 0.0)
+
+
+cdef inline double least_worse(
+    const double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double alt_lots,
+    double alt_cash
+) noexcept nogil:
+    # min over s of row and what the order adds at its worst, pending replace or not
+    cdef double share, found
+    cdef Py_ssize_t k
+    if alt_lots == 0 and alt_cash == 0:
+        return least_held(row, v, x, n, lots, cash)
+    share = rest_share(lots, alt_lots)
+    found = row[0] + worse(v, x, 0, lots, cash, alt_lots, alt_cash, share)
+    for k in range(1, n):
+        found = lesser(row[k] + worse(v, x, k, lots, cash, alt_lots, alt_cash, share), found)
+    return found
+
+
+cdef inline void weigh(
+    double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double alt_lots,
+    double alt_cash, double sign
+) noexcept nogil:
+    # Add what an order adds at its worst, times sign.
+    cdef double share
+    cdef Py_ssize_t k
+    if alt_lots == 0 and alt_cash == 0:
+        for k in range(n):
+            row[k] += sign * loss(v, x, k, lots, cash)
+    else:
+        share = rest_share(lots, alt_lots)
+        for k in range(n):
+            row[k] += sign * worse(v, x, k, lots, cash, alt_lots, alt_cash, share)

@@ -1,0 +1,74 @@
+"""What the house asks for beside its grid: joint scenarios, the tree of levels, liquidity and concentration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import msgspec
+import numpy as np
+
+from risk.charges import Charges, no_charges
+from risk.instrument import Instrument
+from risk.joint import JointScenarios
+from risk.kernel import MarginKernel
+from risk.levels import Hierarchy
+from risk.scenarios import Generation
+
+
+class Volume(msgspec.Struct, frozen=True):
+    """A coin's market: average daily volume in USD, daily volatility, half the spread, as shares of the price."""
+
+    adv_usd: float
+    daily_vol: float
+    half_spread: float
+
+
+class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """`volumes` is by underlying; with any, an underlying that has none is not priced. As in risk/models/house.py."""
+
+    joint: JointScenarios | None = None
+    hierarchy: Hierarchy | None = None
+    volumes: Mapping[str, Volume] = {}
+    impact: float = 1.0
+    concentration_z: float = 2.33
+    participation: float = 0.1
+    mpor_days: float = 1.0
+    least_delta: float = 0.1
+    counts_sizes: bool = False  # also without volumes or levels: an account's leverage is capped
+
+    @property
+    def joint_size(self) -> int:
+        """How many joint scenarios there are."""
+        return 0 if self.joint is None else self.joint.size
+
+    def rows(self, accounts: int) -> int:
+        """Return how many rows a kernel needs."""
+        return max(1, accounts if self.hierarchy is None else max(accounts, self.hierarchy.rows))
+
+    def prepare(self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]) -> None:
+        """Give a kernel that has just loaded a generation all that is not a risk array."""
+        if self.hierarchy is not None:
+            self.hierarchy.install(kernel, instruments)
+        has_levels = self.hierarchy is not None and self.hierarchy.has_limits
+        if self.counts_sizes or self.volumes or has_levels:
+            kernel.charge(self.charges(generation, instruments))
+
+    def charges(self, generation: Generation, instruments: Sequence[Instrument]) -> Charges:
+        """Return what size costs: `notional` and `closing` at the marks of the generation, and each group's market."""
+        count = len(generation.values)
+        asked = no_charges(count, len(generation.groups), generation.grid.size)
+        asked.notional[:] = np.nan_to_num(generation.notionals)
+        asked.closing[:] = np.nan_to_num(generation.closings)
+        asked.product[:] = [int(instrument.kind) for instrument in instruments[:count]]
+        for group, name in enumerate(generation.groups):
+            volume = self.volumes.get(name)
+            if volume is not None:
+                asked.group[group, :5] = (
+                    volume.half_spread,
+                    self.impact * volume.daily_vol / sqrt(volume.adv_usd),
+                    self.concentration_z * volume.daily_vol,
+                    1.0 / sqrt(self.participation * volume.adv_usd),
+                    sqrt(self.mpor_days),
+                )
+        return asked

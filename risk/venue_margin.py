@@ -1,0 +1,302 @@
+"""Venues' own margin models on the order path: each instrument's part of a book that a kernel then adds up.
+
+A wallet is one settlement currency at one venue, counted in that currency, as these venues margin it: nothing of
+another wallet helps it. Everything is `risk.models` at the marks of a generation, restated by lots:
+
+    tiered              equity and what orders lose at once in one scenario, today; the tiers of each contract at the
+                        largest that its working orders may make it. Equal to risk.models.tiered, but for the taker fee
+                        of working orders, which is taken off here.
+    deribit_standard    the same with Deribit's rates; options by margin of shorts and reservation. The dearest price of
+                        a contract's working orders is forgotten only with the last of them: above the model by what a
+                        dearer one that has left the book asked for, and by fees.
+    deribit_portfolio   the matrix of spot and volatility, extended moves dampened, in a coin's wallet. Exact over fills
+                        where the model sets each order's worst against the mark and its loss at once apart. Roll shock
+                        by contract: above the model by what contracts of one expiry offset, at the roll rate. Delta
+                        shock on gross delta. Contracts that settle in a stablecoin are refused: gains in one coin would
+                        pay for losses in another, which the model does not let them.
+
+What a model does not know (spot, a contract without tiers, margin on entry) is unknown, and refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import copysign
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from risk.charges import BY_RESERVATION, BY_TIERS, TIER_COLUMNS, no_charges
+from risk.instrument import Instrument, Kind
+from risk.kernel import MarginKernel
+from risk.kernel_checks import Flags, Ints
+from risk.limits import RowTerms
+from risk.models.deribit_portfolio import DeribitPortfolioParameters
+from risk.models.deribit_standard import future_rule
+from risk.models.option_margin import option_rule, short_margin
+from risk.models.parameters import parameters
+from risk.models.portfolio import AVERAGING_WINDOW_S, SECONDS_A_YEAR
+from risk.models.result import MarginError
+from risk.models.tiered import VenueRule, table, venue_rule
+from risk.models.valuation import Moves
+from risk.pricing import Floats, InstrumentMark, black76, black76_delta, refuse_bad_mark, settles_in_coin
+from risk.venue_book import VenueBook
+
+MODELS: Final = ("tiered", "deribit_standard", "deribit_portfolio")
+# What does not count in any wallet of the venue; never asked.
+ELSEWHERE: Final = ""
+
+
+class Part(msgspec.Struct):
+    """One instrument's part: the value of one lot in each scenario, in its wallet, and what its size asks for."""
+
+    values: Floats
+    kind: int = BY_TIERS
+    unit: float = 0.0
+    scale: float = 1.0
+    fee: float = 0.0
+    square: float = 0.0
+    short: float = 0.0
+    mark: float = 0.0
+    closing: float = 0.0
+    tiers: Sequence[tuple[float, float, float, float]] = ()
+
+
+class BookTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a book: accounts that agree in all of it share one. `leverage` is by account index."""
+
+    name: str
+    venue: str
+    model: str
+    parameter_set: str | None = None
+    leverage: dict[int, float] = {}
+
+
+class VenueBookBuilder:
+    """Prices a book in slices, as scenarios.GenerationBuilder does: `price_some` until True, then `book`."""
+
+    def __init__(
+        self,
+        terms: BookTerms,
+        instruments: Sequence[Instrument],
+        marks: Mapping[int, InstrumentMark],
+        currencies: Sequence[str],
+        accounts: int,
+    ) -> None:
+        self._terms, self._instruments, self._marks = terms, instruments, marks
+        self._currencies, self._accounts = list(currencies), max(1, accounts)
+        self._model: _Model = _MODELS[terms.model](terms.parameter_set)
+        self._mine = [i for i in instruments if i.venue == terms.venue]
+        self._parts: dict[int, Part] = {}
+        self.refusals: dict[int, str] = {}
+        self._spots: dict[str, float] = {}
+        self._next = 0
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether nothing is left to price."""
+        return self._next == len(self._mine)
+
+    def price_some(self, count: int) -> bool:
+        """Price up to `count` more instruments; return whether all are done."""
+        stop = min(self._next + count, len(self._mine))
+        for instrument in self._mine[self._next : stop]:
+            try:
+                mark = self._marks.get(instrument.index)
+                if mark is None:
+                    raise ValueError(f"{instrument.symbol}: no mark")
+                settles_in_coin(instrument)
+                refuse_bad_mark(instrument, mark)
+                self._parts[instrument.index] = self._model.part(instrument, mark)
+                self._spots[instrument.settlement_currency] = mark.index_price
+            except (ValueError, MarginError) as error:
+                self.refusals[instrument.index] = str(error)
+        self._next = stop
+        return stop == len(self._mine)
+
+    def book(self) -> VenueBook:
+        """Return the book: a kernel that is loaded, and holds nothing yet."""
+        count, size = len(self._instruments), self._model.size
+        units = [*dict.fromkeys(i.settlement_currency for i in self._mine), ELSEWHERE]
+        wallets = {unit: row for row, unit in enumerate(units)}
+        groups = [wallets[i.settlement_currency] if i.venue == self._terms.venue else 0 for i in self._instruments]
+        columns = list(dict.fromkeys([*self._currencies, *units[:-1]]))
+        settlement = [columns.index(i.settlement_currency) if i.index in self._parts else -1 for i in self._instruments]
+        kernel = MarginKernel(self._accounts, len(units), max(1, count), len(columns), size)
+        values = np.full((count, size), np.nan)
+        known: Flags = np.zeros(count, dtype=np.uint8)
+        for index, part in self._parts.items():
+            values[index], known[index] = part.values, 1
+        kernel.load(
+            values,
+            np.ones((len(columns), size)),
+            _ints(groups),
+            _ints([wallets.get(currency, len(units) - 1) for currency in columns]),
+            _ints(settlement),
+            known,
+        )
+        self._charge(kernel, count, units)
+        for account, leverage in self._terms.leverage.items():
+            kernel.set_terms(account, RowTerms(rate=1.0 / leverage))
+        return VenueBook(
+            model=self._terms.model,
+            kernel=kernel,
+            base_scenario=self._model.base,
+            priced_count=count,
+            groups=tuple(groups),
+            units=tuple(units),
+            currency_index={currency: column for column, currency in enumerate(columns)},
+        )
+
+    def _charge(self, kernel: MarginKernel, count: int, units: Sequence[str]) -> None:
+        asked = no_charges(count, len(units), self._model.size)
+        tiers: list[tuple[float, float, float, float]] = []
+        for index, part in self._parts.items():
+            asked.kind[index], asked.first[index], asked.count[index] = part.kind, len(tiers), len(part.tiers)
+            for name in ("unit", "scale", "fee", "square", "short", "mark", "closing"):
+                getattr(asked, name)[index] = getattr(part, name)
+            tiers += part.tiers
+        for group, unit in enumerate(units):
+            spot = self._spots.get(unit)
+            if spot is not None:
+                asked.group[group], asked.start[group] = self._model.of_wallet(spot)
+        kernel.charge(msgspec.structs.replace(asked, tiers=np.array(tiers).reshape(-1, TIER_COLUMNS)))
+
+
+class _Model:
+    """One scenario, today, and nothing by wallet: what tiered and standard margin have in common."""
+
+    size, base = 1, 0
+
+    def __init__(self, parameter_set: str | None) -> None:
+        self.parameter_set = parameter_set
+
+    def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
+        """Return an instrument's part, or raise ValueError or MarginError where the model has none."""
+        raise NotImplementedError
+
+    def of_wallet(self, spot: float) -> tuple[Floats, Floats]:
+        """Return a wallet's row of `Charges.group`, and what its rows begin with."""
+        return np.zeros(8), np.zeros(self.size)
+
+
+def _future_value(instrument: Instrument, price: float) -> float:
+    return -instrument.lot_amount / price if instrument.is_inverse else instrument.lot_amount * price
+
+
+class _Tiered(_Model):
+    def __init__(self, parameter_set: str | None) -> None:
+        super().__init__(parameter_set)
+        self.rule: VenueRule = venue_rule(parameter_set)[0]
+        if self.rule.basis != "mark" or self.rule.quantum or self.rule.tier_unit == "ppm":
+            raise ValueError(f"tiered {parameter_set}: margin on entry, or in quanta, is not known on the order path")
+
+    def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
+        if instrument.kind not in (Kind.PERPETUAL, Kind.FUTURE):
+            raise ValueError(f"{instrument.symbol}: tiers are for futures")
+        value = _future_value(instrument, mark.mark_price)
+        tiers = [(tier.floor, tier.imr, tier.mmr, tier.deduction) for tier in table(self.rule, instrument.symbol).tiers]
+        fee = self.rule.taker_fee if self.rule.counts_closing_fee else 0.0
+        return Part(np.array([value]), unit=abs(value), fee=fee, tiers=tiers)
+
+
+class _Standard(_Model):
+    def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
+        rule, amount = future_rule(instrument.underlying), instrument.lot_amount
+        if instrument.kind is Kind.OPTION:
+            price = mark.index_price if settles_in_coin(instrument) else 1.0
+            options, worth = option_rule(rule.option_rule)[0], mark.mark_price * price
+            strike, is_call = float(instrument.strike or 0), bool(instrument.is_call)
+            short, _ = short_margin(options, is_call, mark.index_price, strike, worth)
+            # Options are paid for when they are bought: equity counts no marks.
+            return Part(
+                np.zeros(1), kind=BY_RESERVATION, short=short * amount / price, mark=mark.mark_price * amount
+            )  # fmt: skip
+        if instrument.kind is Kind.SPOT:
+            raise ValueError(f"{instrument.symbol}: no spot in standard margin")
+        coins = amount / mark.mark_price if instrument.is_inverse else amount
+        return Part(
+            np.array([_future_value(instrument, mark.mark_price)]),
+            unit=coins,
+            scale=1.0 if instrument.is_inverse else mark.mark_price,
+            square=rule.per_coin,
+            tiers=[(0.0, rule.im_base, rule.mm_base, 0.0)],
+        )
+
+
+class _Portfolio(_Model):
+    def __init__(self, parameter_set: str | None) -> None:
+        super().__init__(parameter_set)
+        self.p, _ = parameters("deribit_portfolio", DeribitPortfolioParameters, parameter_set)
+        standard, extended = (
+            Moves.grid(self.p.buckets(), ("down", "same", "up")),
+            Moves.grid(self.p.extended_moves, ("up",)),
+        )
+        self.moves = Moves(np.concatenate([standard.spot, extended.spot]), standard.vol + extended.vol)
+        self.size = len(self.moves.vol)
+        self.base = 3 * self.p.buckets_count + 1
+        self.is_extended = np.arange(self.size) >= len(standard.vol)
+        edges = [1.0 + copysign(self.p.price_range, move) for move in self.p.extended_moves]
+        self.edges = np.array(edges)
+        far = np.array(self.p.extended_moves)
+        self.weights = np.ones(self.size)
+        restated = self.p.extended_table_factor * self.p.price_range / np.abs(far) * (1.0 + far) / self.edges
+        self.weights[self.is_extended] = restated
+
+    def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
+        if not settles_in_coin(instrument) or instrument.kind is Kind.SPOT:
+            raise ValueError(f"{instrument.symbol}: only contracts that settle in their coin are margined together")
+        amount, price = instrument.lot_amount, mark.mark_price
+        if instrument.kind is Kind.OPTION:
+            gained, delta = self._option(instrument, mark)
+            value = amount * price
+        else:
+            gained = amount / price * (1.0 - 1.0 / (1.0 + self.moves.spot))
+            delta, value = amount / price, -amount / price
+        years = mark.years_to_expiry if instrument.expiry_ns is not None else 0.0
+        rate = max(self.p.min_annualised_move, self.p.annualised_move_risk * years)
+        return Part(value + gained * self.weights, unit=abs(delta), closing=abs(delta), tiers=[(0.0, rate, 0.0, 0.0)])
+
+    def _option(self, instrument: Instrument, mark: InstrumentMark) -> tuple[Floats, float]:
+        """Return a lot's profit in coin by scenario, and its net transaction delta; as position_pnl has it."""
+        strike, is_call, years = float(instrument.strike or 0), bool(instrument.is_call), mark.years_to_expiry
+        expiry_s, forward = years * SECONDS_A_YEAR, mark.forward_price
+        fixed = forward * max(0.0, 1.0 - expiry_s / AVERAGING_WINDOW_S)
+        shock = self.p.vol_shock
+        by_move = {move: shock.shocked(mark.mark_iv, expiry_s, move) for move in set(self.moves.vol)}
+        vols = np.array([by_move[move] for move in self.moves.vol])
+        shifted = fixed + (forward - fixed) * (1.0 + self.moves.spot)
+        after = black76(shifted, strike, years, vols, is_call) / shifted
+        before = float(black76(forward, strike, years, mark.mark_iv, is_call)) / forward
+        delta = black76_delta(forward, strike, years, mark.mark_iv, is_call) * (1.0 - fixed / forward)
+        return instrument.lot_amount * (after - before), instrument.lot_amount * (delta - mark.mark_price)
+
+    def of_wallet(self, spot: float) -> tuple[Floats, Floats]:
+        p = self.p
+        group = np.array(
+            [0.0, 0.0, 0.0, 0.0, 0.0, p.delta_total_liq_shock_threshold / spot, p.m_inc, p.max_delta_shock]
+        )
+        start = np.zeros(self.size)
+        times = np.abs(np.array(p.extended_moves)) / p.price_range - 1.0
+        start[self.is_extended] = np.maximum(0.0, times * p.extended_dampener / (self.edges * spot))
+        return group, start
+
+
+_MODELS: Final[dict[str, Callable[[str | None], _Model]]] = {
+    "tiered": _Tiered,
+    "deribit_standard": _Standard,
+    "deribit_portfolio": _Portfolio,
+}
+
+
+def refuse_unknown(model: str, parameter_set: str | None) -> None:
+    """Raise ValueError unless a model with a parameter set can margin anything here."""
+    try:
+        _MODELS[model](parameter_set)
+    except MarginError as error:
+        raise ValueError(str(error)) from error
+
+
+def _ints(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int32)

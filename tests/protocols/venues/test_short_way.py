@@ -1,0 +1,87 @@
+"""The compiled short way leaves the session as the plain one does, frame by frame, and sends the same orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.errors import LocalProtocolError
+from protocols.venues import short_way
+from protocols.venues.deribit_orders import OrderFlow
+from protocols.venues.deribit_short import ShortWay
+from protocols.venues.deribit_tables import RateLimits
+from tests.protocols.venues.fake_deribit import FakeDeribit, changes, reply, wire_order, wire_trade
+from tests.protocols.venues.order_desk import quiet
+
+pytestmark = pytest.mark.skipif(not short_way.COMPILED, reason="no compiled short way was built")
+
+PLAIN, COMPILED = (OrderFlow.place, ShortWay.receive), (short_way.place, short_way.receive)
+UPDATED = wire_order()["last_update_timestamp"]
+
+ORDERS = st.fixed_dictionaries(
+    {"label": st.sampled_from(["a1", "a1", "a1", "a2", "zz"])},
+    optional={
+        "order_state": st.sampled_from(["open", "open", "filled", "cancelled", "rejected", "untriggered", "triggered"]),
+        "filled_amount": st.sampled_from([0.0, -0.0, 40.0, 100.0]),
+        "amount": st.sampled_from([100.0, 0.0, -1.0, 1e15, 110.0]),
+        "price": st.sampled_from([50000.0, "market_price", 1e16]),
+        "last_update_timestamp": st.sampled_from([UPDATED, UPDATED + 1, 0, -5, 1 << 60]),
+        "trigger_order_id": st.sampled_from(["", "T"]),
+        "replaced": st.booleans(),
+        "instrument_name": st.sampled_from(["BTC-PERPETUAL", "ETH-PERPETUAL"]),
+    },
+)
+
+
+def order_of(drawn: dict[str, Any]) -> dict[str, Any]:
+    return wire_order(**{"order_id": f"ETH-{drawn['label']}", **drawn})
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("place"), st.sampled_from(["a1", "a2"]), st.sampled_from([b"100", b"0", "100"])),
+    st.tuples(st.just("reply"), st.integers(1, 3), ORDERS, st.sampled_from([[], [], [wire_trade()]])),
+    st.tuples(st.just("changes"), st.lists(ORDERS, max_size=2), st.sampled_from([[], [], [wire_trade()]])),
+)
+
+
+def played(steps: list[Any], ways: tuple[Any, Any]) -> list[Any]:
+    """Return all that a session says and knows, step by step."""
+    place, receive = ways
+    limits = RateLimits(matching_per_s=1, matching_capacity=4, cancel_reserve=1)
+    venue: FakeDeribit = quiet(limits=limits, max_in_flight=3)
+    session, flow = venue.session, venue.session._orders
+    first_id, told = session._requests.next_id, []
+    for step in steps:
+        if step[0] == "place":
+            terms = ("BTC-PERPETUAL", True, step[2], b"50000.0", "limit", "good_til_cancelled", False, False)
+            try:
+                place(flow, step[1], *terms, venue.now_ns, None)
+            except LocalProtocolError as error:
+                told.append(str(error))
+        elif step[0] == "reply":
+            frame = reply(first_id + step[1] - 1, {"trades": step[3], "order": order_of(step[2])})
+            told.append(receive(session._short_way, frame, venue.now_ns))
+        else:
+            frame = changes([order_of(order) for order in step[1]], step[2])
+            told.append(receive(session._short_way, frame, venue.now_ns))
+        waiting = {number: request.label for number, request in session._requests._in_flight.items()}
+        told += [session.events(), session.frames_to_send(), dict(flow._orders), dict(flow._done), waiting]
+        told += [flow._credits._level, session._requests.next_id, dict(flow._trade_ids), session.malformed_frames]
+    return told
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(STEPS, max_size=8))
+def test_both_ways_are_the_same(steps: list[Any]) -> None:
+    assert played(steps, PLAIN) == played(steps, COMPILED)
+
+
+def test_an_order_taken_and_told_of_again() -> None:
+    order = {"label": "a1"}
+    steps = [("place", "a1", b"100"), ("reply", 1, order, []), ("changes", [order], []), ("changes", [order], [])]
+    told = played(steps, COMPILED)
+    assert told == played(steps, PLAIN)
+    assert "OrderAccepted" in repr(told) and "Decimal('100.0')" in repr(told)
