@@ -24,7 +24,8 @@ instruments = ["ETHUSDT"]
 [hook]
 """
 KEYS: Final = {"MARGINGATE_FLOOD_CLIENT_ID": "demo-key", "MARGINGATE_FLOOD_CLIENT_SECRET": "demo-secret"}
-WAYS: Final = ("quiet", "aside", "flooded")
+# What the flood is told in each way of running; nothing: it rests.
+WAYS: Final = {"quiet": "", "aside": "aside", "flooded": "at", "bursts": "bursts"}
 
 
 class FloodProcess:
@@ -62,7 +63,8 @@ def measure_feeds(
     peer: list[str], gateway_core: int, peer_core: int, *, rounds: int, orders: int, rate: int = RATE
 ) -> dict[str, Any]:
     """Take rounds of each way in turns; the order changes from round to round."""
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    ways = list(WAYS)
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     os.environ.update(KEYS)
     with FloodProcess(peer_core) as flood:
         # Marks are told once a round: no round may be so long that they are missed.
@@ -71,11 +73,11 @@ def measure_feeds(
         with Gateway(gateway_core, is_plain=False, changes=changes) as gateway:
             gateway.run(peer, peer_core, "accept", orders, 8)
             for number in range(rounds):
-                for way in WAYS[number % len(WAYS) :] + WAYS[: number % len(WAYS)]:
+                for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
                     runs[way].append(_round(gateway, flood, peer, peer_core, orders, way, rate))
             gateway.stop()
     figures: dict[str, Any] = {way: _summary(several) for way, several in runs.items()}
-    for way in WAYS[1:]:
+    for way in ways[1:]:
         for key in ("p50", "p99"):
             pairs = zip(runs[way], runs["quiet" if way == "aside" else "aside"], strict=True)
             figures[way][f"{key}_ratio"] = median(run[f"{key}_ns"] / other[f"{key}_ns"] for run, other in pairs)
@@ -87,10 +89,10 @@ def measure_feeds(
 def _round(
     gateway: Gateway, flood: FloodProcess, peer: list[str], core: int, orders: int, way: str, rate: int
 ) -> dict[str, Any]:
-    if way != "quiet":
-        flood.say(f"{'at' if way == 'flooded' else 'aside'} {rate}")
+    if WAYS[way]:
+        flood.say(f"{WAYS[way]} {rate}")
     run = gateway.run(peer, core, "accept", orders, 1)
-    if way != "quiet":
+    if WAYS[way]:
         run["sent_per_s"], run["bytes_left"] = flood.stop()
     return run
 

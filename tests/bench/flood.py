@@ -1,7 +1,7 @@
 """A simulated Binance that sends market data at a rate, as a process of its own: `python -m tests.bench.flood`.
 
 It prints its address, then obeys lines of its standard input: `at RATE` sends so many messages a second to whoever
-listens to the public streams; `aside RATE` sends the same into a socket of its own, so that what the sending costs the
+listens to the public streams; `bursts RATE` the same number in larger bursts; `aside RATE` sends the same into a socket of its own, so that what the sending costs the
 machine is in the quiet figures too; `off` stops, and is answered by what was sent, in how long, and what the listener
 had not taken. The end of the input ends it.
 """
@@ -28,6 +28,7 @@ from tests.bench.rig import server_frame
 SYMBOL: Final = "ETHUSDT"  # the marks of BTC are those of the venue that the orders go to
 BEAT_NS: Final = 100_000_000
 PACE_S: Final = 0.001
+BURST_PACE_S: Final = 0.01
 FRAMES: Final = 4_000
 LEVELS: Final = 20
 # Of a hundred messages of the recorded stream; books are told as their best levels here, which need no chain.
@@ -74,7 +75,7 @@ class Sink(asyncio.Protocol):
 
 
 class Flood:
-    """Writes frames at a rate, a millisecond's worth at a time."""
+    """Writes frames at a rate, a millisecond's worth at a time, or ten."""
 
     def __init__(self, server: VenueServer) -> None:
         self._server = server
@@ -82,6 +83,7 @@ class Flood:
         self._aside: asyncio.Transport | None = None
         self._into: asyncio.Transport | None = None
         self._rate = 0
+        self._pace_s = PACE_S
         self._began_ns = self.sent = 0
 
     async def open(self) -> None:
@@ -109,7 +111,8 @@ class Flood:
             print(f"{self.sent} {elapsed_ns} {left}", flush=True)
             return
         is_idle = not self._rate
-        self._into = self._listener() if word == "at" else self._aside
+        self._into = self._aside if word == "aside" else self._listener()
+        self._pace_s = BURST_PACE_S if word == "bursts" else PACE_S
         self._rate, self.sent, self._began_ns = int(rate), 0, time.monotonic_ns()
         if is_idle:
             self._pace()
@@ -117,7 +120,7 @@ class Flood:
     def _pace(self) -> None:
         if not self._rate or self._into is None:
             return
-        asyncio.get_running_loop().call_later(PACE_S, self._pace)
+        asyncio.get_running_loop().call_later(self._pace_s, self._pace)
         due = (time.monotonic_ns() - self._began_ns) * self._rate // 1_000_000_000 - self.sent
         if due > 0:
             self._into.write(b"".join([next(self._frames) for _ in range(due)]))
