@@ -156,6 +156,7 @@ class App:
         counters["feeds"] = {link.venue: row_of(link, market, ledger, now) for link in links}
         counters["sessions"] = sorted(self.server.logged_on)
         counters["accounts"] = core.account_rows()
+        counters["levels"] = core.level_rows()
         counters["controls"] = core.controls.snapshot()
         counters["counterparties"] = self.counterparties.rows(now)
         counters["open_breaks"] = core.reconciler.rows(now)
