@@ -21,6 +21,7 @@ from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.limit_moves import LimitMoves, in_force
+from gateway.margin_figures import account_rows, level_rows
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
@@ -102,24 +103,11 @@ class Core:
 
     def account_rows(self, accounts: Iterable[Account] | None = None) -> list[dict[str, Any]]:
         """Return the state, equity, initial margin and orders of accounts, or of all; None where margin is unknown."""
-        kernel, base = self.market.kernel, self.market.base_scenario
-        rows: list[dict[str, Any]] = []
-        for account in self.ledger.accounts.values() if accounts is None else accounts:
-            equity = worst = float("nan")
-            if self.valuation.generation is not None:
-                equity, worst = kernel.equity(account.index, base), kernel.worst(account.index)
-            known = equity == equity and worst == worst
-            rows.append(
-                {
-                    "account": account.name,
-                    "state": account.state.value,
-                    "equity": equity if known else None,
-                    "initial_margin": equity - worst if known else None,
-                    "working_orders": len(account.exposure.orders),
-                    "positions": sum(1 for position in account.positions.values() if position.lots),
-                }
-            )
-        return rows
+        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market)
+
+    def level_rows(self) -> list[dict[str, Any]]:
+        """Return each desk's and firm's equity and initial margin; None where margin is unknown."""
+        return level_rows(self.market)
 
     @property
     def deadline_ns(self) -> int | None:
