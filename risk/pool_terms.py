@@ -143,9 +143,11 @@ def check_terms(terms: PoolTerms) -> None:
     """Raise ValueError unless terms fit together, are finite, and no amount is negative."""
     count, columns, (units, scenarios), pools = len(terms.known), len(terms.price), terms.start.shape, len(terms.nets)
     by_instrument = (*AMOUNTS, "worth", "expiry_s", "unit", "column", "paid", "first", "count")
-    shapes: dict[str, tuple[int, ...]] = {name: (count,) for name in by_instrument}
+    row_shape: tuple[int, ...] = (count,)
+    column_shape: tuple[int, ...] = (columns,)
+    shapes = dict.fromkeys(by_instrument, row_shape)
     shapes |= {"move": (count, scenarios), "pool": (units,), "shock": (units, 3), "offset": (pools,)}
-    shapes |= {name: (columns,) for name in ("column_pool", "rate", "borrow")}
+    shapes |= dict.fromkeys(("column_pool", "rate", "borrow"), column_shape)
     shapes |= {"limit": (pools, scenarios), "steps": (len(terms.steps), 2), "tiers": (len(terms.tiers), TIER_COLUMNS)}
     for name, shape in shapes.items():
         row = getattr(terms, name)
