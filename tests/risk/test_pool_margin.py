@@ -5,7 +5,8 @@ Below that they are by no more than the model's own reservation for working orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -70,7 +71,7 @@ EVALUATE = {
     "deribit_portfolio": deribit_portfolio.evaluate,
 }
 TIERS = [[0.0, 0.004], [50_000.0, 0.005], [250_000.0, 0.01], [1_000_000.0, 0.025]]
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "binance_portfolio": {
         "rates": {"USDT": 1.0, "USDC": 1.0, "BTC": 0.95, "USD": 1.0},
         "tiers": {i.symbol: TIERS if not i.is_inverse else [[0.0, 0.004], [5.0, 0.01]] for i in INSTRUMENTS},
@@ -82,14 +83,19 @@ PARAMETERS = {
 
 
 @pytest.fixture(autouse=True)
-def chosen_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+def chosen_parameters() -> Iterator[None]:
     """Let books read what the documents of these tests state, one class for all underlyings."""
-    give_parameters(monkeypatch)
+    with parameters_stated():
+        yield
 
 
-def give_parameters(patch: pytest.MonkeyPatch) -> None:
-    for module in (pool_models, pool_deribit):
-        patch.setattr(module, "parameters", stated(module.parameters))  # type: ignore[attr-defined]
+@contextmanager
+def parameters_stated() -> Iterator[None]:
+    """Let books read what these documents state."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (pool_models, pool_deribit):
+            patch.setattr(module, "parameters", stated(module.parameters))  # type: ignore[attr-defined]
+        yield
 
 
 def stated(read: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
@@ -234,22 +240,11 @@ def test_a_pool_is_its_model_at_rest_and_never_above_it_with_orders(
     in_dollars(kind, model, lots, asked, cash, coins)
 
 
-def in_dollars(
-    kind: type, model: str, lots: dict[int, int], asked: list[Working], cash: float, coins: float
-) -> tuple[float, float]:
-    """Compare; return what the path leaves and what the worst subset of fills does."""
-    evaluate = EVALUATE[model]
-    # Whatever settles in a dollar is one asset to the pure model: collateral by name keeps USDT apart, USDC is cash.
-    held = [Collateral(asset="BTC", qty=coins, price=BTC), Collateral(asset="USDT", qty=cash, price=1.0)]
-    amounts = {"USDT": cash, "USDC": cash, "BTC": coins}
-    if model == "binance_portfolio":
-        held = [Collateral(asset=a, qty=q, price=BTC if a == "BTC" else 1.0, rate=0.95 if a == "BTC" else 1.0)
-                for a, q in amounts.items()]  # fmt: skip
-    stated = 0.0 if model == "binance_portfolio" else cash
-    portfolio = portfolio_of(model, "USD", stated, lots, collateral=tuple(held))
+def in_dollars(kind: type, model: str, lots: dict[int, int], asked: list[Working], cash: float, coins: float) -> None:
+    evaluate, portfolio, amounts = EVALUATE[model], *dollars(model, lots, cash, coins)
     book = book_of(model, kind)
     put(book, amounts, lots, [])
-    size = 2e-3 + 1e-7 * (cash + sum(abs(n) * MARKS[i].mark_price for i, n in lots.items()))
+    size = rounding(lots, cash)
     rest = evaluate(portfolio)
     assert book.kernel.worst_of_group(0, 0) == pytest.approx(rest.available, rel=1e-7, abs=size)
     assert book.kernel.equity_of_group(0, 0, book.base_scenario) == pytest.approx(rest.equity, rel=1e-7, abs=size)
@@ -257,11 +252,25 @@ def in_dollars(
         book.kernel.hold(0, index, count, cash_of(index, count, ticks))
     found = left_with(book, asked)
     orders = tuple(order_of(*one) for one in asked)
-    brute = after_worst_fills(evaluate, portfolio, orders)
-    assert found <= brute + size
-    reserved = evaluate(msgspec.structs.replace(portfolio, orders=orders))
-    assert found >= reserved.available - size
-    return found, brute
+    assert found <= after_worst_fills(evaluate, portfolio, orders) + size
+    assert found >= evaluate(msgspec.structs.replace(portfolio, orders=orders)).available - size
+
+
+def dollars(model: str, lots: dict[int, int], cash: float, coins: float) -> tuple[Portfolio, dict[str, float]]:
+    """Return an account of so much USDT, as much USDC, and coins; and the same by currency."""
+    amounts = {"USDT": cash, "USDC": cash, "BTC": coins}
+    # Whatever settles in a dollar is one asset to the pure model: collateral by name keeps USDT apart, USDC is cash.
+    rate = PARAMETERS[model]["rates"]["BTC"]
+    held = [Collateral(asset="BTC", qty=coins, price=BTC, rate=rate), Collateral(asset="USDT", qty=cash, price=1.0)]
+    if model == "binance_portfolio":
+        held.append(Collateral(asset="USDC", qty=cash, price=1.0))
+    stated = 0.0 if model == "binance_portfolio" else cash
+    return portfolio_of(model, "USD", stated, lots, collateral=tuple(held)), amounts
+
+
+def rounding(lots: dict[int, int], cash: float) -> float:
+    """Return what cash in hundred-millionths of a coin, and differences of large numbers, may be off, in USD."""
+    return 2e-3 + 1e-7 * (cash + sum(abs(n) * MARKS[i].mark_price for i, n in lots.items()))
 
 
 @whose
