@@ -37,7 +37,7 @@ from gateway.config.venues import Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.profiles import constraints
 from risk.scenarios import Grid
-from risk.venue_margin import refuse_unknown
+from risk.venue_models import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
