@@ -32,6 +32,7 @@ from gateway.order_records import (
     TradesAsked,
 )
 from gateway.record_base import Record
+from gateway.transfer_records import TransferRecord
 
 __all__ = [
     "TAGS",
@@ -464,6 +465,7 @@ AnyRecord = (
     | HoldRecord
     | MarginRecord
     | ClearingRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,9 +1,11 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.collateral import Channel, Collateral, Route
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_channel_credentials,
     load_counterparty_credentials,
     load_credentials,
     load_public_key,
@@ -30,6 +32,8 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Channel",
+    "Collateral",
     "Config",
     "ConfigError",
     "Counterparty",
@@ -51,6 +55,7 @@ __all__ = [
     "Market",
     "Monitor",
     "Reconciliation",
+    "Route",
     "Schedule",
     "Session",
     "Stress",
@@ -58,6 +63,7 @@ __all__ = [
     "Venue",
     "Volume",
     "load",
+    "load_channel_credentials",
     "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",

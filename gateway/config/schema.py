@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config import pricing_defaults
+from gateway.config.collateral import Collateral
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
@@ -453,3 +454,6 @@ class Config(Table, frozen=True, kw_only=True):
         None
     )
     margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
+    collateral: Annotated[
+        Collateral | None, "Transfers of collateral that are planned and made here (docs/transfers.md); none: not."
+    ] = None
