@@ -23,6 +23,7 @@ from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
 from gateway.sessions import name_of
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
+from gateway.transfer_runner import TransferRunner
 from gateway.venue_status import row_of, state_of
 from gateway.venues import venue_client
 from protocols.fix.session import Limits
@@ -67,6 +68,7 @@ class App:
         )
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
         self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
+        self.transfers = TransferRunner(config, self.core.transfers, self.core.monitor, self.server.flush)
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
@@ -91,6 +93,8 @@ class App:
         self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
         self._tasks += self.counterparties.start()
+        if self.core.transfers.is_on:
+            self._tasks.append(asyncio.create_task(self.transfers.run()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -161,6 +165,7 @@ class App:
         counters["open_breaks"] = core.reconciler.rows(now)
         counters["hooks"] = core.hooks.rows()
         counters["margin_watch"] = core.intraday.snapshot()
+        counters["transfers"] = core.transfers.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()

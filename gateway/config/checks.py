@@ -340,7 +340,7 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
     yield from _repeated(_column(document, ("collateral", "channel"), "name"), "channel")
     routes = _tables(document, ("collateral", "route"))
-    channels = {name for _, name in _column(document, ("collateral", "channel"), "name")}
+    channels = [channel for _, channel in _tables(document, ("collateral", "channel"))]
     houses = {str(one.get("name")) for _, one in counterparties if one.get("kind") == "clearing_house"}
     yield from check_ways(document, routes, channels, houses)
     hooked = _tables(document, ("hook", "client"))

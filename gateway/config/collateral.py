@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, POSITIVE, KeyPath, Problem, Rule, between, matching
 from gateway.config.values import ENVIRONMENT_PREFIX, Currency, Name, Table
+from protocols.venues.transfer_codecs import CODECS
 
 # Nothing moves by itself before a risk manager has said how much may.
 DEFAULT_AUTOMATIC_USD = Decimal(0)
@@ -150,11 +151,15 @@ def check_collateral(values: Mapping[str, Any]) -> Found:
 
 
 def check_ways(
-    document: Mapping[str, Any], routes: list[tuple[KeyPath, dict[str, Any]]], channels: set[str], houses: set[str]
+    document: Mapping[str, Any],
+    routes: list[tuple[KeyPath, dict[str, Any]]],
+    channel_tables: list[dict[str, Any]],
+    houses: set[str],
 ) -> Iterator[Problem]:
     """Yield routes that nobody can take: the document may be anything that TOML allows."""
     if routes and not isinstance(document.get("margin_calls"), dict):
         yield Problem(("collateral",), "takes [margin_calls]: who is short is what that watches")
+    kinds = {str(one.get("name")): str(one.get("kind")) for one in channel_tables}
     for path, route in routes:
         channel, ends = route.get("channel"), [str(route.get(end, "")) for end in ("source", "target")]
         house = next((end.partition(":")[2] for end in ends if end.startswith("clearing_house:")), None)
@@ -162,5 +167,10 @@ def check_ways(
             yield Problem(path, "there is no [[fix.counterparty]] of kind clearing_house with the name in its places")
         elif house is not None and channel != house:
             yield Problem((*path, "channel"), f'must be "{house}": a clearing house is reached by its own session')
-        elif house is None and isinstance(channel, str) and channel not in channels:
-            yield Problem((*path, "channel"), "there is no [[collateral.channel]] with this name")
+        elif house is None and isinstance(channel, str):
+            codec = CODECS.get(kinds.get(channel, ""))
+            wallets = str(route.get("source_wallet", "")), str(route.get("target_wallet", ""))
+            if codec is None:
+                yield Problem((*path, "channel"), "there is no [[collateral.channel]] with this name")
+            elif fault := codec.wallet_fault(*wallets):
+                yield Problem(path, fault)

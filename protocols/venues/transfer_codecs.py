@@ -66,7 +66,8 @@ class DeribitTransfers:
     def __repr__(self) -> str:
         return "DeribitTransfers()"
 
-    def wallet_fault(self, source: str, target: str) -> str | None:
+    @classmethod
+    def wallet_fault(cls, source: str, target: str) -> str | None:
         """Return why nothing can move between these wallets."""
         is_good = all(wallet.isascii() and wallet.isdigit() for wallet in (source, target)) and source != target
         return None if is_good else "wallets at Deribit are two ids of accounts"
@@ -145,10 +146,11 @@ class BinanceTransfers:
     def __repr__(self) -> str:
         return "BinanceTransfers()"
 
-    def wallet_fault(self, source: str, target: str) -> str | None:
+    @classmethod
+    def wallet_fault(cls, source: str, target: str) -> str | None:
         """Return why nothing can move between these wallets."""
         is_good = all(
-            wallet.rpartition("/")[2] in self.TYPES and "/" in wallet and "&" not in wallet
+            wallet.rpartition("/")[2] in cls.TYPES and "/" in wallet and "&" not in wallet
             for wallet in (source, target)
         )
         return None if is_good and source != target else "wallets at Binance are EMAIL/TYPE, or /TYPE of the master"
@@ -213,10 +215,11 @@ class OkxTransfers:
     def __repr__(self) -> str:
         return "OkxTransfers()"
 
-    def wallet_fault(self, source: str, target: str) -> str | None:
+    @classmethod
+    def wallet_fault(cls, source: str, target: str) -> str | None:
         """Return why nothing can move between these wallets."""
         subs = [wallet.rpartition("/")[0] for wallet in (source, target)]
-        if any(wallet.rpartition("/")[2] not in self.CODES for wallet in (source, target)) or source == target:
+        if any(wallet.rpartition("/")[2] not in cls.CODES for wallet in (source, target)) or source == target:
             return "wallets at OKX are funding or trading, with the name of a sub-account before: NAME/trading"
         if all(subs) and subs[0] != subs[1]:
             return "between two sub-accounts of OKX a transfer goes by the main account"
@@ -284,10 +287,11 @@ class BybitTransfers:
     def __repr__(self) -> str:
         return "BybitTransfers()"
 
-    def wallet_fault(self, source: str, target: str) -> str | None:
+    @classmethod
+    def wallet_fault(cls, source: str, target: str) -> str | None:
         """Return why nothing can move between these wallets."""
         parts = [wallet.rpartition("/") for wallet in (source, target)]
-        is_good = all(kind in self.TYPES and (not uid or uid.isdigit()) for uid, _, kind in parts)
+        is_good = all(kind in cls.TYPES and (not uid or uid.isdigit()) for uid, _, kind in parts)
         if not is_good or source == target or bool(parts[0][0]) != bool(parts[1][0]):
             return "wallets at Bybit are TYPE, or both UID/TYPE: FUND, UNIFIED, CONTRACT, SPOT"
         return None
@@ -339,5 +343,10 @@ def _first(rows: object) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-# What mypy is to hold: each of them is a codec.
-CODECS: Final[tuple[type[TransferCodec], ...]] = (DeribitTransfers, BinanceTransfers, OkxTransfers, BybitTransfers)
+# By the kind of a venue.
+CODECS: Final[dict[str, type[TransferCodec]]] = {
+    "deribit": DeribitTransfers,
+    "binance": BinanceTransfers,
+    "okx": OkxTransfers,
+    "bybit": BybitTransfers,
+}

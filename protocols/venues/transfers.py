@@ -75,7 +75,8 @@ class TransferAsk(msgspec.Struct, frozen=True, gc=False):
 class TransferCodec(Protocol):
     """Writes requests for one key at one venue, and reads their answers. It keeps nothing of any transfer."""
 
-    def wallet_fault(self, source: str, target: str) -> str | None:
+    @classmethod
+    def wallet_fault(cls, source: str, target: str) -> str | None:
         """Return why nothing can move between these wallets, None where it can."""
         ...
 
