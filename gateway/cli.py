@@ -30,6 +30,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
@@ -44,6 +45,9 @@ app.command("fit")(fit)
 app.command("venues")(venues)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
+app.command("transfers")(transfers)
+app.command("approve-transfer")(approve_transfer)
+app.command("decline-transfer")(decline_transfer)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

@@ -12,12 +12,15 @@ from gateway import margin_desk
 from gateway.control import (
     Answer,
     AnyCommand,
+    ApproveTransfer,
     CloseBreak,
     ControlError,
     DecideMargin,
+    DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
+    ListTransfers,
     LogOut,
     MoveTransfer,
     Reinstate,
@@ -63,6 +66,10 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListTransfers):
+            return self._core.transfers.snapshot()
+        if isinstance(command, ApproveTransfer | DeclineTransfer):
+            return margin_desk.decide_transfer(self._core, command, person(command.who, user), self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):

@@ -201,10 +201,22 @@ class TransferDesk:
             used += 0 if approvals else value
             rows.append(
                 PlannedMove(
-                    f"{plan}.{number}", way.config.name, account, move.route.asset, move.units, way.source.place,
-                    way.source.name, target.place, target.name, move.fee_units, value, move.value_units, approvals,
-                    now_ns + self.config.approval_timeout_s * NS_PER_S, call_id,
-                )  # fmt: skip
+                    f"{plan}.{number}",
+                    way.config.name,
+                    account,
+                    move.route.asset,
+                    move.units,
+                    way.source.place,
+                    way.source.name,
+                    target.place,
+                    target.name,
+                    move.fee_units,
+                    value,
+                    move.value_units,
+                    approvals,
+                    now_ns + self.config.approval_timeout_s * NS_PER_S,
+                    call_id,
+                )
             )
         record = TransfersPlanned(plan, printable(source, MAX_WHO), cost, tuple(rows), unmet)
         self._pipeline.commit(record, now_ns)
@@ -226,7 +238,7 @@ class TransferDesk:
 
     def approve(self, key: str, who: str, reason: str, now_ns: int) -> TransferOrder:
         """A person approves of a transfer; raises ApprovalError where he can not, JournalError."""
-        person, why = printable(who, MAX_WHO), printable(reason, MAX_REASON)
+        person, why = printable(who, MAX_WHO) if who.strip() else "", printable(reason, MAX_REASON)
         refusal = self._margin.orders.why_not_approve(key, person)
         if refusal is not None:
             raise ApprovalError(refusal)

@@ -202,4 +202,3 @@ def counted(way: Way, units: int, price_units: int) -> int:
 def ways_of(config: Collateral) -> list[Way]:
     """Return each configured route for each account that may take it."""
     return [Way.of(route, account) for route in config.route for account in route.accounts]
-

@@ -1,4 +1,4 @@
-"""Journal records of transfers that we make ourselves: planned, approved, dropped; and calls that a clearing house makes.
+"""Journal records of transfers that we make ourselves: planned, approved, dropped; and of clearing houses' calls.
 
 Part of gateway.records, which has the rules for them; tags 166 to 179. What a planned transfer does once it has begun
 is TransferBegun and TransferMoved of gateway.margin_records, under the key that it has here.
@@ -94,6 +94,4 @@ class TransferCharged(Record, frozen=True, tag=171):
     units: int
 
 
-TransferRecord = (
-    TransfersPlanned | TransferApproved | TransferDropped | HouseCalled | HouseCallMoved | TransferCharged
-)
+TransferRecord = TransfersPlanned | TransferApproved | TransferDropped | HouseCalled | HouseCallMoved | TransferCharged

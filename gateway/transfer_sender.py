@@ -145,7 +145,7 @@ class TransferSender:
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def told(self, key: str, outcome: Outcome, now_ns: int) -> None:
-        """Take an answer about a transfer. Raises JournalError; what can not be true is a break, and changes nothing."""
+        """Take an answer about a transfer; what can not be true is a break and changes nothing. Raises JournalError."""
         transfer = self._margin.collateral.transfers.get(key)
         order = self._margin.orders.orders.get(key)
         if transfer is None or order is None:

@@ -109,9 +109,9 @@ class Collateral(Table, frozen=True, kw_only=True):
 
 def check_channel(values: Mapping[str, Any]) -> Found:
     """Yield what is wrong between the keys of one channel, but for its files and its address."""
-    if "credentials_file" in values and "credentials_env" in values:
-        if (values["credentials_file"] is None) == (values["credentials_env"] is None):
-            yield ("credentials_file",), "give either credentials_file or credentials_env: one of the two"
+    given = [values[key] for key in ("credentials_file", "credentials_env") if key in values]
+    if len(given) == 2 and (given[0] is None) == (given[1] is None):
+        yield ("credentials_file",), "give either credentials_file or credentials_env: one of the two"
 
 
 def check_route(values: Mapping[str, Any]) -> Found:

@@ -112,7 +112,10 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
 
 
 def _load(
-    owner: Venue | Session | HookClient | Counterparty | Channel, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
+    owner: Venue | Session | HookClient | Counterparty | Channel,
+    name: str,
+    keys: tuple[str, ...],
+    environ: Mapping[str, str],
 ) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)

@@ -45,9 +45,7 @@ class DeribitTransfers:
     """Wallets are ids of (sub)accounts. By HTTP, each request signed by itself: no token is kept."""
 
     PATH: Final = "/api/v2/private/"
-    REFUSALS: Final = frozenset(
-        {"10009", "10028", "11029", "11051", "13004", "13009", "13021", "-32602", "-32601"}
-    )
+    REFUSALS: Final = frozenset({"10009", "10028", "11029", "11051", "13004", "13009", "13021", "-32602", "-32601"})
     WORDS: Final = {
         "confirmed": Ending.SETTLED,
         "prepared": Ending.PENDING,
