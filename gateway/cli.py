@@ -32,6 +32,7 @@ from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from gateway.top import top
+from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
@@ -47,6 +48,9 @@ app.command("venues")(venues)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
 app.command("top")(top)
+app.command("transfers")(transfers)
+app.command("approve-transfer")(approve_transfer)
+app.command("decline-transfer")(decline_transfer)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

@@ -131,6 +131,26 @@ class DecideMargin(Command, frozen=True, tag="decide_margin"):
     who: str = ""
 
 
+class ListTransfers(Command, frozen=True, tag="transfers"):
+    """Tell of transfers that we make: wanted, awaiting approval, on their way; and of clearing houses' calls."""
+
+
+class ApproveTransfer(Command, frozen=True, tag="approve_transfer"):
+    """Approve of a transfer that awaits it."""
+
+    transfer: str
+    reason: str
+    who: str = ""
+
+
+class DeclineTransfer(Command, frozen=True, tag="decline_transfer"):
+    """Have a transfer that has not begun dropped."""
+
+    transfer: str
+    reason: str
+    who: str = ""
+
+
 class ListBreaks(Command, frozen=True, tag="breaks"):
     """List the breaks that are open, or, `is_ended`, the last that were."""
 
@@ -147,6 +167,9 @@ class CloseBreak(Command, frozen=True, tag="close_break"):
 
 AnyCommand = (
     ShowMargin
+    | ListTransfers
+    | ApproveTransfer
+    | DeclineTransfer
     | MoveTransfer
     | DecideMargin
     | Kill

@@ -272,4 +272,4 @@ def _fail(text: str) -> NoReturn:
 
 
 # For commands that have a module of their own.
-asked, fail, journal_directory = _asked, _fail, _journal_directory
+asked, fail, journal_directory, show = _asked, _fail, _journal_directory, _show

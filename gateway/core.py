@@ -29,6 +29,7 @@ from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
+from gateway.transfer_desk import TransferDesk
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
 from risk.composite import IndexBoard
@@ -88,6 +89,7 @@ class Core:
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
+        self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -117,6 +119,7 @@ class Core:
             self.ledger.expiries.deadline_ns,
             self.hooks.deadline_ns,
             self.intraday.deadline_ns,
+            self.transfers.deadline_ns,
         )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
@@ -128,6 +131,7 @@ class Core:
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
+        self.transfers.tick(now_ns)  # first: what never left has failed, and is not unknown
         self.intraday.tick(now_ns)
         self.reconciler.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:

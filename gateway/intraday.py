@@ -349,6 +349,14 @@ class Intraday:
         price = float(over(generation.currency_values[generation.currencies.index(asset)]))
         return price if price == price and price > 0 else None
 
+    def last_price(self, asset: str) -> float | None:
+        """Return the same of the last generation, however old that is."""
+        return self._price(asset, None, min)
+
+    def margin_of(self, account: str, now_ns: int) -> Margin | None:
+        """Return what an account has and needs; None where that is unknown."""
+        return self._margin(self._ledger.accounts[account], now_ns)
+
     def price(self, asset: str, now_ns: int) -> float | None:
         """Return what a whole of an asset counts for, in USD; None for one that is not eligible or has no price."""
         return self._price(asset, now_ns, min)

@@ -14,7 +14,17 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import clearing_book, corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
+from gateway import (
+    clearing_book,
+    corrections,
+    holds,
+    margin_book,
+    mass_requests,
+    order_lists,
+    order_terms,
+    records,
+    transfer_book,
+)
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
@@ -410,4 +420,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **holds.APPLIES,
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
+    **transfer_book.APPLIES,
 }

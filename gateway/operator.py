@@ -12,13 +12,16 @@ from gateway import margin_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
+    ApproveTransfer,
     CloseBreak,
     ControlError,
     DecideMargin,
+    DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
     ListLimits,
+    ListTransfers,
     LogOut,
     MoveTransfer,
     Reinstate,
@@ -71,6 +74,10 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListTransfers):
+            return self._core.transfers.snapshot()
+        if isinstance(command, ApproveTransfer | DeclineTransfer):
+            return margin_desk.decide_transfer(self._core, command, person(command.who, user), self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):

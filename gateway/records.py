@@ -33,6 +33,7 @@ from gateway.order_records import (
     TradesAsked,
 )
 from gateway.record_base import Record
+from gateway.transfer_records import TransferRecord
 
 __all__ = [
     "TAGS",
@@ -467,6 +468,7 @@ AnyRecord = (
     | MarginRecord
     | ClearingRecord
     | OperatorRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode
