@@ -24,6 +24,7 @@ from gateway import (
     order_lists,
     order_terms,
     records,
+    transfer_book,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.guard_records import LegsMoved
@@ -442,6 +443,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.GuardMoved: Ledger._guard_moved,
     LegsMoved: Ledger._legs_moved,
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
+    records.LimitMoved: lambda ledger, record: ledger.standing.limit_moved(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),
     **order_terms.APPLIES,
@@ -453,4 +455,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **adjustment_book.APPLIES,
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
+    **transfer_book.APPLIES,
 }

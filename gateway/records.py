@@ -14,6 +14,7 @@ from gateway.clearing_records import ClearingRecord
 from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -33,6 +34,7 @@ from gateway.order_records import (
     TradesAsked,
 )
 from gateway.record_base import Record
+from gateway.transfer_records import TransferRecord
 
 __all__ = [
     "TAGS",
@@ -53,6 +55,7 @@ __all__ = [
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -472,6 +475,8 @@ AnyRecord = (
     | GuardRecord
     | MarginRecord
     | ClearingRecord
+    | OperatorRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,9 +1,12 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.admin import Admin
+from gateway.config.collateral import Channel, Collateral, Route
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_channel_credentials,
     load_counterparty_credentials,
     load_credentials,
     load_public_key,
@@ -32,6 +35,9 @@ from gateway.config.venues import Venue
 __all__ = [
     "Account",
     "Adjust",
+    "Admin",
+    "Channel",
+    "Collateral",
     "Config",
     "ConfigError",
     "Counterparty",
@@ -54,6 +60,7 @@ __all__ = [
     "Market",
     "Monitor",
     "Reconciliation",
+    "Route",
     "Schedule",
     "Session",
     "Stress",
@@ -61,6 +68,7 @@ __all__ = [
     "Venue",
     "Volume",
     "load",
+    "load_channel_credentials",
     "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",
