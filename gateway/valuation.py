@@ -213,7 +213,8 @@ class Valuation:
         at = 0
         while at < len(accounts):
             at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
-            yield
+            if at % ACCOUNTS_PER_SLICE == 0:
+                yield
         self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape

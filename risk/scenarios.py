@@ -113,8 +113,12 @@ def currency_group(currency: str) -> str:
 
 
 def group_of(instrument: Instrument, apart: Collection[str] = ()) -> str:
-    """Return the risk group of an instrument: its underlying, alone with its venue where that is apart."""
-    return f"{instrument.underlying}{AT}{instrument.venue}" if instrument.venue in apart else instrument.underlying
+    """Return the risk group of an instrument: its underlying, alone with its venue where that is apart.
+
+    What settles in the coin itself stays with the coin: its fills have moved cash that is there.
+    """
+    is_apart = instrument.venue in apart and instrument.settlement_currency in USD_LIKE
+    return f"{instrument.underlying}{AT}{instrument.venue}" if is_apart else instrument.underlying
 
 
 def underlying_of(group: str) -> str:

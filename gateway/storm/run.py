@@ -193,7 +193,7 @@ class Storm:
     def _ratio_bps(self, account: Account) -> float:
         kernel, base = self.core.market.kernel, self.core.market.base_scenario
         equity = kernel.equity(account.index, base)
-        most = MAINTENANCE_FACTOR * (equity - kernel.worst(account.index))
+        most = MAINTENANCE_FACTOR * (equity - kernel.held(account.index))
         return equity * BPS / most if most > 0 else float("inf")
 
     def _look_for_breaches(self) -> None:
@@ -297,6 +297,7 @@ class Storm:
             "collateral sums to zero in every asset": all(
                 collateral.total(asset) == 0 for asset in {asset for asset, _ in collateral.balances}
             ),
+            "cash is what was given and what fills moved, to the unit": self._conserves_cash(),
             "every take-over has left the client nothing, and its positions with the house": all(
                 not any(p.lots for p in core.ledger.accounts[name].positions.values())
                 for name in self.clients
@@ -304,6 +305,14 @@ class Storm:
             ),
             "a replay of the journal gives the same state": again == core.state_hash(),
         }
+
+    def _conserves_cash(self) -> bool:
+        accounts = self.core.ledger.accounts.values()
+        cash = sum(account.cash_units.get("USDC", 0) for account in accounts)
+        moved = sum(one.cash_units - one.fee_units for account in accounts for one in account.positions.values())
+        balances = self.core.ledger.margin.collateral.balances
+        given = -sum(units for (_, at), units in balances.items() if at.place is Place.CLIENT)
+        return cash == given + moved
 
     def _history(self) -> Iterator[records.Record]:
         return (records.decode(entry.payload) for entry in read(self.directory))
