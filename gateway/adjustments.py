@@ -62,7 +62,12 @@ class AdjustmentError(Exception):
 
 
 class Transfers(Protocol):
-    """Who moves collateral to where it is short."""
+    """Who moves collateral to where it is short, on this ladder's word and before it reduces anything.
+
+    gateway.transfer_desk is none: it plans for accounts that are called or adjusting by itself, and what it brings ends
+    the adjustment when it has settled. A mover that is set here is asked first, and holds reductions back while its
+    transfer is on the way.
+    """
 
     def movable_usd(self, account: str) -> float:
         """What could be brought to an account now, haircuts taken off."""
