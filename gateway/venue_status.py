@@ -23,8 +23,7 @@ def state_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int) -> 
     if link.venue not in market.live_venues:
         return "reconciling"
     ages = _ages_ns(link.venue, market, ledger, now_ns)
-    is_fresh = any(age is not None and age <= market.mark_max_age_ns for age in ages.values())
-    return "live" if is_fresh or not ages else "stale"
+    return "live" if not ages or len(_late(ages, market, ledger)) < len(ages) else "stale"
 
 
 def row_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def row_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int) -> di
     `feed_age_ms` is the age of the youngest mark of all instruments, None where there is none.
     """
     ages = _ages_ns(link.venue, market, ledger, now_ns)
-    late = {symbol: age for symbol, age in ages.items() if age is None or age > market.mark_max_age_ns}
+    late = _late(ages, market, ledger)
     youngest = min((age for age in ages.values() if age is not None), default=None)
     oldest = sorted(late, key=lambda symbol: (late[symbol] is not None, -(late[symbol] or 0), symbol))
     session = link.session
@@ -59,6 +58,12 @@ def _ages_ns(venue: str, market: Market, ledger: Ledger, now_ns: int) -> dict[st
             mark = market.marks[instrument.index]
             ages[instrument.symbol] = None if mark is None else now_ns - mark.time_ns
     return ages
+
+
+def _late(ages: dict[str, int | None], market: Market, ledger: Ledger) -> dict[str, int | None]:
+    """Return those of which there is no mark that orders may be compared with."""
+    limit_ns, by_symbol = market.mark_age_limit_ns, ledger.by_symbol
+    return {symbol: age for symbol, age in ages.items() if age is None or age > limit_ns(by_symbol[symbol].index)}
 
 
 def _ms(value_ns: int | None) -> float | None:

@@ -311,7 +311,7 @@ class PricingProcess:
         return act
 
     def _start(self) -> None:
-        setup = setup_bytes(self._valuation.setting, self._market.mark_max_age_ns)
+        setup = setup_bytes(self._valuation.setting, self._market.longest_mark_age_ns)
         self._told_ns, self._report = 0, None
         child = self.child = Child(setup, self._slot_bytes, self._command)
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)
