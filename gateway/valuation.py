@@ -122,7 +122,7 @@ class Valuation:
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
         worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
-        marks = self._believed(market.begin_generation(), worth, now_ns)
+        marks = market.usable_marks(self._believed(market.begin_generation(), worth, now_ns), now_ns)
         slices = [_columns(0, [])]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
             slices.append(_columns(start, marks[start : start + MARKS_PER_SLICE]))
@@ -152,7 +152,7 @@ class Valuation:
         for index in dict.fromkeys(doubted):
             instrument, mark = instruments[index], marks[index]
             price = worth.get(instrument.base_currency)
-            is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
+            is_old = mark is not None and now_ns - mark.time_ns > market.mark_age_limit_ns(index)
             if mark is not None and is_old and price and not instrument.is_option:
                 moved = moved or list(marks)
                 moved[index] = _moved(mark, price, now_ns)
@@ -162,7 +162,7 @@ class Valuation:
         yield from self.snapshot_in_steps(now_ns)
         snapshot = self.snapshot
         assert snapshot is not None
-        repricing = Repricing(snapshot, self._market.mark_max_age_ns, self.setting)
+        repricing = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting)
         while not repricing.price_some(self._count):
             yield
         yield
@@ -235,7 +235,7 @@ class Valuation:
         snapshot = self.snapshot
         if not self.venue_books or snapshot is None:
             return
-        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        marks = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting).take_marks()
         yield
         for terms in self.venue_books:
             accounts = len(self._ledger.accounts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
 import msgspec
 
 from risk.composite import IndexBoard
@@ -66,12 +69,26 @@ class Collar(msgspec.Struct, frozen=True, gc=False):
         return low, max(1, instrument.step_down(int((mark + width) // 1)))
 
 
+class MarkAgeRule(msgspec.Struct, frozen=True, gc=False):
+    """How old marks of a venue's instruments may be that `pattern` fits; `suffix` is what our symbols have more."""
+
+    venue: str
+    pattern: str
+    suffix: str
+    max_age_ns: int
+
+    def fits(self, instrument: Instrument) -> bool:
+        """Whether it is about this instrument."""
+        symbol = instrument.symbol.removesuffix(self.suffix)
+        return instrument.venue == self.venue and fnmatchcase(symbol, self.pattern)
+
+
 class Market(msgspec.Struct):
     """What the checks see of the outside world. Lists are by instrument index."""
 
     kernel: MarginKernel
     marks: list[Mark | None]
-    mark_max_age_ns: int
+    mark_max_age_ns: int  # of an instrument that has none of its own in `own_mark_ages_ns`
     generation_max_age_ns: int
     collar: Collar
     generation_time_ns: int = NEVER_NS
@@ -95,10 +112,40 @@ class Market(msgspec.Struct):
     halts: Halts = msgspec.field(default_factory=dict)
     # Says which of the marks that come may be used; None: all of them.
     guard: GuardBoard | None = None
+    # Venues that have no day orders -> the second of the UTC day with which such an order ends here.
+    day_ends_s: dict[str, int] = msgspec.field(default_factory=dict)
+    # Instruments, by index, with an age limit of their own: that of the first rule that fits.
+    own_mark_ages_ns: dict[int, int] = msgspec.field(default_factory=dict)
+    mark_age_rules: tuple[MarkAgeRule, ...] = ()
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.
     venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def mark_age_limit_ns(self, index: int) -> int:
+        """Return how old an instrument's mark may be."""
+        return self.own_mark_ages_ns.get(index, self.mark_max_age_ns)
+
+    @property
+    def longest_mark_age_ns(self) -> int:
+        """The age that no mark that is used can be above."""
+        return max(self.mark_max_age_ns, *(rule.max_age_ns for rule in self.mark_age_rules), 0)
+
+    def limit_mark_age(self, instrument: Instrument) -> None:
+        """Note how old the mark of an instrument that is listed may be."""
+        for rule in self.mark_age_rules:
+            if rule.fits(instrument):
+                self.own_mark_ages_ns[instrument.index] = rule.max_age_ns
+                return
+
+    def usable_marks(self, marks: Sequence[Mark | None], now_ns: int) -> Sequence[Mark | None]:
+        """Return marks by index without those older than their own limit; the general one is left to others."""
+        if not self.mark_age_rules:
+            return marks
+        return [
+            None if mark is None or now_ns - mark.time_ns > self.mark_age_limit_ns(index) else mark
+            for index, mark in enumerate(marks)
+        ]
 
     def above(self, account_index: int) -> tuple[int, ...]:
         """Return the kernel's rows above an account."""
