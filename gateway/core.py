@@ -21,6 +21,7 @@ from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.monitor import Monitor
+from gateway.parameters import Parameters
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
@@ -85,6 +86,7 @@ class Core:
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
+        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.

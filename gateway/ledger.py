@@ -14,7 +14,17 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import clearing_book, corrections, holds, margin_book, mass_requests, order_lists, order_terms, records
+from gateway import (
+    clearing_book,
+    corrections,
+    holds,
+    margin_book,
+    mass_requests,
+    order_lists,
+    order_terms,
+    parameter_book,
+    records,
+)
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.hot_path import ledger_handlers
 from gateway.standing import Standing
@@ -63,6 +73,7 @@ class Ledger:
         "open_lists",
         "order_count",
         "orders",
+        "parameters",
         "run",
         "standing",
         "time_ns",
@@ -95,6 +106,7 @@ class Ledger:
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
         self.margin = margin_book.MarginBook()
+        self.parameters = parameter_book.ParameterBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -164,6 +176,7 @@ class Ledger:
         parts.append(self.open_breaks.parts())
         parts.append(self.holds.parts())
         parts.append(self.margin.parts())
+        parts.append(self.parameters.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -409,4 +422,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **holds.APPLIES,
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
+    **parameter_book.APPLIES,
 }

@@ -8,21 +8,25 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk
+from gateway import margin_desk, parameter_desk
 from gateway.control import (
     Answer,
     AnyCommand,
     CloseBreak,
     ControlError,
     DecideMargin,
+    DecideParameters,
     Kill,
     ListBreaks,
     ListHolds,
+    ListParameters,
     LogOut,
     MoveTransfer,
+    ProposeParameters,
     Reinstate,
     ReleaseHold,
     ShowMargin,
+    ShowParameters,
     person,
 )
 from gateway.core import Core
@@ -63,6 +67,8 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListParameters | ShowParameters | ProposeParameters | DecideParameters):
+            return parameter_desk.answer(self._core, command, user, self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):

@@ -58,6 +58,7 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
+        records.ParametersProposed,
         records.MarginCallAnswered,
         records.CollateralRefused,
     }

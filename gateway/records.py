@@ -31,6 +31,7 @@ from gateway.order_records import (
     TradeCorrected,
     TradesAsked,
 )
+from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "OrderRefused",
     "OrderRestated",
     "OrderTriggered",
+    "ParametersProposed",
     "Record",
     "ReplaceRequested",
     "Replaced",
@@ -464,6 +466,7 @@ AnyRecord = (
     | HoldRecord
     | MarginRecord
     | ClearingRecord
+    | ParameterRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -37,6 +37,19 @@ VENUE_PARTS_PER_SLICE: Final = 8
 PLAIN_TERMS: Final = HouseTerms()
 
 
+class Acting(msgspec.Struct, frozen=True, eq=False):
+    """What a generation is made by: the house's terms, each coin's collar (below and above the mark) and haircut.
+
+    `number` is of the margin parameters that it comes from, 0 of the configuration; `version` tells two apart.
+    """
+
+    terms: HouseTerms
+    number: int = 0
+    version: int = 0
+    collars: Mapping[str, tuple[float, float]] = {}
+    haircuts: Mapping[str, float] = {}
+
+
 class Valuation:
     """Builds generations from the market's marks and loads them into its kernel."""
 
@@ -51,7 +64,9 @@ class Valuation:
         self._ledger = ledger
         self._market = market
         self._grid = grid
-        self.terms = terms
+        # What generations are to be made by from the next one on, what the last one asked for is made by, and what
+        # the one in force was. One generation knows one of them alone.
+        self.acting = self.asked = self.in_force = Acting(terms)
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -73,11 +88,24 @@ class Valuation:
         return self._work is not None
 
     @property
+    def terms(self) -> HouseTerms:
+        """The house's terms of the generation in force."""
+        return self.in_force.terms
+
+    @property
     def setting(self) -> dict[str, Any]:
-        """What of a GenerationBuilder's arguments is the same for all generations."""
-        terms = self.terms
+        """What of a GenerationBuilder's arguments does not come from the marks, of the generation asked for last."""
+        return self.setting_of(self.asked.terms)
+
+    def setting_of(self, terms: HouseTerms) -> dict[str, Any]:
+        """The same for other terms."""
         coins = frozenset(terms.volumes) or None
         return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
+
+    def adopt(self, acting: Acting) -> None:
+        """Make generations by this from the next one on; the first of them puts all of it in force at once."""
+        self.acting = acting
+        self._market.has_moved = True  # the next is due
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
@@ -115,6 +143,7 @@ class Valuation:
     def snapshot_in_steps(self, now_ns: int) -> Iterator[None]:
         """Take the marks as they are at the first turn, in turns; `snapshot` is there after the last."""
         self._number += 1
+        self.asked = self.acting
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
         worth = self._coins(now_ns)
@@ -164,9 +193,10 @@ class Valuation:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
         venue_books: dict[str, VenueBook] = {}
         yield from self._make_venue_books(venue_books)
-        market, accounts = self._market, list(self._ledger.accounts.values())
+        market, accounts, acting = self._market, list(self._ledger.accounts.values()), self.asked
+        terms = acting.terms
         shape = (
-            self.terms.rows(len(accounts)),
+            terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
@@ -179,7 +209,7 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self.terms.prepare(kernel, generation, self._ledger.instruments)
+        terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:
@@ -195,6 +225,9 @@ class Valuation:
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
+        has_new_collars = self.in_force.collars != acting.collars
+        self.in_force, market.haircuts = acting, acting.haircuts
+        market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
         # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
         self._spare = None
         for number, account in enumerate(accounts, 1):
@@ -203,6 +236,18 @@ class Valuation:
                 yield
         self._spare = before if shape == self._shape else None
         self._shape = shape
+        if has_new_collars:
+            yield from self._collar_anew()
+
+    def _collar_anew(self) -> Iterator[None]:
+        """Give every mark the band of its coin's new collar; those that come meanwhile have it already."""
+        instruments, market = self._ledger.instruments, self._market
+        for start in range(0, len(market.marks), MARKS_PER_SLICE):
+            yield
+            for index in range(start, min(start + MARKS_PER_SLICE, len(market.marks))):
+                mark = market.marks[index]
+                if mark is not None:
+                    mark.set_band(*market.collar.band_ticks(instruments[index], mark.price))
 
     def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
         """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""

@@ -79,6 +79,10 @@ class Hierarchy:
         """Return the rows above an account, the nearest first; of one that came later there are none."""
         return self._above.get(account, ())
 
+    def terms(self, account: int) -> RowTerms | None:
+        """Return an account's own terms, by its index; None where it has none."""
+        return self._terms_of.get(account)
+
     def install(self, kernel: MarginKernel, instruments: Sequence[Instrument]) -> None:
         """Give a kernel that was just loaded the tree and the terms of all its rows."""
         kernel.set_tree(self.parents)

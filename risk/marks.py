@@ -1,5 +1,7 @@
 """Mark prices with their age. Unknown and stale are first-class: nothing is checked against a price nobody has."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from risk.composite import IndexBoard
@@ -33,13 +35,23 @@ class Mark(msgspec.Struct, gc=False):
     sell_at_ticks: int = 0
     buy_at_ticks: int = 0
 
+    def set_band(self, low: int, high: int) -> None:
+        """Take another collar; a market order goes no further than that, nor further than the venue took."""
+        self.collar_low_ticks, self.collar_high_ticks = low, high
+        self.sell_at_ticks, self.buy_at_ticks = max(low, self.sell_at_ticks), min(high, self.buy_at_ticks)
 
-class Collar(msgspec.Struct, frozen=True, gc=False):
-    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks."""
+
+class Collar(msgspec.Struct, frozen=True):
+    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks.
+
+    Of contracts other than options, `of_coin` says how far below and above the mark by underlying, instead of
+    `fraction`.
+    """
 
     fraction: float
     option_fraction: float
     option_min_ticks: int
+    of_coin: Mapping[str, tuple[float, float]] = {}
 
     def band_ticks(self, instrument: Instrument, price: float) -> tuple[int, int]:
         """Return (lowest, highest) admissible limit price in ticks, both on the tick scheme, the low end at least one.
@@ -48,11 +60,12 @@ class Collar(msgspec.Struct, frozen=True, gc=False):
         """
         mark = price / float(instrument.tick_size)
         if instrument.is_option:
-            width = max(mark * self.option_fraction, float(self.option_min_ticks))
+            below = above = max(mark * self.option_fraction, float(self.option_min_ticks))
         else:
-            width = mark * self.fraction
-        low = instrument.step_up(max(1, -int(-(mark - width) // 1)))
-        return low, max(1, instrument.step_down(int((mark + width) // 1)))
+            shares = self.of_coin.get(instrument.underlying) if self.of_coin else None
+            below, above = (mark * self.fraction,) * 2 if shares is None else (mark * shares[0], mark * shares[1])
+        low = instrument.step_up(max(1, -int(-(mark - below) // 1)))
+        return low, max(1, instrument.step_down(int((mark + above) // 1)))
 
 
 class Market(msgspec.Struct):
@@ -80,6 +93,8 @@ class Market(msgspec.Struct):
     board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
+    # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
+    haircuts: Mapping[str, float] = {}
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.

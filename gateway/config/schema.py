@@ -15,6 +15,7 @@ from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
 from gateway.config.margin_calls import MarginCalls
+from gateway.config.parameters import Parameters
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.schedules import Schedule
 from gateway.config.values import (
@@ -448,6 +449,7 @@ class Config(Table, frozen=True, kw_only=True):
     house: Annotated[House, "What the house asks for beside its scenarios."] = House()
     stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
+    parameters: Annotated[Parameters, "Margin parameters that fits propose (docs/parameters.md)."] = Parameters()
     reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None

@@ -19,7 +19,14 @@ from gateway.slowside.book import BookChange, BookCopy
 from gateway.slowside.double_buffer import Frame, FrameReader, FrameWriter, Piece
 from gateway.slowside.full_margin import FullMargin, pack_rows
 from gateway.slowside.memory import SharedMemory
-from gateway.slowside.messages import PassReport, pack_failure, pack_generation, unpack_change, unpack_snapshot
+from gateway.slowside.messages import (
+    PassReport,
+    pack_failure,
+    pack_generation,
+    unpack_change,
+    unpack_setting,
+    unpack_snapshot,
+)
 from risk.instrument import Instrument
 from risk.repricing import Repricing
 from risk.scenarios import PRICED_AT_ONCE, Generation
@@ -52,6 +59,9 @@ class PricingServer:
     def answer(self, frame: Frame) -> list[Piece]:
         """Return the pieces of the frame that answers this one: a generation, or why there is none."""
         try:
+            setting = unpack_setting(frame)
+            if setting is not None:
+                self._setting = pickle.loads(setting)
             snapshot = unpack_snapshot(frame, self._instruments)
             change = unpack_change(frame)
             if change is not None:
@@ -115,6 +125,11 @@ def serve(doorbell: socket.socket, snapshots: FrameReader, generations: FrameWri
 def setup_bytes(setting: dict[str, Any], mark_max_age_ns: int) -> bytes:
     """Return what SETUP holds. It goes from the gateway to its own child, through memory that nobody else can open."""
     return pickle.dumps((setting, mark_max_age_ns))
+
+
+def setting_bytes(setting: dict[str, Any]) -> bytes:
+    """Return a setting for snapshots from now on; it travels where SETUP does."""
+    return pickle.dumps(setting)
 
 
 def main(arguments: list[str]) -> None:
