@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any, Final
 
 import orjson
@@ -229,11 +229,12 @@ def _when_shown(directory: Path, number: int, known: int = 1) -> Answer | None:
     """Wait, within a limit, until the gateway has worked an effect out; None where it has not."""
     deadline = now_ns() + int(SHOW_WAIT_S * 1e9)
     command: AnyCommand = ShowParameters(number)
+    pause = Event()
     while now_ns() < deadline:
         answer = asked(directory, command)
         if answer is None or len(answer["history"]) > known:
             return answer
-        time.sleep(LOOK_S)
+        pause.wait(LOOK_S)
     return None
 
 

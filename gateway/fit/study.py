@@ -120,9 +120,10 @@ def _volatilities(filtered: Filtered, spots: list[Factor], as_of_day: int) -> di
     ):
         column = filtered.history.column[factor]
         now, scale = float(filtered.sigma[at, column]), float(filtered.scale[at, column])
+        decay, weight = float(decay), float(weight)
         long_run = (scale - (1.0 - weight) * now) / weight if weight else now
         found[factor.underlying] = {
-            "sigma": now, "long_run": long_run, "long_run_weight": float(weight), "decay": float(decay)
+            "sigma": now, "long_run": long_run, "long_run_weight": weight, "decay": decay
         }  # fmt: skip
     return found
 
