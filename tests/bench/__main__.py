@@ -20,6 +20,7 @@ from protocols.fix import codec
 from risk import kernel
 from tests.bench.conditions import conditions
 from tests.bench.report import print_all
+from tests.bench.scenario_sets import measure_sets, recorded
 from tests.bench.session import measure_engine
 from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
 from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
@@ -43,10 +44,16 @@ class Plan(NamedTuple):
     slow_rounds: int
     slow_orders: int
     accounts: tuple[int, ...]
+    bars: int
+    is_whole: bool  # the backtest too, where there are recorded prices
 
 
-FULL: Final = Plan(11, 2_000, 8_000, 80, slow_rounds=7, slow_orders=ORDERS, accounts=ACCOUNTS)
-QUICK: Final = Plan(3, 1_000, 4_000, 10, slow_rounds=3, slow_orders=ORDERS // 2, accounts=ACCOUNTS[:2])
+FULL: Final = Plan(
+    11, 2_000, 8_000, 80, slow_rounds=7, slow_orders=ORDERS, accounts=ACCOUNTS, bars=24 * 60, is_whole=True
+)
+QUICK: Final = Plan(
+    3, 1_000, 4_000, 10, slow_rounds=3, slow_orders=ORDERS // 2, accounts=ACCOUNTS[:2], bars=24 * 10, is_whole=False
+)
 WINDOWS: Final = (64, 256)
 PASSES: Final = 4
 # Where there is no terminal whose width counts.
@@ -87,8 +94,12 @@ def measure(plan: Plan) -> dict[str, Any]:
     slow = measure_slow(
         peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
     )
+    sets = measure_sets(
+        peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, bars=plan.bars,
+        data=recorded() if plan.is_whole else None,
+    )  # fmt: skip
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow}
+    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow, "sets": sets}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:
