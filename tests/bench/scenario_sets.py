@@ -186,9 +186,9 @@ def print_sets(figures: dict[str, Any], console: Console) -> None:
     """Print them beside their budgets."""
     sets, online, orders, walked = (figures[name] for name in ("sets", "online", "orders", "backtest"))
     console.print(
-        f"Scenario set of {sets['days']:,} days x {sets['underlyings']} underlyings x {sets['instruments']} "
-        f"instruments into risk arrays: {sets['median_s']:.2f} s, best {sets['best_s']:.2f} {held(sets['best_s'], SET_S)}; the "
-        f"filter before it {sets['filter_s']:.2f} s"
+        f"Scenario set, {sets['days']:,} days x {sets['underlyings']} underlyings x {sets['instruments']} instruments, "
+        f"into risk arrays: {sets['median_s']:.2f} s, best {sets['best_s']:.2f} {held(sets['best_s'], SET_S)}; "
+        f"the filter before it {sets['filter_s']:.2f} s"
     )
     idle, busy = orders["idle"], orders["sets"]
     console.print(
