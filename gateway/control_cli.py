@@ -159,6 +159,7 @@ def margin_calls(
         typer.echo(orjson.dumps(answer).decode())
         return
     _show(answer["accounts"], "account")
+    _show(answer["wallets"], "short wallet")
     _show(answer["transfers"], "transfer")
 
 
@@ -271,4 +272,4 @@ def _fail(text: str) -> NoReturn:
 
 
 # For commands that have a module of their own.
-asked, fail, journal_directory = _asked, _fail, _journal_directory
+asked, fail, journal_directory, show = _asked, _fail, _journal_directory, _show

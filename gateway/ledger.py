@@ -24,6 +24,7 @@ from gateway import (
     order_terms,
     parameter_book,
     records,
+    transfer_book,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
 from gateway.hot_path import ledger_handlers
@@ -412,6 +413,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Filled: Ledger._filled,
     records.Killed: lambda ledger, record: ledger.standing.killed(record),
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
+    records.LimitMoved: lambda ledger, record: ledger.standing.limit_moved(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),
     **order_terms.APPLIES,
@@ -423,4 +425,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
     **parameter_book.APPLIES,
+    **transfer_book.APPLIES,
 }

@@ -33,8 +33,7 @@ class Shadow:
     def __init__(self, generation: Generation, terms: HouseTerms, snapshot: MarketSnapshot) -> None:
         self._generation, self._instruments = generation, snapshot.instruments
         # An account's own figures do not depend on what stands above it.
-        counts_sizes = terms.counts_sizes or (terms.hierarchy is not None and terms.hierarchy.has_limits)
-        self._terms = msgspec.structs.replace(terms, hierarchy=None, counts_sizes=counts_sizes)
+        self._terms = msgspec.structs.replace(terms, hierarchy=None, counts_sizes=terms.is_charged)
         self._hierarchy = terms.hierarchy
         self._columns = {currency: column for column, currency in enumerate(generation.currencies)}
         self._kernel = self.clear()
@@ -64,8 +63,7 @@ class Shadow:
             return nan, nan
         if any(units and currency not in self._columns for currency, units in account.cash_units.items()):
             return nan, nan
-        own = None if self._hierarchy is None else self._hierarchy.terms(account.index)
-        kernel.set_terms(row, own or RowTerms())
+        kernel.set_terms(row, RowTerms() if self._hierarchy is None else self._hierarchy.terms_of(account.index))
         for position in held:
             kernel.add_position(row, position.instrument.index, position.lots)
         for currency, units in account.cash_units.items():

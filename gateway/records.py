@@ -13,6 +13,7 @@ import msgspec
 from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -33,6 +34,7 @@ from gateway.order_records import (
 )
 from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
+from gateway.transfer_records import TransferRecord
 
 __all__ = [
     "TAGS",
@@ -52,6 +54,7 @@ __all__ = [
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -467,6 +470,8 @@ AnyRecord = (
     | MarginRecord
     | ClearingRecord
     | ParameterRecord
+    | OperatorRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,9 +1,12 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.admin import Admin
+from gateway.config.collateral import Channel, Collateral, Route
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_channel_credentials,
     load_counterparty_credentials,
     load_credentials,
     load_public_key,
@@ -31,6 +34,9 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Admin",
+    "Channel",
+    "Collateral",
     "Config",
     "ConfigError",
     "Counterparty",
@@ -53,6 +59,7 @@ __all__ = [
     "Monitor",
     "Parameters",
     "Reconciliation",
+    "Route",
     "Schedule",
     "Session",
     "Stress",
@@ -60,6 +67,7 @@ __all__ = [
     "Venue",
     "Volume",
     "load",
+    "load_channel_credentials",
     "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config import pricing_defaults
+from gateway.config.admin import Admin
+from gateway.config.collateral import Collateral
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
@@ -455,3 +457,7 @@ class Config(Table, frozen=True, kw_only=True):
         None
     )
     margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
+    admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None
+    collateral: Annotated[
+        Collateral | None, "Transfers of collateral that are planned and made here (docs/transfers.md); none: not."
+    ] = None

@@ -100,6 +100,7 @@ def pack_snapshot(
         values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
     if setting is not None:
         values["setting"] = setting
+        values |= {"book.venues": change.venues}
     return pack(arrays, values)
 
 
@@ -118,6 +119,7 @@ def unpack_change(frame: Frame) -> BookChange | None:
         {name.removeprefix("book."): array for name, array in arrays.items() if name.startswith("book.")},
         value_of(values, "book.currencies", tuple[str, ...]),
         value_of(values, "book.account_count", int),
+        value_of(values, "book.venues", tuple[str, ...]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.feeds_report import print_feeds
 from tests.bench.scenario_sets import print_sets
 from tests.bench.slow_report import print_slow
 
@@ -83,6 +84,7 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
         _print_wire(kind, wire, console)
     print_slow(figures["slow"], console)
     print_sets(figures["sets"], console)
+    print_feeds(figures["feeds"], console)
 
 
 def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:

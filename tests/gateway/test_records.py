@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import clearing_records, hold_records, margin_records, parameter_records, records
+from gateway import clearing_records, hold_records, margin_records, parameter_records, records, transfer_records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -158,6 +158,26 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "97ccb701a2616200c2a5626f726973a3776879"),
     (parameter_records.ParametersRescaled(1, (("BTC", 10_500),)),
      "93ccb8019192a3425443cd2904"),
+    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
+     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
+     "a472757468a3776879"),
+    (transfer_records.TransfersPlanned(
+        "r-P1", "optimiser", 3, (transfer_records.PlannedMove(
+            "r-P1.1", "wallet", "alpha", "USDC", 5, "client", "okx", "venue", "okx", 1, 5, 4, 2, 9, "alpha-M1"),),
+        (transfer_records.Unmet("house", "", "alpha", 7, "why"),)),
+     "96cca6a4722d5031a96f7074696d6973657203919fa6722d50312e31a677616c6c6574a5616c706861a45553444305a6"
+     "636c69656e74a36f6b78a576656e7565a36f6b780105040209a8616c7068612d4d319195a5686f757365a0a5616c7068"
+     "6107a3776879"),
+    (transfer_records.TransferApproved("r-P1.1", "ann", "why"),
+     "94cca7a6722d50312e31a3616e6ea3776879"),
+    (transfer_records.TransferDropped("r-P1.1", "ann", "why"),
+     "94cca8a6722d50312e31a3616e6ea3776879"),
+    (transfer_records.HouseCalled("HOUSE", "c1", "alpha", 5, 9, 3),
+     "97cca9a5484f555345a26331a5616c706861050903"),
+    (transfer_records.HouseCallMoved("HOUSE", "c1", "met", "why"),
+     "95ccaaa5484f555345a26331a36d6574a3776879"),
+    (transfer_records.TransferCharged("r-P1.1", 3),
+     "93ccaba6722d50312e3103"),
 ]  # fmt: skip
 
 
@@ -204,9 +224,11 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
         "CollateralRefused": 128,
         "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
-        "TradesReported": 164, "TradeReportAnswered": 165,
         "ParametersProposed": 180, "ParametersStepped": 181, "ParametersShown": 182, "ParametersActivated": 183,
         "ParametersRescaled": 184,
+        "TradesReported": 164, "TradeReportAnswered": 165, "LimitMoved": 140,
+        "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
+        "HouseCallMoved": 170, "TransferCharged": 171,
     }  # fmt: skip
 
 
@@ -245,6 +267,11 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "tuple[tuple[str, float, float, float], ...]": st.lists(
         st.tuples(texts, *[st.floats(allow_nan=False)] * 3), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
+    "tuple[PlannedMove, ...]": st.lists(st.builds(
+        transfer_records.PlannedMove, *[texts] * 4, integers, *[texts] * 4, *[integers] * 5, texts
+    ), max_size=2).map(tuple),
+    "tuple[Unmet, ...]": st.lists(
+        st.builds(transfer_records.Unmet, texts, texts, texts, integers, texts), max_size=2).map(tuple),
 }  # fmt: skip
 
 
