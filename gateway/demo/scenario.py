@@ -110,8 +110,8 @@ resume_period_s = 0
 [[margin_calls.profile]]
 name = "demo"
 accounts = ["*"]
-minimum_transfer_usd = 50
-rounding_usd = 10
+minimum_transfer_usd = 250
+rounding_usd = 50
 cure_period_s = {cure_s}
 dispute_period_s = {cure_s}
 grace_period_s = 1

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from gateway import records
 from gateway.demo.scenario import Expected, Party, Scenario
@@ -133,6 +135,34 @@ class ScenarioTally:
         share = (time_ns - self.begins_ns) / self.length_ns
         fair = self.scenario.shape.factor(ledger.instruments[index].base_currency, share)
         return abs(ticks / (entry[1] / entry[0]) / fair - 1.0) > BAD_MARK
+
+
+_ROWS: Final = (
+    ("calls issued", "calls_issued"),
+    ("called, USD", "called_usd"),
+    ("calls met", "calls_met"),
+    ("calls expired", "calls_expired"),
+    ("calls superseded: the market came back", "calls_superseded"),
+    ("transfers begun", "transfers_begun"),
+    ("transfers settled", "transfers_settled"),
+    ("reductions", "reductions"),
+    ("of them on a bad mark", "reduced_on_bad_marks"),
+    ("handed over", "handed_over"),
+    ("marks not believed", "doubted"),
+    ("least equity of a client, USD", "least_equity_usd"),
+)
+
+
+def table_of(figures: ScenarioFigures) -> Table:
+    """Return the table of the summary."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("scenario")
+    table.add_column("", justify="right")
+    for text, name in _ROWS:
+        value = getattr(figures, name)
+        table.add_row(text, "-" if value is None else f"{value:,.0f}")
+    table.add_row("collateral adds up to the last unit", "yes" if figures.collateral_adds_up else "NO")
+    return table
 
 
 def misfits(ledger: Ledger) -> list[str]:
