@@ -25,6 +25,7 @@ from gateway.sessions import name_of
 from gateway.showing import Showing
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
 from gateway.status_page import StatusPage
+from gateway.transfer_runner import TransferRunner
 from gateway.venue_status import Ages, row_of, state_of
 from gateway.venues import venue_client
 from protocols.fix.session import Limits
@@ -71,6 +72,7 @@ class App:
         )
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
         self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
+        self.transfers = TransferRunner(config, self.core.transfers, self.core.monitor, self.server.flush)
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.page = StatusPage(directory)
@@ -97,6 +99,8 @@ class App:
         self._tasks.append(asyncio.create_task(self._tell()))
         self._tasks.append(asyncio.create_task(self._show()))
         self._tasks += self.counterparties.start()
+        if self.core.transfers.is_on:
+            self._tasks.append(asyncio.create_task(self.transfers.run()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -169,12 +173,14 @@ class App:
         counters["venues"] = {link.venue: state_of(link, market, ledger, now, ages) for link in links}
         counters["feeds"] = {link.venue: row_of(link, market, ledger, now, ages) for link in links}
         counters["sessions"] = sorted(self.server.logged_on)
+        counters["levels"] = core.level_rows()
         counters["controls"] = core.controls.snapshot()
         counters["counterparties"] = self.counterparties.rows(now)
         counters["open_breaks"] = core.reconciler.rows(now, None if ages is None else BREAKS_TOLD)
         counters["breaks_open"] = core.reconciler.counts()
         counters["hooks"] = core.hooks.rows()
         counters["margin_watch"] = core.intraday.snapshot() if ages is None else core.intraday.counters()
+        counters["transfers"] = core.transfers.snapshot()
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()
@@ -184,6 +190,8 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if core.tick_markets(now):
+            self.server.flush()
         if now - self._ticked_ns > STALL_NS:
             core.intraday.stalled(now)
         self._ticked_ns = now

@@ -32,7 +32,9 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.storm.command import storm
 from gateway.top import top
+from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
@@ -45,9 +47,13 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
 app.command("top")(top)
+app.command("transfers")(transfers)
+app.command("approve-transfer")(approve_transfer)
+app.command("decline-transfer")(decline_transfer)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 

@@ -15,8 +15,7 @@ from risk.joint import NO_STRESS, JointScenarios, Stress
 from risk.levels import Hierarchy, Level
 from risk.limits import LimitRule, RowTerms
 from risk.scenarios import Grid
-from risk.venue_book import SubAccount
-from risk.venue_margin import BookTerms
+from risk.venue_book import BookTerms, SubAccount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,19 +8,24 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk, records
+from gateway import margin_desk, plan_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
+    ApproveTransfer,
     CloseBreak,
     ControlError,
     DecideMargin,
+    DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
     ListLimits,
+    ListTransfers,
     LogOut,
     MoveTransfer,
+    Plan,
+    Ranking,
     Reinstate,
     ReleaseHold,
     SetLimit,
@@ -61,6 +66,8 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, Plan | Ranking):
+            return plan_desk.answer(self._core, command, self._now_ns())
         if isinstance(command, ListLimits | SetLimit):
             return self._limits(command, user)
         if isinstance(command, SetState):
@@ -71,6 +78,10 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListTransfers):
+            return self._core.transfers.snapshot()
+        if isinstance(command, ApproveTransfer | DeclineTransfer):
+            return margin_desk.decide_transfer(self._core, command, person(command.who, user), self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):
@@ -112,7 +123,6 @@ class Operator:
         try:
             if isinstance(command, Kill):
                 cancels, is_journalled = controls.kill(*asked)
-                self._core.hooks.stopped(command.scope, command.name, printable(command.reason, MAX_REASON))
                 return {"cancels": cancels, "is_journalled": is_journalled}
             controls.reinstate(*asked)
             return {}
@@ -207,4 +217,8 @@ class Operator:
             "accounts": accounts,
             "hooks": core.hooks.rows(),
             "unconfirmed_cancels": unconfirmed,
+            "kills": [
+                {"scope": one.scope, "name": one.name, "who": one.who, "reason": one.reason}
+                for _, one in sorted(kills.items())
+            ],
         }

@@ -94,7 +94,9 @@ class World:
             throttle_messages=choice((3, 20, 1_000)),
             throttle_answer=choice(("reject", "delay")),
             stop_trigger=("mark_price", "last_price", "index_price")[seed % 3],
-            model=("deribit_standard", "deribit_portfolio")[seed % 4 == 1],
+            model={1: "deribit_portfolio", 5: "deribit_portfolio", 6: "okx_portfolio", 7: "bybit_portfolio"}.get(
+                seed % 8, "deribit_standard"
+            ),
             desk_orders=(18, 6)[seed % 7 == 6],
             gross=(900_000, 150_000)[seed % 5 == 3],
             margin=(250_000, 90_000)[seed % 5 == 4],

@@ -1,15 +1,18 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
 from gateway.config.admin import Admin
+from gateway.config.collateral import Channel, Collateral, Route
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
     Credentials,
     CredentialsError,
+    load_channel_credentials,
     load_counterparty_credentials,
     load_credentials,
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
@@ -31,7 +34,10 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Adjust",
     "Admin",
+    "Channel",
+    "Collateral",
     "Config",
     "ConfigError",
     "Counterparty",
@@ -41,6 +47,7 @@ __all__ = [
     "Firm",
     "Fix",
     "Gateway",
+    "Guard",
     "Hook",
     "HookClient",
     "House",
@@ -53,6 +60,7 @@ __all__ = [
     "Market",
     "Monitor",
     "Reconciliation",
+    "Route",
     "Schedule",
     "Session",
     "Stress",
@@ -60,6 +68,7 @@ __all__ = [
     "Venue",
     "Volume",
     "load",
+    "load_channel_credentials",
     "load_counterparty_credentials",
     "load_credentials",
     "load_public_key",

@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.config.collateral import Channel
 from gateway.config.counterparties import Counterparty
 from gateway.config.hook import HookClient
 from gateway.config.schema import Session
@@ -72,6 +73,12 @@ def load_counterparty_credentials(counterparty: Counterparty, environ: Mapping[s
     return _load(counterparty, f"counterparty {counterparty.name}", keys, environ)
 
 
+def load_channel_credentials(channel: Channel, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return the key that a channel of transfers signs with; raises CredentialsError."""
+    keys = (*_KEYS, "passphrase") if channel.kind in _WITH_PASSPHRASE else _KEYS
+    return _load(channel, f"channel {channel.name}", keys, environ)
+
+
 def load_token_hash(client: HookClient, environ: Mapping[str, str] = os.environ) -> bytes:
     """Return the SHA-256 of a hook client's token; raises CredentialsError."""
     credentials = _load(client, f"hook client {client.name}", ("client", "token_sha256"), environ)
@@ -105,7 +112,10 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
 
 
 def _load(
-    owner: Venue | Session | HookClient | Counterparty, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
+    owner: Venue | Session | HookClient | Counterparty | Channel,
+    name: str,
+    keys: tuple[str, ...],
+    environ: Mapping[str, str],
 ) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)

@@ -89,10 +89,12 @@ def pack_snapshot(
         "terms": terms.since(known),
         "currencies": list(snapshot.currencies),
         "index_prices": dict(snapshot.index_prices),
+        "apart": list(snapshot.apart),
     }
     if change is not None:
         arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
         values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
+        values |= {"book.venues": change.venues}
     return pack(arrays, values)
 
 
@@ -105,6 +107,7 @@ def unpack_change(frame: Frame) -> BookChange | None:
         {name.removeprefix("book."): array for name, array in arrays.items() if name.startswith("book.")},
         value_of(values, "book.currencies", tuple[str, ...]),
         value_of(values, "book.account_count", int),
+        value_of(values, "book.venues", tuple[str, ...]),
     )
 
 
@@ -128,6 +131,7 @@ def unpack_snapshot(frame: Frame, instruments: list[Instrument]) -> MarketSnapsh
         time_ns=arrays["time_ns"],
         numbers=arrays["numbers"],
         index_prices=value_of(values, "index_prices", dict[str, float | None]),
+        apart=value_of(values, "apart", tuple[str, ...]),
     )
 
 
