@@ -87,7 +87,7 @@ class Adjustments:
         generation: Callable[[], Generation | None],
         config: Adjust,
         maintenance: float,
-        house: HouseTerms,
+        house: Callable[[], HouseTerms],
         now_ns: int,
     ) -> None:
         self._pipeline, self._ledger, self._feeds = pipeline, pipeline.ledger, feeds
@@ -240,13 +240,14 @@ class Adjustments:
             hedges=hedges,
         )
         quotes = quotes_of(self._ledger, market, self._feeds, account, hedges, now_ns)
+        house = self._house()
         try:
             instruments = self._ledger.instruments
             trial = Trial(
                 generation,
                 account,
                 terms.required,
-                lambda kernel: self._house.prepare_alone(kernel, generation, instruments, account.index),
+                lambda kernel: house.prepare_alone(kernel, generation, instruments, account.index),
             )
             return plan(trial, terms, instruments, quotes)
         except UnknownMarginError as error:

@@ -104,7 +104,7 @@ class Core:
             lambda: self.valuation.generation,
             config.adjust,
             MAINTENANCE_FACTOR,
-            terms,
+            lambda: self.valuation.terms,  # parameters that are activated change them
             now_ns,
         )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
