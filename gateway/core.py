@@ -165,6 +165,13 @@ class Core:
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
 
+    @property
+    def markets_deadline_ns(self) -> int | None:
+        """When `tick_markets` has something to do, at the latest."""
+        guards_ns = None if self.guards is None else self.guards.deadline_ns
+        times = (guards_ns, self.margin_actions.deadline_ns, self.adjustments.deadline_ns)
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+
     def tick_markets(self, now_ns: int) -> bool:
         """Look at markets and adjustments where it is time to; return whether the caller has something to flush.
 
