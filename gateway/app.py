@@ -198,6 +198,8 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if core.tick_markets(now):
+            self.server.flush()
         if now - self._ticked_ns > STALL_NS:
             core.intraday.stalled(now)
         self._ticked_ns = now

@@ -32,6 +32,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.storm.command import storm
 from gateway.top import top
 from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
@@ -46,6 +47,7 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
 app.add_typer(parameters_app, name="parameters")

@@ -34,7 +34,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Kill(Command, frozen=True, tag="kill"):
-    """Take no new orders of a session or an account, and cancel all that work."""
+    """Take no new orders of what `name` is in a scope (gateway.standing.SCOPES), and cancel all that work."""
 
     scope: str
     name: str
@@ -75,6 +75,19 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     hold: str
     reason: str
     who: str = ""
+
+
+class Plan(Command, frozen=True, tag="plan"):
+    """Tell what would be done to cover an account's margin again, times required_bps / 10 000; do nothing."""
+
+    account: str
+    required_bps: int = 0
+
+
+class Ranking(Command, frozen=True, tag="ranking"):
+    """Tell who would be deleveraged first in an instrument."""
+
+    symbol: str
 
 
 class ListLimits(Command, frozen=True, tag="limits"):
@@ -213,6 +226,8 @@ AnyCommand = (
     | ReleaseHold
     | ListBreaks
     | CloseBreak
+    | Plan
+    | Ranking
     | ListLimits
     | SetLimit
     | SetState

@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.clearing_records import ClearingRecord
+from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.operator_records import LimitMoved, OperatorRecord
@@ -51,6 +52,7 @@ __all__ = [
     "ExternalFillReversed",
     "Filled",
     "GatewayStarted",
+    "GuardMoved",
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
@@ -74,6 +76,7 @@ __all__ = [
     "OrderRestated",
     "OrderTriggered",
     "ParametersProposed",
+    "PartyActionTaken",
     "Record",
     "ReplaceRequested",
     "Replaced",
@@ -400,12 +403,16 @@ class GraceEnded(Record, frozen=True, tag=59):
 
 
 class Killed(Record, frozen=True, tag=60):
-    """A person stopped a session or an account: no new orders, and cancels of all that work. Only a person lifts it."""
+    """A person stopped something: no new orders, and all that works is marked as cancelled. Only a person lifts it.
+
+    `accounts` are those of a firm or a desk at that time.
+    """
 
     scope: str
     name: str
     who: str
     reason: str
+    accounts: tuple[str, ...] = ()
 
 
 class Reinstated(Record, frozen=True, tag=61):
@@ -467,6 +474,7 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | GuardRecord
     | MarginRecord
     | ClearingRecord
     | ParameterRecord

@@ -8,6 +8,7 @@ takes (gateway/slowside).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk import mirror
+from risk.account import Account
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
@@ -76,6 +79,7 @@ class Valuation:
         self._shape: tuple[int, ...] = ()
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
+        self._is_filling = False  # accounts write into a kernel that is not asked yet
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         # Venues' own models, priced here from the same marks, and swapped in with each generation.
         self.venue_books: tuple[BookTerms, ...] = ()
@@ -146,7 +150,7 @@ class Valuation:
         self.asked = self.acting
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
-        worth = self._coins(now_ns)
+        worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
         marks = self._believed(market.begin_generation(), worth, now_ns)
         slices = [_columns(0, [])]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
@@ -162,6 +166,7 @@ class Valuation:
             time_ns=times,
             numbers=numbers,
             index_prices=worth,
+            apart=apart,
         )
 
     def _believed(
@@ -170,7 +175,10 @@ class Valuation:
         """Move the marks of venues that are not believed, where the others are: worth what it was, by their index."""
         market, instruments = self._market, self._ledger.instruments
         moved: list[Mark | None] | None = None
-        for index in market.board.doubted(now_ns):
+        doubted = market.board.doubted(now_ns)
+        if lost := self._ledger.lost_venues:  # what is held there is still owed, whoever tells of it or not
+            doubted += [one.index for one in instruments[: len(marks)] if one.venue in lost]
+        for index in dict.fromkeys(doubted):
             instrument, mark = instruments[index], marks[index]
             price = worth.get(instrument.base_currency)
             is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
@@ -205,16 +213,21 @@ class Valuation:
         )
         if shape != self._shape:
             self._spare = None
-        for account in accounts:
-            account.drop_mirror()
+        if self._is_filling:  # one was given up half-way: nobody writes into its kernel any more
+            for account in accounts:
+                account.drop_mirror()
+        self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
         terms.prepare(kernel, generation, self._ledger.instruments)
+        self._lift_offsets(kernel, accounts)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        written = 0
-        for account in accounts:
-            written += account.begin_mirror(kernel, currency_index, venue_books)
-            while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
+        at = written = 0
+        while at < len(accounts):
+            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            written += more
+            exposure = accounts[at - 1].exposure
+            while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
@@ -230,10 +243,12 @@ class Valuation:
         market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
         # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
         self._spare = None
-        for number, account in enumerate(accounts, 1):
-            account.end_mirror()
-            if number % ACCOUNTS_PER_SLICE == 0:
+        at = 0
+        while at < len(accounts):
+            at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
+            if at % ACCOUNTS_PER_SLICE == 0:
                 yield
+        self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
         if has_new_collars:
@@ -248,6 +263,17 @@ class Valuation:
                 mark = market.marks[index]
                 if mark is not None:
                     mark.set_band(*market.collar.band_ticks(instruments[index], mark.price))
+
+    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
+        """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
+        lost, hierarchy = self._ledger.lost_venues, self.asked.terms.hierarchy
+        if not lost or hierarchy is None:
+            return
+        for account in accounts:
+            terms = hierarchy.terms_of(account.index)
+            legs = (position.instrument.venue for position in account.positions.values() if position.lots)
+            if terms.offset_cap and any(venue in lost for venue in legs):
+                kernel.set_terms(account.index, msgspec.structs.replace(terms, offset_cap=0.0))
 
     def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
         """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""
@@ -269,10 +295,8 @@ class Valuation:
         for instrument in instruments[self._listed_count :]:
             listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
         self._listed_count = len(instruments)
-        names = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies, *listed))
-        for account in self._ledger.accounts.values():
-            names.update(dict.fromkeys(account.cash_units))
-        return list(names)
+        held = chain.from_iterable([account.cash_units for account in self._ledger.accounts.values()])
+        return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, held)))
 
 
 def _moved(mark: Mark, index_price: float, now_ns: int) -> Mark:

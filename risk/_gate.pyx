@@ -79,6 +79,7 @@ cdef Py_ssize_t market_mark_age = offset_of(_market_class, "mark_max_age_ns")
 cdef Py_ssize_t market_generation_age = offset_of(_market_class, "generation_max_age_ns")
 cdef Py_ssize_t market_generation_time = offset_of(_market_class, "generation_time_ns")
 cdef Py_ssize_t market_priced_count = offset_of(_market_class, "priced_count")
+cdef Py_ssize_t market_halts = offset_of(_market_class, "halts")
 cdef Py_ssize_t market_live_venues = offset_of(_market_class, "live_venues")
 cdef Py_ssize_t market_base = offset_of(_market_class, "base_scenario")
 cdef Py_ssize_t market_hierarchy = offset_of(_market_class, "hierarchy")
@@ -221,7 +222,9 @@ cdef int _without_rate(object order, object account, object market, object instr
     # account_is_trading
     if slot(account, account_state) is _halted:
         return 0
-    # instrument_is_known
+    # instrument_is_known; where anything is halted, only the plain check knows what
+    if PyDict_Size(<dict>slot(market, market_halts)):
+        return 1
     limits = slot(account, account_limits)
     if not is_a(limits, <PyObject *>_limits_class) or not is_true(instrument, instrument_is_open):
         return 1

@@ -12,6 +12,7 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
@@ -34,6 +35,7 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Adjust",
     "Admin",
     "Channel",
     "Collateral",
@@ -46,6 +48,7 @@ __all__ = [
     "Firm",
     "Fix",
     "Gateway",
+    "Guard",
     "Hook",
     "HookClient",
     "House",

@@ -24,6 +24,7 @@ from gateway.config.counterparties import (
     check_reconciliation,
 )
 from gateway.config.credentials import private_file_problem
+from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
@@ -309,6 +310,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Counterparty: _check_counterparty,
     Admin: _check_admin,
     Fix: _check_fix,
+    Guard: check_guard,
     Hook: _check_hook,
     HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
@@ -340,6 +342,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unlisted(document)
     yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
+    adjust = document.get("adjust")
+    house = adjust.get("house_account") if isinstance(adjust, dict) else None
+    if isinstance(house, str) and house not in known:
+        yield Problem(("adjust", "house_account"), _no_account(house))
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
     others = _column(document, ("fix", "counterparty"), "name")
     yield from _repeated(others, "counterparty")
@@ -358,8 +364,11 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
-                text = f'there is no [[account]] with the name "{name[:64]}"'
-                yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+                yield Problem((*path, "accounts", index), _no_account(name))
+
+
+def _no_account(name: str) -> str:
+    return f'there is no [[account]] with the name "{name[:64]}"'.encode("unicode_escape").decode("ascii")
 
 
 def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:

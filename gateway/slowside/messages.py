@@ -94,6 +94,7 @@ def pack_snapshot(
         "terms": terms.since(known),
         "currencies": list(snapshot.currencies),
         "index_prices": dict(snapshot.index_prices),
+        "apart": list(snapshot.apart),
     }
     if change is not None:
         arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
@@ -143,6 +144,7 @@ def unpack_snapshot(frame: Frame, instruments: list[Instrument]) -> MarketSnapsh
         time_ns=arrays["time_ns"],
         numbers=arrays["numbers"],
         index_prices=value_of(values, "index_prices", dict[str, float | None]),
+        apart=value_of(values, "apart", tuple[str, ...]),
     )
 
 

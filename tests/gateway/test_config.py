@@ -446,6 +446,8 @@ def test_every_default_has_its_reason() -> None:
         "{}",
         "(",
         "Market()",
+        "Guard()",
+        "Adjust()",
         "Margin()",
         "Monitor()",
         "Reconciliation()",
