@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -118,9 +119,24 @@ def replay_journal(
             print(f"{name:15} {value}")
 
 
+class Scenario(StrEnum):
+    """Stories of the demo (fixtures/scenarios)."""
+
+    CALM = "calm"
+    SELLOFF = "selloff"
+    FLASH_CRASH = "flash-crash"
+    VENUE_OUTAGE = "venue-outage"
+    DEPEG = "depeg"
+
+
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to trade.")] = 20.0,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="Prices that move as in this story, with margin called for.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="How long to trade: 20, or as long as the scenario is.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="What the market and the clients do depends on it.")] = 1,
     clients: Annotated[int, typer.Option(min=1, max=16, help="Trading clients, each with two accounts.")] = 3,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
@@ -131,7 +147,13 @@ def demo(
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     options = Options(
-        seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json, has_page=page and not as_json
+        seconds=seconds or (20.0 if scenario is None else 0.0),
+        seed=seed,
+        clients=clients,
+        rate=rate,
+        as_json=as_json,
+        has_page=page and not as_json,
+        scenario="" if scenario is None else scenario.value,
     )
     raise typer.Exit(run_demo(options))
 

@@ -42,7 +42,7 @@ from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
-from risk.marks import Collar, Market
+from risk.marks import Collar, MarkAgeRule, Market
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
@@ -69,6 +69,8 @@ class Core:
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
         self.market.halts = self.ledger.standing.halts
+        for instrument in self.ledger.instruments:
+            self.market.limit_mark_age(instrument)
         self.accounts_of: dict[str, dict[str, Account]] = {}
         self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
@@ -109,8 +111,8 @@ class Core:
         self.lost_legs = LostLegs(self.pipeline, config.market.leg_lost_after_ms * NS_PER_MS, now_ns)
         self.controls.listeners.append(self.lost_legs.killed)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
-        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
         self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
+        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
         self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
@@ -263,6 +265,12 @@ def _market(config: Config, instruments: int) -> Market:
         collar=collar,
         due_after_move=float(market.generation_move_fraction),
         due_after_vol_move=float(market.generation_vol_move_fraction),
+        mark_age_rules=tuple(
+            MarkAgeRule(venue.name, pattern, venue.symbol_suffix, age_ms * NS_PER_MS)
+            for venue in config.venue
+            for pattern, age_ms in venue.mark_ages()
+        ),
+        day_ends_s={venue.name: venue.day_end_s for venue in config.venue if venue.kind != "deribit"},
         stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
         board=IndexBoard(
             market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)

@@ -44,6 +44,7 @@ def instrument_listed(executions: Executions, event: events.InstrumentListed, no
         return
     pipeline.commit(record, now_ns)
     pipeline.market.list_instrument(index)
+    pipeline.market.limit_mark_age(ledger.instruments[index])
 
 
 def _refuse_name(executions: Executions, symbol: str, other: str) -> None:

@@ -68,8 +68,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
-        records.ParametersProposed,
         AdjustmentRefused,
+        records.ParametersProposed,
         records.MarginCallAnswered,
         records.CollateralRefused,
     }
@@ -220,7 +220,7 @@ class Pipeline:
     def _new_order(self, session: str, message: Message, now_ns: int) -> None:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
-        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, self.market.day_ends_s, now_ns)
         fields = None
         if order is None:
             fields = OrderFields(message)

@@ -151,7 +151,7 @@ class Valuation:
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
         worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
-        marks = self._believed(market.begin_generation(), worth, now_ns)
+        marks = market.usable_marks(self._believed(market.begin_generation(), worth, now_ns), now_ns)
         slices = [_columns(0, [])]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
             slices.append(_columns(start, marks[start : start + MARKS_PER_SLICE]))
@@ -181,7 +181,7 @@ class Valuation:
         for index in dict.fromkeys(doubted):
             instrument, mark = instruments[index], marks[index]
             price = worth.get(instrument.base_currency)
-            is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
+            is_old = mark is not None and now_ns - mark.time_ns > market.mark_age_limit_ns(index)
             if mark is not None and is_old and price and not instrument.is_option:
                 moved = moved or list(marks)
                 moved[index] = _moved(mark, price, now_ns)
@@ -191,7 +191,7 @@ class Valuation:
         yield from self.snapshot_in_steps(now_ns)
         snapshot = self.snapshot
         assert snapshot is not None
-        repricing = Repricing(snapshot, self._market.mark_max_age_ns, self.setting)
+        repricing = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting)
         while not repricing.price_some(self._count):
             yield
         yield
@@ -261,12 +261,16 @@ class Valuation:
             yield
             for index in range(start, min(start + MARKS_PER_SLICE, len(market.marks))):
                 mark = market.marks[index]
-                if mark is not None:
-                    mark.set_band(*market.collar.band_ticks(instruments[index], mark.price))
+                if mark is None:
+                    continue
+                low, high = market.collar.band_ticks(instruments[index], mark.price)
+                if market.guard is not None:  # it may have drawn the band closer, and does so again at the next mark
+                    low, high = max(low, mark.collar_low_ticks), min(high, mark.collar_high_ticks)
+                mark.set_band(low, high)
 
     def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
         """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
-        lost, hierarchy = self._ledger.lost_venues, self.asked.terms.hierarchy
+        lost, hierarchy = self._ledger.lost_venues, self.terms.hierarchy
         if not lost or hierarchy is None:
             return
         for account in accounts:
@@ -280,7 +284,7 @@ class Valuation:
         snapshot = self.snapshot
         if not self.venue_books or snapshot is None:
             return
-        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        marks = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting).take_marks()
         yield
         for terms in self.venue_books:
             accounts = len(self._ledger.accounts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -46,12 +47,8 @@ class Mark(msgspec.Struct, gc=False):
     is_sound: bool = True
 
     def set_band(self, low: int, high: int) -> None:
-        """Take another collar where it is narrower: a guard's may be, and a wider one comes with the next mark.
-
-        A market order goes no further than that, nor further than the venue took.
-        """
-        low = self.collar_low_ticks = max(low, self.collar_low_ticks)
-        high = self.collar_high_ticks = min(high, self.collar_high_ticks)
+        """Take another collar; a market order goes no further than that, nor further than the venue took."""
+        self.collar_low_ticks, self.collar_high_ticks = low, high
         self.sell_at_ticks, self.buy_at_ticks = max(low, self.sell_at_ticks), min(high, self.buy_at_ticks)
 
 
@@ -77,11 +74,27 @@ class Collar(msgspec.Struct, frozen=True):
         if instrument.is_option:
             below = above = max(mark * self.option_fraction, float(self.option_min_ticks))
         else:
-            of_coin = self.of_coin.get(instrument.underlying) if self.of_coin else None
-            shares = (self.fraction, self.fraction) if of_coin is None else of_coin
-            below, above = [mark * (share if narrower is None else min(share, narrower)) for share in shares]
+            shares = self.of_coin.get(instrument.underlying) if self.of_coin else None
+            low_share, high_share = (self.fraction, self.fraction) if shares is None else shares
+            if narrower is not None:
+                low_share, high_share = min(low_share, narrower), min(high_share, narrower)
+            below, above = mark * low_share, mark * high_share
         low = instrument.step_up(max(1, -int(-(mark - below) // 1)))
         return low, max(1, instrument.step_down(int((mark + above) // 1)))
+
+
+class MarkAgeRule(msgspec.Struct, frozen=True, gc=False):
+    """How old marks of a venue's instruments may be that `pattern` fits; `suffix` is what our symbols have more."""
+
+    venue: str
+    pattern: str
+    suffix: str
+    max_age_ns: int
+
+    def fits(self, instrument: Instrument) -> bool:
+        """Whether it is about this instrument."""
+        symbol = instrument.symbol.removesuffix(self.suffix)
+        return instrument.venue == self.venue and fnmatchcase(symbol, self.pattern)
 
 
 class Market(msgspec.Struct):
@@ -89,7 +102,7 @@ class Market(msgspec.Struct):
 
     kernel: MarginKernel
     marks: list[Mark | None]
-    mark_max_age_ns: int
+    mark_max_age_ns: int  # of an instrument that has none of its own in `own_mark_ages_ns`
     generation_max_age_ns: int
     collar: Collar
     generation_time_ns: int = NEVER_NS
@@ -109,16 +122,46 @@ class Market(msgspec.Struct):
     board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
-    # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
-    haircuts: Mapping[str, float] = {}
     # What takes no orders now. The order path asks only whether it is empty; where it is not, the plain checks look.
     halts: Halts = msgspec.field(default_factory=dict)
     # Says which of the marks that come may be used; None: all of them.
     guard: GuardBoard | None = None
+    # Venues that have no day orders -> the second of the UTC day with which such an order ends here.
+    day_ends_s: dict[str, int] = msgspec.field(default_factory=dict)
+    # Instruments, by index, with an age limit of their own: that of the first rule that fits.
+    own_mark_ages_ns: dict[int, int] = msgspec.field(default_factory=dict)
+    mark_age_rules: tuple[MarkAgeRule, ...] = ()
+    # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
+    haircuts: Mapping[str, float] = {}
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.
     venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def mark_age_limit_ns(self, index: int) -> int:
+        """Return how old an instrument's mark may be."""
+        return self.own_mark_ages_ns.get(index, self.mark_max_age_ns)
+
+    @property
+    def longest_mark_age_ns(self) -> int:
+        """The age that no mark that is used can be above."""
+        return max(self.mark_max_age_ns, *(rule.max_age_ns for rule in self.mark_age_rules), 0)
+
+    def limit_mark_age(self, instrument: Instrument) -> None:
+        """Note how old the mark of an instrument that is listed may be."""
+        for rule in self.mark_age_rules:
+            if rule.fits(instrument):
+                self.own_mark_ages_ns[instrument.index] = rule.max_age_ns
+                return
+
+    def usable_marks(self, marks: Sequence[Mark | None], now_ns: int) -> Sequence[Mark | None]:
+        """Return marks by index without those older than their own limit; the general one is left to others."""
+        if not self.mark_age_rules:
+            return marks
+        return [
+            None if mark is None or now_ns - mark.time_ns > self.mark_age_limit_ns(index) else mark
+            for index, mark in enumerate(marks)
+        ]
 
     def above(self, account_index: int) -> tuple[int, ...]:
         """Return the kernel's rows above an account."""

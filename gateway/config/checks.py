@@ -44,7 +44,7 @@ from gateway.config.schema import (
 from gateway.config.sessions import check_between, check_schedule, check_session
 from gateway.config.values import is_loopback
 from gateway.config.venue_rules import VENUE_RULES
-from gateway.config.venues import Venue
+from gateway.config.venues import DEFAULT_DAY_ENDS_UTC, Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.profiles import constraints
 from risk.scenarios import Grid
@@ -208,6 +208,8 @@ def _check_words(values: Mapping[str, Any]) -> Found:
     seconds, (shortest, longest) = values.get("dead_man_s"), rules.dead_man_s
     if seconds is not None and values.get("cancel_on_disconnect") and not shortest <= seconds <= longest:
         yield ("dead_man_s",), f"must be from {shortest} to {longest} for {kind}, not {seconds}"
+    if kind == "deribit" and values.get("day_ends_utc", DEFAULT_DAY_ENDS_UTC) != DEFAULT_DAY_ENDS_UTC:
+        yield ("day_ends_utc",), "is not for deribit, which ends its day orders itself"
     for index, product in enumerate(values.get("products", ())):
         if product not in rules.products:
             yield ("products", index), f"{kind} has no such product; it has {', '.join(rules.products) or 'none'}"

@@ -462,9 +462,9 @@ class Config(Table, frozen=True, kw_only=True):
     house: Annotated[House, "What the house asks for beside its scenarios."] = House()
     stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
-    parameters: Annotated[Parameters, "Margin parameters that fits propose (docs/parameters.md)."] = Parameters()
     guard: Annotated[Guard, "Flash-crash guards of markets."] = Guard()
     adjust: Annotated[Adjust, "How positions of accounts that are short of margin are adjusted."] = Adjust()
+    parameters: Annotated[Parameters, "Margin parameters that fits propose (docs/parameters.md)."] = Parameters()
     reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None

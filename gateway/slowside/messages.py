@@ -99,9 +99,9 @@ def pack_snapshot(
     if change is not None:
         arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
         values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
+        values |= {"book.venues": change.venues}
     if setting is not None:
         values["setting"] = setting
-        values |= {"book.venues": change.venues}
     return pack(arrays, values)
 
 

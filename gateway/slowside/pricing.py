@@ -321,7 +321,7 @@ class PricingProcess:
             venue_books=valuation.venue_books,
             sub_accounts={account.index: account.sub_accounts for account in accounts if account.sub_accounts},
         )
-        setup = setup_bytes(valuation.setting, self._market.mark_max_age_ns, terms)
+        setup = setup_bytes(valuation.setting, self._market.longest_mark_age_ns, terms)
         self._told_ns, self._report = 0, None
         child = self.child = Child(setup, self._slot_bytes, self._command)
         child.version = self._valuation.asked.version

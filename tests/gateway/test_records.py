@@ -298,11 +298,11 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "int | None": st.none() | integers, "str | None": st.none() | texts, "bool | None": st.none() | st.booleans(),
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
     "tuple[tuple[str, str, str, str], ...]": st.lists(st.tuples(texts, texts, texts, texts), max_size=3).map(tuple),
+    "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
     "float": st.floats(allow_nan=False),
     "tuple[tuple[str, int], ...]": st.lists(st.tuples(texts, integers), max_size=3).map(tuple),
     "tuple[tuple[str, float, float, float], ...]": st.lists(
         st.tuples(texts, *[st.floats(allow_nan=False)] * 3), max_size=3).map(tuple),
-    "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
     "tuple[PlannedMove, ...]": st.lists(st.builds(
         transfer_records.PlannedMove, *[texts] * 4, integers, *[texts] * 4, *[integers] * 5, texts
