@@ -76,6 +76,7 @@ cdef Py_ssize_t account_sub_accounts = offset_of(_account_class, "sub_accounts")
 cdef Py_ssize_t market_kernel = offset_of(_market_class, "kernel")
 cdef Py_ssize_t market_marks = offset_of(_market_class, "marks")
 cdef Py_ssize_t market_mark_age = offset_of(_market_class, "mark_max_age_ns")
+cdef Py_ssize_t market_own_ages = offset_of(_market_class, "own_mark_ages_ns")
 cdef Py_ssize_t market_generation_age = offset_of(_market_class, "generation_max_age_ns")
 cdef Py_ssize_t market_generation_time = offset_of(_market_class, "generation_time_ns")
 cdef Py_ssize_t market_priced_count = offset_of(_market_class, "priced_count")
@@ -306,12 +307,17 @@ cdef int _with_market(object order, object account, object market, object instru
     cdef long long mark_age_ns = 0, generation_age_ns = 0, generation_ns = 0, age_ns
     cdef long long priced = 0, index = 0
     cdef double cash = 0.0
+    cdef PyObject *own_age
     # price_is_within_collar
     if not asked.low_ticks <= asked.ticks <= asked.high_ticks:
         return 8
     # mark_is_fresh
     age_ns = asked.now_ns - asked.mark_time_ns
-    if not read_int(slot(market, market_mark_age), MOST, &mark_age_ns) or not -mark_age_ns <= age_ns <= mark_age_ns:
+    limit = slot(market, market_mark_age)
+    own_age = PyDict_GetItemWithError(<dict>slot(market, market_own_ages), slot(instrument, instrument_index))
+    if own_age != NULL:
+        limit = <object>own_age
+    if not read_int(limit, MOST, &mark_age_ns) or not -mark_age_ns <= age_ns <= mark_age_ns:
         return 9
     if not (
         read_int(slot(market, market_generation_age), MOST, &generation_age_ns)

@@ -202,12 +202,13 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
     if mark is None:
         return _refuse(RejectReason.MARK_UNKNOWN, "mark_is_fresh", f"{order.symbol} has no mark price")
     now_ns = order.received_ns
-    if -market.mark_max_age_ns <= now_ns - mark.time_ns <= market.mark_max_age_ns:
+    age_limit_ns = market.mark_age_limit_ns(instrument.index)
+    if -age_limit_ns <= now_ns - mark.time_ns <= age_limit_ns:
         if now_ns - market.generation_time_ns <= market.generation_max_age_ns:
             return None
         age_ns, limit_ns, what = now_ns - market.generation_time_ns, market.generation_max_age_ns, "risk arrays are"
     else:
-        age_ns, limit_ns, what = now_ns - mark.time_ns, market.mark_max_age_ns, "mark price is"
+        age_ns, limit_ns, what = now_ns - mark.time_ns, age_limit_ns, "mark price is"
     text = f"{what} too old, in ms" if age_ns > 0 else f"{what} of the future, in ms"
     if market.pricing_trouble and what == "risk arrays are":
         text = f"{text}: {market.pricing_trouble}"
