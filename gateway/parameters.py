@@ -191,7 +191,7 @@ class Parameters:
         self._put_in_force(record, now_ns)
 
     def _compare(self, number: int, other: Acting) -> Iterator[None]:
-        compared = EffectPass(self._valuation, self._ledger.accounts, self._pipeline.market.mark_max_age_ns)
+        compared = EffectPass(self._valuation, self._ledger.accounts, self._pipeline.market.longest_mark_age_ns)
         yield from compared.steps(other)
         self.effects[number] = compared.rows
         while len(self.effects) > decisions.MAX_OPEN:
@@ -269,7 +269,7 @@ class Parameters:
         if self._online is None or not self._online.is_due(now_ns):
             return {}
         for instrument, mark in zip(self._ledger.instruments, market.marks):
-            if mark is not None and now_ns - mark.time_ns <= market.mark_max_age_ns:
+            if mark is not None and now_ns - mark.time_ns <= market.mark_age_limit_ns(instrument.index):
                 known = newest.get(instrument.underlying)
                 if known is None or known[0] < mark.time_ns:
                     newest[instrument.underlying] = (mark.time_ns, mark.index_price)
