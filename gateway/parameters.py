@@ -191,7 +191,7 @@ class Parameters:
         self._put_in_force(record, now_ns)
 
     def _compare(self, number: int, other: Acting) -> Iterator[None]:
-        compared = EffectPass(self._valuation, self._ledger.accounts, self._pipeline.market.mark_max_age_ns)
+        compared = EffectPass(self._valuation, self._ledger.accounts, self._pipeline.market.longest_mark_age_ns)
         yield from compared.steps(other)
         self.effects[number] = compared.rows
         while len(self.effects) > decisions.MAX_OPEN:
@@ -263,17 +263,12 @@ class Parameters:
         return OnlineVariance(names, np.array(variance), np.array([one.decay for one in coins]))
 
     def _prices(self, now_ns: int) -> dict[str, float]:
-        """Return what coins are worth by the marks that are fresh now; of several of a coin the newest."""
-        market = self._pipeline.market
-        newest: dict[str, tuple[int, float]] = {}
+        """Return what coins are worth by all venues together; none of one on which they contradict each other."""
         if self._online is None or not self._online.is_due(now_ns):
             return {}
-        for instrument, mark in zip(self._ledger.instruments, market.marks):
-            if mark is not None and now_ns - mark.time_ns <= market.mark_max_age_ns:
-                known = newest.get(instrument.underlying)
-                if known is None or known[0] < mark.time_ns:
-                    newest[instrument.underlying] = (mark.time_ns, mark.index_price)
-        return {coin: price for coin, (_, price) in newest.items()}
+        board = self._pipeline.market.board
+        found = {coin: board.composite(coin, now_ns).price for coin in board.coins()}
+        return {coin: price for coin, price in found.items() if price is not None}
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
