@@ -1,4 +1,4 @@
-"""The demo's scenarios, each to its end in the simulator's world: what is expected comes to pass, and the same twice."""
+"""The demo's scenarios, each to its end in the simulator's world: what is expected comes to pass, the same twice."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_venue_that_was_never_stale_is_missed(tmp_path: Path) -> None:
     assert all(holds for holds, text in claims(terms, tally.figures) if "stale" in text)
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", demo.NAMES)
@@ -112,7 +112,7 @@ def test_a_file_that_is_wrong_is_refused(text: str, why: str, tmp_path: Path) ->
         read_scenario(path)
 
 
-# -- prices --------------------------------------------------------------------------------------------------------------
+# -- prices ------------------------------------------------------------------------------------------------------------
 
 MOVES = Prices(shape=Shape(btc=[(0.0, 1.0), (0.5, 0.5), (1.0, 0.75)], peg=[(0.0, 1.0), (1.0, 0.9)]))
 SECOND = 10**9
