@@ -66,7 +66,29 @@ function decide(call, page) {
   });
 }
 
+// What the gateway wants to move itself and has not begun: `awaiting` rows have no ends, and approvals.
+function approve(transfer, page) {
+  const which = choice("approve-which", ["approve", "decline"]);
+  page.askFor({
+    title: `Transfer ${transfer.transfer}`, name: transfer.transfer, verb: "Say so", fields: [labelled("Decision", which)],
+    text: `${transfer.units / 1e8} ${transfer.asset} by ${transfer.route} for ${transfer.account}, some ${page.compact(transfer.usd)} USD; approvals ${transfer.approvals}.`,
+    send: async (reason, confirm) => {
+      const answer = await page.asked(`/api/v1/transfers/${which.value}`, { transfer: transfer.transfer, reason, confirm });
+      return `${transfer.transfer}: ${answer.state}`;
+    },
+  });
+}
+
+function showAwaiting(told, page) {
+  page.showList("awaiting", told.awaiting, (t) => t.transfer, (t) => page.item("", [page.button("Approve", "small", () => approve(t, page))]), (made, t) => {
+    page.set(made.children[0], `${t.transfer} awaits approval (${t.approvals}): ${t.units / 1e8} ${t.asset} for ${t.account} by ${t.route}`);
+    made.children[1].disabled = !page.mayAct();
+  });
+  page.$("awaiting").hidden = !told.awaiting.length;
+}
+
 function showTransfers(told, page) {
+  showAwaiting(told, page);
   const inAll = told.counters.transfers_live || 0;
   page.set(page.$("transfers-count"), inAll ? `${inAll} on their way` : "");
   rows(page, "transfers", told.transfers, (t) => t.transfer, ["", "", "n", "wide", "n"], (made, t) => {
