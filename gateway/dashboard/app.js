@@ -159,7 +159,7 @@ function showAccounts(told) {
   const killed = new Set(told.gateway.killed);
   set($("accounts-count"), told.accounts.length < told.accounts_in_all ? `${told.accounts.length} of ${told.accounts_in_all}` : `${told.accounts_in_all}`);
   kept($("accounts").tBodies[0], told.accounts, (a) => a.account, (a) => {
-    const row = line(["pick", "", "n", "n", "n wide", "use", "n wide", "n"]);
+    const row = line(["pick", "", "n", "n wide", "n wide", "use", "n wide", "n"]);
     row.cells[0].tabIndex = 0;
     row.cells[0].addEventListener("click", () => choose(a.account));
     row.cells[0].addEventListener("keydown", (event) => { if (event.key === "Enter") choose(a.account); });

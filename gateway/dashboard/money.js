@@ -39,7 +39,7 @@ function field(id, value, isRequired) {
 
 function showCalls(told, page) {
   page.set(page.$("calls-count"), told.calls.length ? `${page.compact(told.called_usd)} USD in ${told.counters.calls_open}` : "");
-  rows(page, "calls", told.calls, (c) => `${c.account} ${c.call}`, ["", "", "n", "n", "n", "n"], (made, c) => {
+  rows(page, "calls", told.calls, (c) => `${c.account} ${c.call}`, ["", "", "n", "n wide", "n", "n"], (made, c) => {
     made.cells[1].append(document.createElement("span"));
     made.cells[5].append(page.button("Decide", "small", () => decide(c, page)));
   }, (made, c) => {
@@ -92,11 +92,11 @@ function showTransfers(told, page) {
   const inAll = told.counters.transfers_live || 0;
   page.set(page.$("transfers-count"), inAll ? `${inAll} on their way` : "");
   rows(page, "transfers", told.transfers, (t) => t.transfer, ["", "", "n", "wide", "n"], (made, t) => {
-    made.cells[1].append(document.createElement("span"));
+    made.cells[1].append(document.createElement("span"), Object.assign(document.createElement("small"), { className: "wide", textContent: ` ${t.transfer}` }));
     made.cells[4].append(page.button("Move", "small move", () => move(t, page)));
   }, (made, t) => {
     page.set(made.cells[0], t.account);
-    page.set(made.cells[1].firstChild, `${t.transfer} ${words(t.state)}`, `pill ${BAD.has(t.state) ? "bad" : ""}`);
+    page.set(made.cells[1].firstChild, words(t.state), `pill ${BAD.has(t.state) ? "bad" : ""}`);
     page.set(made.cells[2], `${t.settled ? `${t.settled} of ` : ""}${t.amount.toLocaleString("en-GB", { maximumFractionDigits: 8 })} ${t.asset}`);
     page.set(made.cells[3], `${words(t.from)} to ${words(t.to)}`);
     made.cells[4].firstChild.disabled = !page.mayAct();
