@@ -28,6 +28,7 @@ from gateway.corrections import bust_of, correction_of
 from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
+from gateway.parameters_command import app as parameters_app
 from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
@@ -50,6 +51,7 @@ app.command("venues")(venues)
 app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
+app.add_typer(parameters_app, name="parameters")
 app.command("top")(top)
 app.command("transfers")(transfers)
 app.command("approve-transfer")(approve_transfer)

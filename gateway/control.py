@@ -178,8 +178,41 @@ class CloseBreak(Command, frozen=True, tag="close_break"):
     who: str = ""
 
 
+class ListParameters(Command, frozen=True, tag="parameters"):
+    """List the proposals of margin parameters, and what is in force."""
+
+
+class ShowParameters(Command, frozen=True, tag="show_parameters"):
+    """Tell of one: what it says, its history, what it does to every account; `is_anew`: by the marks of now."""
+
+    number: int
+    is_anew: bool = False
+    who: str = ""
+
+
+class ProposeParameters(Command, frozen=True, tag="propose_parameters"):
+    """Take a set that lies in the journal's directory, by its hash."""
+
+    parameters_hash: str
+    reason: str
+    who: str = ""
+
+
+class DecideParameters(Command, frozen=True, tag="decide_parameters"):
+    """Decide on a set: approve, reject, activate or rollback; a rollback to 0 is to the configuration's own."""
+
+    number: int
+    decision: str
+    reason: str
+    who: str = ""
+
+
 AnyCommand = (
-    ShowMargin
+    ListParameters
+    | ShowParameters
+    | ProposeParameters
+    | DecideParameters
+    | ShowMargin
     | ListTransfers
     | ApproveTransfer
     | DeclineTransfer

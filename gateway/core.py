@@ -28,6 +28,7 @@ from gateway.lost_legs import LostLegs
 from gateway.margin_actions import MarginActions
 from gateway.margin_figures import MAINTENANCE_FACTOR, account_rows, level_rows
 from gateway.monitor import Monitor
+from gateway.parameters import Parameters
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
@@ -111,6 +112,7 @@ class Core:
         self.controls.listeners.append(self.lost_legs.killed)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
         self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
+        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
         self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:

@@ -23,6 +23,7 @@ from gateway import (
     mass_requests,
     order_lists,
     order_terms,
+    parameter_book,
     records,
     transfer_book,
 )
@@ -80,6 +81,7 @@ class Ledger:
         "open_lists",
         "order_count",
         "orders",
+        "parameters",
         "run",
         "standing",
         "time_ns",
@@ -115,6 +117,7 @@ class Ledger:
         self.lost_venues: dict[str, str] = {}  # whose legs offset nothing elsewhere, and why
         self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.margin = margin_book.MarginBook()
+        self.parameters = parameter_book.ParameterBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class Ledger:
         parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
         parts.append(sorted(self.lost_venues.items()))
         parts.append(self.margin.parts())
+        parts.append(self.parameters.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -455,5 +459,6 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **adjustment_book.APPLIES,
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
+    **parameter_book.APPLIES,
     **transfer_book.APPLIES,
 }

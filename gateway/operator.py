@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk, plan_desk, records
+from gateway import margin_desk, parameter_desk, plan_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
@@ -16,21 +16,25 @@ from gateway.control import (
     CloseBreak,
     ControlError,
     DecideMargin,
+    DecideParameters,
     DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
     ListLimits,
+    ListParameters,
     ListTransfers,
     LogOut,
     MoveTransfer,
     Plan,
+    ProposeParameters,
     Ranking,
     Reinstate,
     ReleaseHold,
     SetLimit,
     SetState,
     ShowMargin,
+    ShowParameters,
     person,
 )
 from gateway.core import Core
@@ -78,6 +82,8 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListParameters | ShowParameters | ProposeParameters | DecideParameters):
+            return parameter_desk.answer(self._core, command, user, self._now_ns())
         if isinstance(command, ListTransfers):
             return self._core.transfers.snapshot()
         if isinstance(command, ApproveTransfer | DeclineTransfer):

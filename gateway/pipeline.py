@@ -69,6 +69,7 @@ NEW_RISK: Final = frozenset(
         records.HoldApproved,
         records.HoldRefused,
         AdjustmentRefused,
+        records.ParametersProposed,
         records.MarginCallAnswered,
         records.CollateralRefused,
     }

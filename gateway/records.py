@@ -33,6 +33,7 @@ from gateway.order_records import (
     TradeCorrected,
     TradesAsked,
 )
+from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
 from gateway.transfer_records import TransferRecord
 
@@ -74,6 +75,7 @@ __all__ = [
     "OrderRefused",
     "OrderRestated",
     "OrderTriggered",
+    "ParametersProposed",
     "PartyActionTaken",
     "Record",
     "ReplaceRequested",
@@ -475,6 +477,7 @@ AnyRecord = (
     | GuardRecord
     | MarginRecord
     | ClearingRecord
+    | ParameterRecord
     | OperatorRecord
     | TransferRecord
 )

@@ -40,6 +40,19 @@ VENUE_PARTS_PER_SLICE: Final = 8
 PLAIN_TERMS: Final = HouseTerms()
 
 
+class Acting(msgspec.Struct, frozen=True, eq=False):
+    """What a generation is made by: the house's terms, each coin's collar (below and above the mark) and haircut.
+
+    `number` is of the margin parameters that it comes from, 0 of the configuration; `version` tells two apart.
+    """
+
+    terms: HouseTerms
+    number: int = 0
+    version: int = 0
+    collars: Mapping[str, tuple[float, float]] = {}
+    haircuts: Mapping[str, float] = {}
+
+
 class Valuation:
     """Builds generations from the market's marks and loads them into its kernel."""
 
@@ -54,7 +67,9 @@ class Valuation:
         self._ledger = ledger
         self._market = market
         self._grid = grid
-        self.terms = terms
+        # What generations are to be made by from the next one on, what the last one asked for is made by, and what
+        # the one in force was. One generation knows one of them alone.
+        self.acting = self.asked = self.in_force = Acting(terms)
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -77,11 +92,24 @@ class Valuation:
         return self._work is not None
 
     @property
+    def terms(self) -> HouseTerms:
+        """The house's terms of the generation in force."""
+        return self.in_force.terms
+
+    @property
     def setting(self) -> dict[str, Any]:
-        """What of a GenerationBuilder's arguments is the same for all generations."""
-        terms = self.terms
+        """What of a GenerationBuilder's arguments does not come from the marks, of the generation asked for last."""
+        return self.setting_of(self.asked.terms)
+
+    def setting_of(self, terms: HouseTerms) -> dict[str, Any]:
+        """The same for other terms."""
         coins = frozenset(terms.volumes) or None
         return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
+
+    def adopt(self, acting: Acting) -> None:
+        """Make generations by this from the next one on; the first of them puts all of it in force at once."""
+        self.acting = acting
+        self._market.has_moved = True  # the next is due
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
@@ -119,6 +147,7 @@ class Valuation:
     def snapshot_in_steps(self, now_ns: int) -> Iterator[None]:
         """Take the marks as they are at the first turn, in turns; `snapshot` is there after the last."""
         self._number += 1
+        self.asked = self.acting
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
         worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
@@ -172,9 +201,10 @@ class Valuation:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
         venue_books: dict[str, VenueBook] = {}
         yield from self._make_venue_books(venue_books)
-        market, accounts = self._market, list(self._ledger.accounts.values())
+        market, accounts, acting = self._market, list(self._ledger.accounts.values()), self.asked
+        terms = acting.terms
         shape = (
-            self.terms.rows(len(accounts)),
+            terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
@@ -189,7 +219,7 @@ class Valuation:
         self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self.terms.prepare(kernel, generation, self._ledger.instruments)
+        terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         at = written = 0
@@ -208,6 +238,9 @@ class Valuation:
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
+        has_new_collars = self.in_force.collars != acting.collars
+        self.in_force, market.haircuts = acting, acting.haircuts
+        market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
         # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
         self._spare = None
         at = 0
@@ -218,6 +251,22 @@ class Valuation:
         self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
+        if has_new_collars:
+            yield from self._collar_anew()
+
+    def _collar_anew(self) -> Iterator[None]:
+        """Give every mark the band of its coin's new collar; those that come meanwhile have it already."""
+        instruments, market = self._ledger.instruments, self._market
+        for start in range(0, len(market.marks), MARKS_PER_SLICE):
+            yield
+            for index in range(start, min(start + MARKS_PER_SLICE, len(market.marks))):
+                mark = market.marks[index]
+                if mark is None:
+                    continue
+                low, high = market.collar.band_ticks(instruments[index], mark.price)
+                if market.guard is not None:  # it may have drawn the band closer, and does so again at the next mark
+                    low, high = max(low, mark.collar_low_ticks), min(high, mark.collar_high_ticks)
+                mark.set_band(low, high)
 
     def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
         """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -46,13 +46,23 @@ class Mark(msgspec.Struct, gc=False):
     # and no position is adjusted on it.
     is_sound: bool = True
 
+    def set_band(self, low: int, high: int) -> None:
+        """Take another collar; a market order goes no further than that, nor further than the venue took."""
+        self.collar_low_ticks, self.collar_high_ticks = low, high
+        self.sell_at_ticks, self.buy_at_ticks = max(low, self.sell_at_ticks), min(high, self.buy_at_ticks)
 
-class Collar(msgspec.Struct, frozen=True, gc=False):
-    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks."""
+
+class Collar(msgspec.Struct, frozen=True):
+    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks.
+
+    Of contracts other than options, `of_coin` says how far below and above the mark by underlying, instead of
+    `fraction`.
+    """
 
     fraction: float
     option_fraction: float
     option_min_ticks: int
+    of_coin: Mapping[str, tuple[float, float]] = {}
 
     def band_ticks(self, instrument: Instrument, price: float, narrower: float | None = None) -> tuple[int, int]:
         """Return (lowest, highest) admissible limit price in ticks, both on the tick scheme, the low end at least one.
@@ -62,11 +72,15 @@ class Collar(msgspec.Struct, frozen=True, gc=False):
         """
         mark = price / float(instrument.tick_size)
         if instrument.is_option:
-            width = max(mark * self.option_fraction, float(self.option_min_ticks))
+            below = above = max(mark * self.option_fraction, float(self.option_min_ticks))
         else:
-            width = mark * (self.fraction if narrower is None else min(self.fraction, narrower))
-        low = instrument.step_up(max(1, -int(-(mark - width) // 1)))
-        return low, max(1, instrument.step_down(int((mark + width) // 1)))
+            shares = self.of_coin.get(instrument.underlying) if self.of_coin else None
+            low_share, high_share = (self.fraction, self.fraction) if shares is None else shares
+            if narrower is not None:
+                low_share, high_share = min(low_share, narrower), min(high_share, narrower)
+            below, above = mark * low_share, mark * high_share
+        low = instrument.step_up(max(1, -int(-(mark - below) // 1)))
+        return low, max(1, instrument.step_down(int((mark + above) // 1)))
 
 
 class MarkAgeRule(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +131,8 @@ class Market(msgspec.Struct):
     # Instruments, by index, with an age limit of their own: that of the first rule that fits.
     own_mark_ages_ns: dict[int, int] = msgspec.field(default_factory=dict)
     mark_age_rules: tuple[MarkAgeRule, ...] = ()
+    # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
+    haircuts: Mapping[str, float] = {}
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.

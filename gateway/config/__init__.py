@@ -17,6 +17,7 @@ from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.margin_calls import MarginCalls, MarginProfile
+from gateway.config.parameters import Parameters
 from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
@@ -59,6 +60,7 @@ __all__ = [
     "MarginProfile",
     "Market",
     "Monitor",
+    "Parameters",
     "Reconciliation",
     "Route",
     "Schedule",

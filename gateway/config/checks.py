@@ -29,6 +29,7 @@ from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
 from gateway.config.margin_calls import MarginProfile, check_profile
+from gateway.config.parameters import Parameters, check_parameters
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schedules import Schedule
 from gateway.config.schema import (
@@ -321,6 +322,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Margin: _check_margin,
     MarginProfile: check_profile,
     Market: _check_market,
+    Parameters: check_parameters,
     Reconciliation: check_reconciliation,
     Route: check_route,
     Schedule: check_schedule,

@@ -18,6 +18,7 @@ from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
 from gateway.config.margin_calls import MarginCalls
+from gateway.config.parameters import Parameters
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.schedules import Schedule
 from gateway.config.values import (
@@ -463,6 +464,7 @@ class Config(Table, frozen=True, kw_only=True):
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
     guard: Annotated[Guard, "Flash-crash guards of markets."] = Guard()
     adjust: Annotated[Adjust, "How positions of accounts that are short of margin are adjusted."] = Adjust()
+    parameters: Annotated[Parameters, "Margin parameters that fits propose (docs/parameters.md)."] = Parameters()
     reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None

@@ -453,7 +453,7 @@ def test_every_default_has_its_reason() -> None:
         "Reconciliation()",
         "Annotated",
     )
-    constants += ("()", "field(", "House()", "Stress()")
+    constants += ("()", "field(", "House()", "Stress()", "Parameters()")
     assert all(default.startswith(constants) for default in defaults), defaults
 
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import clearing_records, guard_records, hold_records, margin_records, records, transfer_records
+from gateway import (
+    clearing_records,
+    guard_records,
+    hold_records,
+    margin_records,
+    parameter_records,
+    records,
+    transfer_records,
+)
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -167,6 +175,19 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
     (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
     (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
+    (parameter_records.ParametersProposed(1, "ab", b"{}", "anna", "why"),
+     "96ccb401a26162c4027b7da4616e6e61a3776879"),
+    (parameter_records.ParametersStepped(1, "approve", "seconded", "boris", "why"),
+     "96ccb501a7617070726f7665a87365636f6e646564a5626f726973a3776879"),
+    (parameter_records.ParametersShown(
+        1, "shown", "gateway", 2, 10.0, 12.5, 0.25, 0.0, 1, 1, ("alpha",), ("beta",), (("alpha", 11.0, 10.0, 12.5),)),
+     "9eccb601a573686f776ea76761746577617902cb4024000000000000cb4029000000000000cb3fd0000000000000cb000000"
+     "0000000000010191a5616c70686191a4626574619194a5616c706861cb4026000000000000cb4024000000000000cb402900"
+     "0000000000"),
+    (parameter_records.ParametersActivated(1, "ab", 0, False, "boris", "why"),
+     "97ccb701a2616200c2a5626f726973a3776879"),
+    (parameter_records.ParametersRescaled(1, (("BTC", 10_500),)),
+     "93ccb8019192a3425443cd2904"),
     (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
      "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
      "a472757468a3776879"),
@@ -239,6 +260,8 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
         "CollateralRefused": 128,
         "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
+        "ParametersProposed": 180, "ParametersStepped": 181, "ParametersShown": 182, "ParametersActivated": 183,
+        "ParametersRescaled": 184,
         "TradesReported": 164, "TradeReportAnswered": 165, "LimitMoved": 140,
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
@@ -276,6 +299,10 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
     "tuple[tuple[str, str, str, str], ...]": st.lists(st.tuples(texts, texts, texts, texts), max_size=3).map(tuple),
     "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
+    "float": st.floats(allow_nan=False),
+    "tuple[tuple[str, int], ...]": st.lists(st.tuples(texts, integers), max_size=3).map(tuple),
+    "tuple[tuple[str, float, float, float], ...]": st.lists(
+        st.tuples(texts, *[st.floats(allow_nan=False)] * 3), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
     "tuple[PlannedMove, ...]": st.lists(st.builds(
         transfer_records.PlannedMove, *[texts] * 4, integers, *[texts] * 4, *[integers] * 5, texts
