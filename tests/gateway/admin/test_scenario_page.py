@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -23,8 +24,8 @@ PATIENCE_S = 60
 CALLED = "/called|restricted|adjusting/.test({row}.cells[1].lastChild.textContent)"
 
 
-@pytest.fixture
-def page() -> Iterator[str]:
+@contextlib.contextmanager
+def demo() -> Iterator[str]:
     """The demo in a process, as a person starts it; what it prints of the page."""
     command = [sys.executable, "-m", "gateway.cli", "demo", "--scenario", "selloff", "--seconds", str(SECONDS)]
     process = subprocess.Popen(
@@ -59,8 +60,8 @@ def pictured(browser: Chromium, name: str) -> None:
     browser.resize(1280, 900)
 
 
-def test_an_account_is_called_killed_and_refused(page: str, tmp_path: Path) -> None:
-    with Chromium(tmp_path) as browser:
+def test_an_account_is_called_killed_and_refused(tmp_path: Path) -> None:
+    with Chromium(tmp_path) as browser, demo() as page:  # the browser first: it must be there while all is well
         browser.open(page)
         browser.until(row("accounts", "SILENT"))
         browser.until(f"{row('accounts', 'SILENT')}.cells[1].lastChild.hidden")  # healthy
