@@ -33,6 +33,8 @@ ACTS: dict[str, tuple[dict[str, Any], Role]] = {
         {"transfer": "t", "happening": "failed", "reason": "x", "confirm": "t"},
         Role.RISK_MANAGER,
     ),
+    "/api/v1/transfers/approve": ({"transfer": "t", "reason": "x", "confirm": "t"}, Role.RISK_MANAGER),
+    "/api/v1/transfers/decline": ({"transfer": "t", "reason": "x", "confirm": "t"}, Role.RISK_MANAGER),
     "/api/v1/margin": (
         {"account": "beta", "decision": "reinstated", "reason": "x", "confirm": "beta"},
         Role.RISK_MANAGER,
