@@ -16,6 +16,7 @@ import uvloop
 from rich.console import Console
 
 from gateway import compiled, records
+from gateway.admin.command import register as register_admin
 from gateway.backtest.command import backtest
 from gateway.breaks_command import breaks, close_break
 from gateway.clock import now_ns
@@ -30,6 +31,7 @@ from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.top import top
 from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
 from protocols.fix import codec
@@ -48,6 +50,7 @@ app.command("close-break")(close_break)
 app.command("transfers")(transfers)
 app.command("approve-transfer")(approve_transfer)
 app.command("decline-transfer")(decline_transfer)
+app.command("top")(top)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -118,11 +121,15 @@ def demo(
     clients: Annotated[int, typer.Option(min=1, max=16, help="Trading clients, each with two accounts.")] = 3,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no more.")] = False,
+    page: Annotated[bool, typer.Option(help="Serve the operator's page too, without --json; it prints where.")] = True,
 ) -> None:
     """Run four simulated venues, the gateway and trading clients on this machine, then replay the journal."""
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
-    raise typer.Exit(run_demo(Options(seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json)))
+    options = Options(
+        seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json, has_page=page and not as_json
+    )
+    raise typer.Exit(run_demo(options))
 
 
 @app.command("set-state")
@@ -220,6 +227,7 @@ def kernels() -> None:
 
 
 register(app)
+register_admin(app)
 
 
 async def _run(config: Config, status_json: bool) -> None:

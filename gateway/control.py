@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import orjson
@@ -77,6 +77,34 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     who: str = ""
 
 
+class ListLimits(Command, frozen=True, tag="limits"):
+    """List the limits of an account, or of all."""
+
+    account: str = ""
+
+
+class SetLimit(Command, frozen=True, tag="set_limit"):
+    """Change a limit that is `was` now; `rule` is an instrument limit's pattern or symbol. Decimals as text."""
+
+    account: str
+    key: str
+    value: str
+    was: str
+    reason: str
+    rule: str = ""
+    who: str = ""
+    approved_by: str = ""
+
+
+class SetState(Command, frozen=True, tag="set_state"):
+    """Halt an account, let it only reduce, or let it trade again."""
+
+    account: str
+    state: Literal["trading", "reducing", "halted"]
+    reason: str
+    who: str = ""
+
+
 class ShowMargin(Command, frozen=True, tag="margin"):
     """Tell of accounts that are short of margin, their calls, and transfers on their way."""
 
@@ -90,6 +118,7 @@ class MoveTransfer(Command, frozen=True, tag="move_transfer"):
     amount: str = ""
     reference: str = ""
     who: str = ""
+    approved_by: str = ""
 
 
 class DecideMargin(Command, frozen=True, tag="decide_margin"):
@@ -151,6 +180,9 @@ AnyCommand = (
     | ReleaseHold
     | ListBreaks
     | CloseBreak
+    | ListLimits
+    | SetLimit
+    | SetState
 )
 Answer = dict[str, Any]
 

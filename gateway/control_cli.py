@@ -159,6 +159,7 @@ def margin_calls(
         typer.echo(orjson.dumps(answer).decode())
         return
     _show(answer["accounts"], "account")
+    _show(answer["wallets"], "short wallet")
     _show(answer["transfers"], "transfer")
 
 

@@ -20,6 +20,8 @@ from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
+from gateway.limit_moves import LimitMoves, in_force
+from gateway.margin_figures import account_rows, level_rows
 from gateway.monitor import Monitor
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
@@ -79,6 +81,7 @@ class Core:
         self.reconciler = Reconciler(self.pipeline, config, self.inquiries.figures_of)
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
+        self.limit_moves = LimitMoves(self, self._set_limits)
         self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
         grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
         terms = house_terms(config, grid, self.ledger.accounts)
@@ -100,26 +103,13 @@ class Core:
         """How many checks every order must pass."""
         return len(CHECKS)
 
-    def account_rows(self) -> list[dict[str, Any]]:
-        """Return each account's state, equity, initial margin and orders; None where margin is unknown."""
-        kernel, base = self.market.kernel, self.market.base_scenario
-        rows: list[dict[str, Any]] = []
-        for account in self.ledger.accounts.values():
-            equity = worst = float("nan")
-            if self.valuation.generation is not None:
-                equity, worst = kernel.equity(account.index, base), kernel.worst(account.index)
-            known = equity == equity and worst == worst
-            rows.append(
-                {
-                    "account": account.name,
-                    "state": account.state.value,
-                    "equity": equity if known else None,
-                    "initial_margin": equity - worst if known else None,
-                    "working_orders": len(account.exposure.orders),
-                    "positions": sum(1 for position in account.positions.values() if position.lots),
-                }
-            )
-        return rows
+    def account_rows(self, accounts: Iterable[Account] | None = None) -> list[dict[str, Any]]:
+        """Return the state, equity, initial margin and orders of accounts, or of all; None where margin is unknown."""
+        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market)
+
+    def level_rows(self) -> list[dict[str, Any]]:
+        """Return each desk's and firm's equity and initial margin; None where margin is unknown."""
+        return level_rows(self.market)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -170,7 +160,7 @@ class Core:
                         continue
                     units = units_from_decimal(amount)
                     commit(records.CashMoved(account_config.name, currency, units, "initial deposit"), now_ns)
-            self._set_up(account_config, now_ns)
+            self._set_up(in_force(account_config, ledger.standing.limits), now_ns)
         for session in config.fix.session:
             name, state = name_of(session), self.reports.sessions[name_of(session)]
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
@@ -187,6 +177,16 @@ class Core:
         order_lists.finish_interrupted(self.pipeline, now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
+        self._set_limits(config)
+        account = self.ledger.accounts[config.name]
+        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
+        set_up_account(account, self.config)
+        # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
+        wanted = AccountState(config.state)
+        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
+            self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
+
+    def _set_limits(self, config: AccountConfig) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
         rules = tuple(
             LimitRule(
@@ -201,13 +201,9 @@ class Core:
         )
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
-        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
-        account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
-        set_up_account(account, self.config)
-        # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
-        wanted = AccountState(config.state)
-        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
-            self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
+        rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        rate.arrival_ns = account.rate.arrival_ns  # what was sent counts, whatever the limit was
+        account.rate = rate
 
 
 def _market(config: Config, instruments: int) -> Market:

@@ -409,6 +409,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Filled: Ledger._filled,
     records.Killed: lambda ledger, record: ledger.standing.killed(record),
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
+    records.LimitMoved: lambda ledger, record: ledger.standing.limit_moved(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
     records.GraceEnded: lambda ledger, record: ledger.standing.grace_ended(record),
     **order_terms.APPLIES,

@@ -42,7 +42,10 @@ def answer(core: Core, command: ShowMargin | MoveTransfer | DecideMargin, who: s
     """Act on a command; raises ControlError where it is refused."""
     if isinstance(command, ShowMargin):
         return core.intraday.snapshot()
-    why = f"{printable(who, MAX_WHO)}: {printable(command.reason, MAX_REASON)}"
+    by = printable(who, MAX_WHO)
+    if isinstance(command, MoveTransfer) and command.approved_by:
+        by += f", approved by {printable(command.approved_by, MAX_WHO)}"
+    why = f"{by}: {printable(command.reason, MAX_REASON)}"
     try:
         if isinstance(command, MoveTransfer):
             return _move(core, command, why, now_ns)

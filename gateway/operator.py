@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk
+from gateway import margin_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
@@ -20,11 +20,14 @@ from gateway.control import (
     Kill,
     ListBreaks,
     ListHolds,
+    ListLimits,
     ListTransfers,
     LogOut,
     MoveTransfer,
     Reinstate,
     ReleaseHold,
+    SetLimit,
+    SetState,
     ShowMargin,
     person,
 )
@@ -34,6 +37,7 @@ from gateway.hook import standing_of
 from gateway.hooks import HoldError
 from gateway.journal import JournalError
 from gateway.kills import MAX_REASON, MAX_WHO, KillError, printable
+from gateway.limit_moves import LimitError
 from gateway.reconciler import BreakError, row_of
 from gateway.standing import ACCOUNT, SESSION
 
@@ -60,6 +64,10 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, ListLimits | SetLimit):
+            return self._limits(command, user)
+        if isinstance(command, SetState):
+            return self._set_state(command, person(command.who, user))
         if isinstance(command, ShowMargin | MoveTransfer | DecideMargin):
             who = "" if isinstance(command, ShowMargin) else person(command.who, user)
             try:
@@ -75,6 +83,35 @@ class Operator:
         if isinstance(command, CloseBreak):
             return self._close_break(command, person(command.who, user))
         return self._status()
+
+    def _limits(self, command: ListLimits | SetLimit, user: str) -> Answer:
+        moves = self._core.limit_moves
+        try:
+            if isinstance(command, ListLimits):
+                return {"limits": moves.rows(command.account)}
+            who = printable(person(command.who, user), MAX_WHO)
+            approved_by = printable(command.approved_by, MAX_WHO) if command.approved_by else ""
+            name = (command.account, command.rule, command.key)
+            reason = printable(command.reason, MAX_REASON)
+            return moves.move(name, command.value, command.was, who, approved_by, reason, self._now_ns())
+        except LimitError as error:
+            raise ControlError(str(error)) from None
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+
+    def _set_state(self, command: SetState, who: str) -> Answer:
+        core = self._core
+        account = core.ledger.accounts.get(command.account)
+        if account is None:
+            raise ControlError(f"no account {command.account[:64]}")
+        was = core.ledger.standing.state_of(account)
+        reason = printable(f"{printable(who, MAX_WHO)}: {command.reason}", MAX_REASON)
+        try:
+            core.pipeline.commit(records.AccountStateMoved(account.name, command.state, reason), self._now_ns())
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+        core.monitor.alert(f"account {account.name}: {was.value} -> {command.state} by {reason}")
+        return {"was": was.value, "is_killed": (ACCOUNT, account.name) in core.ledger.standing.kills}
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:
         controls, now = self._core.controls, self._now_ns()

@@ -13,6 +13,7 @@ import msgspec
 from gateway.clearing_records import ClearingRecord
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -52,6 +53,7 @@ __all__ = [
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -466,6 +468,7 @@ AnyRecord = (
     | MarginRecord
     | ClearingRecord
     | TransferRecord
+    | OperatorRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -25,6 +25,9 @@ class Standing:
         self._accounts = accounts
         self.kills: dict[tuple[str, str], records.Killed] = {}
         self.cancel_at_ns: dict[str, int] = {}
+        # By account, rule and key: the last change of each limit, and the last that two people agreed on.
+        self.limits: dict[tuple[str, str, str], records.LimitMoved] = {}
+        self.agreed_limits: dict[tuple[str, str, str], records.LimitMoved] = {}
         # What margin lets an account do, where that is not all, and why.
         self._by_margin: dict[str, tuple[AccountState, str]] = {}
         # What an account that is killed or restricted by its margin goes back to: its own state, which may still be
@@ -92,8 +95,17 @@ class Standing:
         """Forget the time: the client is back, or its orders are cancelled."""
         self.cancel_at_ns.pop(record.session, None)
 
+    def limit_moved(self, record: records.LimitMoved) -> None:
+        """Note a changed limit; it is put into force with the configuration, which the journal does not hold."""
+        name = (record.account, record.rule, record.key)
+        self.limits[name] = record
+        if record.approved_by:
+            self.agreed_limits[name] = record
+
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
         kills = [(record.scope, record.name, record.who, record.reason) for _, record in sorted(self.kills.items())]
-        limits = sorted(self._by_margin.items())
-        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items()), limits]
+        limits = [(name, move.value, move.configured) for name, move in sorted(self.limits.items())]
+        agreed = [(name, move.value, move.configured) for name, move in sorted(self.agreed_limits.items())]
+        margin = sorted(self._by_margin.items())
+        return [kills, sorted(self.cancel_at_ns.items()), sorted(self._behind.items()), margin, limits, agreed]

@@ -372,6 +372,34 @@ cdef int _with_margin(object account, object market, object instrument, object l
     return CHECKS if answer < 0 else 15
 
 
+def surely_short(order, account, market):
+    """Return (equity, what is left) where an order leaves its own account short for certain. See gate.py."""
+    cdef long long lots = 0, ticks = 0, index = 0, priced = 0
+    cdef double cash = 0.0, worst
+    if not (
+        is_a(order, <PyObject *>_order_class) and is_a(account, <PyObject *>_account_class)
+        and is_a(market, <PyObject *>_market_class)
+    ):
+        return None
+    instrument, side, state = slot(order, order_instrument), slot(order, order_side), slot(account, account_state)
+    if not (
+        slot(order, order_replaces) is None and is_a(instrument, <PyObject *>_instrument_class)
+        and (side is _buy or side is _sell) and state is _trading
+        and read_int(slot(order, order_lots), MOST, &lots) and read_int(slot(order, order_ticks), MOST, &ticks)
+        and read_int(slot(instrument, instrument_index), MOST, &index)
+        and read_int(slot(market, market_priced_count), MOST << 1, &priced) and index < priced
+        and cash_of_fill(instrument, side is _buy, lots, ticks, &cash)
+    ):
+        return None
+    kernel, row = slot(market, market_kernel), slot(account, account_index)
+    left = kernel.what_if(row, slot(instrument, instrument_index), lots if side is _buy else -lots, cash)
+    worst = left
+    # NaN is neither: an unknown margin is told as such, and what makes the worst case better may pass.
+    if not worst < 0.0 or not worst < <double>kernel.worst(row):
+        return None
+    return kernel.equity(row, slot(market, market_base)), left
+
+
 cdef bint _meets_none(object account, object instrument, Asked *asked) except -1:
     """Whether no working order of the client is on the other side at a price that this one could trade at."""
     cdef long long best = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -167,6 +167,17 @@ class Account:
                 for at, book in books.venues.items():
                     if at == venue or self.sub_accounts[at].collateral_units is None:
                         book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
+
+    def pinned_cash(self) -> Iterator[tuple[str, str, int]]:
+        """Yield venue, currency and units of what lies there, where not all cash of the account counts."""
+        for venue, sub in self.sub_accounts.items():
+            if sub.collateral_units is not None:
+                for currency, units in sub.collateral_units.items():
+                    yield venue, currency, units
+        for (venue, currency), units in self.venue_cash.items():
+            pinned = self.sub_accounts.get(venue)
+            if pinned is not None and pinned.collateral_units is not None:
+                yield venue, currency, units
 
     def _move_lots(self, instrument: Instrument, lots: int) -> None:
         for books in self._books:

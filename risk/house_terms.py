@@ -42,6 +42,11 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """How many joint scenarios there are."""
         return 0 if self.joint is None else self.joint.size
 
+    @property
+    def is_charged(self) -> bool:
+        """Whether anything depends on size."""
+        return self.counts_sizes or bool(self.volumes) or (self.hierarchy is not None and self.hierarchy.has_limits)
+
     def rows(self, accounts: int) -> int:
         """Return how many rows a kernel needs."""
         return max(1, accounts if self.hierarchy is None else max(accounts, self.hierarchy.rows))
@@ -50,8 +55,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Give a kernel that has just loaded a generation all that is not a risk array."""
         if self.hierarchy is not None:
             self.hierarchy.install(kernel, instruments)
-        has_levels = self.hierarchy is not None and self.hierarchy.has_limits
-        if self.counts_sizes or self.volumes or has_levels:
+        if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
 
     def charges(self, generation: Generation, instruments: Sequence[Instrument]) -> Charges:

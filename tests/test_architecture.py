@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "protocols/fix/codec.py": {"os"},  # the import switch reads MARGINGATE_PURE
     "protocols/short_lane.py": {"os"},  # the same
     "protocols/venues/frames.py": {"os"},  # the same
+    "protocols/venues/levels.py": {"os"},  # the same
     "risk/cash.py": {"os"},  # the same
     "risk/gate.py": {"os"},  # the same
     "risk/kernel.py": {"os"},  # the same

@@ -1,5 +1,6 @@
 """The configuration: its schema, its rules, and the reader that tells every problem with its line."""
 
+from gateway.config.admin import Admin
 from gateway.config.collateral import Channel, Collateral, Route
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.credentials import (
@@ -32,6 +33,7 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Admin",
     "Channel",
     "Collateral",
     "Config",

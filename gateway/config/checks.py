@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.admin import Admin, check_admin
 from gateway.config.collateral import (
     Channel,
     Collateral,
@@ -294,11 +295,18 @@ def _check_channel(values: Mapping[str, Any]) -> Found:
         yield ("ca_file",), f"there is no file {ca_file}"
 
 
+def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_admin(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
     Channel: _check_channel,
     Collateral: check_collateral,
     Counterparty: _check_counterparty,
+    Admin: _check_admin,
     Fix: _check_fix,
     Hook: _check_hook,
     HookClient: _check_hook_client,

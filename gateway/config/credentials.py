@@ -135,10 +135,11 @@ def private_file_problem(path: Path) -> str | None:
         status = path.stat()
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return _status_problem(path, status)
+    return status_problem(path, status)
 
 
-def _status_problem(path: Path, status: os.stat_result) -> str | None:
+def status_problem(path: Path, status: os.stat_result) -> str | None:
+    """Return the same of a file that is open, by its status."""
     if not stat.S_ISREG(status.st_mode):
         return f"{path}: not a file"
     if status.st_uid != os.geteuid():
@@ -153,7 +154,7 @@ def _from_file(path: Path, keys: tuple[str, ...]) -> Credentials:
     try:
         with path.open("rb") as file:
             # Of the opened file, so that it cannot be exchanged between the question and the reading.
-            problem = _status_problem(path, os.fstat(file.fileno()))
+            problem = status_problem(path, os.fstat(file.fileno()))
             data = b"" if problem else file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}") from None

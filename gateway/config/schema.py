@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config import pricing_defaults
+from gateway.config.admin import Admin
 from gateway.config.collateral import Collateral
 from gateway.config.counterparties import Counterparty, Reconciliation
 from gateway.config.hook import Hook
@@ -457,3 +458,4 @@ class Config(Table, frozen=True, kw_only=True):
     collateral: Annotated[
         Collateral | None, "Transfers of collateral that are planned and made here (docs/transfers.md); none: not."
     ] = None
+    admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None

@@ -22,7 +22,7 @@ from rich.live import Live
 
 from gateway.clock import now_ns
 from gateway.demo.children import Child, ChildDiedError
-from gateway.demo.config import DERIBIT, VENUES, Desk, credentials, desks, write_config
+from gateway.demo.config import DERIBIT, VENUES, Desk, credentials, desks, write_config, write_token
 from gateway.demo.summary import Outcome, Total, summary
 from gateway.demo.venue_figures import Tally, hedged
 from gateway.demo.view import Scene, picture, progress_line
@@ -51,6 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     clients: int
     rate: float
     as_json: bool
+    has_page: bool = False
 
 
 def run_demo(options: Options) -> int:
@@ -137,6 +138,9 @@ class Demo:
         port = await self._start_gateway(directory, clients)
         self._phase("starting the clients")
         await self._start_clients(port, clients)
+        if options.has_page:
+            self._phase("starting the operator's page")
+            await self._start_page(directory)
         if self.stop.is_set():
             return None
         self._began_ns = now_ns()
@@ -145,10 +149,12 @@ class Demo:
         duration_s = (now_ns() - self._began_ns) / 1e9
         self.feeds = self.scene.snapshot.get("feeds", {})
         self._phase("stopping")
-        venues, gateway, traders = self.children
+        venues, gateway, traders, *page = self.children
         await traders.stop(STOP_TIMEOUT_S)
         await gateway.stop(STOP_TIMEOUT_S)
         await venues.stop(STOP_TIMEOUT_S)
+        for child in page:
+            await child.stop(STOP_TIMEOUT_S)
         if not self.scene.snapshot.get("is_final"):
             raise ChildDiedError("the gateway ended without its last snapshot")
         self._phase("replaying the journal")
@@ -197,6 +203,17 @@ class Demo:
         venues, accounts = self.scene.snapshot.get("venues"), self.scene.snapshot.get("accounts", [])
         is_live = venues is not None and all(state == "live" for state in venues.values())
         return is_live and all(row["initial_margin"] is not None for row in accounts)
+
+    async def _start_page(self, directory: Path) -> None:
+        token = write_token(directory)
+        arguments = ["gateway.cli", "admin", str(directory / "demo.toml"), "--port", "0", "--status-json"]
+
+        def take(line: dict[str, Any]) -> None:
+            self.scene.page = f"{line['url']}#token={token}"
+            self.moved.set()
+
+        await self._start("the operator's page", arguments, take)
+        await self.ready(lambda: bool(self.scene.page))
 
     async def _start_clients(self, port: int, clients: list[Desk]) -> None:
         options = self.options
@@ -297,6 +314,8 @@ class _PlainLines:
         if scene.phase != self._phase:
             self._phase = scene.phase
             sys.stdout.write(f"{scene.phase}\n")
+            if scene.phase == "trading" and scene.page:
+                sys.stdout.write(f"the operator's page: {scene.page}\n")
         elif scene.phase == "trading" and scene.elapsed_s >= self._next_s:
             self._next_s = scene.elapsed_s // PLAIN_INTERVAL_S * PLAIN_INTERVAL_S + PLAIN_INTERVAL_S
             sys.stdout.write(f"{progress_line(scene)}\n")

@@ -93,6 +93,7 @@ def pack_snapshot(
     if change is not None:
         arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
         values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
+        values |= {"book.venues": change.venues}
     return pack(arrays, values)
 
 
@@ -105,6 +106,7 @@ def unpack_change(frame: Frame) -> BookChange | None:
         {name.removeprefix("book."): array for name, array in arrays.items() if name.startswith("book.")},
         value_of(values, "book.currencies", tuple[str, ...]),
         value_of(values, "book.account_count", int),
+        value_of(values, "book.venues", tuple[str, ...]),
     )
 
 

@@ -30,6 +30,7 @@ from gateway.slowside.messages import (
     unpack_generation,
     unpack_report,
 )
+from gateway.slowside.one_by_one import MarginTerms
 from gateway.slowside.process import ANSWER, ASK, HELLO, setup_bytes
 from gateway.slowside.sections import MalformedFrameError
 from gateway.slowside.supervision import Act, Heard, State, Supervision
@@ -311,7 +312,13 @@ class PricingProcess:
         return act
 
     def _start(self) -> None:
-        setup = setup_bytes(self._valuation.setting, self._market.mark_max_age_ns)
+        valuation, accounts = self._valuation, self._accounts.values()
+        terms = MarginTerms(
+            house=valuation.terms,
+            venue_books=valuation.venue_books,
+            sub_accounts={account.index: account.sub_accounts for account in accounts if account.sub_accounts},
+        )
+        setup = setup_bytes(valuation.setting, self._market.mark_max_age_ns, terms)
         self._told_ns, self._report = 0, None
         child = self.child = Child(setup, self._slot_bytes, self._command)
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.feeds_report import print_feeds
 from tests.bench.slow_report import print_slow
 
 # part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
@@ -81,6 +82,7 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
     print_slow(figures["slow"], console)
+    print_feeds(figures["feeds"], console)
 
 
 def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:

@@ -162,6 +162,9 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "95ccaaa5484f555345a26331a36d6574a3776879"),
     (transfer_records.TransferCharged("r-P1.1", 3),
      "93ccaba6722d50312e3103"),
+    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
+     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
+     "a472757468a3776879"),
 ]  # fmt: skip
 
 
@@ -211,6 +214,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TradesReported": 164, "TradeReportAnswered": 165,
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
+        "LimitMoved": 140,
     }  # fmt: skip
 
 
