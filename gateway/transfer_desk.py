@@ -306,8 +306,9 @@ class TransferDesk:
         return True
 
     def _look_at_house_calls(self, now_ns: int) -> None:
-        calls = list(self._margin.house_calls.calls.values())
-        is_late = any(call.state is HouseCallState.OPEN and now_ns > call.deadline_ns for call in calls)
+        calls, may_lapse = list(self._margin.house_calls.calls.values()), self._intraday.may_expire(now_ns)
+        late = [call for call in calls if call.state is HouseCallState.OPEN and now_ns > call.deadline_ns]
+        is_late = bool(late) and may_lapse
         if not calls or (now_ns < self._calls_ns and not is_late):
             return
         self._calls_ns = now_ns + CALLS_NS
@@ -317,7 +318,7 @@ class TransferDesk:
             told: HouseCallHappening | None = None
             if call.is_wanted and paid >= call.amount_units:
                 told = HouseCallHappening.MET
-            elif call.state is HouseCallState.OPEN and now_ns > call.deadline_ns:
+            elif is_late and call in late:
                 told = HouseCallHappening.LAPSED
             elif not call.is_wanted and paid < call.amount_units:
                 told = HouseCallHappening.REVERSED
@@ -372,7 +373,7 @@ class TransferDesk:
         return None if route is None else self.sender.channels.get(route.channel)
 
     def _why_drop(self, order: TransferOrder, now_ns: int) -> str | None:
-        if now_ns > order.expires_ns:
+        if now_ns > order.expires_ns and self._intraday.may_expire(now_ns):
             waits = order.state is OrderState.AWAITING
             return "not approved in time" if waits else "its channel was not there in time"
         terms, call_id = order.terms, order.call_id

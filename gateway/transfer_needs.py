@@ -105,10 +105,12 @@ class Needs:
                 yield Want(Need(at, short, max(0, until_ns - now_ns)), "" if own is None else own.call_id)
         wanted = self._margin.house_calls.wanted()
         there = self.at_houses() if wanted else {}
-        for call in wanted:
+        seen: set[Location] = set()
+        for call in sorted(wanted, key=lambda call: call.deadline_ns):
             at = Location(Place.CLEARING_HOUSE, call.counterparty, call.account)
             short = call.amount_units - sum(there.get(call.request_id, (0, 0)))
-            if short > 0:
+            if short > 0 and at not in seen:  # an assignment names its call: the next one's turn is in the next plan
+                seen.add(at)
                 yield Want(Need(at, short, max(0, call.deadline_ns - now_ns)), call.request_id)
 
     def _account_want(self, account: str, now_ns: int) -> Want | None:
