@@ -179,11 +179,11 @@ class Valuation:
             account.drop_mirror()
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self.terms.prepare(kernel, generation, self._ledger.instruments)
+        haircuts = self.terms.prepare(kernel, generation, self._ledger.instruments)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:
-            written += account.begin_mirror(kernel, currency_index, venue_books)
+            written += account.begin_mirror(kernel, currency_index, venue_books, haircuts)
             while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                 yield
                 written = 0

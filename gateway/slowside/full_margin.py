@@ -150,12 +150,16 @@ class FullMargin:
         for order in held:
             orders.setdefault(int(order[0]), []).append(order)
         yield
-        if orders or levels is not None:
+        has_haircuts = self._terms.house.haircuts is not None
+        if orders or levels is not None or has_haircuts:
             kernel = HouseKernel(book, rows_of, given, self._terms.house)
             yield
-            for place, (account, own) in enumerate(orders.items(), 1):
+            asked = range(book.account_count) if has_haircuts else list(orders)
+            for place, account in enumerate(asked, 1):
                 if not np.isnan(rows.equity[account]):
-                    rows.initial[account] = rows.equity[account] - kernel.account(account, own)
+                    equity, worst, left = kernel.account(account, orders.get(account, []))
+                    rows.equity[account], rows.initial[account] = equity, equity - worst
+                    rows.maintenance[account] = MAINTENANCE_FACTOR * (equity - left)
                 if place % A_SLICE == 0:
                     yield
             if levels is not None:
