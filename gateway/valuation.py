@@ -219,12 +219,13 @@ class Valuation:
         self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        terms.prepare(kernel, generation, self._ledger.instruments)
+        haircuts = terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        into = kernel, currency_index, venue_books, haircuts
         at = written = 0
         while at < len(accounts):
-            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, *into)
             written += more
             exposure = accounts[at - 1].exposure
             while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
