@@ -68,6 +68,8 @@ def mark_updated(executions: Executions, event: events.MarkPriceUpdated, now_ns:
         return
     coin, board = instrument.base_currency, market.board
     board.observe(coin, venue, event.index_price, as_of_ns)
+    if market.guard is not None:
+        market.guard.hear(instrument, event.index_price, as_of_ns)
     compared = None if instrument.is_option else event.mark_price
     doubt = board.doubts(instrument.index, coin, venue, compared, event.index_price, now_ns)
     if doubt:

@@ -90,6 +90,9 @@ class RejectReason(IntEnum):
     DEADLINE_NOT_ALLOWED = 937
     NOT_AUTHENTICATED = 938
     VENUE_REJECTED = 951
+    VENUE_KILLED = 961
+    INSTRUMENT_KILLED = 962
+    MARKET_HALTED = 963
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):

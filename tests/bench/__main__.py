@@ -18,9 +18,12 @@ from rich.console import Console
 
 from protocols.fix import codec
 from risk import kernel
+from tests.bench.beside import measure_beside
+from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
 from tests.bench.feeds import measure_feeds
 from tests.bench.report import print_all
+from tests.bench.scenario_sets import measure_sets, recorded
 from tests.bench.session import measure_engine
 from tests.bench.simulated import measure_simulated
 from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
@@ -49,6 +52,8 @@ class Plan(NamedTuple):
     feed_rounds: int
     feed_orders: int
     venue_orders: int
+    bars: int
+    is_whole: bool  # the backtest too, where there are recorded prices
 
 
 FULL: Final = Plan(
@@ -62,6 +67,8 @@ FULL: Final = Plan(
     feed_rounds=9,
     feed_orders=2_000,
     venue_orders=50,
+    bars=24 * 60,
+    is_whole=True,
 )
 QUICK: Final = Plan(
     3,
@@ -74,6 +81,8 @@ QUICK: Final = Plan(
     feed_rounds=3,
     feed_orders=500,
     venue_orders=25,
+    bars=24 * 10,
+    is_whole=False,
 )
 WINDOWS: Final = (64, 256)
 PASSES: Final = 4
@@ -92,6 +101,7 @@ def main() -> None:
     else:
         console = Console()
         print_all(figures, console if console.is_terminal else Console(width=PLAIN_WIDTH))
+        print(told_beside(figures["beside"]))
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -112,16 +122,22 @@ def measure(plan: Plan) -> dict[str, Any]:
         for kind, is_plain in kinds.items()
     }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    beside = measure_beside(plan.rounds, 3 * plan.single)
     slow = measure_slow(
         peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
     )
+    sets = measure_sets(
+        peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, bars=plan.bars,
+        data=recorded() if plan.is_whole else None,
+    )  # fmt: skip
     feeds = {
         "decoded": measure_recorded(2 if plan is QUICK else 5),
         "simulated": measure_simulated(gateway_core, peer_core, rounds=3, orders=plan.venue_orders),
         "flooded": measure_feeds(peer, gateway_core, peer_core, rounds=plan.feed_rounds, orders=plan.feed_orders),
     }
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow, "feeds": feeds}
+    figures = {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
+    return figures | {"slow": slow, "beside": beside, "feeds": feeds, "sets": sets}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

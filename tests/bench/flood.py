@@ -1,9 +1,9 @@
 """A simulated Binance that sends market data at a rate, as a process of its own: `python -m tests.bench.flood`.
 
 It prints its address, then obeys lines of its standard input: `at RATE` sends so many messages a second to whoever
-listens to the public streams; `bursts RATE` the same number in larger bursts; `aside RATE` sends them into a socket of
-its own, so that what the sending costs the machine is in the quiet figures too; `off` stops, and is answered by what
-was sent, in how long, and what the listener had not taken. The end of the input ends it.
+listens to the public streams; `bursts RATE` the same number in larger bursts; `aside RATE` sends the same into a
+socket of its own, so that what the sending costs the machine is in the quiet figures too; `off` stops, and is answered
+by what was sent, in how long, and what the listener had not taken. The end of the input ends it.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk import gate
+from risk import gate, margin_checks
 from risk.account import AccountState
 from risk.exposure import Exposure
 from risk.instrument import Side
-from risk.order import Approved, Order
+from risk.order import Approved, Order, RejectReason
 from risk.pre_trade import CHECKS, evaluate
 from risk.self_trade import ClientOrders, SelfTradePrevention
 from tests.risk.faults import FAULTS, POSITIONS, base_order, fails, set_state
@@ -179,3 +179,24 @@ def test_it_vouches_for_meeting_no_order_of_ones_own_exactly_where_none_is_there
     may_meet = any(ticks <= order.ticks if side is Side.BUY else ticks >= order.ticks for ticks in there)
     sure = agree(order, w)
     assert (sure > OWN_ORDERS) == (prevention is SelfTradePrevention.OFF or not may_meet)
+
+
+def test_an_order_that_is_surely_short_is_refused_by_the_plain_check_with_the_same_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: set[bool] = set()
+
+    @settings(max_examples=400)
+    @given(worlds(), orders())
+    def check(w: World, order: Order) -> None:
+        short = gate.surely_short(order, w.account, w.market)
+        plain = margin_checks.margin_is_covered(order, w.account, w.market)
+        told.add(short is not None)
+        if short is not None:
+            assert plain is not None and plain.reason is RejectReason.MARGIN_SHORTFALL
+            equity, left = short
+            assert (plain.limit, plain.observed, plain.required) == (equity, left, equity - left)
+
+    monkeypatch.setattr(margin_checks, "surely_short", gate.nothing_is_short)
+    check()
+    assert told == {True, False}
