@@ -220,7 +220,7 @@ class Valuation:
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
         terms.prepare(kernel, generation, self._ledger.instruments)
-        self._lift_offsets(kernel, accounts)
+        self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         at = written = 0
         while at < len(accounts):
@@ -268,9 +268,9 @@ class Valuation:
                     low, high = max(low, mark.collar_low_ticks), min(high, mark.collar_high_ticks)
                 mark.set_band(low, high)
 
-    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
+    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account], house: HouseTerms) -> None:
         """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
-        lost, hierarchy = self._ledger.lost_venues, self.terms.hierarchy
+        lost, hierarchy = self._ledger.lost_venues, house.hierarchy
         if not lost or hierarchy is None:
             return
         for account in accounts:

@@ -62,6 +62,7 @@ NAMES = {"binance-usdm": "binance"}
 OPENING_NS = 40_000 * MS
 ACT_NS = 60 * MS
 SETTLES_NS = 300 * MS
+TURN_NS = 50 * MS
 HALF_SPREAD = Decimal("0.002")
 
 
@@ -210,6 +211,7 @@ class ScenarioWorld(World):
     def play(self) -> ScenarioWorld:
         """Open, let the scenario happen, come to rest, replay."""
         self.call_in(0, self.connect_venue)
+        self.call_in(0, self._watch_markets)
         for client in self.traders:
             self.call_in(100 * MS, client.connect)
         self._play_until(lambda: all(client.is_open for client in self.traders), self.now_ns + OPENING_NS)
@@ -261,6 +263,12 @@ class ScenarioWorld(World):
             key, TransferHappening.SETTLED, self.now_ns, units=units, reference=f"custodian {key}", why="custodian"
         )
         self.flush()
+
+    def _watch_markets(self) -> None:
+        """Guards, and adjustments of positions: a turn of the loop's timer."""
+        if self.core.tick_markets(self.now_ns):
+            self.flush()
+        self.call_in(TURN_NS, self._watch_markets)
 
     def _revalue(self, generation: int) -> None:
         super()._revalue(generation)

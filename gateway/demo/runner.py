@@ -331,6 +331,7 @@ class _PlainLines:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._phase = ""
+        self._has_told_page = False
         self._next_s = PLAIN_INTERVAL_S
 
     def __call__(self) -> None:
@@ -338,7 +339,8 @@ class _PlainLines:
         if scene.phase != self._phase:
             self._phase = scene.phase
             sys.stdout.write(f"{scene.phase}\n")
-            if scene.phase == "trading" and scene.page:
+            if scene.phase == "trading" and scene.page and not self._has_told_page:
+                self._has_told_page = True
                 sys.stdout.write(f"the operator's page: {scene.page}\n")
         elif scene.phase == "trading" and scene.elapsed_s >= self._next_s:
             self._next_s = scene.elapsed_s // PLAIN_INTERVAL_S * PLAIN_INTERVAL_S + PLAIN_INTERVAL_S

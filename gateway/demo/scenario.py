@@ -44,6 +44,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls_met: Bounds | None = None
     calls_expired: Bounds | None = None
     transfers_begun: Bounds | None = None
+    conversions: Bounds | None = None
     reductions: Bounds | None = None
     doubted: Bounds | None = None
     stale_venues: tuple[str, ...] = ()
@@ -109,12 +110,33 @@ settlement_timeout_s = 30
 resume_period_s = 0
 [[margin_calls.profile]]
 name = "demo"
-accounts = ["*"]
+accounts = [{names}]
 minimum_transfer_usd = 250
 rounding_usd = 50
 cure_period_s = {cure_s}
 dispute_period_s = {cure_s}
 grace_period_s = 1
+"""
+
+
+# Who is short is reduced in rounds, with guards of markets up; the house takes over what can not be reduced.
+_HOUSE: Final = """
+[adjust]
+round_ms = 400
+participation = "0.25"
+house_account = "HOUSE"
+
+[guard]
+
+[[account]]
+name = "HOUSE"
+deposits = { USDC = "2000000" }
+[account.limits]
+max_order_notional_usd = 2000000
+[[account.limits.instrument]]
+pattern = "*"
+max_order_quantity = 10000000
+max_position_quantity = 20000000
 """
 
 
@@ -127,7 +149,8 @@ def parties_text(scenario: Scenario, length_s: float) -> str:
         )
         for party in scenario.account
     ]
-    return "".join(parties) + _MARGIN_CALLS.format(cure_s=max(1, round(length_s / 5)))
+    names = ", ".join(f'"{party.name}"' for party in scenario.account)
+    return "".join(parties) + _MARGIN_CALLS.format(cure_s=max(1, round(length_s / 5)), names=names) + _HOUSE
 
 
 def _even(points: Sequence[tuple[float, float]], at: float) -> float:

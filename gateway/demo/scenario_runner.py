@@ -1,4 +1,4 @@
-"""`margingate demo --scenario NAME`: prices and venues fall, clients are called, the end is as it should be or told."""
+"""`margingate demo --scenario NAME`: prices fall, venues fail, clients are called, and the end is as expected."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from gateway import records
 from gateway.demo.scenario import Expected, Party, Scenario
+from gateway.guard_records import AccountHandedOver, CashConverted
 from gateway.journal import Record
 from gateway.ledger import Ledger
 from gateway.margin_records import MarginCalled, TransferBegun
@@ -34,6 +35,7 @@ class ScenarioFigures(msgspec.Struct):
     called_usd: float = 0.0
     transfers_begun: int = 0
     transfers_settled: int = 0
+    conversions: int = 0
     reductions: int = 0
     reduced_on_bad_marks: int = 0
     handed_over: int = 0
@@ -60,6 +62,7 @@ class ScenarioTally:
         self._orders: dict[str, tuple[str, int]] = {}
         self._sales: list[tuple[str, int, int, float, int]] = []
         self._called: set[str] = set()
+        self._converted: set[str] = set()
 
     def told(self, rows: Iterable[dict[str, Any]]) -> None:
         """Take the accounts of a snapshot: what each has been worth at the least."""
@@ -89,6 +92,11 @@ class ScenarioTally:
             self._called.add(record.account)
         elif isinstance(record, TransferBegun):
             figures.transfers_begun += 1
+        elif isinstance(record, CashConverted):
+            figures.conversions += 1
+            self._converted.add(record.account)
+        elif isinstance(record, AccountHandedOver):
+            figures.handed_over += 1
         elif isinstance(record, records.OrderApproved):
             self._orders[record.order_id] = (record.account, record.instrument)
             if not record.session:
@@ -118,7 +126,7 @@ class ScenarioTally:
         transfers = ledger.margin.collateral.transfers.values()
         figures.transfers_settled = sum(one.state.value == "settled" for one in transfers)
         figures.reductions = len(self._sales)
-        figures.reduced = sorted({account for account, *_ in self._sales})
+        figures.reduced = sorted({account for account, *_ in self._sales} | self._converted)
         figures.reduced_on_bad_marks = sum(self._is_bad(ledger, *sale) for sale in self._sales)
         figures.doubted = counters["marks_doubted"]
         figures.least_equity_usd = min(self.least.values(), default=None)
@@ -145,7 +153,8 @@ _ROWS: Final = (
     ("calls superseded: the market came back", "calls_superseded"),
     ("transfers begun", "transfers_begun"),
     ("transfers settled", "transfers_settled"),
-    ("reductions", "reductions"),
+    ("conversions of clients' coins", "conversions"),
+    ("reductions: fills of our own orders", "reductions"),
     ("of them on a bad mark", "reduced_on_bad_marks"),
     ("handed over", "handed_over"),
     ("marks not believed", "doubted"),
@@ -210,6 +219,7 @@ _BOUNDED: Final = {
     "calls_met": "calls met",
     "calls_expired": "calls expired",
     "transfers_begun": "transfers",
+    "conversions": "conversions",
     "reductions": "reductions",
     "doubted": "marks not believed",
 }

@@ -112,13 +112,17 @@ class Outcome(msgspec.Struct, frozen=True):
         accepted, rejected, orders_in = counters["accepted"], counters["rejected"], counters["orders_in"]
         configured, run, records = counters["checks_configured"], counters["checks_run"], self.replayed_records
         is_equal = self.replay_hash == counters["state_hash"]
+        ours = self.own.get("accepted", 0)  # nobody sent them in
         return [
             (
                 is_equal and records == counters["journal_records"],
                 f"replay: {records:,} records, state hash {'equal' if is_equal else 'DIFFERENT'} "
                 f"({self.replay_hash[:12]})",
             ),
-            (accepted + rejected == orders_in, f"{accepted:,} accepted + {rejected:,} rejected = {orders_in:,} in"),
+            (
+                accepted - ours + rejected == orders_in,
+                f"{accepted - ours:,} accepted + {rejected:,} rejected = {orders_in:,} in",
+            ),
             (
                 run == configured * accepted,
                 f"every accepted order passed all {configured} checks: {run:,} checks run",
