@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk.constraints import Part
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
 from risk.pricing import Floats
+from risk.profile_books import kernel_of, parts_of, told_with, widened
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
 from risk.venue_book import BookTerms, VenueBook
@@ -165,6 +167,8 @@ class Valuation:
         venue_books: dict[str, VenueBook] = {}
         yield from self._make_venue_books(venue_books)
         market, accounts = self._market, list(self._ledger.accounts.values())
+        profile_kernels: dict[Part, MarginKernel] = {}
+        yield from self._make_profile_kernels(profile_kernels, generation)
         shape = (
             self.terms.rows(len(accounts)),
             len(generation.groups),
@@ -183,7 +187,9 @@ class Valuation:
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         written = 0
         for account in accounts:
-            written += account.begin_mirror(kernel, currency_index, venue_books)
+            asked = () if account.constraints is None else account.constraints.requirements
+            told = told_with(kernel, asked, profile_kernels)
+            written += account.begin_mirror(told, currency_index, venue_books)
             while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                 yield
                 written = 0
@@ -191,7 +197,7 @@ class Valuation:
                 yield
                 written = 0
         before, market.kernel = market.kernel, kernel
-        market.venue_books = venue_books
+        market.venue_books, market.profile_kernels = venue_books, profile_kernels
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
@@ -217,6 +223,25 @@ class Valuation:
             while not pricing.price_some(VENUE_PARTS_PER_SLICE):
                 yield
             made[terms.name] = pricing.book()
+            yield
+
+    def _make_profile_kernels(self, made: dict[Part, MarginKernel], generation: Generation) -> Iterator[None]:
+        """Price the house's margin as profiles ask for it, on grids as wide as theirs, a slice at each turn."""
+        accounts, snapshot = self._ledger.accounts.values(), self.snapshot
+        asked = [one for account in accounts if account.constraints for one in account.constraints.requirements]
+        for part in parts_of(asked):
+            priced = generation
+            if part.scale != 1.0:
+                if snapshot is None:
+                    return
+                setting = self.setting | {"grid": widened(self._grid, part.scale)}
+                repricing = Repricing(snapshot, self._market.mark_max_age_ns, setting)
+                while not repricing.price_some(self._count):
+                    yield
+                priced = repricing.generation()
+            if priced.groups != generation.groups or len(priced.values) != len(generation.values):
+                continue  # of other marks than the generation: unknown until the next
+            made[part] = kernel_of(part, priced, self.terms, self._ledger.instruments, len(accounts))
             yield
 
     def _currencies(self) -> list[str]:

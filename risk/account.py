@@ -15,6 +15,7 @@ from risk.kernel import MarginKernel
 from risk.lifecycle import Happening
 from risk.limits import Limits
 from risk.position import Position
+from risk.profile_books import Fan
 from risk.rate import RateLimit
 from risk.self_trade import SelfTradePrevention
 from risk.venue_book import SubAccount, VenueBook
@@ -99,7 +100,7 @@ class RecentIds:
 class _Books(NamedTuple):
     """The house's kernel with its columns of currencies, and the venues' own books, by venue."""
 
-    kernel: MarginKernel
+    kernel: MarginKernel | Fan
     currency_index: dict[str, int]
     venues: dict[str, VenueBook]
 
@@ -215,7 +216,7 @@ class Account:
 
     def mirror_into(
         self,
-        kernel: MarginKernel,
+        kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
     ) -> None:
@@ -229,7 +230,7 @@ class Account:
 
     def begin_mirror(
         self,
-        kernel: MarginKernel,
+        kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
     ) -> int:

@@ -3,6 +3,7 @@
 import msgspec
 
 from risk.composite import IndexBoard
+from risk.constraints import Part
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
@@ -84,6 +85,8 @@ class Market(msgspec.Struct):
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.
     venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+    # The house's margin as profiles ask for it, by part.
+    profile_kernels: dict[Part, MarginKernel] = msgspec.field(default_factory=dict)
 
     def above(self, account_index: int) -> tuple[int, ...]:
         """Return the kernel's rows above an account."""
