@@ -20,7 +20,7 @@ import msgspec
 from gateway import records
 from gateway.config.margin_calls import RUNGS, MarginCalls, MarginProfile
 from gateway.journal import JournalError
-from gateway.margin_figures import MAINTENANCE_FACTOR, figures_of
+from gateway.margin_figures import MAINTENANCE_FACTOR, WalletMargin, wallets_of
 from gateway.margin_records import (
     MarginCalled,
     MarginCallMoved,
@@ -87,6 +87,7 @@ class Intraday:
         self._dirty = pipeline.touched_accounts
         self._pass: Iterator[None] | None = None
         self._transfers_ns = now_ns
+        self._short: dict[str, list[WalletMargin]] = {}
         self.listeners: list[Callable[[records.Record, int], None]] = []
         self.stalls = self.passes = self.decisions = self.unknown = 0
         pipeline.intraday = self
@@ -133,6 +134,7 @@ class Intraday:
         accounts = list(self._ledger.accounts.values())
         try:
             for start in range(0, len(accounts), SCREENED_PER_SLICE):
+                self._look_at_wallets(accounts[start : start + SCREENED_PER_SLICE], now_ns)
                 near = self._near(accounts[start : start + SCREENED_PER_SLICE])
                 for number, (_, name) in enumerate(sorted(near), 1):
                     self._decide(name, now_ns)
@@ -141,6 +143,19 @@ class Intraday:
                 yield
         except JournalError as error:
             self._pipeline.monitor.journal_failed(str(error))
+
+    def _look_at_wallets(self, accounts: list[Account], now_ns: int) -> None:
+        """Tell of wallets that venues' own models call short: collateral there cures it, and no margin call."""
+        for account in accounts:
+            if not account.sub_accounts:
+                continue
+            short = [one for one in wallets_of(account, self._pipeline.market) if not one.excess >= 0]
+            self._short.pop(account.name, None)
+            if short:
+                self._short[account.name] = short
+                what = ", ".join(f"{one.name} lacks {-one.excess:,.8g}" for one in short)
+                key = ("wallet", account.name)
+                self._pipeline.monitor.alert_now_and_then(key, f"account {account.name}: {what}", now_ns)
 
     def _near(self, accounts: list[Account]) -> list[tuple[float, str]]:
         """Return a bound of each account's ratio, and its name, where that does not show that all is well."""
@@ -171,12 +186,7 @@ class Intraday:
         if now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return None
         equity = market.kernel.equity(account.index, market.base_scenario)
-        core = equity - market.kernel.worst(account.index)
-        if account.exposure.orders:  # they are in the kernel's figure, and not in maintenance
-            figures = figures_of(account, market, self._generation(), now_ns)
-            if isinstance(figures, str):
-                return None
-            core = figures.core
+        core = equity - market.kernel.held(account.index)  # working orders are not in maintenance
         if not (equity == equity and core == core):
             return None
         return Margin(units_against_client(equity), -units_against_client(-MAINTENANCE_FACTOR * core))
@@ -291,8 +301,12 @@ class Intraday:
             return "margin is unknown: nothing leaves"
         value = terms.units / UNITS_PER_WHOLE * price
         left = margin.equity_units - units_against_client(value) - 1
-        if market.kernel.worst(account.index) < value:
+        if not all(market.kernel.worst(row) >= value for row in (account.index, *market.above(account.index))):
             return "insufficient collateral: it covers initial margin"
+        for wallet in wallets_of(account, market):
+            pinned = account.sub_accounts[wallet.venue].collateral_units is not None
+            if wallet.unit == terms.asset and not pinned and not wallet.excess >= terms.units / UNITS_PER_WHOLE:
+                return f"insufficient collateral: it covers initial margin, {wallet.name}"
         if ratio_bps(left, margin.maintenance_units) < profile.thresholds.leave_bps[0]:
             return "insufficient collateral: the margin ratio would be at warning"
         return None
@@ -332,8 +346,19 @@ class Intraday:
             return None
         if now_ns is not None and now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return None
-        price = float(over(generation.currency_values[generation.currencies.index(asset)]))
+        values = generation.currency_values[generation.currencies.index(asset)]
+        price = float(over(values))
+        if over is min:  # what is pledged counts for no more than its haircut leaves, whatever the grid says
+            price = min(price, float(values[generation.grid.base]) * (1.0 - market.haircuts.get(asset, 0.0)))
         return price if price == price and price > 0 else None
+
+    def last_price(self, asset: str) -> float | None:
+        """Return the same of the last generation, however old that is."""
+        return self._price(asset, None, min)
+
+    def margin_of(self, account: str, now_ns: int) -> Margin | None:
+        """Return what an account has and needs; None where that is unknown."""
+        return self._margin(self._ledger.accounts[account], now_ns)
 
     def price(self, asset: str, now_ns: int) -> float | None:
         """Return what a whole of an asset counts for, in USD; None for one that is not eligible or has no price."""
@@ -380,16 +405,26 @@ class Intraday:
             for watch in sorted(shown, key=lambda watch: (-order.index(watch.state), watch.account))
         ]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return counters and rows as plain values."""
-        collateral = self._book.collateral
+    def counters(self) -> dict[str, Any]:
+        """Return counters as plain values."""
         return {
             "is_on": self.is_on,
             "passes": self.passes,
             "decisions": self.decisions,
             "unknown": self.unknown,
             "stalls": self.stalls,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counters and rows as plain values."""
+        collateral = self._book.collateral
+        return self.counters() | {
             "accounts": self.rows(),
+            "wallets": [
+                {"account": name, "wallet": one.name, "equity": one.equity, "initial_margin": one.initial}
+                for name, short in sorted(self._short.items())
+                for one in short
+            ],
             "transfers": [
                 {
                     "transfer": one.terms.key,

@@ -3,10 +3,14 @@
 Equity and initial margin are the kernel's, the very figures that orders are checked against. What they are made of is
 worked out here, class by class; a class is a risk group: all contracts on one coin, and the coin itself.
 
-    core         equity[base] - min over scenarios of equity[s], of what is held
+    core         equity[base] - min over scenarios of equity[s], of what is held, and what its size asks for
     orders       what the worst fills of working orders add to it
-    initial      the sum of both over classes
+    initial      the sum of both over classes: what a check takes off equity
     maintenance  mm_factor * the sum of core: working orders are not in it
+
+Where the joint scenarios cost more than the classes by themselves, or an offset cap takes something off them, that is a
+class of its own, TOGETHER. What venues' own models say of an account stands beside it, wallet by wallet: a check asks
+both, and neither helps the other.
 
 The ledger books what a fill moves as cash. Told as cash is what is there without the fills of open positions: deposits,
 results of closed ones, less fees. So equity is cash and the profit of open positions, since their first fill.
@@ -16,19 +20,26 @@ mm_factor is Deribit's, as its portfolio margin has it (risk/models/parameters/d
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from risk.account import Account
 from risk.instrument import UNITS_PER_WHOLE
-from risk.marks import Market
+from risk.kernel import MarginKernel
+from risk.marks import NEVER_NS, Market
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
 from risk.models.parameters import parameters
 from risk.scenarios import Generation
+from risk.venue_margin import ELSEWHERE
 
 MAINTENANCE_FACTOR: Final = parameters("deribit_portfolio", DeribitPortfolioParameters)[0].mm_factor
+
+# A margin class of what joint scenarios and offset caps change of the others; no coin is called so.
+TOGETHER: Final = "ALL COINS"
+NOTHING: Final = 1e-9
 
 
 class MarginClass(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +66,27 @@ class Collateral(msgspec.Struct, frozen=True, gc=False):
         return amount * (1.0 - self.haircut) if amount > 0 else amount
 
 
+class WalletMargin(msgspec.Struct, frozen=True, gc=False):
+    """What a venue's own model says of one wallet, in its unit: `core` is of what is held, `initial` with orders."""
+
+    model: str
+    venue: str
+    unit: str
+    equity: float
+    initial: float
+    core: float
+
+    @property
+    def name(self) -> str:
+        """What the wallet is called."""
+        return f"{self.model} of {self.venue}: {self.unit}"
+
+    @property
+    def excess(self) -> float:
+        """What is free, or lacking where below zero: an order that takes more is refused."""
+        return self.equity - self.initial
+
+
 class Figures(msgspec.Struct, frozen=True, gc=False):
     """One account's margin in USD. Below zero `excess` is a deficit."""
 
@@ -64,6 +96,7 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     initial: float
     classes: tuple[MarginClass, ...]
     collateral: tuple[Collateral, ...]
+    wallets: tuple[WalletMargin, ...] = ()
 
     @property
     def core(self) -> float:
@@ -89,35 +122,103 @@ def figures_of(account: Account, market: Market, generation: Generation | None, 
     worst, equity = kernel.worst(account.index), kernel.equity(account.index, base)
     if not (worst == worst and equity == equity):
         return "margin unknown: a held contract, a currency or an order has no mark"
-    count, groups = len(generation.values), generation.groups
-    rows = np.zeros((len(groups), generation.grid.size))
-    lots_of = {index: position.lots for index, position in account.positions.items() if position.lots}
-    if max(lots_of, default=-1) >= count:
+    held = {index for index, position in account.positions.items() if position.lots}
+    if max(held, default=-1) >= len(generation.values):
         return "margin unknown: a held contract was listed after the last risk arrays"
-    indices = list(lots_of)
-    lots = np.array(list(lots_of.values()), dtype=np.float64)
-    np.add.at(rows, generation.group_of_instrument[indices], lots[:, None] * generation.values[indices])
+    cash, collateral = _collateral(account, generation)
+    classes = _classes(account, kernel, generation.groups, base, (equity, worst))
+    wallets = tuple(wallets_of(account, market))
+    return Figures(account.name, equity, cash, equity - worst, classes, collateral, wallets)
+
+
+def _classes(
+    account: Account, kernel: MarginKernel, groups: Sequence[str], base: int, whole: tuple[float, float]
+) -> tuple[MarginClass, ...]:
+    """Return each risk group's part, and what all of them together ask for beside it."""
+    found, index, (equity, worst) = [], account.index, whole
+    core = orders = 0.0
+    for number, name in enumerate(groups):
+        own = kernel.equity_of_group(index, number, base)
+        held, left = kernel.held_of_group(index, number), kernel.worst_of_group(index, number)
+        if own or held or left:
+            found.append(MarginClass(name, own, own - held, max(0.0, held - left)))
+            core, orders = core + own - held, orders + max(0.0, held - left)
+    whole_core = equity - kernel.held(index)
+    more = MarginClass(TOGETHER, 0.0, whole_core - core, (equity - worst - whole_core) - orders)
+    if max(abs(more.core), abs(more.orders)) > NOTHING * max(1.0, core + orders):
+        found.append(more)
+    return tuple(found)
+
+
+def _collateral(account: Account, generation: Generation) -> tuple[float, tuple[Collateral, ...]]:
+    """Return cash in USD without the fills of open positions, and the same by currency."""
     traded: dict[str, int] = {}
     for position in account.positions.values():
         if position.lots:
             currency = position.instrument.settlement_currency
             traded[currency] = traded.get(currency, 0) + position.cash_units
     column = {currency: number for number, currency in enumerate(generation.currencies)}
-    collateral = []
-    cash = 0.0
+    found, cash = [], 0.0
     for currency, moved in sorted(account.cash_units.items()):
-        if not moved:
+        if moved:
+            values = generation.currency_values[column[currency]]
+            price, units = float(values[generation.grid.base]), moved - traded.get(currency, 0)
+            cash += units / UNITS_PER_WHOLE * price
+            found.append(Collateral(currency, units, price, float(1.0 - values.min() / price)))
+    return cash, tuple(found)
+
+
+def wallets_of(account: Account, market: Market) -> Iterator[WalletMargin]:
+    """Yield what the venues' own models say of an account: each wallet in which it has anything."""
+    for venue, sub in account.sub_accounts.items():
+        book = market.venue_books.get(sub.book)
+        if book is None:
             continue
-        values = generation.currency_values[column[currency]]
-        rows[generation.group_of_currency[column[currency]]] += moved / UNITS_PER_WHOLE * values
-        price, units = float(values[base]), moved - traded.get(currency, 0)
-        cash += units / UNITS_PER_WHOLE * price
-        collateral.append(Collateral(currency, units, price, float(1.0 - values.min() / price)))
-    classes = []
-    for number, name in enumerate(groups):
-        held, with_orders = rows[number], kernel.row(account.index, number)
-        core = float(held[base] - held.min())
-        if held.any() or with_orders.any():
-            needed = float(held[base] - with_orders.min())
-            classes.append(MarginClass(name, float(held[base]), core, max(0.0, needed - core)))
-    return Figures(account.name, equity, cash, equity - worst, tuple(classes), tuple(collateral))
+        for group, unit in enumerate(book.units):
+            equity = book.kernel.equity_of_group(account.index, group, book.base_scenario)
+            left = book.kernel.worst_of_group(account.index, group)
+            if unit != ELSEWHERE and (equity or left):
+                core = equity - book.kernel.held_of_group(account.index, group)
+                yield WalletMargin(book.model, venue, unit, equity, equity - left, core)
+
+
+def account_rows(accounts: Iterable[Account], market: Market) -> list[dict[str, Any]]:
+    """Return each account's state, equity, initial margin and orders, and its wallets; None where margin is unknown."""
+    kernel, base = market.kernel, market.base_scenario
+    rows: list[dict[str, Any]] = []
+    for account in accounts:
+        equity = worst = float("nan")
+        if market.generation_time_ns != NEVER_NS:
+            equity, worst = kernel.equity(account.index, base), kernel.worst(account.index)
+        row: dict[str, Any] = {
+            "account": account.name,
+            "state": account.state.value,
+            **_told(equity, worst),
+            "working_orders": len(account.exposure.orders),
+            "positions": sum(1 for position in account.positions.values() if position.lots),
+        }
+        if account.sub_accounts:
+            row["wallets"] = [
+                {"wallet": one.name, **_told(one.equity, one.excess)} for one in wallets_of(account, market)
+            ]
+        rows.append(row)
+    return rows
+
+
+def level_rows(market: Market) -> list[dict[str, Any]]:
+    """Return each desk's and firm's equity, initial margin and its limit, by which its accounts' orders are judged."""
+    levels = {} if market.hierarchy is None or market.generation_time_ns == NEVER_NS else market.hierarchy.levels
+    kernel, base = market.kernel, market.base_scenario
+    return [
+        {
+            "level": str(level),
+            **_told(kernel.equity(row, base), kernel.worst(row)),
+            "max_margin": level.terms.max_margin if isfinite(level.terms.max_margin) else None,
+        }
+        for row, level in levels.items()
+    ]
+
+
+def _told(equity: float, worst: float) -> dict[str, float | None]:
+    is_known = equity == equity and worst == worst
+    return {"equity": equity if is_known else None, "initial_margin": equity - worst if is_known else None}

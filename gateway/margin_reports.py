@@ -1,8 +1,10 @@
 """MarginRequirementInquiry(CH), its Ack(CI), and its reports: MarginRequirementReport(CJ), AccountSummaryReport(CQ).
 
 MarginReqmtInqQualifier(1637) says which: 0 summary, one CJ; 1 detail, one CJ a class, which is all contracts on one
-coin; 2 excess or deficit, one CJ; 3 net position, the account's summary, CQ, for which the standard has no request of
-its own. None asks for the summary. Amounts are in USD; maintenance is MarginAmtType(1644) 12, where liquidation begins.
+coin, and one a wallet at a venue, in its own unit and by the venue's model; 2 excess or deficit, one CJ; 3 net
+position, the account's summary, CQ, for which the standard has no request of its own. None asks for the summary.
+Amounts are in USD; maintenance is MarginAmtType(1644) 12, where liquidation begins. A wallet that is short is told as a
+deficit in its own unit beside the house's figures: orders at that venue are refused.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.account_summaries import account_summary
-from gateway.amounts import usd
+from gateway.amounts import coins, usd
 from gateway.collateral_reports import INTERVAL_NS, FiguresOf
-from gateway.margin_figures import Figures, MarginClass
+from gateway.margin_figures import TOGETHER, Figures, MarginClass, WalletMargin, wallets_of
 from gateway.margin_scope import (
     MAX_ID_BYTES,
     SUBSCRIBE,
@@ -57,9 +59,18 @@ def margin_amounts(figures: Figures) -> list[Values]:
     return _amounts(amounts) + excess_amount(figures)
 
 
+def wallet_amounts(one: WalletMargin) -> list[Values]:
+    """Return the group of one wallet at a venue, in its own unit, by the venue's model."""
+    amounts = {INITIAL: one.initial, CORE: one.core, ADDITIONAL: one.initial - one.core}
+    amounts |= {SURPLUS: one.excess} if one.excess >= 0 else {DEFICIT: -one.excess}
+    return [{1645: coins(amount), 1644: kind, 1646: one.unit.encode()} for kind, amount in amounts.items()]
+
+
 def excess_amount(figures: Figures) -> list[Values]:
-    """Return what of the equity is free, or what it lacks."""
-    return _amounts({SURPLUS: figures.excess} if figures.excess >= 0 else {DEFICIT: -figures.excess})
+    """Return what of the equity is free, or what it lacks; and what each wallet at a venue that is short lacks."""
+    short = [one for one in figures.wallets if one.excess < 0]
+    lacking: list[Values] = [{1645: coins(-one.excess), 1644: DEFICIT, 1646: one.unit.encode()} for one in short]
+    return _amounts({SURPLUS: figures.excess} if figures.excess >= 0 else {DEFICIT: -figures.excess}) + lacking
 
 
 def class_amounts(one: MarginClass) -> list[Values]:
@@ -139,9 +150,13 @@ class MarginReports:
             return OTHER, "ClearingBusinessDate(715) is today: margin is that of now"
         if symbol is not None or message.get(48) is not None:
             return UNKNOWN_INSTRUMENT, "margin is of a whole account, or of a MarginClass(1639): all on one coin"
-        classes = {instrument.underlying for instrument in ledger.instruments} | {"USD"}
+        classes = {instrument.underlying for instrument in ledger.instruments} | {"USD", TOGETHER}
+        classes |= {one.name for one in wallets_of(account, self._pipeline.market)}
         if margin_class is not None and margin_class.decode("latin-1") not in classes:
-            return UNKNOWN_CLASS, "MarginClass(1639) is the coin that contracts are on, or USD"
+            return (
+                UNKNOWN_CLASS,
+                "MarginClass(1639) is the coin that contracts are on, or USD",
+            )
         if margin_class is not None and set(self._qualifiers(session, message)) != {DETAIL}:
             return QUALIFIER_NOT_SUPPORTED, "a MarginClass(1639) is asked with MarginReqmtInqQualifier(1637) 1 detail"
         if action == SUBSCRIBE and (fault := self._subscriptions.fault(session, "CH", request_id or b"")):
@@ -166,6 +181,11 @@ class MarginReports:
                 rows += [
                     {1638: DETAIL, 1639: one.name.encode(), 1643: class_amounts(one)}
                     for one in figures.classes
+                    if margin_class in (None, one.name)
+                ]
+                rows += [
+                    {1638: DETAIL, 1639: one.name.encode(), 1643: wallet_amounts(one)}
+                    for one in figures.wallets
                     if margin_class in (None, one.name)
                 ]
         reports: list[tuple[str, Values]] = []
@@ -214,7 +234,8 @@ class MarginInquiry:
 
 def _shape(figures: Figures) -> object:
     classes = tuple((one.name, usd(one.core), usd(one.orders)) for one in figures.classes)
-    return usd(figures.equity), usd(figures.cash), usd(figures.initial), classes
+    wallets = tuple((one.name, coins(one.equity), coins(one.initial), coins(one.core)) for one in figures.wallets)
+    return usd(figures.equity), usd(figures.cash), usd(figures.initial), classes, wallets
 
 
 def _parties_asked(message: Message) -> list[Values]:

@@ -4,10 +4,13 @@
 from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
-from risk._cells cimport KINDS, After, Cell, Sizes, after_order, charge_with, is_within, make, most_lots, settle
+from risk._cells cimport (
+    GROUP_COLUMNS, KINDS, After, Cell, Sizes, after_order, cell_charge, charge_with, empty, group_charge, is_within,
+    largest, make, most_lots, settle,
+)
 from risk._cells cimport find as find_cell
 from risk._kernel_books cimport Book, Books, is_reserved, rate_of
-from risk._rows cimport least_filled, least_worse, lesser, rest_share, worse
+from risk._rows cimport greater, least, least_filled, least_worse, lesser, rest_share, worse
 
 import numpy as np
 
@@ -44,6 +47,28 @@ cdef class MarginKernel(Books):
         if book.unknown_positions or book.unknown_orders:
             return NAN
         return book.minima[group] - book.sizes.charge[group]
+
+    def held(self, Py_ssize_t account):
+        """Return what `worst` would be without working orders."""
+        cdef Book *book = self._book(account)
+        cdef double worst = 0.0, charge = 0.0
+        cdef Py_ssize_t group
+        if book.unknown_positions:
+            return NAN
+        for group in range(self.groups):
+            worst += least(book.base + group * self.padded, self.padded)
+            charge += self._charge_held(book, group)
+        if self.joint:
+            worst = _blend(book, worst, least(book.joint_base, self.joint_padded))
+        return worst - charge
+
+    def held_of_group(self, Py_ssize_t account, Py_ssize_t group):
+        """Return what `worst_of_group` would be without working orders."""
+        cdef Book *book = self._book(account)
+        self._check_group(group)
+        if book.unknown_positions:
+            return NAN
+        return least(book.base + group * self.padded, self.padded) - self._charge_held(book, group)
 
     def equity(self, Py_ssize_t account, Py_ssize_t base_scenario):
         """Return the equity in USD in one scenario, without working orders."""
@@ -284,6 +309,22 @@ cdef class MarginKernel(Books):
         cdef double price = 0.0, most
         most = most_lots(lots, cash, alt_lots, alt_cash, &price)
         return charge_with(&self.asking, &book.sizes, instrument, group, rate_of(book), most, price)
+
+    cdef double _charge_held(self, Book *book, Py_ssize_t group) noexcept:
+        """Return what a group asks for by the size of what is held alone."""
+        cdef double closing = 0.0, own = 0.0
+        cdef Cell alone
+        cdef Py_ssize_t k
+        if not self.is_charged:
+            return 0.0
+        for k in range(book.sizes.capacity):
+            if book.sizes.cells[k].key < 0 or self.group_of_instrument[book.sizes.cells[k].key] != group:
+                continue
+            empty(&alone, book.sizes.cells[k].key)
+            alone.held = book.sizes.cells[k].held
+            closing += largest(&alone) * self.asking.closing[alone.key]
+            own += cell_charge(&self.asking, alone.key, &alone, rate_of(book))
+        return group_charge(self.asking.group + group * GROUP_COLUMNS, closing) + greater(0.0, own)
 
     cdef inline double _charges(self, Book *book, Py_ssize_t group, double replaced) noexcept:
         cdef double total = 0.0

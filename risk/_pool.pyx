@@ -49,6 +49,20 @@ cdef class PoolKernel(PoolBooks):
             return NAN
         return self._left(book, group, NULL)
 
+    def held_of_group(self, Py_ssize_t account, Py_ssize_t group):
+        """Return what `worst_of_group` would be without working orders."""
+        cdef Book *book = self._book(account)
+        cdef Book held
+        self._check_pool(group)
+        if book.unknown_positions:
+            return NAN
+        try:
+            self._copy(book, &held)
+            self._forget_orders(&held)
+            return self._left(&held, group, NULL)
+        finally:
+            self._free(&held)
+
     def equity_of_group(self, Py_ssize_t account, Py_ssize_t group, Py_ssize_t base_scenario):
         """Return a pool's equity today, without working orders; the scenario is the terms' base."""
         cdef Book *book = self._book(account)

@@ -110,6 +110,7 @@ cdef class PoolBooks:
     cdef int _allocate(self, Book *book) except -1
     cdef void _lay_out(self, Book *book) noexcept
     cdef int _copy(self, Book *book, Book *out) except -1
+    cdef int _forget_orders(self, Book *book) except -1
     cdef void _free(self, Book *book) noexcept
     cdef int _check_instrument(self, Py_ssize_t instrument) except -1
     cdef int _check_pool(self, Py_ssize_t pool) except -1

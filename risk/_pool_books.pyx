@@ -7,7 +7,7 @@ kept in cells, found by open addressing (_cells.pxd).
 
 from libc.math cimport INFINITY, fabs
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from risk._cells cimport Cell, largest, make
 from risk._rows cimport greater, lesser, rest_share
@@ -87,6 +87,12 @@ cdef class PoolBooks:
             for account in range(self.accounts):
                 self._free(&self.books[account])
         free(self.books)
+
+    def clear(self, Py_ssize_t account):
+        """Forget an account's positions, cash and orders."""
+        cdef Book *book = self._book(account)
+        self._free(book)
+        memset(book, 0, sizeof(Book))
 
     def add_cash(self, Py_ssize_t account, Py_ssize_t column, double amount):
         """Add whole units of an asset; what counts nowhere is passed over."""
@@ -311,6 +317,26 @@ cdef class PoolBooks:
         memcpy(out.units, book.units, self.units * sizeof(Unit))
         memcpy(out.cells.cells, book.cells.cells, book.cells.capacity * sizeof(Cell))
         self._lay_out(out)
+        return 0
+
+    cdef int _forget_orders(self, Book *book) except -1:
+        cdef Unit *unit
+        cdef Cell *cell
+        cdef Py_ssize_t c, k, u
+        for c in range(self.columns):
+            book.low[c] = 0.0
+        for k in range(book.cells.capacity):
+            cell = &book.cells.cells[k]
+            if cell.key >= 0:
+                cell.buys = cell.sells = 0.0
+                self._settle(book, cell.key, cell)
+        for u in range(self.units):
+            unit = &book.units[u]
+            memcpy(unit.row, unit.base, self.padded * sizeof(double))
+            for k in range(5):
+                unit.sums[k] = 0.0
+            unit.once, unit.is_left = 0.0, False
+            self._span(book, u)
         return 0
 
     cdef void _free(self, Book *book) noexcept:

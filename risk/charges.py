@@ -217,6 +217,16 @@ def group_charge(p: list[float], closing: float) -> float:
     return asked
 
 
+def group_charges(terms: Floats, closing: Floats) -> Floats:
+    """Return `group_charge` of many at once: terms (N, GROUP_COLUMNS), closing (N,)."""
+    half_spread, impact, beyond, horizon, period, shock_from, shock_slope, shock_cap = terms.T
+    n = np.maximum(0.0, closing)
+    root = np.sqrt(n)
+    asked: Floats = n * (half_spread + impact * root) + n * beyond * np.maximum(0.0, horizon * root - period)
+    asked += n * np.minimum(shock_cap, shock_slope * np.maximum(0.0, n - shock_from))
+    return asked
+
+
 def cell_charge(charges: Charges, index: int, cell: Cell, rate: float) -> float:
     """Return what one contract asks for."""
     kind = charges.kind[index]

@@ -234,8 +234,14 @@ class Exposure:
         `venues` are the kernels of venues' own models, by venue. None: give up what was begun.
         """
         self._next, self._venues_next = kernel, venues
-        self._held_next = set()
+        if self._held_next:
+            self._held_next = set()
         self._to_mirror = [] if kernel is None else list(self._held)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the next kernel holds all that `begin_mirror` found."""
+        return not self._to_mirror
 
     def mirror_some(self, count: int) -> bool:
         """Hold up to so many more of the working orders in the next kernel; True once it holds all of them."""

@@ -13,7 +13,7 @@ from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
-from risk.scenarios import Generation
+from risk.scenarios import Generation, underlying_of
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -42,6 +42,11 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """How many joint scenarios there are."""
         return 0 if self.joint is None else self.joint.size
 
+    @property
+    def is_charged(self) -> bool:
+        """Whether anything depends on size."""
+        return self.counts_sizes or bool(self.volumes) or (self.hierarchy is not None and self.hierarchy.has_limits)
+
     def rows(self, accounts: int) -> int:
         """Return how many rows a kernel needs."""
         return max(1, accounts if self.hierarchy is None else max(accounts, self.hierarchy.rows))
@@ -50,8 +55,18 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Give a kernel that has just loaded a generation all that is not a risk array."""
         if self.hierarchy is not None:
             self.hierarchy.install(kernel, instruments)
-        has_levels = self.hierarchy is not None and self.hierarchy.has_limits
-        if self.counts_sizes or self.volumes or has_levels:
+        self._charge(kernel, generation, instruments)
+
+    def prepare_alone(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], account: int
+    ) -> None:
+        """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
+        if self.hierarchy is not None:
+            kernel.set_terms(0, self.hierarchy.terms_of(account))
+        self._charge(kernel, generation, instruments)
+
+    def _charge(self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]) -> None:
+        if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
 
     def charges(self, generation: Generation, instruments: Sequence[Instrument]) -> Charges:
@@ -62,7 +77,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         asked.closing[:] = np.nan_to_num(generation.closings)
         asked.product[:] = [int(instrument.kind) for instrument in instruments[:count]]
         for group, name in enumerate(generation.groups):
-            volume = self.volumes.get(name)
+            volume = self.volumes.get(underlying_of(name))
             if volume is not None:
                 asked.group[group, :5] = (
                     volume.half_spread,

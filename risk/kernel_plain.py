@@ -35,7 +35,7 @@ from math import inf, nan
 
 import numpy as np
 
-from risk.charges import Row
+from risk.charges import Cell, Row, cell_charge, group_charge
 from risk.kernel_book import Book, Books, dearest, least
 from risk.kernel_checks import EQUAL_TO, MAX_CASH, MAX_LOTS, check_capacities, check_generation, rest_share
 from risk.limits import RowTerms
@@ -78,6 +78,21 @@ class MarginKernel(Books):
             return nan
         charges, sizes = self._charges, book.sizes
         return book.minima[group] - (sizes.charge(charges, group) if charges is not None and sizes is not None else 0.0)
+
+    def held(self, account: int) -> float:
+        """Return what `worst` would be without working orders."""
+        book = self._book(account)
+        if book.unknown_positions:
+            return nan
+        alone = sum(least(base) for base in book.base)
+        worst = self._blend(account, alone, least(book.joint_base) if self.joint else 0.0)
+        return worst - sum(self._charge_held(account, book, group) for group in range(self.groups))
+
+    def held_of_group(self, account: int, group: int) -> float:
+        """Return what `worst_of_group` would be without working orders."""
+        book = self._book(account)
+        self._check_group(group)
+        return nan if book.unknown_positions else least(book.base[group]) - self._charge_held(account, book, group)
 
     def equity(self, account: int, base_scenario: int) -> float:
         """Return the equity in USD in one scenario, without working orders."""
@@ -334,6 +349,20 @@ class MarginKernel(Books):
             else:
                 total += sizes.charge(charges, group)
         return total
+
+    def _charge_held(self, row: int, book: Book, group: int) -> float:
+        """Return what a group asks for by the size of what is held alone."""
+        charges, sizes = self._charges, book.sizes
+        if charges is None or sizes is None:
+            return 0.0
+        closing = own = 0.0
+        for index, cell in sizes.cells.items():
+            if self._group_of_instrument[index] == group:
+                alone = Cell()
+                alone.held = cell.held
+                closing += alone.largest * float(charges.closing[index])
+                own += cell_charge(charges, index, alone, self._rate(row))
+        return group_charge(charges.group[group].tolist(), closing) + max(0.0, own)
 
     def _can_ask(self, book: Book, instrument: int, lots: float, cash: float, alt_lots: float, alt_cash: float) -> bool:
         is_usable = -MAX_LOTS <= lots <= MAX_LOTS and -MAX_CASH <= cash <= MAX_CASH

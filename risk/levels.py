@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, RowTerms
+
+NO_TERMS: Final = RowTerms()
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class Hierarchy:
                 parents[row] = _row(row_of, "firm", level.firm)
         self.parents = parents
         self._above = {row: self._chain(row) for row in range(self.rows)}
-        self._terms_of = dict(terms_of or {})
+        self.own_terms = dict(terms_of or {})
         self._lots: dict[int, dict[int, tuple[Instrument, int | None]]] = {row: {} for row in self.levels}
 
     @property
@@ -79,10 +81,15 @@ class Hierarchy:
         """Return the rows above an account, the nearest first; of one that came later there are none."""
         return self._above.get(account, ())
 
+    def terms_of(self, row: int) -> RowTerms:
+        """Return what a row may have, but for its positions."""
+        level = self.levels.get(row)
+        return self.own_terms.get(row, NO_TERMS) if level is None else level.terms
+
     def install(self, kernel: MarginKernel, instruments: Sequence[Instrument]) -> None:
         """Give a kernel that was just loaded the tree and the terms of all its rows."""
         kernel.set_tree(self.parents)
-        for row, terms in self._terms_of.items():
+        for row, terms in self.own_terms.items():
             kernel.set_terms(row, terms)
         for row, level in self.levels.items():
             terms = level.terms

@@ -123,6 +123,11 @@ class PoolKernel:
         book = self._book(account)
         return not (book.unknown_positions or book.unknown_orders)
 
+    def clear(self, account: int) -> None:
+        """Forget an account's positions, cash and orders."""
+        self._book(account)
+        del self._books[account]
+
     def add_cash(self, account: int, column: int, amount: float) -> None:
         """Add whole units of an asset; what counts nowhere is passed over."""
         book = self._book(account)
@@ -201,6 +206,21 @@ class PoolKernel:
         book = self._book(account)
         self._check_pool(group)
         return nan if book.unknown_positions or book.unknown_orders else self._left(book, group, None)
+
+    def held_of_group(self, account: int, group: int) -> float:
+        """Return what `worst_of_group` would be without working orders."""
+        book = self._book(account)
+        self._check_pool(group)
+        if book.unknown_positions:
+            return nan
+        held = book.copy()
+        held.low = [0.0] * len(held.low)
+        for unit in held.units:
+            unit.row, unit.sums, unit.once, unit.expiries = unit.base, [0.0] * SUMS, 0.0, {}
+        for instrument, cell in held.cells.items():
+            cell.buys = cell.sells = 0.0
+            self._settle(held, instrument, cell)
+        return self._left(held, group, None)
 
     def equity_of_group(self, account: int, group: int, base_scenario: int) -> float:
         """Return a pool's equity today, without working orders; the scenario is the terms' base."""

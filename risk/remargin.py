@@ -123,7 +123,13 @@ def make_portfolios(accounts: int, account_of: Ints, row_of: Ints, amount_of: Fl
     if accounts * group_count * len(group_of_row) >= 1 << 63:
         raise ValueError(f"{accounts} accounts of {group_count} groups and {len(group_of_row)} rows are too many")
     order = np.argsort((account_of.astype(np.int64) * group_count + groups) * len(group_of_row) + row_of, kind="stable")
-    account_of, groups = account_of[order], groups[order]
+    account_of, groups, row_of, amount_of = account_of[order], groups[order], row_of[order], amount_of[order]
+    is_again = (account_of[1:] == account_of[:-1]) & (row_of[1:] == row_of[:-1])
+    if is_again.any():
+        # What depends on size needs the whole of a row: what one adds to another is one.
+        firsts = np.flatnonzero(np.append(True, ~is_again))
+        amount_of = np.add.reduceat(amount_of, firsts)
+        account_of, groups, row_of, count = account_of[firsts], groups[firsts], row_of[firsts], len(firsts)
     starts = np.ones(count, dtype=bool)
     starts[1:] = (account_of[1:] != account_of[:-1]) | (groups[1:] != groups[:-1])
     offsets = np.append(np.flatnonzero(starts), count).astype(np.int64)
@@ -134,8 +140,8 @@ def make_portfolios(accounts: int, account_of: Ints, row_of: Ints, amount_of: Fl
         account_segments=np.searchsorted(segment_accounts, np.arange(accounts + 1)).astype(np.int64),
         segment_offsets=offsets,
         segment_accounts=segment_accounts,
-        rows=row_of[order].astype(np.int32),
-        amounts=amount_of[order].astype(np.float64),
+        rows=row_of.astype(np.int32),
+        amounts=amount_of.astype(np.float64),
     )
 
 

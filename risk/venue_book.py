@@ -21,6 +21,9 @@ class SubAccount(msgspec.Struct, frozen=True):
 class VenueKernel(Protocol):
     """What the checks and the mirror ask of a venue's book: a margin kernel, or a pool kernel."""
 
+    def clear(self, account: int) -> None:
+        """Forget an account's positions, cash and orders."""
+
     def add_position(self, account: int, instrument: int, lots: float) -> None:
         """Add signed lots to what an account holds."""
 
@@ -39,6 +42,9 @@ class VenueKernel(Protocol):
 
     def worst_of_group(self, account: int, group: int) -> float:
         """Return what is left of a wallet's equity, working orders filled at their worst."""
+
+    def held_of_group(self, account: int, group: int) -> float:
+        """Return the same without working orders."""
 
     def what_if_of_group(
         self, account: int, instrument: int, lots: float, cash: float, alt_lots: float = 0.0, alt_cash: float = 0.0

@@ -18,7 +18,7 @@ from risk.account import Account
 from risk.instrument import UNITS_PER_WHOLE
 from risk.pricing import Floats
 from risk.remargin import Portfolios, make_portfolios
-from risk.remargin_plain import Flags, Ints
+from risk.remargin_plain import Ints
 from risk.scenarios import Generation
 
 # Holdings and orders of one message: 4 MB. What does not fit comes with the next.
@@ -32,12 +32,18 @@ MAX_ACCOUNTS: Final = 1_000_000
 BLOCK_ACCOUNTS: Final = 512
 # account, instrument, lots, cash, lots and cash of what is to replace it
 ORDER_COLUMNS: Final = 6
+# account, venue (its place in a list of names), currency (as a holding), amount
+WALLET_COLUMNS: Final = 4
 # An order in no instrument stands for all that there is no room for: the account's initial margin is unknown.
 _UNTOLD: Final = (-1, 0.0, 0.0, 0.0, 0.0)
+NO_WALLETS: Final[Floats] = np.zeros((0, WALLET_COLUMNS))
 
 
 class BookChange(msgspec.Struct, frozen=True, eq=False):
-    """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all."""
+    """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all.
+
+    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there.
+    """
 
     accounts: Ints
     counts: Ints
@@ -46,22 +52,28 @@ class BookChange(msgspec.Struct, frozen=True, eq=False):
     orders: Floats
     currencies: tuple[str, ...]
     account_count: int
+    wallets: Floats = NO_WALLETS
+    venues: tuple[str, ...] = ()
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays by name."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
 
-_ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders")
+_ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders", "wallets")
 
 
-def change_of(arrays: Mapping[str, Array], currencies: tuple[str, ...], account_count: int) -> BookChange:
+def change_of(
+    arrays: Mapping[str, Array], currencies: tuple[str, ...], account_count: int, venues: tuple[str, ...] = ()
+) -> BookChange:
     """Return the change that came as these arrays. Raises MalformedFrameError."""
-    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8"), strict=True))
+    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8", "<f8"), strict=True))
     for name, kind in kinds.items():
         if name not in arrays or arrays[name].dtype.str != kind:
             raise MalformedFrameError(f"book: {name} is missing or of another type")
-    change = BookChange(**{name: arrays[name] for name in _ARRAYS}, currencies=currencies, account_count=account_count)
+    change = BookChange(
+        **{name: arrays[name] for name in _ARRAYS}, currencies=currencies, account_count=account_count, venues=venues
+    )
     _refuse_malformed(change)
     return change
 
@@ -72,6 +84,7 @@ class BookTeller:
     def __init__(self) -> None:
         self._told = array("q")
         self._names: dict[str, int] = {}
+        self._venues: dict[str, int] = {}
         self.change: BookChange | None = None
 
     def change_in_steps(self, accounts: Sequence[Account]) -> Iterator[None]:
@@ -79,7 +92,7 @@ class BookTeller:
         told, names = self._told, self._names
         told.extend([-1] * (len(accounts) - len(told)))
         changed, counts, rows, amounts = array("i"), array("i"), array("i"), array("d")
-        orders = array("d")
+        orders, wallets = array("d"), array("d")
         written = 0
         for number, account in enumerate(accounts, 1):
             if told[account.index] != account.changes and len(rows) < MOST_HOLDINGS:
@@ -93,6 +106,11 @@ class BookTeller:
                     if units:
                         rows.append(-1 - names.setdefault(currency, len(names)))
                         amounts.append(units / UNITS_PER_WHOLE)
+                for venue, currency, units in account.pinned_cash():
+                    place = self._venues.setdefault(venue, len(self._venues))
+                    row = -1 - names.setdefault(currency, len(names))
+                    wallets.extend((account.index, place, row, units / UNITS_PER_WHOLE))
+                    written += 1
                 changed.append(account.index)
                 counts.append(len(rows) - before)
                 written += len(rows) - before
@@ -112,6 +130,8 @@ class BookTeller:
             orders=np.array(orders, dtype=np.float64).reshape(-1, ORDER_COLUMNS),
             currencies=tuple(names),
             account_count=len(accounts),
+            wallets=np.array(wallets, dtype=np.float64).reshape(-1, WALLET_COLUMNS),
+            venues=tuple(self._venues),
         )
 
 
@@ -185,13 +205,16 @@ class BookCopy:
         self.account_count = 0
         self.orders: Floats = np.zeros((0, ORDER_COLUMNS))
         self.blocks: list[Block] = []
-        self._currencies: tuple[str, ...] = ()
+        # By account and venue: currencies and amounts that count there, where not all of the account's cash does.
+        self.wallets: dict[int, dict[str, list[tuple[str, float]]]] = {}
+        self.currencies: tuple[str, ...] = ()
 
     def take_in_steps(self, change: BookChange) -> Iterator[None]:
         """Take over what has changed, a block at each turn. Raises MalformedFrameError; nothing has changed then."""
         _refuse_malformed(change)
         self._grow(change.account_count)
-        self._currencies, self.orders = change.currencies, change.orders
+        self.currencies, self.orders = change.currencies, change.orders
+        self._take_wallets(change)
         order = np.argsort(change.accounts, kind="stable")
         changed = change.accounts[order]
         starts = np.cumsum(change.counts) - change.counts
@@ -206,13 +229,20 @@ class BookCopy:
             block.replace(members, np.repeat(members, counts), change.rows[picked], change.amounts[picked])
             yield
 
+    def _take_wallets(self, change: BookChange) -> None:
+        for account in change.accounts.tolist() if self.wallets or len(change.wallets) else ():
+            self.wallets.pop(account, None)
+        for account, venue, row, amount in change.wallets.tolist():
+            at = self.wallets.setdefault(int(account), {}).setdefault(change.venues[int(venue)], [])
+            at.append((change.currencies[-1 - int(row)], amount))
+
     def rows_of(self, generation: Generation) -> Rows:
         """Return where a book's rows are in a generation; what it lacks is unknown there."""
         instruments = len(generation.group_of_instrument)
         groups = (generation.group_of_instrument, generation.group_of_currency, np.zeros(1, dtype=np.int32))
         unknown = instruments + len(generation.currencies)
         columns = {name: instruments + column for column, name in enumerate(generation.currencies)}
-        of_currency = [*(columns.get(name, unknown) for name in self._currencies), unknown]
+        of_currency = [*(columns.get(name, unknown) for name in self.currencies), unknown]
         return Rows(instruments, np.concatenate(groups), np.array(of_currency, dtype=np.int32))
 
     def _grow(self, count: int) -> None:
@@ -235,14 +265,6 @@ def holdings_of(portfolios: Portfolios, account: int) -> Iterator[tuple[int, flo
     return zip(portfolios.rows[part].tolist(), portfolios.amounts[part].tolist(), strict=True)
 
 
-def stacked(generation: Generation) -> tuple[Floats, Flags]:
-    """Return values and flags of `Rows`."""
-    values = np.concatenate((generation.values, generation.currency_values, np.full((1, generation.grid.size), np.nan)))
-    currency_known = np.isfinite(generation.currency_values).all(axis=1)
-    known = np.concatenate((generation.known, currency_known, np.zeros(1))).astype(np.uint8)
-    return values, known
-
-
 def _refuse_malformed(change: BookChange) -> None:
     if change.accounts.ndim != 1 or change.rows.ndim != 1:
         raise MalformedFrameError("book: accounts or rows are no column")
@@ -261,5 +283,13 @@ def _refuse_malformed(change: BookChange) -> None:
         raise MalformedFrameError("book: counts are not those of the holdings")
     if not ((named >= 0) & (named < most)).all() or len(np.unique(change.accounts)) != accounts:
         raise MalformedFrameError("book: an account is none, or named twice")
+    wallets = change.wallets
+    if wallets.ndim != 2 or wallets.shape[1:] != (WALLET_COLUMNS,) or not np.isfinite(wallets).all():
+        raise MalformedFrameError("book: wallets have other columns")
+    accounts_of, venues, currencies, _ = wallets.T
+    if not (np.isin(accounts_of, change.accounts) & (venues >= 0) & (venues < len(change.venues))).all():
+        raise MalformedFrameError("book: a wallet is of no account, or at no venue")
+    if not ((currencies < 0) & (currencies >= -len(change.currencies))).all():
+        raise MalformedFrameError("book: a wallet is of no currency")
     if (change.rows < -len(change.currencies)).any() or not np.isfinite(change.amounts).all():
         raise MalformedFrameError("book: a currency without a name, or an amount that is none")

@@ -1,24 +1,27 @@
 """The margin of all accounts, from a copy of what they hold and a generation: in slices, and as rows for whoever reads.
 
-Maintenance margin is what the held portfolio loses in its worst scenario; initial margin, what it could lose with any
-part of the working orders filled (risk/kernel_plain.py). Equity is the portfolio in the base scenario. All in USD.
+Initial margin is what the order path counts: what an account, a desk or a firm could lose at its worst, with any part
+of the working orders filled, and what size asks for. Maintenance margin is its share of what is held alone, as the
+intraday watch counts it (gateway/margin_figures.py). Equity is the portfolio in the base scenario. All in USD.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from gateway.clock import now_ns
-from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of, stacked
+from gateway.margin_figures import MAINTENANCE_FACTOR
+from gateway.slowside.book import BookCopy, Rows
 from gateway.slowside.double_buffer import Frame, FrameReader, Piece
+from gateway.slowside.level_margins import LevelHoldings
+from gateway.slowside.one_by_one import A_SLICE, Given, HouseKernel, MarginTerms, VenueKernels, Wallet
 from gateway.slowside.sections import MalformedFrameError, pack, unpack, value_of
-from risk.kernel import MarginKernel
 from risk.pricing import Floats
-from risk.remargin import Margins, Portfolios, RiskArrays, make_risk_arrays, remargin_some
+from risk.remargin_house import HouseMargins, make_house_arrays
 from risk.remargin_plain import Ints
 from risk.scenarios import Generation
 
@@ -26,27 +29,46 @@ from risk.scenarios import Generation
 PRODUCTS_A_SLICE: Final = 1_000_000
 # Rows counted at once: some 0.2 ms.
 ROWS_A_SLICE: Final = 8_192
-# Accounts with working orders are gone through one by one: so many a slice.
-WITH_ORDERS_A_SLICE: Final = 8
-# Accounts named in a summary, those nearest to their maintenance margin first.
+# Accounts named in a summary, those with the least room first.
 NEAREST: Final = 10
+NO_TERMS: Final = MarginTerms()
+_WHOLE: Final = ("group", "scenario", "wallet")
+_AMOUNTS: Final = ("equity", "initial", "maintenance", "venue_equity", "venue_initial", "venue_maintenance")
 
 
 class MarginRows(msgspec.Struct, frozen=True, eq=False):
-    """One pass over all accounts, row by account index, USD. Where something is unknown: NaN, and -1.
+    """One pass, USD: A accounts by their index, and behind them the desks and firms. Where unknown: NaN, and -1.
 
-    `scenario` (A,) is the worst one of `group` (A,), which of all risk groups costs the account most.
+    `scenario` is the worst one of `group`, which of all risk groups costs the account most; where all of them together
+    cost more, group is -1 and scenario counts on behind the grid's. Of the wallet at a venue with the least room
+    `wallet` is the place in `wallets`, -1 for none, and the venue's columns are what its own model says.
     """
 
     number: int
     generation: int
     as_of_ns: int
+    accounts: int
     groups: tuple[str, ...]
+    levels: tuple[str, ...]
+    wallets: tuple[str, ...]
     equity: Floats
     initial: Floats
     maintenance: Floats
     group: Ints
     scenario: Ints
+    wallet: Ints
+    venue_equity: Floats
+    venue_initial: Floats
+    venue_maintenance: Floats
+
+
+class LevelFigures(msgspec.Struct, frozen=True):
+    """A desk or a firm in a pass, USD; NaN where unknown."""
+
+    name: str
+    equity: float
+    initial: float
+    maintenance: float
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -63,41 +85,89 @@ class Summary(msgspec.Struct, frozen=True):
     slices: int
     slowest_slice_us: float
     nearest: tuple[tuple[int, float, float, float], ...]  # account, equity, initial, maintenance
+    below_venue: int = 0
+    levels: tuple[LevelFigures, ...] = ()
 
 
 class FullMargin:
     """Goes over all accounts of a book in slices; `rows` and `summary` are of the last pass that was finished."""
 
-    def __init__(self, book: BookCopy) -> None:
-        self._book = book
+    def __init__(self, book: BookCopy, terms: MarginTerms = NO_TERMS) -> None:
+        self._book, self._terms = book, terms
         self._number = 0
         self.rows: MarginRows | None = None
         self.summary: Summary | None = None
 
-    def pass_in_slices(self, generation: Generation) -> Iterator[None]:
-        """Do a pass; each turn is a slice. The book must not change meanwhile."""
-        book, watch = self._book, _Watch()
-        columns = stacked(generation)
+    def pass_in_slices(self, generation: Generation, given: Given | None = None) -> Iterator[None]:
+        """Do a pass; each turn is a slice. The book must not change meanwhile.
+
+        `given` is needed where the terms have more than scenarios: sizes, or venues.
+        """
+        given = Given(generation, [], {}) if given is None else given
+        book, watch, hierarchy = self._book, _Watch(), self._terms.house.hierarchy
         yield from watch.turn()
-        arrays, rows_of = make_risk_arrays(*columns, generation.grid.base), book.rows_of(generation)
+        arrays, rows_of = make_house_arrays(generation, self._terms.house, given.instruments), book.rows_of(generation)
         yield from watch.turn()
         self._number += 1
-        rows = _blank(self._number, generation, book.account_count)
+        names = () if hierarchy is None else tuple(str(level) for level in hierarchy.levels.values())
+        rows = _blank(self._number, generation, book.account_count, names)
+        caps = self._offset_caps()
+        levels = None if hierarchy is None or not names else LevelHoldings(hierarchy, len(rows_of.groups))
         for block in book.blocks:
             portfolios = block.portfolios(rows_of)
-            margins = Margins.of(block.count)
+            margins = HouseMargins(portfolios, arrays)
             yield from watch.turn()
-            step = _accounts_a_slice(portfolios, arrays)
+            step = _accounts_a_slice(margins)
             for start in range(0, block.count, step):
-                remargin_some(portfolios, arrays, margins, start, min(start + step, block.count))
+                margins.some(start, min(start + step, block.count))
                 yield from watch.turn()
-            _fill(rows, block.first, portfolios, margins, rows_of.groups)
-        for _ in _add_orders(book, rows_of, generation, rows):
+            _fill(rows, block.first, margins, caps, generation.grid.size)
+            if levels is not None:
+                levels.add(block.first, portfolios)
+        wallets: dict[str, int] = {}
+        for _ in self._one_by_one(rows_of, given, rows, levels, wallets):
             yield from watch.turn()
+        rows = msgspec.structs.replace(rows, wallets=tuple(wallets))
         tally = _Tally(rows)
         for _ in tally.add_in_steps():
             yield from watch.turn()
         self.rows, self.summary = rows, tally.summary(watch)
+
+    def _offset_caps(self) -> Floats:
+        hierarchy, count = self._terms.house.hierarchy, self._book.account_count
+        caps = np.zeros(count)
+        for row, terms in {} if hierarchy is None else hierarchy.own_terms.items():
+            caps[row] = terms.offset_cap
+        return caps
+
+    def _one_by_one(
+        self, rows_of: Rows, given: Given, rows: MarginRows, levels: LevelHoldings | None, wallets: dict[str, int]
+    ) -> Iterator[None]:
+        """Ask the kernels for what has working orders, stands above accounts, or lies at a venue."""
+        book, subs = self._book, self._terms.sub_accounts
+        held = book.orders[np.argsort(book.orders[:, 0], kind="stable")].tolist()
+        orders: dict[int, list[list[float]]] = {}
+        for order in held:
+            orders.setdefault(int(order[0]), []).append(order)
+        yield
+        if orders or levels is not None:
+            kernel = HouseKernel(book, rows_of, given, self._terms.house)
+            yield
+            for place, (account, own) in enumerate(orders.items(), 1):
+                if not np.isnan(rows.equity[account]):
+                    rows.initial[account] = rows.equity[account] - kernel.account(account, own)
+                if place % A_SLICE == 0:
+                    yield
+            if levels is not None:
+                yield from levels.margins(kernel, orders, rows)
+        if self._terms.venue_books:
+            venues = VenueKernels(book, rows_of, given, self._terms)
+            yield from venues.make()
+            for place, account in enumerate(subs, 1):
+                if account < book.account_count:
+                    _fill_venue(rows, account, venues.nearest(account, orders.get(account, [])), wallets)
+                if place % A_SLICE == 0:
+                    yield
 
 
 class _Watch:
@@ -121,65 +191,48 @@ class _Watch:
         return now_ns() - self._began_ns
 
 
-def _blank(number: int, generation: Generation, accounts: int) -> MarginRows:
-    group, scenario = (np.full(accounts, -1, dtype=np.int32) for _ in range(2))
-    equity, initial, maintenance = (np.zeros(accounts) for _ in range(3))
+def _blank(number: int, generation: Generation, accounts: int, levels: tuple[str, ...]) -> MarginRows:
+    count = accounts + len(levels)
+    columns: dict[str, Any] = {name: np.full(count, -1, dtype=np.int32) for name in _WHOLE}
+    columns |= {name: np.zeros(count) for name in _AMOUNTS}
     return MarginRows(
-        number, generation.number, generation.as_of_ns, generation.groups, equity, initial, maintenance, group, scenario
+        number=number,
+        generation=generation.number,
+        as_of_ns=generation.as_of_ns,
+        accounts=accounts,
+        groups=generation.groups,
+        levels=levels,
+        wallets=(),
+        **columns,
     )
 
 
-def _accounts_a_slice(portfolios: Portfolios, arrays: RiskArrays) -> int:
+def _accounts_a_slice(margins: HouseMargins) -> int:
     """So many accounts that their products are PRODUCTS_A_SLICE, as the mean account goes."""
-    products = len(portfolios.rows) * int(arrays.values.shape[1])
-    return max(1, portfolios.accounts * PRODUCTS_A_SLICE // max(1, products))
+    return max(1, margins.portfolios.accounts * PRODUCTS_A_SLICE // max(1, margins.products))
 
 
-def _fill(rows: MarginRows, first: int, portfolios: Portfolios, margins: Margins, groups: Ints) -> None:
-    """Write a block's figures into their place."""
+def _fill(rows: MarginRows, first: int, margins: HouseMargins, caps: Floats, scenarios: int) -> None:
+    """Write a block's figures into their place; caps (A,) are those of all accounts."""
+    portfolios, alone, joint = margins.portfolios, margins.alone, margins.joint
     part = slice(first, first + portfolios.accounts)
-    rows.equity[part], rows.scenario[part] = margins.equity, margins.scenario
-    rows.maintenance[part] = rows.initial[part] = margins.requirement
-    has_any = np.flatnonzero(margins.binding >= 0)
-    rows.group[first + has_any] = groups[portfolios.rows[portfolios.segment_offsets[margins.binding[has_any]]]]
+    requirement = alone.equity - margins.finish(caps[part])
+    rows.equity[part], rows.scenario[part] = alone.equity, alone.scenario
+    rows.initial[part], rows.maintenance[part] = requirement, MAINTENANCE_FACTOR * requirement
+    group = np.full(portfolios.accounts, -1, dtype=np.int32)
+    has_any = np.flatnonzero(alone.binding >= 0)
+    group[has_any] = margins.groups_of(alone.binding[has_any])
+    if joint is not None:
+        worse = np.flatnonzero(joint.worst < alone.worst)
+        group[worse], rows.scenario[first + worse] = -1, scenarios + joint.scenario[worse]
+    rows.group[part] = group
 
 
-def _add_orders(book: BookCopy, rows_of: Rows, generation: Generation, rows: MarginRows) -> Iterator[None]:
-    """Put what working orders could add into `initial`, by the order path's own kernel, an account after the other."""
-    if not len(book.orders):
-        return
-    held = book.orders[np.argsort(book.orders[:, 0], kind="stable")]
-    kernel = MarginKernel(
-        1,
-        len(generation.groups),
-        max(1, len(generation.values)),
-        len(generation.currencies),
-        generation.grid.size,
-        generation.joint,
-    )
-    kernel.load(*generation.arrays())
-    yield
-    accounts, starts = np.unique(held[:, 0].astype(np.int64), return_index=True)
-    stops = [*starts.tolist()[1:], len(held)]
-    for place, (account, start, stop) in enumerate(zip(accounts.tolist(), starts.tolist(), stops, strict=True), 1):
-        if place % WITH_ORDERS_A_SLICE == 0:
-            yield
-        if np.isnan(rows.equity[account]):
-            continue
-        kernel.clear(0)
-        block = book.blocks[account // BLOCK_ACCOUNTS]
-        for row, amount in holdings_of(block.portfolios(rows_of), account - block.first):
-            if row < rows_of.instruments:
-                kernel.add_position(0, row, amount)
-            else:
-                kernel.add_cash(0, row - rows_of.instruments, amount)
-        own = held[start:stop].tolist()
-        if all(0 <= instrument < rows_of.instruments for _, instrument, *_ in own):
-            for _, instrument, *amounts in own:
-                kernel.hold(0, int(instrument), *amounts)
-            rows.initial[account] = rows.equity[account] - kernel.worst(0)
-        else:
-            rows.initial[account] = np.nan
+def _fill_venue(rows: MarginRows, account: int, wallet: Wallet | None, names: dict[str, int]) -> None:
+    if wallet is not None:
+        rows.wallet[account] = names.setdefault(wallet.name, len(names))
+        rows.venue_equity[account], rows.venue_initial[account] = wallet.equity, wallet.initial
+        rows.venue_maintenance[account] = MAINTENANCE_FACTOR * wallet.maintenance
 
 
 class _Tally:
@@ -187,13 +240,13 @@ class _Tally:
 
     def __init__(self, rows: MarginRows) -> None:
         self._rows = rows
-        self._unknown = self._below_initial = self._below_maintenance = 0
+        self._unknown = self._below_initial = self._below_maintenance = self._below_venue = 0
         self._nearest: Ints = np.zeros(0, dtype=np.int64)
 
     def add_in_steps(self) -> Iterator[None]:
-        """Look at all rows, some at each turn."""
-        for start in range(0, len(self._rows.equity), ROWS_A_SLICE):
-            self._add(slice(start, start + ROWS_A_SLICE))
+        """Look at all accounts, some at each turn."""
+        for start in range(0, self._rows.accounts, ROWS_A_SLICE):
+            self._add(slice(start, min(start + ROWS_A_SLICE, self._rows.accounts)))
             yield
 
     def _add(self, part: slice) -> None:
@@ -203,6 +256,7 @@ class _Tally:
         self._unknown += len(equity) - int(is_known.sum())
         self._below_initial += int(((equity < initial) & is_known).sum())
         self._below_maintenance += int(((equity < maintenance) & is_known).sum())
+        self._below_venue += int((~(rows.venue_equity[part] >= rows.venue_initial[part])).sum())
         candidates = np.concatenate((self._nearest, part.start + np.flatnonzero(is_known)))
         room = rows.equity[candidates] - rows.maintenance[candidates]
         if len(candidates) > NEAREST:
@@ -217,50 +271,51 @@ class _Tally:
             number=rows.number,
             generation=rows.generation,
             as_of_ns=rows.as_of_ns,
-            accounts=len(rows.equity),
+            accounts=rows.accounts,
             unknown=self._unknown,
             below_initial=self._below_initial,
             below_maintenance=self._below_maintenance,
             duration_ms=watch.elapsed_ns / 1e6,
             slices=watch.slices,
             slowest_slice_us=watch.slowest_ns / 1e3,
-            nearest=tuple(
-                (account, float(rows.equity[account]), float(rows.initial[account]), float(rows.maintenance[account]))
-                for account in self._nearest.tolist()
+            nearest=tuple((account, *_figures(rows, account)) for account in self._nearest.tolist()),
+            below_venue=self._below_venue,
+            levels=tuple(
+                LevelFigures(name, *_figures(rows, rows.accounts + place)) for place, name in enumerate(rows.levels)
             ),
         )
 
 
+def _figures(rows: MarginRows, at: int) -> tuple[float, float, float]:
+    return float(rows.equity[at]), float(rows.initial[at]), float(rows.maintenance[at])
+
+
 # -- in shared memory ------------------------------------------------------------------------------------------------
 
-_ARRAYS: Final = ("equity", "initial", "maintenance", "group", "scenario")
+_ARRAYS: Final = (*_AMOUNTS, *_WHOLE)
 
 
 def pack_rows(rows: MarginRows) -> list[Piece]:
     """Return the pieces of the frame that holds a pass; number and time are the frame's."""
-    values = {"generation": rows.generation, "groups": rows.groups}
+    values = {name: getattr(rows, name) for name in ("generation", "accounts", "groups", "levels", "wallets")}
     return pack({name: getattr(rows, name) for name in _ARRAYS}, values)
 
 
 def unpack_rows(frame: Frame) -> MarginRows:
     """Return the pass that a frame holds. Raises MalformedFrameError."""
     arrays, values = unpack(frame.payload)
-    kinds = {name: "<i4" if name in ("group", "scenario") else "<f8" for name in _ARRAYS}
+    kinds = {name: "<i4" if name in _WHOLE else "<f8" for name in _ARRAYS}
     if {name: array.dtype.str for name, array in arrays.items()} != kinds:
         raise MalformedFrameError("the columns of a pass are amiss")
     if len({array.shape for array in arrays.values()}) != 1:
         raise MalformedFrameError("the columns of a pass differ in length")
-    return MarginRows(
-        number=frame.number,
-        as_of_ns=frame.as_of_ns,
-        generation=value_of(values, "generation", int),
-        groups=value_of(values, "groups", tuple[str, ...]),
-        equity=arrays["equity"],
-        initial=arrays["initial"],
-        maintenance=arrays["maintenance"],
-        group=arrays["group"],
-        scenario=arrays["scenario"],
-    )
+    named = {name: value_of(values, name, tuple[str, ...]) for name in ("groups", "levels", "wallets")}
+    accounts = value_of(values, "accounts", int)
+    if len(arrays["equity"]) != accounts + len(named["levels"]):
+        raise MalformedFrameError("the columns of a pass are not of its accounts and levels")
+    fields: dict[str, Any] = {**named, **arrays, "accounts": accounts}
+    generation = value_of(values, "generation", int)
+    return MarginRows(number=frame.number, as_of_ns=frame.as_of_ns, generation=generation, **fields)
 
 
 def newest_rows(memory: memoryview) -> MarginRows | None:

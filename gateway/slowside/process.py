@@ -17,11 +17,20 @@ from typing import Any, Final
 
 from gateway.slowside.book import BookChange, BookCopy
 from gateway.slowside.double_buffer import Frame, FrameReader, FrameWriter, Piece
-from gateway.slowside.full_margin import FullMargin, pack_rows
+from gateway.slowside.full_margin import NO_TERMS, FullMargin, pack_rows
 from gateway.slowside.memory import SharedMemory
-from gateway.slowside.messages import PassReport, pack_failure, pack_generation, unpack_change, unpack_snapshot
+from gateway.slowside.messages import (
+    PassReport,
+    pack_failure,
+    pack_generation,
+    unpack_change,
+    unpack_setting,
+    unpack_snapshot,
+)
+from gateway.slowside.one_by_one import Given, MarginTerms
 from risk.instrument import Instrument
-from risk.repricing import Repricing
+from risk.pricing import InstrumentMark
+from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import PRICED_AT_ONCE, Generation
 
 ASK: Final = b"?"
@@ -37,13 +46,21 @@ _DOORBELL_BYTES: Final = 64
 class PricingServer:
     """Makes a generation of each snapshot, and goes over all accounts meanwhile; without a process around it."""
 
-    def __init__(self, setting: dict[str, Any], mark_max_age_ns: int, rows: FrameWriter | None = None) -> None:
+    def __init__(
+        self,
+        setting: dict[str, Any],
+        mark_max_age_ns: int,
+        rows: FrameWriter | None = None,
+        terms: MarginTerms = NO_TERMS,
+    ) -> None:
         self._setting = setting
         self._mark_max_age_ns = mark_max_age_ns
         self._instruments: list[Instrument] = []
         self._rows = rows
         self._book = BookCopy()
-        self._margin = FullMargin(self._book)
+        self._margin = FullMargin(self._book, terms)
+        self._given: Given | None = None
+        self._has_venues = bool(terms.venue_books)
         self._changes: list[BookChange] = []
         self._generation: Generation | None = None
         self._work: Iterator[None] | None = None
@@ -52,6 +69,9 @@ class PricingServer:
     def answer(self, frame: Frame) -> list[Piece]:
         """Return the pieces of the frame that answers this one: a generation, or why there is none."""
         try:
+            setting = unpack_setting(frame)
+            if setting is not None:
+                self._setting = pickle.loads(setting)
             snapshot = unpack_snapshot(frame, self._instruments)
             change = unpack_change(frame)
             if change is not None:
@@ -60,10 +80,17 @@ class PricingServer:
             while not repricing.price_some(PRICED_AT_ONCE):
                 pass
             self._generation = repricing.generation()
+            self._given = Given(self._generation, list(snapshot.instruments), self._marks(snapshot))
             report = PassReport(self._margin.summary, self._trouble)
             return pack_generation(self._generation, self._setting, report)
         except Exception as error:
             return pack_failure(f"{type(error).__name__}: {error}")
+
+    def _marks(self, snapshot: MarketSnapshot) -> dict[int, InstrumentMark]:
+        """Return the marks as they came, for venues' own models, where there are any."""
+        if not self._has_venues:
+            return {}
+        return Repricing(snapshot, self._mark_max_age_ns, self._setting).take_marks()
 
     @property
     def has_work(self) -> bool:
@@ -86,7 +113,7 @@ class PricingServer:
             yield from self._book.take_in_steps(self._changes.pop(0))
         generation = self._generation
         assert generation is not None
-        yield from self._margin.pass_in_slices(generation)
+        yield from self._margin.pass_in_slices(generation, self._given)
         rows = self._margin.rows
         if self._rows is not None and rows is not None:
             yield from self._rows.write_in_steps(rows.number, rows.as_of_ns, pack_rows(rows))
@@ -112,9 +139,14 @@ def serve(doorbell: socket.socket, snapshots: FrameReader, generations: FrameWri
             doorbell.sendall(ANSWER)
 
 
-def setup_bytes(setting: dict[str, Any], mark_max_age_ns: int) -> bytes:
+def setup_bytes(setting: dict[str, Any], mark_max_age_ns: int, terms: MarginTerms = NO_TERMS) -> bytes:
     """Return what SETUP holds. It goes from the gateway to its own child, through memory that nobody else can open."""
-    return pickle.dumps((setting, mark_max_age_ns))
+    return pickle.dumps((setting, mark_max_age_ns, terms))
+
+
+def setting_bytes(setting: dict[str, Any]) -> bytes:
+    """Return a setting for snapshots from now on; it travels where SETUP does."""
+    return pickle.dumps(setting)
 
 
 def main(arguments: list[str]) -> None:
@@ -122,8 +154,8 @@ def main(arguments: list[str]) -> None:
     os.nice(NICENESS)
     bell, setup, snapshots, generations, rows = (int(text) for text in arguments)
     memory = SharedMemory.attach(setup)
-    setting, mark_max_age_ns = pickle.loads(memory.view)
-    server = PricingServer(setting, mark_max_age_ns, FrameWriter(SharedMemory.attach(rows).view))
+    setting, mark_max_age_ns, terms = pickle.loads(memory.view)
+    server = PricingServer(setting, mark_max_age_ns, FrameWriter(SharedMemory.attach(rows).view), terms)
     with socket.socket(fileno=bell) as doorbell:
         reader = FrameReader(SharedMemory.attach(snapshots).view)
         writer = FrameWriter(SharedMemory.attach(generations).view)

@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.feeds_report import print_feeds
+from tests.bench.scenario_sets import print_sets
 from tests.bench.slow_report import print_slow
 
 # part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
@@ -84,6 +86,8 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
     print_slow(figures["slow"], console)
+    print_sets(figures["sets"], console)
+    print_feeds(figures["feeds"], console)
 
 
 def _print_parts(parts: dict[str, dict[str, float]], console: Console) -> None:

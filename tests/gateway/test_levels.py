@@ -195,7 +195,7 @@ def test_a_process_of_its_own_prices_joint_scenarios_too(tmp_path: Path) -> None
         valuation.run(rig.now_ns)
         snapshot, made = valuation.snapshot, valuation.generation
         assert snapshot is not None and made is not None and made.joint == 1 + 2 + 4
-        setting, max_age_ns = pickle.loads(setup_bytes(valuation.setting, market.mark_max_age_ns))
+        setting, max_age_ns, _ = pickle.loads(setup_bytes(valuation.setting, market.mark_max_age_ns))
         there = Repricing(snapshot, max_age_ns, setting)
         while not there.price_some(4):
             pass

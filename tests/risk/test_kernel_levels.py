@@ -153,6 +153,11 @@ def test_every_level_is_the_worst_of_every_subset_of_fills(
         if row == ACCOUNT:
             together = target.what_if_basket(row, [arguments(order), arguments(order)])
             assert together == pytest.approx(least_of_fills(held, 0.0, None, [order, order]), abs=1e-9 * SIZE)
+        alone = levels(kind)
+        for place, each in enumerate(held):
+            each.put_into(alone, place, held=False)
+        above = ACCOUNT if len(held) == 1 else DESK
+        assert target.held(row) == pytest.approx(alone.worst(above), abs=1e-9 * SIZE)
     before = [target.worst(row) for row in range(4)]
     foreseen = [target.what_if(row, *arguments(order)) for row in range(4)]
     target.hold(ACCOUNT, *arguments(order))
@@ -198,6 +203,11 @@ def test_compiled_and_plain_agree(one: Held, two: Held, order: WorkingOrder, own
         two.put_into(target, OTHER)
         for gone in one.orders[:1]:
             target.release(ACCOUNT, *arguments(gone))
+    for row in range(4):
+        assert plain.held(row) == pytest.approx(compiled.held(row), abs=1e-9 * SIZE)
+        for group in range(GROUPS):
+            assert plain.held_of_group(row, group) == pytest.approx(compiled.held_of_group(row, group), abs=1e-9 * SIZE)
+            assert plain.held_of_group(row, group) >= plain.worst_of_group(row, group) - 1e-9 * SIZE
     near, asked = 1e-10 * SIZE, arguments(order)
     for row in range(4):
         for question in ("what_if", "what_if_of_group"):

@@ -250,10 +250,13 @@ def in_dollars(kind: type, model: str, lots: dict[int, int], asked: list[Working
     assert book.kernel.equity_of_group(0, 0, book.base_scenario) == pytest.approx(rest.equity, rel=1e-7, abs=size)
     for index, count, ticks in asked[:-1]:
         book.kernel.hold(0, index, count, cash_of(index, count, ticks))
+    assert book.kernel.held_of_group(0, 0) == pytest.approx(rest.available, rel=1e-7, abs=size)
     found = left_with(book, asked)
     orders = tuple(order_of(*one) for one in asked)
     assert found <= after_worst_fills(evaluate, portfolio, orders) + size
     assert found >= evaluate(msgspec.structs.replace(portfolio, orders=orders)).available - size
+    book.kernel.clear(0)
+    assert book.kernel.worst_of_group(0, 0) == book_of(model, kind).kernel.worst_of_group(0, 0)
 
 
 def dollars(model: str, lots: dict[int, int], cash: float, coins: float) -> tuple[Portfolio, dict[str, float]]:
@@ -302,6 +305,7 @@ def deribit(kind: type, currency: str, lots: dict[int, int], asked: list[Working
     assert book.kernel.worst_of_group(0, group) == pytest.approx(evaluate(portfolio).available, rel=1e-7, abs=size)
     for index, count, ticks in asked[:-1]:
         book.kernel.hold(0, index, count, cash_of(index, count, ticks))
+    assert book.kernel.held_of_group(0, group) == pytest.approx(evaluate(portfolio).available, rel=1e-7, abs=size)
     found, orders = left_with(book, asked), tuple(order_of(*one) for one in asked)
     assert found <= after_worst_fills(evaluate, portfolio, orders) + size
     assert found >= evaluate(msgspec.structs.replace(portfolio, orders=orders)).available - size

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.slowside import book as books
-from gateway.slowside import full_margin
+from gateway.slowside import full_margin, one_by_one
 from gateway.slowside.book import BookChange, BookCopy, BookTeller, change_of
 from gateway.slowside.double_buffer import FrameReader, FrameWriter, memory_bytes
 from gateway.slowside.full_margin import FullMargin, newest_rows, pack_rows, unpack_rows
@@ -71,7 +72,7 @@ def test_whatever_is_told_in_whatever_pieces_the_last_word_of_each_account_count
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(books, "BLOCK_ACCOUNTS", block)
-        patch.setattr(full_margin, "BLOCK_ACCOUNTS", block)
+        patch.setattr(one_by_one, "BLOCK_ACCOUNTS", block)
         patch.setattr(full_margin, "PRODUCTS_A_SLICE", 1)
         book, known = BookCopy(), {account: [] for account in range(5)}
         take(book, change({}))
@@ -91,8 +92,8 @@ def test_whatever_is_told_in_whatever_pieces_the_last_word_of_each_account_count
         risky = total - usd
         scale = 1e-9 * max(1.0, float(np.abs(total).max()), *(abs(a) * 1e5 for _, a in held))
         assert figures.equity[account] == pytest.approx(total[MADE.grid.base], abs=scale)
-        assert figures.maintenance[account] == pytest.approx(risky[MADE.grid.base] - risky.min(), abs=scale)
-        assert figures.initial[account] == figures.maintenance[account]
+        assert figures.initial[account] == pytest.approx(risky[MADE.grid.base] - risky.min(), abs=scale)
+        assert figures.maintenance[account] == MAINTENANCE_FACTOR * figures.initial[account]
 
 
 def test_the_gateway_s_book_gives_what_its_kernel_says(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_an_order_in_what_the_generation_lacks_makes_initial_margin_unknown() ->
 
 def test_accounts_join_blocks_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books, "BLOCK_ACCOUNTS", 4)
-    monkeypatch.setattr(full_margin, "BLOCK_ACCOUNTS", 4)
+    monkeypatch.setattr(one_by_one, "BLOCK_ACCOUNTS", 4)
     book = BookCopy()
     take(book, change({1: [(-2, 5.0)]}, accounts=2))
     passed(book)
