@@ -110,7 +110,7 @@ def history_of(config: Config) -> Days:
 def set_up_account(account: Account, config: Config) -> None:
     """Give an account the constraints of its profiles, and its accounts at venues."""
     (own,) = [each for each in config.account if each.name == account.name]
-    account.constraints = profiles.constraints(own.profiles)
+    account.constraints = profiles.constraints(own.profiles, config.house.mpor_days)
     account.sub_accounts = {
         sub.venue: SubAccount(
             book_name(sub.venue, sub.model, sub.parameter_set),

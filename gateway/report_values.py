@@ -68,6 +68,7 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.LEVERAGE_ABOVE_CAP: b"3",
     RejectReason.BELOW_CLOSE_OUT: b"3",
     RejectReason.PROFILE_UNKNOWN: b"0",
+    RejectReason.PROFILE_MARGIN: b"3",
     RejectReason.LEVEL_ORDER_NOTIONAL: b"3",
     RejectReason.LEVEL_WORKING_ORDERS: b"3",
     RejectReason.LEVEL_POSITION: b"3",

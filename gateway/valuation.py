@@ -18,10 +18,12 @@ import numpy.typing as npt
 from gateway.ledger import Ledger
 from risk import mirror
 from risk.account import Account
+from risk.constraints import Part, Requirement
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
 from risk.pricing import Floats
+from risk.profile_books import kernel_of, parts_of, told_with, widened
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
 from risk.venue_book import BookTerms, VenueBook
@@ -203,6 +205,8 @@ class Valuation:
         yield from self._make_venue_books(venue_books)
         market, accounts, acting = self._market, list(self._ledger.accounts.values()), self.asked
         terms = acting.terms
+        profile_kernels: dict[Part, MarginKernel] = {}
+        yield from self._make_profile_kernels(profile_kernels, generation, terms)
         shape = (
             terms.rows(len(accounts)),
             len(generation.groups),
@@ -223,19 +227,31 @@ class Valuation:
         self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
         into = kernel, currency_index, venue_books, haircuts
+        free = [account for account in accounts if not _asked_of(account)]
         at = written = 0
-        while at < len(accounts):
-            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, *into)
+        while at < len(free):
+            at, more = mirror.begin_some(free, at, WRITTEN_PER_SLICE - written, *into)
             written += more
-            exposure = accounts[at - 1].exposure
+            exposure = free[at - 1].exposure
             while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
                 yield
                 written = 0
+        if haircuts is not None:
+            for part, made in profile_kernels.items():
+                if part.has_equity:
+                    haircuts.install(made)
+        for account in accounts:
+            if asked := _asked_of(account):
+                told = told_with(kernel, asked, profile_kernels)
+                account.begin_mirror(told, currency_index, venue_books, haircuts)
+                while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
+                    yield
+                yield
         before, market.kernel = market.kernel, kernel
-        market.venue_books = venue_books
+        market.venue_books, market.profile_kernels = venue_books, profile_kernels
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
@@ -295,6 +311,27 @@ class Valuation:
             made[terms.name] = pricing.book()
             yield
 
+    def _make_profile_kernels(
+        self, made: dict[Part, MarginKernel], generation: Generation, terms: HouseTerms
+    ) -> Iterator[None]:
+        """Price the house's margin as profiles ask for it, on grids as wide as theirs, a slice at each turn."""
+        accounts, snapshot = self._ledger.accounts.values(), self.snapshot
+        asked = [one for account in accounts for one in _asked_of(account)]
+        for part in parts_of(asked):
+            priced = generation
+            if part.scale != 1.0:
+                if snapshot is None:
+                    return
+                setting = self.setting_of(terms) | {"grid": widened(self._grid, part.scale)}
+                repricing = Repricing(snapshot, self._market.longest_mark_age_ns, setting)
+                while not repricing.price_some(self._count):
+                    yield
+                priced = repricing.generation()
+            if priced.groups != generation.groups or len(priced.values) != len(generation.values):
+                continue  # of other marks than the generation: unknown until the next
+            made[part] = kernel_of(part, priced, terms, self._ledger.instruments, len(accounts))
+            yield
+
     def _currencies(self) -> list[str]:
         listed, instruments = self._listed_currencies, self._ledger.instruments
         for instrument in instruments[self._listed_count :]:
@@ -302,6 +339,11 @@ class Valuation:
         self._listed_count = len(instruments)
         held = chain.from_iterable([account.cash_units for account in self._ledger.accounts.values()])
         return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, held)))
+
+
+def _asked_of(account: Account) -> tuple[Requirement, ...]:
+    """Return what an account's profiles ask of margin beyond the house's."""
+    return () if account.constraints is None else account.constraints.requirements
 
 
 def _moved(mark: Mark, index_price: float, now_ns: int) -> Mark:

@@ -16,6 +16,7 @@ from risk.kernel import MarginKernel
 from risk.lifecycle import Happening
 from risk.limits import Limits
 from risk.position import Position
+from risk.profile_books import Fan
 from risk.rate import RateLimit
 from risk.self_trade import SelfTradePrevention
 from risk.venue_book import SubAccount, VenueBook
@@ -102,7 +103,7 @@ class RecentIds:
 class _Books(NamedTuple):
     """The house's kernel with its columns of currencies, and the venues' own books, by venue."""
 
-    kernel: MarginKernel
+    kernel: MarginKernel | Fan
     currency_index: dict[str, int]
     venues: Mapping[str, VenueBook]
     haircuts: Haircuts | None = None
@@ -237,7 +238,7 @@ class Account:
 
     def mirror_into(
         self,
-        kernel: MarginKernel,
+        kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
         haircuts: Haircuts | None = None,
@@ -252,7 +253,7 @@ class Account:
 
     def begin_mirror(
         self,
-        kernel: MarginKernel,
+        kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
         haircuts: Haircuts | None = None,

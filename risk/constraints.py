@@ -14,9 +14,29 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
     profile: str
 
 
+class Part(msgspec.Struct, frozen=True, order=True):
+    """The house's margin with wider spot moves, and what is lost in them counted so many times; profile_books.py."""
+
+    scale: float
+    factor: float
+    has_equity: bool
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """What a profile's rule asks of margin: the parts' worst cases together must not be below zero."""
+
+    profile: str
+    rule: str
+    parts: tuple[Part, ...]
+
+
 class Constraints(msgspec.Struct, frozen=True):
-    """The strictest of each rule. `forbidden` names the profile by product, `leverage` its cap."""
+    """The strictest of each rule, but for `requirements`, which bind all.
+
+    `forbidden` names the profile by product, `leverage` its cap.
+    """
 
     forbidden: dict[Kind, str] = {}
     leverage: dict[Kind, Rule] = {}
     close_out: Rule | None = None
+    requirements: tuple[Requirement, ...] = ()

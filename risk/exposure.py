@@ -18,6 +18,7 @@ from risk.instrument import Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
 from risk.order import OrdType, Terms, TimeInForce
+from risk.profile_books import Fan
 from risk.self_trade import ClientOrders
 from risk.venue_book import VenueKernel
 
@@ -132,14 +133,14 @@ class Exposure:
 
     def __init__(self, account_index: int) -> None:
         self._account_index = account_index
-        self._kernel: MarginKernel | None = None  # none while a journal is replayed, before the first generation
+        self._kernel: MarginKernel | Fan | None = None  # none while a journal is replayed, before the first generation
         self._venues: Mapping[str, VenueKernel] = {}  # of venues' own models, by venue
         self._venues_next: Mapping[str, VenueKernel] = {}
         # What the kernel holds for each order, by OrderID(37): released as it was held, whatever changed since, and
         # held again as it is in each new generation, which may be thousands of orders four times a second.
         self._held: dict[str, Held] = {}
         # The kernel of the generation to come, while it is filled in slices; what it holds, and what it lacks at most.
-        self._next: MarginKernel | None = None
+        self._next: MarginKernel | Fan | None = None
         self._held_next: set[str] = set()
         self._to_mirror: list[str] = []
         self.orders: dict[str, WorkingOrder] = {}  # by OrderID(37)
@@ -227,7 +228,7 @@ class Exposure:
             kernel.hold(*arguments)
         self._held_next.add(order_id)
 
-    def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, VenueKernel] = NO_VENUES) -> None:
+    def begin_mirror(self, kernel: MarginKernel | Fan | None, venues: Mapping[str, VenueKernel] = NO_VENUES) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.
 
         `venues` are the kernels of venues' own models, by venue. None: give up what was begun.

@@ -27,7 +27,7 @@ fill that is booked n max(0, D(s) - D) too, until haircuts are worked out anew w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -53,6 +53,13 @@ class HaircutTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     rules: CollateralRules | None = None
     netting: float = 0.0
+
+
+class Row(Protocol):
+    """What an account's holdings are written into."""
+
+    def take_off(self, account: int, group: int, off: Floats, joint_off: Floats) -> None:
+        """Take off what does not count."""
 
 
 class Haircuts:
@@ -103,17 +110,17 @@ class Haircuts:
                 rates[index, 3] = (share * (rise + move) + paid) * price
         return rates / (1.0 - n)
 
-    def apply(self, kernel: MarginKernel, account: int, positions: Iterable[Held], cash: Mapping[str, float]) -> None:
+    def apply(self, kernel: Row, account: int, positions: Iterable[Held], cash: Mapping[str, float]) -> None:
         """Take off a kernel's row what of an account's holdings does not count; the unknown is left to the kernel."""
         self.take_off(kernel, account, self.of(positions, cash))
 
-    def take_off(self, kernel: MarginKernel, account: int, off: Mapping[int, Floats]) -> None:
+    def take_off(self, kernel: Row, account: int, off: Mapping[int, Floats]) -> None:
         """Take off a kernel's row what `of` returned."""
         size, none = self._generation.grid.size, np.zeros(self._generation.joint)
         for group, row in off.items():
             kernel.take_off(account, group, row[:size], row[size:] if group == 0 else none)
 
-    def deposited(self, kernel: MarginKernel, account: int, currency: str, amount: float) -> None:
+    def deposited(self, kernel: Row, account: int, currency: str, amount: float) -> None:
         """Take off what of an amount that has come in may not count, until haircuts are worked out anew."""
         column, size = self._column[currency], self._generation.grid.size
         prices = self._prices[column]

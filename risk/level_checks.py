@@ -90,14 +90,14 @@ def _beyond(order: Order, row: int, level: Level, market: Market, signed: int) -
 
 
 def profile_is_kept(order: Order, account: Account, market: Market) -> Reject | None:
-    """Refuse more leverage than a profile allows, and new risk below its close-out level.
+    """Refuse more leverage than a profile allows, new risk below its close-out level, and what its margin forbids.
 
     Leverage: equity after the worst fills must be at least the sum of notional over cap, each product with its own,
     positions at the largest that working orders may make them. Each is its own worst: the bound's gap is at most what
     equity and notional are better at each other's worst fills. What only reduces a position passes.
     """
     constraints, instrument, kernel = account.constraints, order.instrument, market.kernel
-    if constraints is None or not (constraints.leverage or constraints.close_out):
+    if constraints is None or not (constraints.leverage or constraints.close_out or constraints.requirements):
         return None
     assert instrument is not None, _KNOWN
     if only_reduces(order, account):
@@ -112,7 +112,25 @@ def profile_is_kept(order: Order, account: Account, market: Market) -> Reject | 
         if not equity >= rule.value * asked:  # unknown is below too
             text = f"profile {rule.profile}, rule close_out: equity below the close-out level, in USD"
             return Reject(RejectReason.BELOW_CLOSE_OUT, _PROFILE, text, rule.value, equity, rule.value * asked)
-    return _leverage_refusal(order, account, market)
+    return _leverage_refusal(order, account, market) or _margin_refusal(order, account, market)
+
+
+def _margin_refusal(order: Order, account: Account, market: Market) -> Reject | None:
+    """Refuse what a profile's own margin would not cover, at the worst fills of each of its parts."""
+    assert account.constraints is not None, _KNOWN
+    row, asked = account.index, asked_of(order)
+    for one in account.constraints.requirements:
+        kernels = [market.profile_kernels.get(part) for part in one.parts]
+        left = sum(float("nan") if kernel is None else kernel.what_if(row, *asked) for kernel in kernels)
+        if left >= 0.0:
+            continue
+        prefix = f"profile {one.profile}, rule {one.rule}"
+        if left != left:
+            return Reject(RejectReason.PROFILE_UNKNOWN, _PROFILE, f"{prefix}: margin unknown: a contract has no mark")
+        equity = market.kernel.equity(row, market.base_scenario)
+        text = f"{prefix}: initial margin above equity, in USD"
+        return Reject(RejectReason.PROFILE_MARGIN, _PROFILE, text, equity, left, equity - left)
+    return None
 
 
 def _leverage_refusal(order: Order, account: Account, market: Market) -> Reject | None:

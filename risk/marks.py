@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from risk.composite import IndexBoard
+from risk.constraints import Part
 from risk.guard_board import GuardBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
@@ -137,6 +138,8 @@ class Market(msgspec.Struct):
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.
     venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+    # The house's margin as profiles ask for it, by part.
+    profile_kernels: dict[Part, MarginKernel] = msgspec.field(default_factory=dict)
 
     def mark_age_limit_ns(self, index: int) -> int:
         """Return how old an instrument's mark may be."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from risk.constraints import Constraints, Rule
+from risk.constraints import Constraints, Part, Requirement, Rule
 from risk.instrument import Kind
 from risk.models import house
 from risk.models.house_book import HouseParameters, book
@@ -110,11 +110,13 @@ _KINDS: Final[dict[Product, Kind]] = {
     "future": Kind.FUTURE,
     "option": Kind.OPTION,
 }
-_UNENFORCED: Final = ("least_mpor_days", "least_confidence", "anti_procyclicality", "eligible_collateral")
+_UNENFORCED: Final = ("eligible_collateral",)
 
 
-def constraints(chosen: Sequence[str]) -> Constraints | None:
+def constraints(chosen: Sequence[str], mpor_days: float = 1.0) -> Constraints | None:
     """Return what profiles forbid on the order path, the strictest of each rule; None where there are none.
+
+    The grid of the order path stands for `mpor_days` at the confidence of the house's parameters.
 
     Raises
     ------
@@ -126,6 +128,7 @@ def constraints(chosen: Sequence[str]) -> Constraints | None:
     forbidden: dict[Kind, str] = {}
     leverage: dict[Kind, Rule] = {}
     close_out: Rule | None = None
+    requirements: list[Requirement] = []
     for name in chosen:
         try:
             one = profile(name)
@@ -140,9 +143,32 @@ def constraints(chosen: Sequence[str]) -> Constraints | None:
             cap = one.max_leverage.get(product)
             if cap is not None and (kind not in leverage or cap < leverage[kind].value):
                 leverage[kind] = Rule(cap, name)
+        requirements += _requirements(one, mpor_days)
         if one.close_out is not None and (close_out is None or one.close_out > close_out.value):
             close_out = Rule(one.close_out, name)
-    return Constraints(forbidden, leverage, close_out)
+    return Constraints(forbidden, leverage, close_out, tuple(requirements))
+
+
+def _requirements(one: Profile, mpor_days: float) -> list[Requirement]:
+    """Return what a profile asks of margin on the order path; nothing where it is the house's own."""
+    p, _ = parameters("house", HouseParameters)
+    tail = max(1.0, p.tail(max(p.confidence, one.least_confidence or 0.0)) / p.tail(p.confidence))
+    period = max(1.0, (one.least_mpor_days or 0.0) / mpor_days) ** 0.5
+    found = []
+    if tail > 1.0:
+        found.append(Requirement(one.name, "least_confidence", (Part(tail, 1.0, True),)))
+    if period > 1.0:
+        found.append(Requirement(one.name, "least_mpor_days", (Part(tail * period, 1.0, True),)))
+    scale = tail * period
+    parts: dict[AntiProcyclicality, tuple[Part, ...]] = {
+        "buffer": (Part(scale, 1.0 + BUFFER * (1.0 - p.buffer_released), True),),
+        "stress_weight": (
+            Part(scale, 1.0 - STRESS_WEIGHT, True),
+            Part(scale * p.stressed_scale, STRESS_WEIGHT, False),
+        ),
+        "ten_year_floor": (Part(scale * p.ten_year_scale, 1.0, True),),
+    }
+    return found + [Requirement(one.name, f"anti_procyclicality, {m}", parts[m]) for m in one.anti_procyclicality]
 
 
 def offset_cap(chosen: Sequence[str], most: float) -> float:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from risk.account import Account
 from risk.charges import BY_TIERS, no_charges
+from risk.constraints import Constraints, Requirement
 from risk.exposure import WorkingOrder
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument, Kind, Side, make_instrument
@@ -24,6 +25,8 @@ from risk.limits import LimitRule, Limits, RowTerms
 from risk.marks import Collar, Market
 from risk.order import Order, OrdType, TimeInForce
 from risk.pricing import black76_value
+from risk.profile_books import kernel_of as profile_kernel
+from risk.profile_books import parts_of, told_with, widened
 from risk.rate import RateLimit
 from risk.scenarios import Generation, Grid, InstrumentMark, build_generation
 from risk.venue_book import SubAccount, VenueBook
@@ -109,7 +112,7 @@ def mark_ticks(index: int) -> int:
     return instrument.step_down(round(MARK_PRICES[index] / instrument.tick))
 
 
-def generation(unknown: frozenset[int] = frozenset()) -> Generation:
+def generation(unknown: frozenset[int] = frozenset(), grid: Grid = GRID) -> Generation:
     """Return a generation of INSTRUMENTS; those `unknown` have no mark in it."""
     marks = {
         i.index: InstrumentMark(
@@ -125,7 +128,7 @@ def generation(unknown: frozenset[int] = frozenset()) -> Generation:
     return build_generation(
         number=1,
         as_of_ns=NOW_NS,
-        grid=GRID,
+        grid=grid,
         instruments=INSTRUMENTS,
         marks=marks,
         currencies=CURRENCIES,
@@ -176,6 +179,19 @@ class World(msgspec.Struct):
         HouseTerms(hierarchy=hierarchy).prepare(self.kernel, loaded, INSTRUMENTS)
         self.market.hierarchy = hierarchy
         self.account.mirror_into(self.kernel, CURRENCY_INDEX)
+
+    def give_requirements(self, *requirements: Requirement) -> None:
+        """Let profiles ask so of the account's margin; it writes into their kernels from now on."""
+        known = self.account.constraints or Constraints()
+        self.account.constraints = msgspec.structs.replace(known, requirements=requirements)
+        terms = HouseTerms(hierarchy=self.market.hierarchy)
+        made = self.market.profile_kernels = {}
+        for part in parts_of(requirements):
+            grid = widened(GRID, part.scale)
+            made[part] = profile_kernel(part, generation(grid=grid), terms, INSTRUMENTS, 2)
+        self.kernel = self.market.kernel = kernel_of(GENERATION, self.kernel.accounts)
+        terms.prepare(self.kernel, GENERATION, INSTRUMENTS)
+        self.account.mirror_into(told_with(self.kernel, requirements, made), CURRENCY_INDEX)
 
     def give_venue_book(self, usdc: int, *, known: bool = True) -> None:
         """Let the account be margined by a venue that asks for a tenth, with so much of its cash there."""

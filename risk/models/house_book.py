@@ -98,8 +98,12 @@ class HouseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def widened(self) -> float:
         """Return what grid moves are multiplied with: stress, root of time, and the quantiles of a Student t."""
-        tail = stdtrit(self.tail_freedom, self.confidence) / stdtrit(self.tail_freedom, self.base_confidence)
+        tail = self.tail(self.confidence) / self.tail(self.base_confidence)
         return float(self.move_scale * (self.mpor_days / self.base_mpor_days) ** 0.5 * tail)
+
+    def tail(self, confidence: float) -> float:
+        """Return the quantile of the Student t that moves of a confidence are measured by."""
+        return float(stdtrit(self.tail_freedom, confidence))
 
     def volume(self, underlying: str) -> Volume:
         """Return an underlying's market, or refuse: without volume its liquidation costs would be switched off."""

@@ -86,6 +86,33 @@ def test_a_profile_and_a_venue_are_named(tmp_path: Path) -> None:
     assert refused is not None and "in ETH" in refused  # each settlement currency stands alone
 
 
+@pytest.mark.parametrize("profile", ["emir_ccp_otc", "emir_ccp_other", "emir_gross_omnibus", "cftc_swaps"])
+def test_a_profiles_margin_is_asked_on_the_path(profile: str, tmp_path: Path) -> None:
+    poor = CONFIG.replace('deposits = { BTC = "2", USDC = "100000" }', 'deposits = { USDC = "500" }')
+    bound = poor.replace('[[account]]\nname = "alpha"\n', f'[[account]]\nname = "alpha"\nprofiles = ["{profile}"]\n')
+    assert poor != CONFIG and bound != poor
+    (taken, refusal), (less, refused) = (largest(text, tmp_path / str(n)) for n, text in enumerate((poor, bound)))
+    assert refusal is not None and "MARGIN_SHORTFALL" in refusal
+    assert refused is not None and f"profile {profile}, rule " in refused and "initial margin above equity" in refused
+    assert 0 < less < taken
+
+
+def largest(config: str, directory: Path) -> tuple[int, str | None]:
+    """Return about the largest order that is taken, and what is told of the first that is not."""
+    quantity, refusal = 100, None
+    with opened(directory, config=config) as rig:
+        desk, taken = rig.desk().log_on(), 0
+        while quantity < 100_000:
+            reports = desk.order(symbol=BTC, price=60_000, quantity=quantity)
+            if reports:
+                text = reports[0].get(58)
+                assert text is not None
+                refusal = text.decode()
+                break
+            taken, quantity = taken + quantity, quantity * 5 // 4 // 10 * 10
+    return taken, refusal
+
+
 def test_joint_scenarios_and_volumes_ask_for_more(tmp_path: Path) -> None:
     (tmp_path / "days.toml").write_text(DAYS)
     stress = f'[stress]\nhistory_file = "{tmp_path / "days.toml"}"\nfunding_rate = 0.0075\n'
@@ -115,7 +142,7 @@ WRONG = {
     "a firm that is not there": (CONFIG + '[[desk]]\nname = "d"\nfirm = "f"\n', "there is no .*firm"),
     "a desk twice": (CONFIG + '[[desk]]\nname = "d"\n' * 2, "another desk"),
     "an unknown profile": (with_account("alpha", 'profiles = ["x"]'), "profile x"),
-    "a profile beyond the path": (with_account("alpha", 'profiles = ["emir_ccp_otc"]'), "does not enforce"),
+    "a profile beyond the path": (with_account("alpha", 'profiles = ["bank_sco60"]'), "does not enforce"),
     "a venue that is not there": (with_account("alpha", VENUE.replace("deribit\"", "x\"", 1)), "no \\[\\[venue\\]\\]"),
     "one venue twice": (
         with_account("alpha", VENUE.replace("[{", '[{ venue = "deribit", model = "tiered" }, {')), "before this one"

@@ -10,7 +10,7 @@ import msgspec
 
 from risk import pre_trade
 from risk.account import AccountState, RecentIds
-from risk.constraints import Constraints, Rule
+from risk.constraints import Constraints, Part, Requirement, Rule
 from risk.instrument import Kind, Side
 from risk.levels import Level
 from risk.limits import InstrumentLimits, LimitRule, RowTerms
@@ -182,6 +182,11 @@ def profile_without_mark(w: World, order: Order) -> Order:
     return order
 
 
+def beyond_profile_margin(w: World, order: Order) -> Order:
+    w.give_requirements(Requirement("buffered", "buffer", (Part(1.0, 1e6, True),)))
+    return order
+
+
 def level(rules: tuple[LimitRule, ...] = (), **terms: Any) -> Fault:
     def fault(w: World, order: Order) -> Order:
         w.give_levels(Level(kind="desk", name="d", terms=RowTerms(**terms), rules=rules, firm="f"))
@@ -276,6 +281,7 @@ FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
     (R.LEVERAGE_ABOVE_CAP, "profile_is_kept", leverage_capped),
     (R.BELOW_CLOSE_OUT, "profile_is_kept", below_close_out),
     (R.PROFILE_UNKNOWN, "profile_is_kept", profile_without_mark),
+    (R.PROFILE_MARGIN, "profile_is_kept", beyond_profile_margin),
     (R.VENUE_MARGIN_SHORTFALL, "venue_margin_is_covered", venue_short),
     (R.VENUE_MARGIN_UNKNOWN, "venue_margin_is_covered", venue_unknown),
     (R.VENUE_MARGIN_UNKNOWN, "venue_margin_is_covered", venue_without_mark),

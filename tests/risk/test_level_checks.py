@@ -153,8 +153,8 @@ def test_profiles_become_constraints() -> None:
     assert profiles.constraints([]) is None
     assert profiles.offset_cap(["jp_individual"], 0.5) == 0.5
     assert profiles.offset_cap(["emir_ccp_other"], 0.9) == 0.8
-    with pytest.raises(ValueError, match="does not enforce least_mpor_days"):
-        profiles.constraints(["emir_ccp_other"])
+    with pytest.raises(ValueError, match="does not enforce eligible_collateral"):
+        profiles.constraints(["umr_bilateral"])
     with pytest.raises(ValueError, match="nowhere"):
         profiles.constraints(["nowhere"])
 
