@@ -21,21 +21,29 @@ from gateway.hook_server import HookServer
 from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
+from gateway.scheduled_fits import ScheduledFits
 from gateway.sessions import name_of
+from gateway.showing import Showing
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
-from gateway.venue_status import row_of, state_of
+from gateway.status_page import StatusPage
+from gateway.transfer_runner import TransferRunner
+from gateway.venue_status import Ages, row_of, state_of
 from gateway.venues import venue_client
 from protocols.fix.session import Limits
 from risk.account import AccountState
 
 # What is due of session controls (a grace, a delayed message) or of an order's end is done so late at the most.
 TICK_S: Final = 0.02
+# Breaks on the status page.
+BREAKS_TOLD: Final = 200
 # Cancels of a stop are given so long to leave and be answered.
 STOP_GRACE_S: Final = 2.0
 # Connections that the kernel accepts while the loop is busy: a SYN that finds no place is sent again a second later.
 LISTEN_BACKLOG: Final = 1024
 # Who has asked for a snapshot or a list waits no longer than this, however long the interval of market data is.
 URGENT_S: Final = 0.025
+# Proposals, and the volatility of the marks, are looked at so often.
+PARAMETERS_S: Final = 0.25
 # A fault in telling market data is alerted once in this time.
 FAILED_PAUSE_S: Final = 1.0
 
@@ -67,9 +75,12 @@ class App:
         )
         self.venues = [venue_client(venue, self.core, self.server.flush) for venue in config.venue]
         self.counterparties = Counterparties(config, self.core, self.server.flush, now_ns())
+        self.transfers = TransferRunner(config, self.core.transfers, self.core.monitor, self.server.flush)
         self.control = ControlServer(directory, Operator(self.core, self.server, now_ns).answer)
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
+        self.page = StatusPage(directory)
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
+        self.fits = None if config.parameters.data_directory is None else ScheduledFits(self.core, now_ns)
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -90,7 +101,13 @@ class App:
         self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
         self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
+        self._tasks.append(asyncio.create_task(self._tend_parameters()))
+        if self.fits is not None:
+            self._tasks.append(asyncio.create_task(self.fits.run()))
+        self._tasks.append(asyncio.create_task(self._show()))
         self._tasks += self.counterparties.start()
+        if self.core.transfers.is_on:
+            self._tasks.append(asyncio.create_task(self.transfers.run()))
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
@@ -140,10 +157,18 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.page.close()
         self.journal.close()
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters, accounts and venue states as plain values."""
+        return self.counters() | {"accounts": self.core.account_rows()}
+
+    def counters(self, ages: Ages | None = None) -> dict[str, Any]:
+        """Return the snapshot without its accounts, which may be many.
+
+        With `ages` of marks it is for the status page, which makes rows of its own of what may be many, in slices.
+        """
         core = self.core
         counters = core.monitor.snapshot()
         counters["checks_configured"] = core.checks_configured
@@ -152,16 +177,21 @@ class App:
         counters["duration_s"] = (now_ns() - self._began_ns) / 1e9
         market, ledger, now = core.market, core.ledger, now_ns()
         links = [venue.link for venue in self.venues]
-        counters["venues"] = {link.venue: state_of(link, market, ledger, now) for link in links}
-        counters["feeds"] = {link.venue: row_of(link, market, ledger, now) for link in links}
+        counters["venues"] = {link.venue: state_of(link, market, ledger, now, ages) for link in links}
+        counters["feeds"] = {link.venue: row_of(link, market, ledger, now, ages) for link in links}
         counters["sessions"] = sorted(self.server.logged_on)
-        counters["accounts"] = core.account_rows()
         counters["levels"] = core.level_rows()
         counters["controls"] = core.controls.snapshot()
         counters["counterparties"] = self.counterparties.rows(now)
-        counters["open_breaks"] = core.reconciler.rows(now)
+        counters["open_breaks"] = core.reconciler.rows(now, None if ages is None else BREAKS_TOLD)
+        counters["breaks_open"] = core.reconciler.counts()
         counters["hooks"] = core.hooks.rows()
-        counters["margin_watch"] = core.intraday.snapshot()
+        counters["margin_watch"] = core.intraday.snapshot() if ages is None else core.intraday.counters()
+        counters["parameters"] = core.parameters.snapshot()
+        counters["transfers"] = core.transfers.snapshot()
+        counters["adjustments"] = core.adjustments.rows()
+        counters["guards"] = [] if core.guards is None else core.guards.rows()
+        counters["lost_venues"] = dict(ledger.lost_venues)
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()
@@ -171,6 +201,8 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if core.tick_markets(now):
+            self.server.flush()
         if now - self._ticked_ns > STALL_NS:
             core.intraday.stalled(now)
         self._ticked_ns = now
@@ -256,6 +288,19 @@ class App:
             await asyncio.sleep(0)
         self.server.flush()
 
+    async def _tend_parameters(self) -> None:
+        """Work out what proposed margin parameters do, in slices; let those in force follow the marks, for ever."""
+        parameters = self.core.parameters
+        while True:
+            await asyncio.sleep(PARAMETERS_S)
+            try:
+                parameters.tick(now_ns())
+                while not parameters.step(now_ns()):
+                    await asyncio.sleep(0)
+            except Exception as error:  # what is in force stays so
+                self.core.monitor.alert(f"margin parameters failed: {type(error).__name__}: {error}")
+                await asyncio.sleep(FAILED_PAUSE_S)
+
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""
         inquiries, interval_s = self.core.inquiries, self.config.fix.market_data_interval_ms / 1000
@@ -271,6 +316,17 @@ class App:
             except Exception as error:  # market data is worth an alert, and no halt
                 self.core.monitor.alert(f"market data failed: {type(error).__name__}: {error}")
                 await asyncio.sleep(FAILED_PAUSE_S)
+
+    async def _show(self) -> None:
+        """Write the status page, in slices, for ever: who looks reads memory, and asks nothing of this loop."""
+        showing = Showing(self.core, self.page, self.counters)
+        while True:
+            try:
+                for _ in showing.steps(now_ns()):
+                    await asyncio.sleep(0)
+            except Exception as error:  # nobody can look now, and orders go on
+                self.core.monitor.alert_now_and_then(("status page", ""), f"status page: {error}", now_ns())
+            await asyncio.sleep(self.config.monitor.report_interval_ms / 1000)
 
     def _pricing_process(self) -> PricingProcess:
         config = self.config

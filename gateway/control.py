@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import orjson
@@ -34,7 +34,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Kill(Command, frozen=True, tag="kill"):
-    """Take no new orders of a session or an account, and cancel all that work."""
+    """Take no new orders of what `name` is in a scope (gateway.standing.SCOPES), and cancel all that work."""
 
     scope: str
     name: str
@@ -77,6 +77,47 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     who: str = ""
 
 
+class Plan(Command, frozen=True, tag="plan"):
+    """Tell what would be done to cover an account's margin again, times required_bps / 10 000; do nothing."""
+
+    account: str
+    required_bps: int = 0
+
+
+class Ranking(Command, frozen=True, tag="ranking"):
+    """Tell who would be deleveraged first in an instrument."""
+
+    symbol: str
+
+
+class ListLimits(Command, frozen=True, tag="limits"):
+    """List the limits of an account, or of all."""
+
+    account: str = ""
+
+
+class SetLimit(Command, frozen=True, tag="set_limit"):
+    """Change a limit that is `was` now; `rule` is an instrument limit's pattern or symbol. Decimals as text."""
+
+    account: str
+    key: str
+    value: str
+    was: str
+    reason: str
+    rule: str = ""
+    who: str = ""
+    approved_by: str = ""
+
+
+class SetState(Command, frozen=True, tag="set_state"):
+    """Halt an account, let it only reduce, or let it trade again."""
+
+    account: str
+    state: Literal["trading", "reducing", "halted"]
+    reason: str
+    who: str = ""
+
+
 class ShowMargin(Command, frozen=True, tag="margin"):
     """Tell of accounts that are short of margin, their calls, and transfers on their way."""
 
@@ -90,6 +131,7 @@ class MoveTransfer(Command, frozen=True, tag="move_transfer"):
     amount: str = ""
     reference: str = ""
     who: str = ""
+    approved_by: str = ""
 
 
 class DecideMargin(Command, frozen=True, tag="decide_margin"):
@@ -99,6 +141,26 @@ class DecideMargin(Command, frozen=True, tag="decide_margin"):
     decision: str
     reason: str
     call: str = ""
+    who: str = ""
+
+
+class ListTransfers(Command, frozen=True, tag="transfers"):
+    """Tell of transfers that we make: wanted, awaiting approval, on their way; and of clearing houses' calls."""
+
+
+class ApproveTransfer(Command, frozen=True, tag="approve_transfer"):
+    """Approve of a transfer that awaits it."""
+
+    transfer: str
+    reason: str
+    who: str = ""
+
+
+class DeclineTransfer(Command, frozen=True, tag="decline_transfer"):
+    """Have a transfer that has not begun dropped."""
+
+    transfer: str
+    reason: str
     who: str = ""
 
 
@@ -116,8 +178,44 @@ class CloseBreak(Command, frozen=True, tag="close_break"):
     who: str = ""
 
 
+class ListParameters(Command, frozen=True, tag="parameters"):
+    """List the proposals of margin parameters, and what is in force."""
+
+
+class ShowParameters(Command, frozen=True, tag="show_parameters"):
+    """Tell of one: what it says, its history, what it does to every account; `is_anew`: by the marks of now."""
+
+    number: int
+    is_anew: bool = False
+    who: str = ""
+
+
+class ProposeParameters(Command, frozen=True, tag="propose_parameters"):
+    """Take a set that lies in the journal's directory, by its hash."""
+
+    parameters_hash: str
+    reason: str
+    who: str = ""
+
+
+class DecideParameters(Command, frozen=True, tag="decide_parameters"):
+    """Decide on a set: approve, reject, activate or rollback; a rollback to 0 is to the configuration's own."""
+
+    number: int
+    decision: str
+    reason: str
+    who: str = ""
+
+
 AnyCommand = (
-    ShowMargin
+    ListParameters
+    | ShowParameters
+    | ProposeParameters
+    | DecideParameters
+    | ShowMargin
+    | ListTransfers
+    | ApproveTransfer
+    | DeclineTransfer
     | MoveTransfer
     | DecideMargin
     | Kill
@@ -128,6 +226,11 @@ AnyCommand = (
     | ReleaseHold
     | ListBreaks
     | CloseBreak
+    | Plan
+    | Ranking
+    | ListLimits
+    | SetLimit
+    | SetState
 )
 Answer = dict[str, Any]
 

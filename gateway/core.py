@@ -6,35 +6,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from gateway import order_lists, order_terms, records
+from gateway.adjustments import Adjustments
 from gateway.clearing_records import CounterpartyOpened
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.guards import guards_of
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
+from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
-from gateway.margin_figures import account_rows, level_rows
+from gateway.limit_moves import LimitMoves, in_force
+from gateway.lost_legs import LostLegs
+from gateway.margin_actions import MarginActions
+from gateway.margin_figures import MAINTENANCE_FACTOR, account_rows, level_rows
 from gateway.monitor import Monitor
+from gateway.parameters import Parameters
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
+from gateway.transfer_desk import TransferDesk
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
 from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
-from risk.marks import Collar, Market
+from risk.marks import Collar, MarkAgeRule, Market
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
@@ -60,6 +68,9 @@ class Core:
         self.monitor = Monitor()
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
+        self.market.halts = self.ledger.standing.halts
+        for instrument in self.ledger.instruments:
+            self.market.limit_mark_age(instrument)
         self.accounts_of: dict[str, dict[str, Account]] = {}
         self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
@@ -79,13 +90,30 @@ class Core:
         self.reconciler = Reconciler(self.pipeline, config, self.inquiries.figures_of)
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
-        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
+        self.limit_moves = LimitMoves(self, self._set_limits)
+        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix, groups_of(config))
+        self.controls.listeners.append(self.hooks.killed)
         grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
         terms = house_terms(config, grid, self.ledger.accounts)
         self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
+        self.adjustments = Adjustments(
+            self.pipeline,
+            self.inquiries.feeds,
+            lambda: self.valuation.generation,
+            config.adjust,
+            MAINTENANCE_FACTOR,
+            lambda: self.valuation.terms,  # parameters that are activated change them
+            now_ns,
+        )
+        self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
+        self.lost_legs = LostLegs(self.pipeline, config.market.leg_lost_after_ms * NS_PER_MS, now_ns)
+        self.controls.listeners.append(self.lost_legs.killed)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
+        self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
+        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
+        self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -99,9 +127,9 @@ class Core:
         """How many checks every order must pass."""
         return len(CHECKS)
 
-    def account_rows(self) -> list[dict[str, Any]]:
-        """Return each account's state, equity, initial margin and orders; None where margin is unknown."""
-        return account_rows(self.ledger.accounts.values(), self.market)
+    def account_rows(self, accounts: Iterable[Account] | None = None) -> list[dict[str, Any]]:
+        """Return the state, equity, initial margin and orders of accounts, or of all; None where margin is unknown."""
+        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market)
 
     def level_rows(self) -> list[dict[str, Any]]:
         """Return each desk's and firm's equity and initial margin; None where margin is unknown."""
@@ -115,6 +143,7 @@ class Core:
             self.ledger.expiries.deadline_ns,
             self.hooks.deadline_ns,
             self.intraday.deadline_ns,
+            self.transfers.deadline_ns,
         )
         due_ns = min((at for at in times if at is not None), default=None)
         if not self.ledger.open_lists:
@@ -126,6 +155,7 @@ class Core:
         self.controls.tick(now_ns)
         order_terms.expire(self.pipeline, now_ns)
         self.hooks.tick(now_ns)
+        self.transfers.tick(now_ns)  # first: what never left has failed, and is not unknown
         self.intraday.tick(now_ns)
         self.reconciler.tick(now_ns)
         if self.ledger.open_lists and now_ns >= self._retry_ns:
@@ -134,6 +164,36 @@ class Core:
                 order_lists.finish_interrupted(self.pipeline, now_ns)
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
+
+    @property
+    def markets_deadline_ns(self) -> int | None:
+        """When `tick_markets` has something to do, at the latest."""
+        guards_ns = None if self.guards is None else self.guards.deadline_ns
+        times = (guards_ns, self.margin_actions.deadline_ns, self.adjustments.deadline_ns)
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+
+    def tick_markets(self, now_ns: int) -> bool:
+        """Look at markets and adjustments where it is time to; return whether the caller has something to flush.
+
+        A fault of either is told, and stops nobody from trading.
+        """
+        if self.guards is not None:
+            self._guarded("guards", self.guards.tick, now_ns)
+        has_acted = False
+        self._guarded("lost legs", self.lost_legs.tick, now_ns)
+        for name, one in (("margin actions", self.margin_actions), ("adjustments", self.adjustments)):
+            due_ns = one.deadline_ns
+            if due_ns is not None and due_ns <= now_ns:
+                self._guarded(name, one.tick, now_ns)
+                has_acted = True
+        return has_acted
+
+    def _guarded(self, name: str, tick: Callable[[int], None], now_ns: int) -> None:
+        try:
+            tick(now_ns)
+        except Exception as error:
+            text = f"{name} failed: {type(error).__name__}: {error}"
+            self.monitor.alert_now_and_then((name, type(error).__name__), text, now_ns)
 
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
@@ -154,7 +214,7 @@ class Core:
                         continue
                     units = units_from_decimal(amount)
                     commit(records.CashMoved(account_config.name, currency, units, "initial deposit"), now_ns)
-            self._set_up(account_config, now_ns)
+            self._set_up(in_force(account_config, ledger.standing.limits), now_ns)
         for session in config.fix.session:
             name, state = name_of(session), self.reports.sessions[name_of(session)]
             self.accounts_of[name] = {account: ledger.accounts[account] for account in session.accounts}
@@ -171,6 +231,16 @@ class Core:
         order_lists.finish_interrupted(self.pipeline, now_ns)
 
     def _set_up(self, config: AccountConfig, now_ns: int) -> None:
+        self._set_limits(config)
+        account = self.ledger.accounts[config.name]
+        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
+        set_up_account(account, self.config)
+        # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
+        wanted = AccountState(config.state)
+        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
+            self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
+
+    def _set_limits(self, config: AccountConfig) -> None:
         account, limits = self.ledger.accounts[config.name], config.limits
         rules = tuple(
             LimitRule(
@@ -185,13 +255,9 @@ class Core:
         )
         for instrument in self.ledger.instruments:
             account.limits.list_instrument(instrument)
-        account.self_trade_prevention = SelfTradePrevention(config.self_trade_prevention)
-        account.rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
-        set_up_account(account, self.config)
-        # A restart may tighten what an account may do, and never loosens it: that takes a person and a record.
-        wanted = AccountState(config.state)
-        if _SEVERITY.index(wanted) > _SEVERITY.index(self.ledger.standing.state_of(account)):
-            self.pipeline.commit(records.AccountStateMoved(config.name, wanted, "set in the configuration"), now_ns)
+        rate = RateLimit(limits.max_orders_per_second, limits.order_burst)
+        rate.arrival_ns = account.rate.arrival_ns  # what was sent counts, whatever the limit was
+        account.rate = rate
 
 
 def _market(config: Config, instruments: int) -> Market:
@@ -206,6 +272,12 @@ def _market(config: Config, instruments: int) -> Market:
         collar=collar,
         due_after_move=float(market.generation_move_fraction),
         due_after_vol_move=float(market.generation_vol_move_fraction),
+        mark_age_rules=tuple(
+            MarkAgeRule(venue.name, pattern, venue.symbol_suffix, age_ms * NS_PER_MS)
+            for venue in config.venue
+            for pattern, age_ms in venue.mark_ages()
+        ),
+        day_ends_s={venue.name: venue.day_end_s for venue in config.venue if venue.kind != "deribit"},
         stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
         board=IndexBoard(
             market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)

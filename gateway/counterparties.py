@@ -13,6 +13,7 @@ from gateway.core import Core
 from gateway.counterparty_link import APPLICATION_MESSAGES, CounterpartyLink
 from gateway.counterparty_link import Credentials as LogonFields
 from gateway.fix_client import CounterpartyClient, client_context
+from gateway.house_collateral import HouseChannel
 from gateway.session_store import SessionStore
 from gateway.sessions import schedule_of
 from protocols.fix.authentication import hmac_fields, password_fields
@@ -51,6 +52,8 @@ class Counterparties:
             link = CounterpartyLink(
                 terms, state, store, core.pipeline, core.reconciler, credentials, secrets, limits, now_ns
             )
+            if core.transfers.is_on and terms.kind == "clearing_house":
+                HouseChannel(link, core.pipeline, core.transfers)
             self.clients.append(CounterpartyClient(link, context, flush_all))
 
     def start(self) -> list[asyncio.Task[None]]:

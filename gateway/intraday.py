@@ -346,8 +346,19 @@ class Intraday:
             return None
         if now_ns is not None and now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return None
-        price = float(over(generation.currency_values[generation.currencies.index(asset)]))
+        values = generation.currency_values[generation.currencies.index(asset)]
+        price = float(over(values))
+        if over is min:  # what is pledged counts for no more than its haircut leaves, whatever the grid says
+            price = min(price, float(values[generation.grid.base]) * (1.0 - market.haircuts.get(asset, 0.0)))
         return price if price == price and price > 0 else None
+
+    def last_price(self, asset: str) -> float | None:
+        """Return the same of the last generation, however old that is."""
+        return self._price(asset, None, min)
+
+    def margin_of(self, account: str, now_ns: int) -> Margin | None:
+        """Return what an account has and needs; None where that is unknown."""
+        return self._margin(self._ledger.accounts[account], now_ns)
 
     def price(self, asset: str, now_ns: int) -> float | None:
         """Return what a whole of an asset counts for, in USD; None for one that is not eligible or has no price."""
@@ -394,15 +405,20 @@ class Intraday:
             for watch in sorted(shown, key=lambda watch: (-order.index(watch.state), watch.account))
         ]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return counters and rows as plain values."""
-        collateral = self._book.collateral
+    def counters(self) -> dict[str, Any]:
+        """Return counters as plain values."""
         return {
             "is_on": self.is_on,
             "passes": self.passes,
             "decisions": self.decisions,
             "unknown": self.unknown,
             "stalls": self.stalls,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return counters and rows as plain values."""
+        collateral = self._book.collateral
+        return self.counters() | {
             "accounts": self.rows(),
             "wallets": [
                 {"account": name, "wallet": one.name, "equity": one.equity, "initial_margin": one.initial}

@@ -29,8 +29,10 @@ from risk.collateral_ledger import (
     TransferTerms,
     secured_units,
 )
+from risk.house_calls import HouseCalls
 from risk.margin_states import MarginState
 from risk.margin_watch import MarginWatch
+from risk.transfer_orders import TransferOrders
 
 if TYPE_CHECKING:
     from gateway.ledger import Ledger
@@ -46,6 +48,9 @@ class MarginBook:
     def __init__(self) -> None:
         self.watches: dict[str, MarginWatch] = {}
         self.collateral = CollateralLedger()
+        # What we want to move ourselves, and what clearing houses want of us.
+        self.orders = TransferOrders()
+        self.house_calls = HouseCalls()
         # What clients pledged by message, by key of the transfer: who is to be told of it.
         self.assignments: dict[str, CollateralAssigned] = {}
         self._deadlines: list[tuple[int, str]] = []
@@ -81,7 +86,8 @@ class MarginBook:
     def parts(self) -> list[Any]:
         """Return all that a restart must bring back, in a fixed order, for the state's hash."""
         watches = [watch.parts() for _, watch in sorted(self.watches.items()) if not watch.is_untouched]
-        return [watches, self.collateral.parts(), sorted(self.assignments)]
+        ours = [self.orders.parts(), self.house_calls.parts()]
+        return [watches, self.collateral.parts(), sorted(self.assignments), ours]
 
     def note_time(self, watch: MarginWatch) -> None:
         """Keep when an account's calls and graces run out."""
@@ -122,6 +128,8 @@ def _begun(ledger: Ledger, record: TransferBegun) -> None:
     if record.key in collateral.transfers:
         return  # the same message again: its answer is the same, too
     transfer = collateral.begin(terms_of(record), record.due_ns, record.call_id)
+    if record.key in ledger.margin.orders.orders:
+        ledger.margin.orders.begun(record.key)
     if units := secured_units(transfer):
         ledger.accounts[record.account].move_cash(record.asset, units)
 

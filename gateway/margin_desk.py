@@ -5,7 +5,15 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from gateway.control import Answer, ControlError, DecideMargin, MoveTransfer, ShowMargin
+from gateway.control import (
+    Answer,
+    ApproveTransfer,
+    ControlError,
+    DecideMargin,
+    DeclineTransfer,
+    MoveTransfer,
+    ShowMargin,
+)
 from gateway.core import Core
 from gateway.journal import JournalError
 from gateway.kills import MAX_REASON, MAX_WHO, printable
@@ -14,6 +22,7 @@ from risk.instrument import units_from_decimal
 from risk.lifecycle import IllegalTransitionError
 from risk.margin_states import Signal
 from risk.margin_watch import CallAnswerError
+from risk.transfer_orders import ApprovalError
 
 HAPPENINGS: Final = {
     "sent": TransferHappening.SENT,
@@ -33,7 +42,10 @@ def answer(core: Core, command: ShowMargin | MoveTransfer | DecideMargin, who: s
     """Act on a command; raises ControlError where it is refused."""
     if isinstance(command, ShowMargin):
         return core.intraday.snapshot()
-    why = f"{printable(who, MAX_WHO)}: {printable(command.reason, MAX_REASON)}"
+    by = printable(who, MAX_WHO)
+    if isinstance(command, MoveTransfer) and command.approved_by:
+        by += f", approved by {printable(command.approved_by, MAX_WHO)}"
+    why = f"{by}: {printable(command.reason, MAX_REASON)}"
     try:
         if isinstance(command, MoveTransfer):
             return _move(core, command, why, now_ns)
@@ -42,6 +54,22 @@ def answer(core: Core, command: ShowMargin | MoveTransfer | DecideMargin, who: s
         raise ControlError(str(error)) from None
     except JournalError as error:
         raise ControlError(f"the journal can not be written: {error}") from None
+
+
+def decide_transfer(core: Core, command: ApproveTransfer | DeclineTransfer, who: str, now_ns: int) -> Answer:
+    """A person approves of a transfer, or declines it; raises ControlError where it is refused."""
+    key, desk = command.transfer, core.transfers
+    try:
+        if isinstance(command, ApproveTransfer):
+            order = desk.approve(key, who, command.reason, now_ns)
+            core.monitor.alert(f"transfer {key} approved by {printable(who, MAX_WHO)}")
+            return {"state": order.state.value, "approvals": f"{len(order.approved_by)}/{order.approvals}"}
+        desk.decline(key, who, command.reason, now_ns)
+    except ApprovalError as error:
+        raise ControlError(str(error)) from None
+    except JournalError as error:
+        raise ControlError(f"the journal can not be written: {error}") from None
+    return {"state": core.ledger.margin.orders.orders[key].state.value}
 
 
 def _move(core: Core, command: MoveTransfer, why: str, now_ns: int) -> Answer:

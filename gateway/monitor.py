@@ -62,6 +62,7 @@ class Monitor:
         "_told_ns",
         "accept_latency",
         "accepted",
+        "alert_count",
         "alerts",
         "breaks",
         "cancelled",
@@ -111,6 +112,7 @@ class Monitor:
         self.marks_doubted = 0
         self.venue_errors = 0
         self.alerts: list[str] = []
+        self.alert_count = 0
         self.sessions_closed = 0
         self.last_session_closed = ""
         self.logons_refused: Counter[str] = Counter()
@@ -194,6 +196,7 @@ class Monitor:
     def alert(self, text: str) -> None:
         """Keep an alert for the operator; the oldest is dropped beyond a hundred."""
         self.alerts.append(redacted(text))
+        self.alert_count += 1
         del self.alerts[:-100]
 
     def snapshot(self) -> dict[str, Any]:
@@ -212,6 +215,7 @@ class Monitor:
         counters["logons_refused"] = dict(sorted(self.logons_refused.items()))
         counters["connections_refused"] = dict(sorted(self.connections_refused.items()))
         counters["alerts"] = list(self.alerts)
+        counters["alert_count"] = self.alert_count
         return counters
 
 

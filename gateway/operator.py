@@ -8,21 +8,33 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk
+from gateway import margin_desk, parameter_desk, plan_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
+    ApproveTransfer,
     CloseBreak,
     ControlError,
     DecideMargin,
+    DecideParameters,
+    DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
+    ListLimits,
+    ListParameters,
+    ListTransfers,
     LogOut,
     MoveTransfer,
+    Plan,
+    ProposeParameters,
+    Ranking,
     Reinstate,
     ReleaseHold,
+    SetLimit,
+    SetState,
     ShowMargin,
+    ShowParameters,
     person,
 )
 from gateway.core import Core
@@ -31,6 +43,7 @@ from gateway.hook import standing_of
 from gateway.hooks import HoldError
 from gateway.journal import JournalError
 from gateway.kills import MAX_REASON, MAX_WHO, KillError, printable
+from gateway.limit_moves import LimitError
 from gateway.reconciler import BreakError, row_of
 from gateway.standing import ACCOUNT, SESSION
 
@@ -57,17 +70,58 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, Plan | Ranking):
+            return plan_desk.answer(self._core, command, self._now_ns())
+        if isinstance(command, ListLimits | SetLimit):
+            return self._limits(command, user)
+        if isinstance(command, SetState):
+            return self._set_state(command, person(command.who, user))
         if isinstance(command, ShowMargin | MoveTransfer | DecideMargin):
             who = "" if isinstance(command, ShowMargin) else person(command.who, user)
             try:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListParameters | ShowParameters | ProposeParameters | DecideParameters):
+            return parameter_desk.answer(self._core, command, user, self._now_ns())
+        if isinstance(command, ListTransfers):
+            return self._core.transfers.snapshot()
+        if isinstance(command, ApproveTransfer | DeclineTransfer):
+            return margin_desk.decide_transfer(self._core, command, person(command.who, user), self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):
             return self._close_break(command, person(command.who, user))
         return self._status()
+
+    def _limits(self, command: ListLimits | SetLimit, user: str) -> Answer:
+        moves = self._core.limit_moves
+        try:
+            if isinstance(command, ListLimits):
+                return {"limits": moves.rows(command.account)}
+            who = printable(person(command.who, user), MAX_WHO)
+            approved_by = printable(command.approved_by, MAX_WHO) if command.approved_by else ""
+            name = (command.account, command.rule, command.key)
+            reason = printable(command.reason, MAX_REASON)
+            return moves.move(name, command.value, command.was, who, approved_by, reason, self._now_ns())
+        except LimitError as error:
+            raise ControlError(str(error)) from None
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+
+    def _set_state(self, command: SetState, who: str) -> Answer:
+        core = self._core
+        account = core.ledger.accounts.get(command.account)
+        if account is None:
+            raise ControlError(f"no account {command.account[:64]}")
+        was = core.ledger.standing.state_of(account)
+        reason = printable(f"{printable(who, MAX_WHO)}: {command.reason}", MAX_REASON)
+        try:
+            core.pipeline.commit(records.AccountStateMoved(account.name, command.state, reason), self._now_ns())
+        except JournalError as error:
+            raise ControlError(f"the journal can not be written: {error}") from None
+        core.monitor.alert(f"account {account.name}: {was.value} -> {command.state} by {reason}")
+        return {"was": was.value, "is_killed": (ACCOUNT, account.name) in core.ledger.standing.kills}
 
     def _kill_or_reinstate(self, command: Kill | Reinstate, who: str) -> Answer:
         controls, now = self._core.controls, self._now_ns()
@@ -75,7 +129,6 @@ class Operator:
         try:
             if isinstance(command, Kill):
                 cancels, is_journalled = controls.kill(*asked)
-                self._core.hooks.stopped(command.scope, command.name, printable(command.reason, MAX_REASON))
                 return {"cancels": cancels, "is_journalled": is_journalled}
             controls.reinstate(*asked)
             return {}
@@ -170,4 +223,8 @@ class Operator:
             "accounts": accounts,
             "hooks": core.hooks.rows(),
             "unconfirmed_cancels": unconfirmed,
+            "kills": [
+                {"scope": one.scope, "name": one.name, "who": one.who, "reason": one.reason}
+                for _, one in sorted(kills.items())
+            ],
         }

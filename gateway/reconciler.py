@@ -7,8 +7,10 @@ accounts that it names only reduce, in the same record; that it has ended does n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -242,9 +244,13 @@ class Reconciler:
         self._pipeline.monitor.alert(f"break {number} closed by {who}: {reason}")
         return one
 
-    def rows(self, now_ns: int) -> list[dict[str, Any]]:
-        """Return open breaks as plain values, the gravest first."""
-        return [row_of(one, now_ns) for one in self._ledger.open_breaks.by_gravity()]
+    def rows(self, now_ns: int, at_most: int | None = None) -> list[dict[str, Any]]:
+        """Return open breaks as plain values, the gravest first; so many at the most."""
+        return [row_of(one, now_ns) for one in islice(self._ledger.open_breaks.by_gravity(), at_most)]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many breaks are open, by severity."""
+        return dict(Counter(one.severity.name.lower() for one in self._ledger.open_breaks.open.values()))
 
     # -- what a look leads to ------------------------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.clearing_records import ClearingRecord
+from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
+from gateway.operator_records import LimitMoved, OperatorRecord
 from gateway.order_records import (
     ExternalFill,
     ExternalFillReversed,
@@ -31,7 +33,9 @@ from gateway.order_records import (
     TradeCorrected,
     TradesAsked,
 )
+from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
+from gateway.transfer_records import TransferRecord
 
 __all__ = [
     "TAGS",
@@ -48,9 +52,11 @@ __all__ = [
     "ExternalFillReversed",
     "Filled",
     "GatewayStarted",
+    "GuardMoved",
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
+    "LimitMoved",
     "ListCancelRequested",
     "ListOrderRefused",
     "ListPlaced",
@@ -69,6 +75,8 @@ __all__ = [
     "OrderRefused",
     "OrderRestated",
     "OrderTriggered",
+    "ParametersProposed",
+    "PartyActionTaken",
     "Record",
     "ReplaceRequested",
     "Replaced",
@@ -395,12 +403,16 @@ class GraceEnded(Record, frozen=True, tag=59):
 
 
 class Killed(Record, frozen=True, tag=60):
-    """A person stopped a session or an account: no new orders, and cancels of all that work. Only a person lifts it."""
+    """A person stopped something: no new orders, and all that works is marked as cancelled. Only a person lifts it.
+
+    `accounts` are those of a firm or a desk at that time.
+    """
 
     scope: str
     name: str
     who: str
     reason: str
+    accounts: tuple[str, ...] = ()
 
 
 class Reinstated(Record, frozen=True, tag=61):
@@ -462,8 +474,12 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | GuardRecord
     | MarginRecord
     | ClearingRecord
+    | ParameterRecord
+    | OperatorRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.clock import now_ns
@@ -18,6 +19,10 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
 # Up to so many messages in one read are answered one by one; more are a burst, and written in one go.
 FEW_MESSAGES: Final = 3
+# A burst is taken in turns: after so long the loop looks at everybody else first, clients' orders above all. What a
+# connection says of orders may take longer than what it says of the market; while a rest waits, nothing more is read.
+ORDERS_TURN_NS: Final = 1_000_000
+MARKET_TURN_NS: Final = 100_000
 
 
 class VenueConnection(asyncio.Protocol):
@@ -32,6 +37,9 @@ class VenueConnection(asyncio.Protocol):
         self.is_up = False
         self.live_since_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._carries_orders = lane in self._link.session.vital_lanes
+        self._turn_ns = ORDERS_TURN_NS if self._carries_orders else MARKET_TURN_NS
+        self._waiting: deque[bytes] = deque()
         self.closed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -48,17 +56,43 @@ class VenueConnection(asyncio.Protocol):
         if not self.is_up and socket.is_open:
             self._opened(now)
         messages = socket.messages()
-        is_few = len(messages) <= FEW_MESSAGES
-        flush_all = self._client.flush_all
-        for message in messages:
-            link.receive(message, now, lane)
-            if is_few:
-                flush_all()  # a quiet moment: who waits for this reply need not wait for what follows it
-        if not is_few:
-            flush_all()  # clients before the venue: they wait, and what it is told now answers nobody
-        self._client.after(now)
+        if self._waiting:
+            self._waiting.extend(messages)  # their turn comes
+        elif self._carries_orders and len(messages) <= FEW_MESSAGES:
+            for message in messages:
+                link.receive(message, now, lane)
+                self._client.flush_all()  # a quiet moment: who waits for this reply need not wait for what follows it
+            self._client.after(now)
+        else:
+            self._waiting.extend(messages)
+            self._take_turn()
         if socket.must_close_transport or socket.is_closed:
             self.close()
+
+    def _take_turn(self) -> None:
+        """Take what waits, for as long as a turn is; the rest in the loop's next round."""
+        now = now_ns()
+        ends_ns, waiting, link, lane = now + self._turn_ns, self._waiting, self._link, self.lane
+        while waiting:
+            link.receive(waiting.popleft(), now, lane)
+            now = now_ns()
+            if now >= ends_ns:
+                break
+        self._client.flush_all()  # clients before the venue: they wait, and what it is told now answers nobody
+        self._client.after(now)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._take_rest()
+        elif waiting:
+            transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        else:
+            transport.resume_reading()
+
+    def _take_rest(self) -> None:
+        """Take all that waits: the connection is over, and what it has told still counts."""
+        while self._waiting:
+            self._link.receive(self._waiting.popleft(), now_ns(), self.lane)
 
     def _opened(self, now: int) -> None:
         self.is_up = True
@@ -88,6 +122,7 @@ class VenueConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self.is_up:
+            self._take_rest()
             self.is_up = False
             now = now_ns()
             self._link.disconnected(now, self.lane)

@@ -6,13 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 from yarl import URL
 
 from gateway.clock import now_ns
-from protocols.venues.codec import HttpRequest, HttpResponse, VenueCodec
+from protocols.venues.codec import HttpRequest, HttpResponse
 
 # The longest legitimate answer: all options of a coin, or the terms of a thousand contracts.
 MAX_BODY_BYTES: Final = 32 << 20
@@ -28,6 +28,14 @@ CONNECT_TIMEOUT_S: Final = 5.0
 
 # answered(how to hand the answer over: (now_ns), the session that asked)
 Answered = Callable[[Callable[[int], None], object], None]
+
+
+class Asks(Protocol):
+    """Whoever wants requests made: a session with a venue, or a channel of transfers."""
+
+    def http_answered(self, request_id: int, response: HttpResponse, now_ns: int) -> None: ...
+
+    def http_failed(self, request_id: int, reason: str, now_ns: int) -> None: ...
 
 
 class TooLongError(Exception):
@@ -55,7 +63,7 @@ class HttpExecutor:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def submit(self, request: HttpRequest, asked: VenueCodec, answered: Answered) -> None:
+    def submit(self, request: HttpRequest, asked: Asks, answered: Answered) -> None:
         """Make a request; its answer, or why there is none, goes to the session that asked, by way of `answered`."""
         if len(self._tasks) >= MAX_REQUESTS:
             text = f"more than {MAX_REQUESTS} requests at one time"
@@ -72,7 +80,7 @@ class HttpExecutor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._session.close()
 
-    async def _execute(self, request: HttpRequest, asked: VenueCodec, answered: Answered) -> None:
+    async def _execute(self, request: HttpRequest, asked: Asks, answered: Answered) -> None:
         try:
             response = await self._ask(request)
         except TooLongError:

@@ -104,8 +104,10 @@ class _Books(NamedTuple):
 
     kernel: MarginKernel
     currency_index: dict[str, int]
-    venues: dict[str, VenueBook]
-    haircuts: Haircuts | None = None
+    venues: Mapping[str, VenueBook]
+
+
+_NO_BOOKS: Final[Mapping[str, VenueBook]] = MappingProxyType({})
 
 
 class Account:
@@ -113,6 +115,7 @@ class Account:
 
     __slots__ = (
         "_books",
+        "_haircuts",
         "_is_mirroring",
         "cash_units",
         "changes",
@@ -151,6 +154,7 @@ class Account:
         self.exposure = Exposure(index)
         # The books that are asked, and those of the generation to come while they are filled.
         self._books: tuple[_Books, ...] = ()
+        self._haircuts: tuple[tuple[MarginKernel, Haircuts], ...] = ()  # of the last two kernels, where there are any
         self._is_mirroring = False
         self.cl_ord_ids = RecentIds()
 
@@ -168,8 +172,10 @@ class Account:
         if units:
             for books in self._books:
                 books.kernel.add_cash(self.index, books.currency_index[currency], units / UNITS_PER_WHOLE)
-                if books.haircuts is not None and units > 0 and not venue:
-                    books.haircuts.deposited(books.kernel, self.index, currency, units / UNITS_PER_WHOLE)
+                if self._haircuts and units > 0 and not venue:
+                    for kernel, haircuts in self._haircuts:
+                        if kernel is books.kernel:
+                            haircuts.deposited(kernel, self.index, currency, units / UNITS_PER_WHOLE)
                 for at, book in books.venues.items():
                     if at == venue or self.sub_accounts[at].collateral_units is None:
                         book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
@@ -188,7 +194,7 @@ class Account:
     def _move_lots(self, instrument: Instrument, lots: int, moved_units: int) -> None:
         for books in self._books:
             books.kernel.add_position(self.index, instrument.index, lots)
-            if books.haircuts is not None:
+            if self._haircuts:
                 books.kernel.take_off_fill(self.index, instrument.index, lots, moved_units / UNITS_PER_WHOLE)
             book = books.venues.get(instrument.venue)
             if book is not None:
@@ -258,24 +264,34 @@ class Account:
 
         Until `end_mirror` every change goes into both kernels, and the one before is asked.
         """
-        self.drop_mirror()
+        if self._is_mirroring:
+            self.drop_mirror()
+        index = self.index
         for instrument_index, position in self.positions.items():
             if position.lots:
-                kernel.add_position(self.index, instrument_index, position.lots)
+                kernel.add_position(index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
-            kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
-        if haircuts is not None:
-            held = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
-            cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
-            haircuts.apply(kernel, self.index, held, cash)
+            kernel.add_cash(index, currency_index[currency], units / UNITS_PER_WHOLE)
+        self._is_mirroring = True
+        more = 0 if haircuts is None else self._take_off(kernel, haircuts)
+        if not self.sub_accounts:  # most have none, and each generation writes all of them
+            self._books = (*self._books, _Books(kernel, currency_index, _NO_BOOKS))
+            self.exposure.begin_mirror(kernel)
+            return len(self.positions) + len(self.cash_units) + more
         venues = {at: venue_books[sub.book] for at, sub in self.sub_accounts.items() if sub.book in venue_books}
         for at, book in venues.items():
             self._fill_venue_book(at, book)
-        self._books = (*self._books, _Books(kernel, currency_index, venues, haircuts))
-        self._is_mirroring = True
+        self._books = (*self._books, _Books(kernel, currency_index, venues))
         self.exposure.begin_mirror(kernel, {at: book.kernel for at, book in venues.items()})
-        written = (len(self.positions) + len(self.cash_units)) * (1 + len(venues))
-        return written if haircuts is None else written + HAIRCUTS_WRITTEN * (1 + len(self.positions))
+        return (len(self.positions) + len(self.cash_units)) * (1 + len(venues)) + more
+
+    def _take_off(self, kernel: MarginKernel, haircuts: Haircuts) -> int:
+        """Take what does not count off a kernel's row; return what that costs, as what is written."""
+        held = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
+        cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
+        haircuts.apply(kernel, self.index, held, cash)
+        self._haircuts = (*self._haircuts[-1:], (kernel, haircuts))
+        return HAIRCUTS_WRITTEN * (1 + len(held))
 
     def _fill_venue_book(self, venue: str, book: VenueBook) -> None:
         """Write what the sub-account at a venue holds."""

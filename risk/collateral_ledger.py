@@ -36,6 +36,7 @@ class Place(StrEnum):
     DELEGATED = "delegated"
     SETTLED = "settled"
     TRANSIT = "transit"
+    FEES = "fees"
 
 
 _P = Place
@@ -46,6 +47,9 @@ ROUTES: Final = frozenset(
         (_P.CLIENT, _P.HOUSE),
         (_P.HOUSE, _P.CLIENT),
         (_P.CLIENT, _P.LOCKED),
+        # A client's own wallet at a venue, of which it has given us the use: a mandate.
+        (_P.CLIENT, _P.VENUE),
+        (_P.VENUE, _P.CLIENT),
         (_P.LOCKED, _P.CLIENT),
         (_P.HOUSE, _P.VENUE),
         (_P.VENUE, _P.HOUSE),
@@ -162,6 +166,7 @@ class Transfer(msgspec.Struct):
     state: TransferState = TransferState.PENDING
     settled_units: int = 0
     references: dict[str, int] = msgspec.field(default_factory=dict)
+    fee_units: int = 0
 
     @property
     def is_live(self) -> bool:
@@ -211,7 +216,7 @@ class CollateralLedger:
         """Return what an account has given us by asset, wherever it is by now, without what is on its way."""
         held: dict[str, int] = {}
         for (asset, at), units in self.balances.items():
-            if at.account == account and at.place not in (Place.CLIENT, Place.TRANSIT):
+            if at.account == account and at.place not in (Place.CLIENT, Place.TRANSIT, Place.FEES):
                 held[asset] = held.get(asset, 0) + units
         return held
 
@@ -348,6 +353,24 @@ class CollateralLedger:
         if not transfer.is_live:
             self._end(key)
         return change
+
+    def charge(self, key: str, units: int) -> int:
+        """Take a transfer's fee from its source; return by how much it secures less. A second time changes nothing.
+
+        Raises
+        ------
+        TransferError
+            For a transfer that is not known, or an amount that is none; nothing has changed then.
+        """
+        transfer = self.transfers.get(key)
+        if transfer is None or not 0 < units <= MAX_UNITS:
+            raise TransferError("no such transfer, or no fee")
+        if transfer.fee_units:
+            return 0
+        terms = transfer.terms
+        transfer.fee_units = units
+        self.post(terms.asset, units, terms.source, Location(Place.FEES, "", terms.account))
+        return 0 if terms.source.place is Place.CLIENT else units
 
     def _end(self, key: str) -> None:
         self._live.pop(key, None)

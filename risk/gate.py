@@ -14,7 +14,7 @@ from risk.account import Account
 from risk.marks import Market
 from risk.order import Order
 
-__all__ = ["COMPILED", "KNOWN_CHECKS", "surely_passed"]
+__all__ = ["COMPILED", "KNOWN_CHECKS", "surely_passed", "surely_short"]
 
 
 def nothing_is_sure(order: Order, account: Account, market: Market) -> int:
@@ -22,13 +22,19 @@ def nothing_is_sure(order: Order, account: Account, market: Market) -> int:
     return 0
 
 
+def nothing_is_short(order: Order, account: Account, market: Market) -> tuple[float, float] | None:
+    """Return None: all orders are left to the plain check."""
+    return None
+
+
 # The names of the checks whose conditions the gate knows, in order of precedence.
 KNOWN_CHECKS: tuple[str, ...] = ()
 surely_passed = nothing_is_sure
+surely_short = nothing_is_short
 COMPILED = False
 if os.environ.get("MARGINGATE_PURE") != "1":
     try:
-        from risk._gate import KNOWN_CHECKS, surely_passed
+        from risk._gate import KNOWN_CHECKS, surely_passed, surely_short
 
         COMPILED = True
     except ImportError:

@@ -14,7 +14,7 @@ from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
-from risk.scenarios import Generation
+from risk.scenarios import Generation, underlying_of
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -59,6 +59,19 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Give a kernel that has just loaded a generation all that is not a risk array; return what accounts lack."""
         if self.hierarchy is not None:
             self.hierarchy.install(kernel, instruments)
+        return self._charge(kernel, generation, instruments)
+
+    def prepare_alone(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], account: int
+    ) -> Haircuts | None:
+        """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
+        if self.hierarchy is not None:
+            kernel.set_terms(0, self.hierarchy.terms_of(account))
+        return self._charge(kernel, generation, instruments)
+
+    def _charge(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
+    ) -> Haircuts | None:
         if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
         haircuts = self.haircuts_of(generation, instruments)
@@ -78,7 +91,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         asked.closing[:] = np.nan_to_num(generation.closings)
         asked.product[:] = [int(instrument.kind) for instrument in instruments[:count]]
         for group, name in enumerate(generation.groups):
-            volume = self.volumes.get(name)
+            volume = self.volumes.get(underlying_of(name))
             if volume is not None:
                 asked.group[group, :5] = (
                     volume.half_spread,

@@ -6,13 +6,15 @@ from typing import Final
 
 from risk.account import Account, AccountState
 from risk.cash import fill_cash
+from risk.gate import surely_short
 from risk.instrument import Side
-from risk.kernel import MarginKernel
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
+from risk.venue_book import VenueKernel
 
 _BUY: Final = Side.BUY
 _TRADING, _REDUCING = AccountState.TRADING, AccountState.REDUCING
+_SHORTFALL: Final = RejectReason.MARGIN_SHORTFALL
 _HOUSE: Final = "margin_is_covered"
 _VENUE: Final = "venue_margin_is_covered"
 _KNOWN: Final = "instrument_is_known comes first"
@@ -29,20 +31,22 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     though the caller has released its hold: a smaller or better priced replacement is not blocked by a shortfall. Each
     level is judged so for itself.
     """
+    short = surely_short(order, account, market)
+    if short is not None:
+        return _shortfall(*short)
     instrument, kernel = order.instrument, market.kernel
     assert instrument is not None, _KNOWN
     if instrument.index >= market.priced_count:
         text = f"margin unknown: {instrument.symbol} was listed after the last risk arrays"
         return Reject(RejectReason.MARGIN_UNKNOWN, _HOUSE, text)
     asked = asked_of(order)
-    is_trading = account.state is _TRADING
-    if is_trading and kernel.first_short(account.index, market.base_scenario, *asked) < 0:
-        return None
+    is_trading, hierarchy = account.state is _TRADING, market.hierarchy
     for row in (account.index, *market.above(account.index)):
         worst = kernel.what_if(row, *asked)
-        is_within = worst >= 0.0 and _margin_is_within(market, row, worst)  # NaN is not >= 0: unknown is refused
-        if is_within and (is_trading or row != account.index):
-            continue
+        if worst >= 0.0 and (is_trading or row != account.index):  # NaN is not >= 0: unknown is refused
+            level = None if hierarchy is None else hierarchy.levels.get(row)
+            if level is None or kernel.equity(row, market.base_scenario) - worst <= level.terms.max_margin:
+                continue
         before = kernel.worst(row) if len(asked) == 3 else kernel.what_if(row, *asked[:3])
         if worst >= before and kernel.if_filled(row, *_filled_at_worse_price(order, market)) > before:
             continue
@@ -63,12 +67,6 @@ def asked_of(order: Order) -> Asked:
     leaves = replaced.leaves_lots
     old_cash = fill_cash(instrument, side, leaves, replaced.ticks)
     return instrument.index, leaves if side is _BUY else -leaves, old_cash, lots, cash
-
-
-def _margin_is_within(market: Market, row: int, worst: float) -> bool:
-    """Whether the margin of a desk or a firm is within its own limit."""
-    level = None if market.hierarchy is None else market.hierarchy.levels.get(row)
-    return level is None or market.kernel.equity(row, market.base_scenario) - worst <= level.terms.max_margin
 
 
 def _filled_at_worse_price(order: Order, market: Market) -> tuple[int, int, float]:
@@ -97,16 +95,18 @@ def _short_of_margin(account: Account, market: Market, row: int, worst: float) -
         text = f"{prefix}margin unknown: a held contract has no mark"
         return Reject(RejectReason.MARGIN_UNKNOWN, _HOUSE, text)
     equity = market.kernel.equity(row, market.base_scenario)
-    asked = equity - worst
     if level is None:
-        return Reject(
-            RejectReason.MARGIN_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, asked
-        )
+        return _shortfall(equity, worst)
+    asked = equity - worst
     if worst >= 0.0:
         text = f"{level}: initial margin above the limit, in USD"
         return Reject(RejectReason.LEVEL_MARGIN, _HOUSE, text, level.terms.max_margin, asked)
     text = f"{level}: initial margin above equity, in USD"
     return Reject(RejectReason.LEVEL_MARGIN, _HOUSE, text, equity, worst, asked)
+
+
+def _shortfall(equity: float, worst: float) -> Reject:
+    return Reject(_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, equity - worst)
 
 
 def venue_margin_is_covered(order: Order, account: Account, market: Market) -> Reject | None:
@@ -151,6 +151,6 @@ def only_reduces(order: Order, account: Account) -> bool:
     return held > 0 and held - account.exposure.sell_lots.get(index, 0) - lots >= 0
 
 
-def _is_better_filled(kernel: MarginKernel, order: Order, account: Account, market: Market, group: int) -> bool:
+def _is_better_filled(kernel: VenueKernel, order: Order, account: Account, market: Market, group: int) -> bool:
     before = kernel.worst_of_group(account.index, group)
     return kernel.if_filled_of_group(account.index, *_filled_at_worse_price(order, market)) > before

@@ -7,6 +7,16 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from gateway.config.admin import Admin, check_admin
+from gateway.config.collateral import (
+    Channel,
+    Collateral,
+    Route,
+    check_channel,
+    check_collateral,
+    check_route,
+    check_ways,
+)
 from gateway.config.counterparties import (
     Counterparty,
     Reconciliation,
@@ -14,10 +24,12 @@ from gateway.config.counterparties import (
     check_reconciliation,
 )
 from gateway.config.credentials import private_file_problem
+from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import House, LevelInstrument, LevelLimits, Stress
 from gateway.config.margin_calls import MarginProfile, check_profile
+from gateway.config.parameters import Parameters, check_parameters
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schedules import Schedule
 from gateway.config.schema import (
@@ -32,13 +44,13 @@ from gateway.config.schema import (
 from gateway.config.sessions import check_between, check_schedule, check_session
 from gateway.config.values import is_loopback
 from gateway.config.venue_rules import VENUE_RULES
-from gateway.config.venues import Venue
+from gateway.config.venues import DEFAULT_DAY_ENDS_UTC, Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.collateral import rules as collateral_rules
 from risk.models import MarginError
 from risk.profiles import constraints
 from risk.scenarios import Grid
-from risk.venue_margin import refuse_unknown
+from risk.venue_models import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -198,6 +210,8 @@ def _check_words(values: Mapping[str, Any]) -> Found:
     seconds, (shortest, longest) = values.get("dead_man_s"), rules.dead_man_s
     if seconds is not None and values.get("cancel_on_disconnect") and not shortest <= seconds <= longest:
         yield ("dead_man_s",), f"must be from {shortest} to {longest} for {kind}, not {seconds}"
+    if kind == "deribit" and values.get("day_ends_utc", DEFAULT_DAY_ENDS_UTC) != DEFAULT_DAY_ENDS_UTC:
+        yield ("day_ends_utc",), "is not for deribit, which ends its day orders itself"
     for index, product in enumerate(values.get("products", ())):
         if product not in rules.products:
             yield ("products", index), f"{kind} has no such product; it has {', '.join(rules.products) or 'none'}"
@@ -293,10 +307,30 @@ def _check_counterparty(values: Mapping[str, Any]) -> Found:
             yield (name,), problem
 
 
+def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_admin(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
+def _check_channel(values: Mapping[str, Any]) -> Found:
+    yield from check_channel(values)
+    if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
+        yield ("credentials_file",), problem
+    if (url := values.get("rest_url")) is not None and (reason := _url_problem(url, "https")):
+        yield ("rest_url",), reason
+    if (ca_file := values.get("ca_file")) is not None and not ca_file.is_file():
+        yield ("ca_file",), f"there is no file {ca_file}"
+
+
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
+    Channel: _check_channel,
+    Collateral: check_collateral,
     Counterparty: _check_counterparty,
+    Admin: _check_admin,
     Fix: _check_fix,
+    Guard: check_guard,
     Hook: _check_hook,
     House: _check_house,
     HookClient: _check_hook_client,
@@ -307,7 +341,9 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Margin: _check_margin,
     MarginProfile: check_profile,
     Market: _check_market,
+    Parameters: check_parameters,
     Reconciliation: check_reconciliation,
+    Route: check_route,
     Schedule: check_schedule,
     Session: _check_session,
     Stress: _check_stress,
@@ -327,6 +363,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unlisted(document)
     yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
+    adjust = document.get("adjust")
+    house = adjust.get("house_account") if isinstance(adjust, dict) else None
+    if isinstance(house, str) and house not in known:
+        yield Problem(("adjust", "house_account"), _no_account(house))
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
     others = _column(document, ("fix", "counterparty"), "name")
     yield from _repeated(others, "counterparty")
@@ -335,12 +375,21 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
         if name in taken:  # breaks are told by the name of whose book it is
             yield Problem(path, "a venue has this name")
     yield from _repeated(_column(document, ("hook", "client"), "name"), "client of the hook")
-    for path, session in [*sessions, *_tables(document, ("hook", "client")), *venues, *counterparties]:
+    yield from _repeated(_column(document, ("collateral", "channel"), "name"), "channel")
+    routes = _tables(document, ("collateral", "route"))
+    channels = [channel for _, channel in _tables(document, ("collateral", "channel"))]
+    houses = {str(one.get("name")) for _, one in counterparties if one.get("kind") == "clearing_house"}
+    yield from check_ways(document, routes, channels, houses)
+    hooked = _tables(document, ("hook", "client"))
+    for path, session in [*sessions, *hooked, *venues, *counterparties, *routes]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
-                text = f'there is no [[account]] with the name "{name[:64]}"'
-                yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+                yield Problem((*path, "accounts", index), _no_account(name))
+
+
+def _no_account(name: str) -> str:
+    return f'there is no [[account]] with the name "{name[:64]}"'.encode("unicode_escape").decode("ascii")
 
 
 def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.config.collateral import Channel
 from gateway.config.counterparties import Counterparty
 from gateway.config.hook import HookClient
 from gateway.config.schema import Session
@@ -72,6 +73,12 @@ def load_counterparty_credentials(counterparty: Counterparty, environ: Mapping[s
     return _load(counterparty, f"counterparty {counterparty.name}", keys, environ)
 
 
+def load_channel_credentials(channel: Channel, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return the key that a channel of transfers signs with; raises CredentialsError."""
+    keys = (*_KEYS, "passphrase") if channel.kind in _WITH_PASSPHRASE else _KEYS
+    return _load(channel, f"channel {channel.name}", keys, environ)
+
+
 def load_token_hash(client: HookClient, environ: Mapping[str, str] = os.environ) -> bytes:
     """Return the SHA-256 of a hook client's token; raises CredentialsError."""
     credentials = _load(client, f"hook client {client.name}", ("client", "token_sha256"), environ)
@@ -105,7 +112,10 @@ def load_public_key(session: Session) -> Ed25519PublicKey:
 
 
 def _load(
-    owner: Venue | Session | HookClient | Counterparty, name: str, keys: tuple[str, ...], environ: Mapping[str, str]
+    owner: Venue | Session | HookClient | Counterparty | Channel,
+    name: str,
+    keys: tuple[str, ...],
+    environ: Mapping[str, str],
 ) -> Credentials:
     if owner.credentials_file is not None:
         return _from_file(owner.credentials_file, keys)
@@ -125,10 +135,11 @@ def private_file_problem(path: Path) -> str | None:
         status = path.stat()
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return _status_problem(path, status)
+    return status_problem(path, status)
 
 
-def _status_problem(path: Path, status: os.stat_result) -> str | None:
+def status_problem(path: Path, status: os.stat_result) -> str | None:
+    """Return the same of a file that is open, by its status."""
     if not stat.S_ISREG(status.st_mode):
         return f"{path}: not a file"
     if status.st_uid != os.geteuid():
@@ -143,7 +154,7 @@ def _from_file(path: Path, keys: tuple[str, ...]) -> Credentials:
     try:
         with path.open("rb") as file:
             # Of the opened file, so that it cannot be exchanged between the question and the reading.
-            problem = _status_problem(path, os.fstat(file.fileno()))
+            problem = status_problem(path, os.fstat(file.fileno()))
             data = b"" if problem else file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}") from None

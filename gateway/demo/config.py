@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from gateway.admin.tokens import token_hash
 
 CREDENTIALS_PREFIX: Final = "MARGINGATE_DEMO"
 SENDER_COMP_ID: Final = "MARGINGATE"
@@ -73,7 +76,12 @@ collar_fraction = "0.01"
 
 [monitor]
 report_interval_ms = 250
+
+[admin]
+tokens_file = "{tokens}"
 """
+
+TOKENS_FILE: Final = "tokens.toml"
 
 _DERIBIT: Final = """
 [[venue]]
@@ -186,7 +194,7 @@ def write_config(directory: Path, *, port: int, addresses: Mapping[str, str], cl
     `addresses` are by the venue's name: Deribit's WebSocket, and host:port of the others.
     """
     parts = [
-        _HEAD.format(port=port, sender=SENDER_COMP_ID),
+        _HEAD.format(port=port, sender=SENDER_COMP_ID, tokens=TOKENS_FILE),
         *(_venue_table(venue, addresses[venue.name]) for venue in VENUES),
         *(_SESSION.format(comp_id=d.comp_id, account=d.account, small_account=d.small_account) for d in clients),
     ]
@@ -203,3 +211,22 @@ def write_config(directory: Path, *, port: int, addresses: Mapping[str, str], cl
     path = directory / "demo.toml"
     path.write_text("".join(parts))
     return path
+
+
+def write_scenario_config(directory: Path, *, port: int, addresses: Mapping[str, str], parties: str) -> Path:
+    """Write demo.toml of a scenario, whose sessions and accounts are `parties`; return its path."""
+    # A market that falls by a fiftieth a second leaves an ordinary collar behind between two marks.
+    head = _HEAD.format(port=port, sender=SENDER_COMP_ID, tokens=TOKENS_FILE)
+    venues = (_venue_table(venue, addresses[venue.name]) for venue in VENUES)
+    path = directory / "demo.toml"
+    path.write_text("".join([head, *venues, parties]))
+    return path
+
+
+def write_token(directory: Path) -> str:
+    """Write the file of tokens of the operator's page, of one risk manager; return his token."""
+    token = secrets.token_urlsafe(16)
+    path = directory / TOKENS_FILE
+    path.touch(mode=0o600)
+    path.write_text(f'[[token]]\nperson = "you"\nrole = "risk_manager"\nsha256 = "{token_hash(token).hex()}"\n')
+    return token

@@ -31,6 +31,7 @@ class Scene(msgspec.Struct):
     phase: str = "starting"
     elapsed_s: float = 0.0
     orders_per_s: float = 0.0
+    page: str = ""  # where the operator's page is
     snapshot: dict[str, Any] = {}
     events: deque[dict[str, Any]] = msgspec.field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
 
@@ -108,6 +109,8 @@ def _head(scene: Scene, width: int) -> RenderableType:
         *_latency_parts(scene, "accept", ""),
         no_wrap=True,
     )
+    if scene.page:
+        latencies = Text.assemble(latencies, ("  page ", _DIM), scene.page, no_wrap=True, overflow="ellipsis")
     return Group(states, latencies, Text.assemble(progress, right, no_wrap=True, overflow="ellipsis"))
 
 

@@ -11,6 +11,7 @@ from gateway.journal.segment import (
     JournalVersionUnknown,
     RecordTooLong,
 )
+from gateway.journal.tail import Tail
 from gateway.journal.writer import Durability, Journal, Recovery
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Record",
     "RecordTooLong",
     "Recovery",
+    "Tail",
     "TornTail",
     "read",
 ]

@@ -78,7 +78,7 @@ class Walk:
         self.next_sequence = 1
         self.torn: TornTail | None = None
         self.unused: Path | None = None
-        self._paths = _segments(directory)
+        self._paths = segments(directory)
         if self._paths and _is_unused(self._paths[-1]):
             self.unused = self._paths.pop()
 
@@ -186,7 +186,7 @@ def _end_of_data(buffer: Buffer, offset: int) -> int:
     return offset
 
 
-def _segments(directory: Path) -> list[Path]:
+def segments(directory: Path) -> list[Path]:
     """Return the segments in order."""
     try:
         paths = sorted(entry for entry in directory.iterdir() if entry.suffix == SUFFIX)

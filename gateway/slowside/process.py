@@ -20,7 +20,14 @@ from gateway.slowside.book import BookChange, BookCopy
 from gateway.slowside.double_buffer import Frame, FrameReader, FrameWriter, Piece
 from gateway.slowside.full_margin import NO_TERMS, FullMargin, pack_rows
 from gateway.slowside.memory import SharedMemory
-from gateway.slowside.messages import PassReport, pack_failure, pack_generation, unpack_change, unpack_snapshot
+from gateway.slowside.messages import (
+    PassReport,
+    pack_failure,
+    pack_generation,
+    unpack_change,
+    unpack_setting,
+    unpack_snapshot,
+)
 from gateway.slowside.one_by_one import Given, MarginTerms
 from risk.instrument import Instrument
 from risk.pricing import InstrumentMark
@@ -63,6 +70,9 @@ class PricingServer:
     def answer(self, frame: Frame) -> list[Piece]:
         """Return the pieces of the frame that answers this one: a generation, or why there is none."""
         try:
+            setting = unpack_setting(frame)
+            if setting is not None:
+                self._setting = pickle.loads(setting)
             snapshot = unpack_snapshot(frame, self._instruments)
             change = unpack_change(frame)
             if change is not None:
@@ -140,6 +150,11 @@ def step_back() -> None:
     os.nice(NICENESS)
     with contextlib.suppress(AttributeError, OSError):  # elsewhere than on Linux, or not allowed
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def setting_bytes(setting: dict[str, Any]) -> bytes:
+    """Return a setting for snapshots from now on; it travels where SETUP does."""
+    return pickle.dumps(setting)
 
 
 def main(arguments: list[str]) -> None:

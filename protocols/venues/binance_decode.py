@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.venues.binance_streams import LevelWire, LimitWire, OrderBody, SideWire
+from protocols.venues.binance_streams import LimitWire, OrderBody, SideWire
 from protocols.venues.binance_tables import CONTRACT_KINDS, MAKER_FEE, ORDER_STATES, TAKER_FEE, Product
 from protocols.venues.client_ids import ClientIds
 from protocols.venues.events import (
@@ -95,8 +95,8 @@ class BalanceWire(msgspec.Struct, gc=False, rename="camel"):
 
 class SnapshotWire(msgspec.Struct, gc=False):
     lastUpdateId: int  # noqa: N815
-    bids: list[LevelWire]
-    asks: list[LevelWire]
+    bids: msgspec.Raw
+    asks: msgspec.Raw
     E: int = 0
     T: int = 0
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from protocols.venues.binance_decode import SnapshotWire
 from protocols.venues.binance_streams import (
+    LEVEL_TEXTS,
     AggTrade,
     BookTicker,
     Depth,
@@ -24,11 +25,11 @@ from protocols.venues.fields import (
     ONE,
     FieldError,
     decimal_of,
-    pairs,
     positive,
     positive_real,
     since_epoch_ns,
 )
+from protocols.venues.levels import read_levels
 from protocols.venues.market_data import MarketData
 
 # Trades outside of the book: against the insurance fund, or none at all with price 0.
@@ -52,7 +53,7 @@ class BinanceMarket:
         books = self._market.books
         try:
             time_ns = self._market.check_time(since_epoch_ns(depth.T or depth.E, "T"), now_ns)
-            bids, asks = pairs(depth.b, "b"), pairs(depth.a, "a")
+            bids, asks = read_levels(depth.b, LEVEL_TEXTS, "b"), read_levels(depth.a, LEVEL_TEXTS, "a")
             if not 0 <= depth.U <= depth.u:
                 raise FieldError(f"U, u: {depth.U} to {depth.u}")
         except DECODE_ERRORS as error:
@@ -69,7 +70,10 @@ class BinanceMarket:
         books.on_change(symbol, Change(depth.U, depth.u, depth.pu, time_ns, bids, asks), now_ns)
 
     def on_snapshot(self, symbol: str, wire: SnapshotWire, now_ns: int) -> None:
-        bids, asks = pairs(wire.bids, "bids"), pairs(wire.asks, "asks")
+        bids, asks = (
+            read_levels(wire.bids, LEVEL_TEXTS, "bids"),
+            read_levels(wire.asks, LEVEL_TEXTS, "asks"),
+        )
         time_ns = since_epoch_ns(wire.T, "T") if wire.T else now_ns
         self._market.books.on_requested(symbol, wire.lastUpdateId, time_ns, bids, asks, now_ns)
 

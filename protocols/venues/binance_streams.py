@@ -10,7 +10,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 SideWire: TypeAlias = Literal["BUY", "SELL"]
-LevelWire: TypeAlias = tuple[str, str]
+# A level is price and amount; the levels of a book are read by levels.py.
+LEVEL_TEXTS: Final = 2
 
 
 # -- market streams
@@ -21,8 +22,8 @@ class Depth(msgspec.Struct, gc=False, tag_field="e", tag="depthUpdate"):
     E: int
     U: int
     u: int
-    b: list[LevelWire]
-    a: list[LevelWire]
+    b: msgspec.Raw
+    a: msgspec.Raw
     T: int = 0
     pu: int = -1
 

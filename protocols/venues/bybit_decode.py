@@ -33,7 +33,8 @@ from protocols.venues.events import (
 from protocols.venues.fields import ONE, ZERO, FieldError, decimal_of, optional, positive, positive_real, time_of
 from protocols.venues.order_tracker import OrderSeen, TradeSeen
 
-LevelWire: TypeAlias = tuple[str, str]
+# A level is price and amount; the levels of a book are read by levels.py.
+LEVEL_TEXTS: Final = 2
 SideWire: TypeAlias = Literal["Buy", "Sell"]
 SIDES: Final[dict[str, Side]] = {"Buy": "buy", "Sell": "sell"}
 MIN_OPTION_PARTS: Final = 4
@@ -93,8 +94,8 @@ class Reply(msgspec.Struct, gc=False):
 
 class BookWire(msgspec.Struct, gc=False):
     s: str
-    b: list[LevelWire]
-    a: list[LevelWire]
+    b: msgspec.Raw
+    a: msgspec.Raw
     u: int
     seq: int = 0
 

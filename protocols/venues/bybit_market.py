@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from protocols.venues.books import Change
-from protocols.venues.bybit_decode import BOOK, SIDES, TICKER, TRADES, Frame, TickerWire
+from protocols.venues.bybit_decode import BOOK, LEVEL_TEXTS, SIDES, TICKER, TRADES, Frame, TickerWire
 from protocols.venues.events import Event, FundingUpdated, OptionVolsUpdated, TopOfBookUpdated, TradePrinted
 from protocols.venues.fields import (
     DECODE_ERRORS,
@@ -14,12 +14,12 @@ from protocols.venues.fields import (
     FieldError,
     decimal_of,
     optional_real,
-    pairs,
     positive,
     positive_real,
     since_epoch_ns,
     time_of,
 )
+from protocols.venues.levels import read_levels
 from protocols.venues.market_data import MarketData
 
 NO_TOP: Final = ("", "", "", "")
@@ -56,7 +56,7 @@ class BybitMarket:
             if wire.s != symbol:
                 raise FieldError(f"s: {wire.s[:40]!r} on the topic of {symbol}")
             time_ns = self._market.check_time(since_epoch_ns(frame.cts or frame.ts, "ts"), now_ns)
-            bids, asks = pairs(wire.b, "b"), pairs(wire.a, "a")
+            bids, asks = read_levels(wire.b, LEVEL_TEXTS, "b"), read_levels(wire.a, LEVEL_TEXTS, "a")
             if wire.u < 0 or frame.type not in ("snapshot", "delta"):
                 raise FieldError(f"u, type: {wire.u} {frame.type[:40]!r}")
         except DECODE_ERRORS as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
@@ -37,7 +37,8 @@ from protocols.venues.okx_tables import CHECKSUM_LEVELS, INSTRUMENT_KINDS, MAKER
 from protocols.venues.order_tracker import OrderSeen, TradeSeen
 from protocols.venues.orderbook import OrderBook
 
-LevelWire: TypeAlias = tuple[str, str, str, str]
+# A level is price, amount, a number of old and how many orders; the levels of a book are read by levels.py.
+LEVEL_TEXTS: Final = 4
 
 
 # -- envelopes
@@ -91,8 +92,8 @@ class Reply(msgspec.Struct, gc=False):
 
 
 class BookWire(msgspec.Struct, gc=False, rename="camel"):
-    asks: list[LevelWire]
-    bids: list[LevelWire]
+    asks: msgspec.Raw
+    bids: msgspec.Raw
     ts: str
     checksum: int = 0
     seq_id: int | None = None

@@ -13,16 +13,17 @@ from protocols.venues.fields import (
     decimal_of,
     optional,
     optional_real,
-    pairs,
     positive,
     positive_real,
     time_of,
 )
+from protocols.venues.levels import read_levels
 from protocols.venues.market_data import MarketData
 from protocols.venues.okx_decode import (
     BOOKS,
     FUNDINGS,
     INDICES,
+    LEVEL_TEXTS,
     MARKS,
     OPTIONS,
     PRICE_LIMITS,
@@ -70,7 +71,7 @@ class OkxMarket:
         try:
             for wire in BOOKS.decode(frame.data):
                 time_ns = self._time(wire.ts, now_ns)
-                bids, asks = _levels(wire.bids, "bids"), _levels(wire.asks, "asks")
+                bids, asks = read_levels(wire.bids, LEVEL_TEXTS, "bids"), read_levels(wire.asks, LEVEL_TEXTS, "asks")
                 if rule.link is Link.NONE:
                     books.on_snapshot(symbol, wire.seq_id or 0, time_ns, bids, asks)
                 else:
@@ -166,7 +167,3 @@ class OkxMarket:
             self._time(limit.ts, now_ns)
             parts.max_price = optional_real(limit.buy_lmt, "buyLmt")
             parts.min_price = optional_real(limit.sell_lmt, "sellLmt")
-
-
-def _levels(wire: list[tuple[str, str, str, str]], field: str) -> list[Level]:
-    return pairs([(level[0], level[1]) for level in wire], field)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
+from protocols.venues.levels import set_levels
+
 Level: TypeAlias = tuple[Decimal, Decimal]  # price, amount
 
 _ONE = Decimal(1)
@@ -47,14 +49,7 @@ class BookSide:
     def update(self, changes: Iterable[Level]) -> None:
         """Put each amount at its price, as `set` does."""
         levels, heap = self.levels, self._heap
-        for price, amount in changes:
-            if amount:
-                count = len(levels)
-                levels[price] = amount
-                if len(levels) != count:  # a new price; asked so, it is hashed once
-                    heapq.heappush(heap, price.copy_negate() if self._is_bid else price)
-            else:
-                levels.pop(price, None)
+        set_levels(levels, heap, self._is_bid, changes)
         if len(heap) > 2 * len(levels) + STALE_ALLOWANCE:
             self._rebuild()
 

@@ -18,10 +18,16 @@ from rich.console import Console
 
 from protocols.fix import codec
 from risk import kernel
+from tests.bench.beside import measure_beside
+from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
+from tests.bench.feeds import measure_feeds
 from tests.bench.report import print_all
+from tests.bench.scenario_sets import measure_sets, recorded
 from tests.bench.session import measure_engine
+from tests.bench.simulated import measure_simulated
 from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
+from tests.bench.venues_decode import measure_recorded
 from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
 
 _PARTS_TIMEOUT_S: Final = 300
@@ -43,10 +49,41 @@ class Plan(NamedTuple):
     slow_rounds: int
     slow_orders: int
     accounts: tuple[int, ...]
+    feed_rounds: int
+    feed_orders: int
+    venue_orders: int
+    bars: int
+    is_whole: bool  # the backtest too, where there are recorded prices
 
 
-FULL: Final = Plan(11, 2_000, 8_000, 80, slow_rounds=7, slow_orders=ORDERS, accounts=ACCOUNTS)
-QUICK: Final = Plan(3, 1_000, 4_000, 10, slow_rounds=3, slow_orders=ORDERS // 2, accounts=ACCOUNTS[:2])
+FULL: Final = Plan(
+    11,
+    2_000,
+    8_000,
+    80,
+    slow_rounds=7,
+    slow_orders=ORDERS,
+    accounts=ACCOUNTS,
+    feed_rounds=9,
+    feed_orders=2_000,
+    venue_orders=50,
+    bars=24 * 60,
+    is_whole=True,
+)
+QUICK: Final = Plan(
+    3,
+    1_000,
+    4_000,
+    10,
+    slow_rounds=3,
+    slow_orders=ORDERS // 2,
+    accounts=ACCOUNTS[:2],
+    feed_rounds=3,
+    feed_orders=500,
+    venue_orders=25,
+    bars=24 * 10,
+    is_whole=False,
+)
 WINDOWS: Final = (64, 256)
 PASSES: Final = 4
 # Where there is no terminal whose width counts.
@@ -64,6 +101,7 @@ def main() -> None:
     else:
         console = Console()
         print_all(figures, console if console.is_terminal else Console(width=PLAIN_WIDTH))
+        print(told_beside(figures["beside"]))
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -84,11 +122,22 @@ def measure(plan: Plan) -> dict[str, Any]:
         for kind, is_plain in kinds.items()
     }
     wire = {kind: _wire(is_plain, plan, peer) for kind, is_plain in kinds.items()}
+    beside = measure_beside(plan.rounds, 3 * plan.single)
     slow = measure_slow(
         peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
     )
+    sets = measure_sets(
+        peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, bars=plan.bars,
+        data=recorded() if plan.is_whole else None,
+    )  # fmt: skip
+    feeds = {
+        "decoded": measure_recorded(2 if plan is QUICK else 5),
+        "simulated": measure_simulated(gateway_core, peer_core, rounds=3, orders=plan.venue_orders),
+        "flooded": measure_feeds(peer, gateway_core, peer_core, rounds=plan.feed_rounds, orders=plan.feed_orders),
+    }
     about["load_average_after"] = conditions()["load_average"]
-    return {"conditions": about, "parts": parts, "engine": engine, "wire": wire, "slow": slow}
+    figures = {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
+    return figures | {"slow": slow, "beside": beside, "feeds": feeds, "sets": sets}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

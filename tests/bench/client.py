@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Final
 SENDER: Final = "BENCH"
 TARGET: Final = "MARGINGATE"
 _SOH: Final = b"\x01"
+_END: Final = re.compile(rb"\x0110=[0-9]{3}\x01")
 _PATIENCE_S: Final = 10.0
 
 

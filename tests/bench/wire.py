@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -84,11 +84,21 @@ class Gateway:
     """A gateway with one client and one venue, past every handshake."""
 
     def __init__(
-        self, core: int, is_plain: bool, *, options: Sequence[str] = (), changes: Sequence[tuple[str, str]] = ()
+        self,
+        core: int,
+        is_plain: bool,
+        *,
+        options: Sequence[str] = (),
+        changes: Sequence[tuple[str, str]] = (),
+        extra: Callable[[Path], str] | None = None,
     ) -> None:
-        """`options` are listed by the venue besides; `changes` are made to the configuration: what, by what."""
+        """`options` are listed by the venue besides; `changes` are made to the configuration: what, by what.
+
+        `extra` may write files beside the configuration, and returns what this says besides.
+        """
         self.is_plain = is_plain
         self._changes = changes
+        self._extra = extra
         self._directory = tempfile.TemporaryDirectory(prefix="margingate-bench-")
         self._venue = Venue(options)
         self._core = core
@@ -119,6 +129,11 @@ class Gateway:
         self._venue.close()
         self._directory.cleanup()
 
+    @property
+    def directory(self) -> Path:
+        """Where its configuration, bench.toml, and its journal lie."""
+        return Path(self._directory.name)
+
     def _start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             fix_port = self._fix_port = probe.getsockname()[1]
@@ -126,7 +141,8 @@ class Gateway:
         text = config_text(fix_port, self._venue.port)
         for before, after in self._changes:
             text = text.replace(before, after)
-        config.write_text(text)
+        extra = "" if self._extra is None else self._extra(self.directory)
+        config.write_text(text + extra)
         environment = os.environ | {
             "MARGINGATE_BENCH_CLIENT_ID": "bench",
             "MARGINGATE_BENCH_CLIENT_SECRET": "bench",

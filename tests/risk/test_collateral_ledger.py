@@ -170,7 +170,7 @@ def test_a_reversal_after_the_money_went_on_is_owed() -> None:
         (terms(units=0), "an amount is positive"),
         (terms(units=MAX_UNITS + 1), "an amount is positive"),
         (terms(units=101), "insufficient collateral"),
-        (terms(source=CLIENT, target=VENUE), "nothing moves from client to venue"),
+        (terms(source=CLIENT, target=DELEGATED), "nothing moves from client to delegated"),
         (terms(target=HOUSE), "nothing moves from house to house"),
         (terms(source=VENUE, target=VENUE), "nothing moves from venue to venue"),
         (terms(source=LOCKED, target=VENUE), "nothing moves from locked to venue"),

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk import gate
+from risk import gate, margin_checks
 from risk.account import AccountState
 from risk.exposure import Exposure
 from risk.instrument import Side
-from risk.order import Approved, Order
+from risk.order import Approved, Order, RejectReason
 from risk.pre_trade import CHECKS, evaluate
 from risk.self_trade import ClientOrders, SelfTradePrevention
 from tests.risk.faults import FAULTS, POSITIONS, base_order, fails, set_state
@@ -128,6 +128,17 @@ def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
     assert sure == (len(KNOWN) if limit == inf else gate.KNOWN_CHECKS.index("notional_is_within_limit"))
 
 
+@given(aged_ms=st.integers(-4_000, 4_000), own_ms=st.one_of(st.none(), st.integers(100, 3_900)))
+def test_a_marks_own_limit_of_age_counts(aged_ms: int, own_ms: int | None) -> None:
+    w = world()
+    order = base_order()
+    assert order.instrument is not None
+    w.market.own_mark_ages_ns = {} if own_ms is None else {order.instrument.index: own_ms * 10**6}
+    order = msgspec.structs.replace(order, received_ns=NOW_NS + aged_ms * 10**6)
+    is_fresh = abs(aged_ms) <= (2_000 if own_ms is None else own_ms)
+    assert (agree(order, w) == len(KNOWN)) is is_fresh
+
+
 def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
     w = world()
     order = base_order()
@@ -168,3 +179,24 @@ def test_it_vouches_for_meeting_no_order_of_ones_own_exactly_where_none_is_there
     may_meet = any(ticks <= order.ticks if side is Side.BUY else ticks >= order.ticks for ticks in there)
     sure = agree(order, w)
     assert (sure > OWN_ORDERS) == (prevention is SelfTradePrevention.OFF or not may_meet)
+
+
+def test_an_order_that_is_surely_short_is_refused_by_the_plain_check_with_the_same_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: set[bool] = set()
+
+    @settings(max_examples=400)
+    @given(worlds(), orders())
+    def check(w: World, order: Order) -> None:
+        short = gate.surely_short(order, w.account, w.market)
+        plain = margin_checks.margin_is_covered(order, w.account, w.market)
+        told.add(short is not None)
+        if short is not None:
+            assert plain is not None and plain.reason is RejectReason.MARGIN_SHORTFALL
+            equity, left = short
+            assert (plain.limit, plain.observed, plain.required) == (equity, left, equity - left)
+
+    monkeypatch.setattr(margin_checks, "surely_short", gate.nothing_is_short)
+    check()
+    assert told == {True, False}

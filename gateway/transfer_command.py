@@ -1,0 +1,45 @@
+"""`margingate transfers`, `approve-transfer` and `decline-transfer`: collateral that the gateway moves by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+import typer
+
+from gateway.control import ApproveTransfer, DeclineTransfer, ListTransfers
+from gateway.control_cli import Place, Reason, Who, asked, fail, journal_directory, show
+
+Key = Annotated[str, typer.Argument(help="Its key, as transfers shows it.")]
+
+
+def transfers(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show transfers that are wanted, await approval or are on their way, and what stays short."""
+    answer = asked(journal_directory(place), ListTransfers())
+    if answer is None:
+        fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    if not answer["is_on"]:
+        fail("there is no [collateral] in its configuration: it makes no transfers")
+    for name, first in (("transfers", "transfer"), ("house_calls", "house"), ("unmet", "account")):
+        show(answer[name], first)
+
+
+def approve_transfer(place: Place, transfer: Key, reason: Reason, who: Who = "") -> None:
+    """Approve of a transfer; a large one takes two people."""
+    answer = asked(journal_directory(place), ApproveTransfer(transfer, reason, who))
+    if answer is None:
+        fail("no gateway runs there")
+    typer.echo(f"transfer {transfer}: {answer['state']}, approvals {answer['approvals']}")
+
+
+def decline_transfer(place: Place, transfer: Key, reason: Reason, who: Who = "") -> None:
+    """Have a transfer that has not begun dropped; its route is not taken for a while."""
+    answer = asked(journal_directory(place), DeclineTransfer(transfer, reason, who))
+    if answer is None:
+        fail("no gateway runs there")
+    typer.echo(f"transfer {transfer}: {answer['state']}")
