@@ -31,6 +31,7 @@ import msgspec
 from risk.account import Account
 from risk.cash import fill_cash
 from risk.exposure import WorkingOrder
+from risk.haircuts import Haircuts
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
 from risk.pricing import USD_LIKE
@@ -129,16 +130,19 @@ class Trial:
         generation: Generation,
         account: Account,
         required: float,
-        prepare: Callable[[MarginKernel], None] = lambda kernel: None,
+        prepare: Callable[[MarginKernel], Haircuts | None] = lambda kernel: None,
     ) -> None:
-        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays."""
+        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays.
+
+        What it returns is taken off what is held now; of what is tried after, the kernel puts aside.
+        """
         self.generation, self.required = generation, required
         self._base = generation.grid.base
         self._currency = {name: column for column, name in enumerate(generation.currencies)}
         shape = (1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies))
         kernel = self.kernel = MarginKernel(*shape, generation.grid.size, generation.joint)
         kernel.load(*generation.arrays())
-        prepare(kernel)
+        haircuts = prepare(kernel)
         self.lots = {index: position.lots for index, position in account.positions.items() if position.lots}
         self.cash = {name: units / UNITS_PER_WHOLE for name, units in account.cash_units.items() if units}
         self.orders = {order_id: order for order_id, order in account.exposure.orders.items() if order.held}
@@ -147,6 +151,10 @@ class Trial:
                 kernel.add_position(0, index, lots)
             for name, amount in self.cash.items():
                 kernel.add_cash(0, self._currency[name], amount)
+            if haircuts is not None:
+                held = account.positions.values()
+                moved = [(p.instrument.index, p.lots, p.cash_units / UNITS_PER_WHOLE) for p in held if p.lots]
+                haircuts.apply(kernel, 0, moved, self.cash)
             for order in self.orders.values():
                 kernel.hold(0, *_held(order))
         except LookupError:
