@@ -48,7 +48,8 @@ def trouble(market: Market, instrument: Instrument, now_ns: int) -> str:
     mark = market.marks[instrument.index]
     if mark is None:
         return f"{instrument.symbol} has no mark"
-    if not -market.mark_max_age_ns <= now_ns - mark.time_ns <= market.mark_max_age_ns:
+    limit_ns = market.mark_age_limit_ns(instrument.index)
+    if not -limit_ns <= now_ns - mark.time_ns <= limit_ns:
         return f"the mark of {instrument.symbol} is too old"
     if not mark.is_sound:
         return f"the mark of {instrument.symbol} does not pass its guard"
@@ -79,8 +80,8 @@ def coins_doubted(ledger: Ledger, market: Market, account: Account, now_ns: int)
     """Return why the price of a coin that an account has cash in is not to be acted on; empty where none is doubted."""
     coins = {name for name, units in account.cash_units.items() if units}
     for instrument in ledger.instruments:
-        mark = market.marks[instrument.index]
-        if instrument.base_currency in coins and mark is not None and now_ns - mark.time_ns <= market.mark_max_age_ns:
+        mark, limit_ns = market.marks[instrument.index], market.mark_age_limit_ns(instrument.index)
+        if instrument.base_currency in coins and mark is not None and now_ns - mark.time_ns <= limit_ns:
             if not mark.is_sound:
                 return f"the mark of {instrument.symbol} does not pass its guard"
             if (GUARD, instrument.pair) in market.halts:

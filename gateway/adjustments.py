@@ -52,6 +52,7 @@ CANCELS_WAIT_NS: Final = 2 * NS_PER_S
 ACCOUNTS_PER_TURN: Final = 4
 # The house's own orders a second for one account; rounds are slower anyhow.
 OWN_RATE: Final = 100
+ROWS_SHOWN: Final = 1_000
 # Rounds in which nothing can be done before it is taken for the end of the ladder.
 PATIENCE: Final = 5
 _IN_THE_WAY: Final = frozenset({RejectReason.SELF_TRADE, RejectReason.ORDER_NOT_REDUCING})
@@ -62,7 +63,12 @@ class AdjustmentError(Exception):
 
 
 class Transfers(Protocol):
-    """Who moves collateral to where it is short."""
+    """Who moves collateral to where it is short, on this ladder's word and before it reduces anything.
+
+    gateway.transfer_desk is none: it plans for accounts that are called or adjusting by itself, and what it brings ends
+    the adjustment when it has settled. A mover that is set here is asked first, and holds reductions back while its
+    transfer is on the way.
+    """
 
     def movable_usd(self, account: str) -> float:
         """What could be brought to an account now, haircuts taken off."""
@@ -81,7 +87,7 @@ class Adjustments:
         generation: Callable[[], Generation | None],
         config: Adjust,
         maintenance: float,
-        house: HouseTerms,
+        house: Callable[[], HouseTerms],
         now_ns: int,
     ) -> None:
         self._pipeline, self._ledger, self._feeds = pipeline, pipeline.ledger, feeds
@@ -139,6 +145,14 @@ class Adjustments:
             raise AdjustmentError(f"{symbol[:64]} is not listed, or has no risk array yet")
         found = candidates(self._ledger, generation, instrument, self._config.house_account)
         return {"long": ranking(found, is_long=True), "short": ranking(found, is_long=False)}
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return accounts that are being adjusted, the longest first, for operators."""
+        found = sorted(self._ledger.adjustments.values(), key=lambda one: (one.begun_ns, one.account))
+        return [
+            {"account": one.account, "required_bps": one.required_bps, "steps": one.steps, "begun_ns": one.begun_ns}
+            for one in found[:ROWS_SHOWN]
+        ]
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
@@ -226,13 +240,14 @@ class Adjustments:
             hedges=hedges,
         )
         quotes = quotes_of(self._ledger, market, self._feeds, account, hedges, now_ns)
+        house = self._house()
         try:
             instruments = self._ledger.instruments
             trial = Trial(
                 generation,
                 account,
                 terms.required,
-                lambda kernel: self._house.prepare_alone(kernel, generation, instruments, account.index),
+                lambda kernel: house.prepare_alone(kernel, generation, instruments, account.index),
             )
             return plan(trial, terms, instruments, quotes)
         except UnknownMarginError as error:
@@ -369,7 +384,8 @@ class Adjustments:
         mark = self._pipeline.market.marks[instrument.index]
         if generation is None or house is None or house not in self._ledger.accounts:
             raise AdjustmentError("no account takes over: house_account of [adjust]")
-        if mark is None or not mark.is_sound or now_ns - mark.time_ns > self._pipeline.market.mark_max_age_ns:
+        limit_ns = self._pipeline.market.mark_age_limit_ns(instrument.index)
+        if mark is None or not mark.is_sound or now_ns - mark.time_ns > limit_ns:
             raise AdjustmentError(f"{symbol}: its mark is not to be used now")
         lots = self._ledger.accounts[house].position_lots(instrument.index)
         taken, left = deleverage(lots, candidates(self._ledger, generation, instrument, house))

@@ -39,7 +39,7 @@ from gateway.transfer_command import approve_transfer, decline_transfer, transfe
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
-from risk import cash, gate, kernel, remargin
+from risk import cash, gate, kernel, mirror, remargin
 from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -246,7 +246,7 @@ def kernels() -> None:
         "orders and reports": compiled.COMPILED,
         "venue frames": frames.COMPILED,
         "journal": page.COMPILED,
-        "margin of many accounts": remargin.COMPILED,
+        "margin of many accounts": remargin.COMPILED and mirror.COMPILED,
     }
     for name, is_compiled in parts.items():
         print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")

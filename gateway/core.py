@@ -104,7 +104,7 @@ class Core:
             lambda: self.valuation.generation,
             config.adjust,
             MAINTENANCE_FACTOR,
-            terms,
+            lambda: self.valuation.terms,  # parameters that are activated change them
             now_ns,
         )
         self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
@@ -164,6 +164,13 @@ class Core:
                 order_lists.finish_interrupted(self.pipeline, now_ns)
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
+
+    @property
+    def markets_deadline_ns(self) -> int | None:
+        """When `tick_markets` has something to do, at the latest."""
+        guards_ns = None if self.guards is None else self.guards.deadline_ns
+        times = (guards_ns, self.margin_actions.deadline_ns, self.adjustments.deadline_ns)
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def tick_markets(self, now_ns: int) -> bool:
         """Look at markets and adjustments where it is time to; return whether the caller has something to flush.

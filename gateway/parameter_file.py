@@ -17,7 +17,7 @@ from risk.parameter_set import ParameterSet
 
 NAME: Final = "parameters.json"
 FORMAT: Final = 1
-# 1 000 coins in 160 points are less; a journal's segment takes it.
+# Fifty coins in 160 points are 220 KB, as many as a set may have 2 MB; a journal's segment has to take it.
 MAX_BYTES: Final = 4 << 20
 HASH_LENGTH: Final = 64
 

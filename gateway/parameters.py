@@ -122,6 +122,7 @@ class Parameters:
             for one in self.book.waiting(Stage.PROPOSED, Stage.SHOWN, Stage.SECONDED, Stage.APPROVED):
                 if now_ns - one.proposed_ns > self.rules.lasts_ns:
                     self._step(one.number, Step.EXPIRE, GATEWAY, "nobody acted on it in time", now_ns)
+            self._act_by_rule(now_ns)
             self.observe(self._prices(now_ns), now_ns)
         except JournalError as error:
             self._pipeline.monitor.journal_failed(str(error))
@@ -171,10 +172,18 @@ class Parameters:
             return
         rows = self.effects[number]
         record = decisions.shown(self.book, self.rules, number, rows, by, now_ns)
-        was_proposed = self.book.proposals[number].stage is Stage.PROPOSED
         self._pipeline.commit(record, now_ns)
-        if was_proposed and Stage(record.stage) is Stage.APPROVED:
-            self.activate(number, BY_RULE, f"within {self.rules.automatic_within:.2%} for every account", now_ns)
+        self._act_by_rule(now_ns)
+
+    def _act_by_rule(self, now_ns: int) -> None:
+        """Put in force what a rule has passed, also where a crash came between; reject what may not act any more."""
+        why = f"within {self.rules.automatic_within:.2%} for every account"
+        for one in self.book.waiting(Stage.APPROVED):
+            if one.approved_by == (BY_RULE,):
+                try:
+                    self.activate(one.number, BY_RULE, why, now_ns)
+                except ParameterError as error:
+                    self._step(one.number, Step.REJECT, GATEWAY, str(error), now_ns)
 
     def _bring_back(self, number: int, by: str, reason: str, now_ns: int) -> Iterator[None]:
         of_configuration = number == OF_CONFIGURATION

@@ -219,12 +219,13 @@ class Valuation:
         self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        terms.prepare(kernel, generation, self._ledger.instruments)
-        self._lift_offsets(kernel, accounts)
+        haircuts = terms.prepare(kernel, generation, self._ledger.instruments)
+        self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        into = kernel, currency_index, venue_books, haircuts
         at = written = 0
         while at < len(accounts):
-            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, *into)
             written += more
             exposure = accounts[at - 1].exposure
             while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
@@ -268,9 +269,9 @@ class Valuation:
                     low, high = max(low, mark.collar_low_ticks), min(high, mark.collar_high_ticks)
                 mark.set_band(low, high)
 
-    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account]) -> None:
+    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account], house: HouseTerms) -> None:
         """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
-        lost, hierarchy = self._ledger.lost_venues, self.terms.hierarchy
+        lost, hierarchy = self._ledger.lost_venues, house.hierarchy
         if not lost or hierarchy is None:
             return
         for account in accounts:

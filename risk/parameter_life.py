@@ -117,8 +117,8 @@ def effect_of(accounts: list[AccountEffect]) -> Effect:
     known = [one for one in accounts if one.account not in set(unknown)]
     return Effect(
         len(accounts),
-        sum(one.margin_before for one in known),
-        sum(one.margin_after for one in known),
+        sum((one.margin_before for one in known), 0.0),
+        sum((one.margin_after for one in known), 0.0),
         max(rises),
         max(falls),
         tuple(one.account for one in known if one.is_made_short),

@@ -16,7 +16,7 @@ import msgspec
 from risk.fhs.points import LEAST_MOVE, MAX_POINTS, TailPoint
 from risk.joint import MAX_MOVE
 
-MAX_UNDERLYINGS: Final = 1_000
+MAX_UNDERLYINGS: Final = 500
 NAME_LENGTH: Final = 64
 # A ratio of volatilities in ten thousandths: records keep whole numbers.
 BPS: Final = 10_000

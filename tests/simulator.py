@@ -195,7 +195,10 @@ class World:
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
-            for deadline in (self.venue.deadline_ns, self.link.deadline_ns, self.core.deadline_ns):
+            core = self.core
+            for deadline in (
+                self.venue.deadline_ns, self.link.deadline_ns, core.deadline_ns, core.markets_deadline_ns
+            ):  # fmt: skip
                 if deadline is not None:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
@@ -224,6 +227,10 @@ class World:
         deadline = self.core.deadline_ns
         if self.core.controls.watch.unconfirmed or (deadline is not None and deadline <= now):
             self.core.tick(now)
+            self.flush()
+        deadline = self.core.markets_deadline_ns
+        if deadline is not None and deadline <= now:
+            self.core.tick_markets(now)
             self.flush()
         for client in self.clients:
             client.tick()

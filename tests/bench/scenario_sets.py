@@ -32,7 +32,7 @@ from risk.repricing import NS_PER_YEAR, MarketSnapshot, Repricing
 from risk.scenarios import PRICED_AT_ONCE, Generation, Grid
 from tests.bench.estimators import BUDGET_MS, UNDERLYINGS, update_times_ms
 from tests.bench.slow_report import P99_RATIO, held
-from tests.bench.slowside import beside
+from tests.bench.slowside import EVERY_S, beside
 from tests.bench.wire import ROOT, Gateway, cores, peer_command, pinned
 
 DAYS: Final = 1_000
@@ -134,8 +134,10 @@ def beside_orders(peer: list[str], gateway_core: int, peer_core: int, rounds: in
         gateway.run(peer, peer_core, "reject", orders // 10, 1)
         for _ in range(rounds):
             for name, several in runs.items():
+                gateway.refresh()
+                time.sleep(2 * EVERY_S)
                 with load(name == "sets"):
-                    several.append(gateway.run(peer, peer_core, "reject", orders, 1))
+                    several.append(gateway.run(peer, peer_core, "reject", orders, 1, refreshes=False))
         gateway.stop()
     found: dict[str, Any] = {
         name: {f"{key}_us": median(run[f"{key}_ns"] for run in several) / 1000 for key in ("p50", "p99", "p999")}

@@ -120,6 +120,8 @@ def test_fault_43_a_market_that_comes_back_stops_it_and_nothing_more_is_sent(tmp
         desk.slide(51_000)
         desk.turn(seconds=2)
         assert desk.state is MarginState.ADJUSTING and desk.rig.ledger.adjustments
+        (row,) = desk.adjustments.rows()
+        assert (row["account"], row["required_bps"]) == ("alpha", 12_010)
         desk.slide(58_000)
         assert desk.state in (MarginState.HEALTHY, MarginState.WARNED) and desk.rig.ledger.adjustments == {}
         assert set(desk.ends()) <= {"stopped", "cured"}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import parameter_decisions as decisions
 from gateway.parameter_file import hash_of
 from gateway.parameter_records import (
     ParametersActivated,
@@ -222,6 +223,32 @@ def test_a_small_change_acts_by_rule_and_a_large_one_does_not(tmp_path: Path) ->
         settle(rig)
         assert rig.ledger.parameters.proposals[large].stage is Stage.SHOWN
         rig.check_replay()
+
+
+def test_what_a_rule_has_passed_acts_after_a_crash_that_came_between(tmp_path: Path) -> None:
+    config = CONFIG + "\n[parameters]\nautomatic_within = 0.05\n"
+    with opened(tmp_path / "run", config=config) as rig:
+        first = propose(rig, parameter_set(-0.031, 0.031))
+        record = decisions.shown(rig.ledger.parameters, rig.core.parameters.rules, first, [], "gateway", rig.now_ns)
+        assert record.stage == "approved"
+        rig.pipeline.commit(record, rig.now_ns)
+        again = rig.restart(now_ns=rig.now_ns + SECOND)
+        assert again.ledger.parameters.active == 0
+        again.core.parameters.tick(again.now_ns)
+        assert again.ledger.parameters.active == first == again.core.valuation.acting.number
+        # Another that was passed before others came into force is no longer what was shown: it ends.
+        second = propose(again, parameter_set(-0.032, 0.032))
+        stale = decisions.shown(
+            again.ledger.parameters, again.core.parameters.rules, second, [], "gateway", again.now_ns
+        )
+        again.pipeline.commit(stale, again.now_ns)
+        again.now_ns += SECOND
+        put = ParametersActivated(0, "", first, True, "dora", "back")
+        again.pipeline.commit(put, again.now_ns)
+        again.core.parameters.tick(again.now_ns)
+        assert again.ledger.parameters.proposals[second].stage is Stage.REJECTED
+        again.check_replay()
+        again.journal.close()
 
 
 def test_what_waits_too_long_expires_and_what_was_shown_before_is_stale(rig: Rig) -> None:

@@ -59,6 +59,8 @@ async def seen(server: AdminServer) -> None:
 
 
 def test_no_token_is_401_and_a_wrong_role_403(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 49: neither learns anything."""
+
     async def scenario() -> None:
         async with live(tmp_path, monkeypatch, extra=FAST, waits=False) as gateway:
             config = with_admin(gateway.app.config, tmp_path)
@@ -88,6 +90,8 @@ def test_no_token_is_401_and_a_wrong_role_403(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_flood_is_429(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 49: whoever sends too much waits, with a token or without."""
+
     async def scenario() -> None:
         async with live(tmp_path, monkeypatch, extra=FAST, waits=False) as gateway:
             config = with_admin(gateway.app.config, tmp_path, requests_per_second=1, request_burst=5)
