@@ -13,7 +13,7 @@ from risk.instrument import UNITS_PER_WHOLE
 from risk.margin_watch import MarginWatch
 
 # Watches, transfers and balances looked at in a step: some 1 us each.
-LOOKED_AT_A_STEP: Final = 500
+LOOKED_AT_A_STEP: Final = 250
 # Rows told at the most, the most urgent first.
 TOLD: Final = 200
 
@@ -22,19 +22,27 @@ Row = dict[str, Any]
 
 def margin_in_steps(book: MarginBook, shown: Row) -> Iterator[None]:
     """Fill in `calls`, `transfers` and `collateral`, with counts of all of them."""
-    open_calls: list[tuple[int, str, Call]] = []
+    open_calls: list[tuple[int, str, str]] = []
+    outstanding_units = 0
     states: dict[str, int] = {}
     for number, watch in enumerate(list(book.watches.values()), 1):
         states[watch.state.value] = states.get(watch.state.value, 0) + 1
         if watch.call_count:
-            open_calls += [(call.deadline_ns, watch.account, call) for call in watch.open_calls]
+            for call in watch.open_calls:
+                open_calls.append((call.deadline_ns, watch.account, call.call_id))
+                outstanding_units += call.outstanding_units
         if number % LOOKED_AT_A_STEP == 0:
             yield
-    urgent = nsmallest(TOLD, open_calls, key=lambda one: one[:2])
-    shown["calls"] = [call_row(account, call, book.watch(account)) for _, account, call in urgent]
     shown["calls_open"] = len(open_calls)
-    shown["called_usd"] = sum(call.outstanding_units for _, _, call in open_calls) / UNITS_PER_WHOLE
+    shown["called_usd"] = outstanding_units / UNITS_PER_WHOLE
     shown["margin_states"] = states
+    urgent = nsmallest(TOLD, open_calls)
+    yield
+    shown["calls"] = [
+        call_row(account, book.watches[account].calls[call_id], book.watches[account])
+        for _, account, call_id in urgent
+        if call_id in book.watches[account].calls  # it may have been forgotten since
+    ]
     yield
     live = list(book.collateral.live())
     shown["transfers"] = [transfer_row(one) for one in nsmallest(TOLD, live, key=lambda one: one.due_ns)]
@@ -42,12 +50,18 @@ def margin_in_steps(book: MarginBook, shown: Row) -> Iterator[None]:
     shown["transfers_unknown"] = sum(one.state.value == "unknown" for one in live)
     yield
     totals: dict[str, dict[str, int]] = {}
-    for number, ((asset, location), units) in enumerate(list(book.collateral.balances.items()), 1):
+    # Balances may move between two slices: a sum that is not zero is looked at again, in one go, before it is told.
+    balances = book.collateral.balances
+    for number, key in enumerate(list(balances), 1):
+        asset, location = key
         by_place = totals.setdefault(asset, {})
-        by_place[location.place.value] = by_place.get(location.place.value, 0) + units
+        by_place[location.place.value] = by_place.get(location.place.value, 0) + balances.get(key, 0)
         if number % LOOKED_AT_A_STEP == 0:
             yield
-    shown["collateral"] = [collateral_row(asset, by_place) for asset, by_place in sorted(totals.items())]
+    shown["collateral"] = [
+        collateral_row(asset, by_place, book.collateral.total(asset) if sum(by_place.values()) else 0)
+        for asset, by_place in sorted(totals.items())
+    ]
 
 
 def call_row(account: str, call: Call, watch: MarginWatch) -> Row:
@@ -82,10 +96,10 @@ def transfer_row(one: Transfer) -> Row:
     }
 
 
-def collateral_row(asset: str, by_place: dict[str, int]) -> Row:
+def collateral_row(asset: str, by_place: dict[str, int], imbalance_units: int) -> Row:
     """Return where an asset is, in wholes; `imbalance_units` is the sum over all places, which is zero, always."""
     return {
         "asset": asset,
         "places": {place: units / UNITS_PER_WHOLE for place, units in sorted(by_place.items()) if units},
-        "imbalance_units": sum(by_place.values()),
+        "imbalance_units": imbalance_units,
     }

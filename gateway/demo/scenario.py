@@ -51,14 +51,16 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """Factors of the coins' prices by time, as shares of the scenario's length."""
+    """Factors of the coins' prices by time, as shares of the scenario's length; `peg`: stablecoins in USD."""
 
     btc: Points = []
     eth: Points = []
+    peg: Points = []
 
-    def factor(self, coin: str, share: float) -> float:
+    def factor(self, coin: str, share: float, *, in_stablecoins: bool = False) -> float:
         """Return what a coin is worth at a time, as a factor of what it was at first."""
-        return _even(self.btc if coin.upper() == "BTC" else self.eth, share)
+        worth = _even(self.btc if coin.upper() == "BTC" else self.eth, share)
+        return worth / _even(self.peg, share) if in_stablecoins else worth
 
 
 class Scenario(msgspec.Struct, frozen=True):

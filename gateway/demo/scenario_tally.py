@@ -18,6 +18,7 @@ from gateway.ledger import Ledger
 from gateway.margin_records import MarginCalled, TransferBegun
 from risk.calls import CallState
 from risk.collateral_ledger import Place
+from risk.lifecycle import OrdStatus
 
 # What is sold further from the coin's price than this was sold on a bad mark.
 BAD_MARK: Final = 0.05
@@ -42,6 +43,7 @@ class ScenarioFigures(msgspec.Struct):
     doubted: int = 0
     least_equity_usd: float | None = None
     collateral_adds_up: bool = False
+    left_unknown: int = 0
     stale_venues: list[str] = []
     ends: dict[str, str] = {}
     called: list[str] = []
@@ -128,6 +130,7 @@ class ScenarioTally:
         figures.reductions = len(self._sales)
         figures.reduced = sorted({account for account, *_ in self._sales} | self._converted)
         figures.reduced_on_bad_marks = sum(self._is_bad(ledger, *sale) for sale in self._sales)
+        figures.left_unknown = sum(order.status is OrdStatus.UNKNOWN for order in ledger.working_orders())
         figures.doubted = counters["marks_doubted"]
         figures.least_equity_usd = min(self.least.values(), default=None)
         figures.collateral_adds_up = not misfits(ledger)
@@ -141,7 +144,9 @@ class ScenarioTally:
         if entry is None or not entry[0]:
             return False
         share = (time_ns - self.begins_ns) / self.length_ns
-        fair = self.scenario.shape.factor(ledger.instruments[index].base_currency, share)
+        instrument = ledger.instruments[index]
+        in_stablecoins = instrument.settlement_currency in ("USDC", "USDT")
+        fair = self.scenario.shape.factor(instrument.base_currency, share, in_stablecoins=in_stablecoins)
         return abs(ticks / (entry[1] / entry[0]) / fair - 1.0) > BAD_MARK
 
 
@@ -208,6 +213,7 @@ def claims(scenario: Scenario, figures: ScenarioFigures) -> list[tuple[bool, str
     least = figures.least_equity_usd
     return [
         *told,
+        (figures.left_unknown == 0, f"{figures.left_unknown} orders of unknown outcome are left"),
         (figures.reduced_on_bad_marks == 0, f"{figures.reduced_on_bad_marks} reductions on a bad mark"),
         (least is not None and least >= 0, f"no client's equity was below zero: {least or 0:,.0f} USD at the least"),
         (figures.collateral_adds_up, "collateral adds up over all places, to the last unit"),

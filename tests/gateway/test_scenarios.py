@@ -46,6 +46,7 @@ WRONGS: dict[str, dict[str, Any]] = {
     "called too often": {"calls_issued": 1_000},
     "never paid": {"calls_met": 0},
     "sold on a bad mark": {"reduced_on_bad_marks": 1},
+    "an order is unknown": {"left_unknown": 1},
     "below zero": {"least_equity_usd": -0.01},
     "nobody looked": {"least_equity_usd": None},
     "money was made": {"collateral_adds_up": False},
@@ -84,6 +85,8 @@ def test_both_readers_read_the_same_file(name: str) -> None:
     assert 5 <= terms.seconds <= 15
     for share in (0.0, 0.1, 0.333, 0.5, 0.99, 1.0, 7.0):
         assert terms.shape.factor("BTC", share) == pytest.approx(factor_at(prices.shape.btc, share))
+        coins_in_stable = factor_at(prices.shape.btc, share) / factor_at(prices.shape.peg, share)
+        assert terms.shape.factor("BTC", share, in_stablecoins=True) == pytest.approx(coins_in_stable)
         assert terms.shape.factor("ETH", share) == pytest.approx(factor_at(prices.shape.eth, share))
 
 

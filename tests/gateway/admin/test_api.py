@@ -20,8 +20,16 @@ from tests.gateway.live import SECRET, Live, TcpClient, live, run, until
 FAST = "[monitor]\nreport_interval_ms = 100\n"
 KILL = {"scope": "account", "name": "beta", "reason": "fat finger", "confirm": "beta"}
 LIMIT = {"account": "alpha", "key": "max_order_notional_usd", "was": "200000", "reason": "why", "confirm": "alpha"}
+LOOKS = (
+    "/api/v1/view",
+    "/api/v1/orders",
+    "/api/v1/plan?account=alpha",
+    "/api/v1/limits",
+    "/api/v1/holds",
+    "/api/v1/alerts",
+    "/metrics",
+)
 # path -> (body, the least role)
-LOOKS = ("/api/v1/view", "/api/v1/orders", "/api/v1/limits", "/api/v1/holds", "/api/v1/alerts", "/metrics")
 ACTS: dict[str, tuple[dict[str, Any], Role]] = {
     "/api/v1/kill": (KILL, Role.RISK_MANAGER),
     "/api/v1/reinstate": (KILL, Role.RISK_MANAGER),
@@ -129,6 +137,27 @@ def test_a_kill_is_confirmed_done_audited_and_lifted(tmp_path: Path, monkeypatch
             ]
             expected = ["refused", *["asked", "done"] * 2, "asked", "refused", "asked", "done", "asked", "refused"]
             assert outcomes == expected
+
+    run(scenario())
+
+
+def test_whatever_has_a_name_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with beside(tmp_path, monkeypatch, waits=True) as (gateway, server, rita):
+            kills = gateway.app.core.ledger.standing.kills
+            for scope, name in (("firm", "test"), ("venue", "deribit"), ("instrument", "BTC-PERPETUAL")):
+                body = KILL | {"scope": scope, "name": name, "confirm": name}
+                assert (await rita.post("/api/v1/kill", json=body)).json()["is_journalled"], scope
+                assert (scope, name) in kills
+                await until(lambda wanted=f"{scope} {name}": wanted in server.view.snapshot["controls"]["killed"])
+                assert (await rita.post("/api/v1/reinstate", json=body)).status_code == 200
+                told = await rita.post("/api/v1/kill", json=body | {"name": "nothing", "confirm": "nothing"})
+                assert told.status_code == 409, scope
+            assert (await rita.post("/api/v1/kill", json=KILL | {"scope": "world"})).status_code == 422
+            await until(lambda: server.view.snapshot["controls"]["killed"] == [])
+            plan = await rita.get("/api/v1/plan", params={"account": "alpha"})
+            assert plan.status_code == 200 and plan.json()["steps"] == []
+            assert (await rita.get("/api/v1/plan", params={"account": "nobody"})).status_code == 409
 
     run(scenario())
 
