@@ -40,6 +40,7 @@ cdef int _tag
 for _tag in range(LAST_TAG + 1):
     is_plain_tag[_tag] = _tag in (1, 8, 9, 10, 11, 21, 34, 35, 38, 40, 43, 44, 49, 50, 52, 54, 55, 56, 57, 59, 60)
 
+cdef Py_ssize_t instrument_venue = offset_of(_Instrument, "venue")
 cdef Py_ssize_t tick_mantissa = offset_of(_Instrument, "tick_mantissa")
 cdef Py_ssize_t tick_exponent = offset_of(_Instrument, "tick_exponent")
 cdef Py_ssize_t lot_mantissa = offset_of(_Instrument, "lot_mantissa")
@@ -69,7 +70,7 @@ cdef long long steps(Message message, int at, object mantissa, object exponent) 
     return whole_steps(s + message.cut[at].start, size(message, at), step, <int>power)
 
 
-def ordinary_order(Message message not None, dict by_symbol not None, now_ns):
+def ordinary_order(Message message not None, dict by_symbol not None, dict day_ends not None, now_ns):
     """Return the order that an ordinary NewOrderSingle(D) asks for, or None. See translate.new_order."""
     cdef int i, account, cl_ord_id, symbol, side, time_in_force
     cdef int quantity, price
@@ -102,6 +103,8 @@ def ordinary_order(Message message not None, dict by_symbol not None, now_ns):
         return None
     instrument = <object>found
     if not is_a(instrument, <PyObject *>Instrument):
+        return None
+    if tif is day and PyDict_GetItemWithError(day_ends, slot(instrument, instrument_venue)) != NULL:
         return None
     lots = steps(message, quantity, slot(instrument, lot_mantissa), slot(instrument, lot_exponent))
     ticks = steps(message, price, slot(instrument, tick_mantissa), slot(instrument, tick_exponent))

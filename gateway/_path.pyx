@@ -25,7 +25,7 @@ from protocols.fix import core as _core, state as _state
 from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
 from protocols.fix.steps import send as _send
 from protocols.venues import events as _events
-from risk import account as _accounts, exposure as _exposures, instrument as _instruments, order as _orders
+from risk import account as _accounts, exposure as _exposures, instrument as _instruments, marks as _marks, order as _orders
 from risk.instrument import Side as _Side
 from risk.lifecycle import TABLE as _TABLE, Happening as _Happening, OrdStatus as _OrdStatus
 from risk.order import OrdType as _OrdType, TimeInForce as _TimeInForce
@@ -269,7 +269,7 @@ def report_accepted(reports, record, sequence, time_ns):
 
 cdef object plain_receive, plain_place, evaluate, Monitor, CANCEL_RESTING
 cdef Py_ssize_t pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
-cdef Py_ssize_t ledger_by_symbol, ledger_run
+cdef Py_ssize_t ledger_by_symbol, ledger_run, market_day_ends
 cdef Py_ssize_t monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at, monitor_acknowledged
 cdef Py_ssize_t monitor_rejected, monitor_by_code, monitor_pending
 cdef tuple refused_tags
@@ -305,7 +305,7 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     """Return the twins of Pipeline.receive and Pipeline.place. `the_evaluate` is pre_trade's: all checks are its."""
     global plain_receive, plain_place, evaluate, Monitor, refused_tags, most_timed, CANCEL_RESTING
     global pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
-    global ledger_by_symbol, ledger_run
+    global ledger_by_symbol, ledger_run, market_day_ends
     global monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at, monitor_acknowledged
     global monitor_rejected, monitor_by_code, monitor_pending
     plain_receive, plain_place = pipeline_class.receive, pipeline_class.place
@@ -318,6 +318,7 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     pipeline_accounts_of = offset_of(pipeline_class, "accounts_of")
     ledger_by_symbol = offset_of(Ledger, "by_symbol")
     ledger_run = offset_of(Ledger, "run")
+    market_day_ends = offset_of(_marks.Market, "day_ends_s")
     monitor_orders_in = offset_of(Monitor, "orders_in")
     monitor_accepted = offset_of(Monitor, "accepted")
     monitor_checks_run = offset_of(Monitor, "checks_run")
@@ -345,7 +346,10 @@ def receive(self, session, message, now_ns):
     ledger, monitor = slot(self, pipeline_ledger), slot(self, pipeline_monitor)
     if not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor):
         return plain_receive(self, session, message, now_ns)
-    order = ordinary_order(message, slot(ledger, ledger_by_symbol), now_ns)
+    market = slot(self, pipeline_market)
+    if not is_a(market, <PyObject *>Market):
+        return plain_receive(self, session, message, now_ns)
+    order = ordinary_order(message, slot(ledger, ledger_by_symbol), slot(market, market_day_ends), now_ns)
     if order is None:
         return plain_receive(self, session, message, now_ns)
     set_slot(monitor, monitor_orders_in, slot(monitor, monitor_orders_in) + 1)
@@ -358,7 +362,7 @@ def receive(self, session, message, now_ns):
     else:
         account = self.account(session, name)
     try:
-        decision = evaluate(order, account, slot(self, pipeline_market))
+        decision = evaluate(order, account, market)
         if is_a(decision, <PyObject *>Reject):
             self.commit(refusal_of(session, <Message>message, decision), now_ns)
             count_refused(monitor, decision, now_ns)

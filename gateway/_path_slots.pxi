@@ -3,6 +3,7 @@ cdef object Journal = _writer.Journal
 cdef object Page = _Page
 cdef object SessionState = _state.SessionState
 cdef object Account = _accounts.Account
+cdef object Market = _marks.Market
 cdef object RecentIds = _accounts.RecentIds
 cdef object WorkingOrder = _exposures.WorkingOrder
 cdef object Reject = _orders.Reject

@@ -21,6 +21,7 @@ from gateway.hook_server import HookServer
 from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
 from gateway.operator import Operator
+from gateway.scheduled_fits import ScheduledFits
 from gateway.sessions import name_of
 from gateway.showing import Showing
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
@@ -41,6 +42,8 @@ STOP_GRACE_S: Final = 2.0
 LISTEN_BACKLOG: Final = 1024
 # Who has asked for a snapshot or a list waits no longer than this, however long the interval of market data is.
 URGENT_S: Final = 0.025
+# Proposals, and the volatility of the marks, are looked at so often.
+PARAMETERS_S: Final = 0.25
 # A fault in telling market data is alerted once in this time.
 FAILED_PAUSE_S: Final = 1.0
 
@@ -77,6 +80,7 @@ class App:
         self.hook = None if config.hook is None else HookServer(self.core, config.hook, self.server.flush)
         self.page = StatusPage(directory)
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
+        self.fits = None if config.parameters.data_directory is None else ScheduledFits(self.core, now_ns)
         self._ticking: asyncio.TimerHandle | None = None
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
@@ -97,6 +101,9 @@ class App:
         self._tasks.append(asyncio.create_task(self._revalue() if self.pricing is None else self.pricing.run()))
         self._tasks.append(asyncio.create_task(self._watch()))
         self._tasks.append(asyncio.create_task(self._tell()))
+        self._tasks.append(asyncio.create_task(self._tend_parameters()))
+        if self.fits is not None:
+            self._tasks.append(asyncio.create_task(self.fits.run()))
         self._tasks.append(asyncio.create_task(self._show()))
         self._tasks += self.counterparties.start()
         if self.core.transfers.is_on:
@@ -179,8 +186,12 @@ class App:
         counters["open_breaks"] = core.reconciler.rows(now, None if ages is None else BREAKS_TOLD)
         counters["breaks_open"] = core.reconciler.counts()
         counters["hooks"] = core.hooks.rows()
-        counters["transfers"] = core.transfers.snapshot()
         counters["margin_watch"] = core.intraday.snapshot() if ages is None else core.intraday.counters()
+        counters["parameters"] = core.parameters.snapshot()
+        counters["transfers"] = core.transfers.snapshot()
+        counters["adjustments"] = core.adjustments.rows()
+        counters["guards"] = [] if core.guards is None else core.guards.rows()
+        counters["lost_venues"] = dict(ledger.lost_venues)
         counters["market_data"] = core.inquiries.snapshot()
         counters["pricing"] = self._pricing_snapshot()
         counters["margins"] = None if self.pricing is None else self.pricing.margins()
@@ -190,6 +201,8 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
+        if core.tick_markets(now):
+            self.server.flush()
         if now - self._ticked_ns > STALL_NS:
             core.intraday.stalled(now)
         self._ticked_ns = now
@@ -274,6 +287,19 @@ class App:
                 self.server.flush()
             await asyncio.sleep(0)
         self.server.flush()
+
+    async def _tend_parameters(self) -> None:
+        """Work out what proposed margin parameters do, in slices; let those in force follow the marks, for ever."""
+        parameters = self.core.parameters
+        while True:
+            await asyncio.sleep(PARAMETERS_S)
+            try:
+                parameters.tick(now_ns())
+                while not parameters.step(now_ns()):
+                    await asyncio.sleep(0)
+            except Exception as error:  # what is in force stays so
+                self.core.monitor.alert(f"margin parameters failed: {type(error).__name__}: {error}")
+                await asyncio.sleep(FAILED_PAUSE_S)
 
     async def _tell(self) -> None:
         """Tell subscribers what is new, in slices, for ever; whoever waits for his first answer has it sooner."""

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,16 +28,18 @@ from gateway.corrections import bust_of, correction_of
 from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
+from gateway.parameters_command import app as parameters_app
 from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
+from gateway.storm.command import storm
 from gateway.top import top
 from gateway.transfer_command import approve_transfer, decline_transfer, transfers
 from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
-from risk import cash, gate, kernel, remargin
+from risk import cash, gate, kernel, mirror, remargin
 from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -45,12 +48,14 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)
+app.add_typer(parameters_app, name="parameters")
+app.command("top")(top)
 app.command("transfers")(transfers)
 app.command("approve-transfer")(approve_transfer)
 app.command("decline-transfer")(decline_transfer)
-app.command("top")(top)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -114,9 +119,24 @@ def replay_journal(
             print(f"{name:15} {value}")
 
 
+class Scenario(StrEnum):
+    """Stories of the demo (fixtures/scenarios)."""
+
+    CALM = "calm"
+    SELLOFF = "selloff"
+    FLASH_CRASH = "flash-crash"
+    VENUE_OUTAGE = "venue-outage"
+    DEPEG = "depeg"
+
+
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to trade.")] = 20.0,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="Prices that move as in this story, with margin called for.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="How long to trade: 20, or as long as the scenario is.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="What the market and the clients do depends on it.")] = 1,
     clients: Annotated[int, typer.Option(min=1, max=16, help="Trading clients, each with two accounts.")] = 3,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second of each client.")] = 40.0,
@@ -127,7 +147,13 @@ def demo(
     from gateway.demo.runner import Options, run_demo  # late: the other commands start no processes
 
     options = Options(
-        seconds=seconds, seed=seed, clients=clients, rate=rate, as_json=as_json, has_page=page and not as_json
+        seconds=seconds or (20.0 if scenario is None else 0.0),
+        seed=seed,
+        clients=clients,
+        rate=rate,
+        as_json=as_json,
+        has_page=page and not as_json,
+        scenario="" if scenario is None else scenario.value,
     )
     raise typer.Exit(run_demo(options))
 
@@ -220,7 +246,7 @@ def kernels() -> None:
         "orders and reports": compiled.COMPILED,
         "venue frames": frames.COMPILED,
         "journal": page.COMPILED,
-        "margin of many accounts": remargin.COMPILED,
+        "margin of many accounts": remargin.COMPILED and mirror.COMPILED,
     }
     for name, is_compiled in parts.items():
         print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")

@@ -12,7 +12,9 @@ from risk.order import Order
 __all__ = ["COMPILED", "order_values", "ordinary_order", "price_text", "quantity_text", "refusal_values"]
 
 
-def never_ordinary(message: Message, by_symbol: dict[str, Instrument], now_ns: int) -> Order | None:
+def never_ordinary(
+    message: Message, by_symbol: dict[str, Instrument], day_ends: dict[str, int], now_ns: int
+) -> Order | None:
     """Return None: every order is left to translate.new_order."""
     return None
 

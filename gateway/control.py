@@ -34,7 +34,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Kill(Command, frozen=True, tag="kill"):
-    """Take no new orders of a session or an account, and cancel all that work."""
+    """Take no new orders of what `name` is in a scope (gateway.standing.SCOPES), and cancel all that work."""
 
     scope: str
     name: str
@@ -75,6 +75,19 @@ class ReleaseHold(Command, frozen=True, tag="release_hold"):
     hold: str
     reason: str
     who: str = ""
+
+
+class Plan(Command, frozen=True, tag="plan"):
+    """Tell what would be done to cover an account's margin again, times required_bps / 10 000; do nothing."""
+
+    account: str
+    required_bps: int = 0
+
+
+class Ranking(Command, frozen=True, tag="ranking"):
+    """Tell who would be deleveraged first in an instrument."""
+
+    symbol: str
 
 
 class ListLimits(Command, frozen=True, tag="limits"):
@@ -165,8 +178,41 @@ class CloseBreak(Command, frozen=True, tag="close_break"):
     who: str = ""
 
 
+class ListParameters(Command, frozen=True, tag="parameters"):
+    """List the proposals of margin parameters, and what is in force."""
+
+
+class ShowParameters(Command, frozen=True, tag="show_parameters"):
+    """Tell of one: what it says, its history, what it does to every account; `is_anew`: by the marks of now."""
+
+    number: int
+    is_anew: bool = False
+    who: str = ""
+
+
+class ProposeParameters(Command, frozen=True, tag="propose_parameters"):
+    """Take a set that lies in the journal's directory, by its hash."""
+
+    parameters_hash: str
+    reason: str
+    who: str = ""
+
+
+class DecideParameters(Command, frozen=True, tag="decide_parameters"):
+    """Decide on a set: approve, reject, activate or rollback; a rollback to 0 is to the configuration's own."""
+
+    number: int
+    decision: str
+    reason: str
+    who: str = ""
+
+
 AnyCommand = (
-    ShowMargin
+    ListParameters
+    | ShowParameters
+    | ProposeParameters
+    | DecideParameters
+    | ShowMargin
     | ListTransfers
     | ApproveTransfer
     | DeclineTransfer
@@ -180,6 +226,8 @@ AnyCommand = (
     | ReleaseHold
     | ListBreaks
     | CloseBreak
+    | Plan
+    | Ranking
     | ListLimits
     | SetLimit
     | SetState

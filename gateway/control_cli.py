@@ -24,6 +24,8 @@ from gateway.control import (
     ListHolds,
     LogOut,
     MoveTransfer,
+    Plan,
+    Ranking,
     Reinstate,
     ReleaseHold,
     ShowMargin,
@@ -35,12 +37,17 @@ from gateway.hook_session import token_hash
 from gateway.journal import Journal, JournalError, read
 from gateway.kills import MAX_REASON, MAX_WHO, printable
 from gateway.recovery import UnreadableRecordError, replay
-from gateway.standing import ACCOUNT, HOOK, SESSION
+from gateway.standing import ACCOUNT, DESK, FIRM, GROUPS, HOOK, SESSION
+from risk.marks import INSTRUMENT, VENUE
 
 Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
 SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
 AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
 HookName = Annotated[str | None, typer.Option("--hook", help="The name of a client of the hook.")]
+DeskName = Annotated[str | None, typer.Option("--desk", help="A desk's name: all of its accounts.")]
+FirmName = Annotated[str | None, typer.Option("--firm", help="A firm's name, or the gateway's: all accounts.")]
+VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name.")]
+InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
 Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
 
@@ -53,6 +60,8 @@ def register(app: typer.Typer) -> None:
     app.command()(sessions)
     app.command()(holds)
     app.command("release-hold")(release_hold)
+    app.command()(plan)
+    app.command("ranking")(show_ranking)
     app.command("hook-token")(hook_token)
     app.command("margin-calls")(margin_calls)
     app.command("move-transfer")(move_transfer)
@@ -65,10 +74,17 @@ def kill(
     session: SessionName = None,
     account: AccountName = None,
     hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
     who: Who = "",
 ) -> None:
-    """Take no new orders of a session, an account or a client of the hook, and cancel all that it has working, now."""
-    scope, name = _target(session, account, hook)
+    """Take no new orders of what is named, whatever it is, and cancel all that it has working, now."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
     directory = _journal_directory(place)
     answer = _asked(directory, Kill(scope, name, reason, who))
     if answer is None:
@@ -86,10 +102,17 @@ def reinstate(
     session: SessionName = None,
     account: AccountName = None,
     hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
     who: Who = "",
 ) -> None:
-    """Lift the kill of a session, an account or a client of the hook."""
-    scope, name = _target(session, account, hook)
+    """Lift a kill."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
     directory = _journal_directory(place)
     if _asked(directory, Reinstate(scope, name, reason, who)) is None:
         _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
@@ -146,6 +169,48 @@ def release_hold(
     if answer is None:
         _fail("no gateway runs there")
     typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
+
+
+def plan(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="The account.")],
+    required: Annotated[float, typer.Option(help="Equity to reach, in maintenance margins.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what would be done to cover an account's margin again: each step with before, after and cost, in USD."""
+    answer = _asked(_journal_directory(place), Plan(account, max(1, round(required * 10_000))))
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    rows = answer["steps"]
+    if rows:
+        _show([{name: _two_places(value) for name, value in row.items()} for row in rows], "rung")
+    cured = "covered then" if answer["is_cured"] else "not covered then"
+    typer.echo(
+        f"account {account}: excess {answer['before']:,.2f} before, {answer['after']:,.2f} after, "
+        f"cost {answer['cost']:,.2f} USD, {len(rows)} steps: {cured}"
+    )
+
+
+def _two_places(value: Any) -> Any:
+    return f"{value:,.2f}" if isinstance(value, float) else value
+
+
+def show_ranking(
+    place: Place,
+    symbol: Annotated[str, typer.Argument(help="The instrument.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show who would be deleveraged first in an instrument, of longs and of shorts."""
+    answer = _asked(_journal_directory(place), Ranking(symbol))
+    if answer is None:
+        _fail("no gateway runs there")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    _show([{"side": side} | row for side in ("long", "short") for row in answer[side]], "side")
 
 
 def margin_calls(
@@ -210,11 +275,10 @@ def _show(rows: list[dict[str, Any]], first: str) -> None:
     Console().print(table)
 
 
-def _target(session: str | None, account: str | None, hook: str | None) -> tuple[str, str]:
-    given = [(SESSION, session), (ACCOUNT, account), (HOOK, hook)]
+def _target(*given: tuple[str, str | None]) -> tuple[str, str]:
     named = [(scope, name) for scope, name in given if name is not None]
     if len(named) != 1:
-        _fail("give one of --session, --account and --hook")
+        _fail(f"give one of {', '.join(f'--{scope}' for scope, _ in given)}")
     return named[0]
 
 
@@ -252,9 +316,16 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
         try:
             known = replay(read(directory))
             ledger = known.ledger
-            by_scope: dict[str, Collection[str]] = {SESSION: known.reports.sessions, HOOK: ledger.holds.hooks}
-            names = by_scope.get(record.scope, ledger.accounts)
-            if record.name not in names:
+            by_scope: dict[str, Collection[str]] = {
+                SESSION: known.reports.sessions,
+                ACCOUNT: ledger.accounts,
+                HOOK: ledger.holds.hooks,
+                VENUE: {instrument.venue for instrument in ledger.instruments},
+                INSTRUMENT: ledger.by_symbol,
+            }
+            names = by_scope.get(record.scope, ())
+            # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
+            if record.scope not in GROUPS and record.name not in names:
                 _fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
             is_killed = (record.scope, record.name) in known.ledger.standing.kills
             if isinstance(record, records.Reinstated) and not is_killed:

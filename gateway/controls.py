@@ -5,6 +5,7 @@ No I/O: whoever drives it calls `start` once, after the replay, then `tick` no l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import records
@@ -12,7 +13,8 @@ from gateway.config import Fix
 from gateway.config import Session as SessionTable
 from gateway.disconnects import CancelWatch, Disconnects
 from gateway.journal import JournalError
-from gateway.kills import Kills
+from gateway.kills import Groups, Kills
+from gateway.party_actions import Permissions
 from gateway.refusals import refuse
 from gateway.renewals import Renewals
 from gateway.sessions import name_of
@@ -51,7 +53,7 @@ class Gate:
 class Controls:
     """All sessions of a configuration."""
 
-    def __init__(self, pipeline: Pipeline, fix: Fix) -> None:
+    def __init__(self, pipeline: Pipeline, fix: Fix, groups: Groups) -> None:
         self._pipeline = pipeline
         self.watch = CancelWatch(pipeline)
         cancelling = [session for session in fix.session if session.cancel_on_disconnect]
@@ -64,13 +66,19 @@ class Controls:
             for session in fix.session
             if (rate := _rate_of(session)) is not None
         }
-        self._kills = Kills(pipeline, self.watch)
+        self.kills = Kills(pipeline, self.watch, groups)
+        self.permissions = Permissions(
+            {name_of(session): frozenset(session.party_actions) for session in fix.session},
+            {name_of(session): frozenset(session.accounts) for session in fix.session},
+        )
+        self.listeners: list[Callable[[records.Killed], None]] = []  # told of each kill once it holds
         for name in pipeline.reports.sessions:
             self._set_gate(name)
 
     def start(self, now_ns: int) -> None:
         """After a replay: nobody is connected any more, and what waited for its turn is too old to go out."""
         self.renewals.tick(now_ns)
+        self.kills.renew(now_ns)
         for session in list(self._pipeline.reports.delayed):
             self._refuse_waiting(session, "delayed when the gateway was restarted", now_ns)
         for session in self._cancelling:
@@ -114,16 +122,22 @@ class Controls:
             self._pipeline.monitor.journal_failed(str(error))
 
     def kill(self, scope: str, name: str, who: str, reason: str, now_ns: int) -> tuple[int, bool]:
-        """Stop a session or an account: gateway.kills.Kills.kill."""
-        answer = self._kills.kill(scope, name, who, reason, now_ns)
+        """Stop something: gateway.kills.Kills.kill."""
+        answer = self.kills.kill(scope, name, who, reason, now_ns)
         if scope == SESSION:
             self._set_gate(name)
             self._refuse_waiting(name, "delayed when the session was killed", now_ns)
+        record = self._pipeline.ledger.standing.kills[scope, name]
+        for tell in self.listeners:
+            try:
+                tell(record)
+            except Exception as error:  # who wants to know of a kill does not keep it
+                self._pipeline.monitor.alert(f"kill of {scope} {name}: {type(error).__name__}: {error}")
         return answer
 
     def reinstate(self, scope: str, name: str, who: str, reason: str, now_ns: int) -> None:
         """Lift a kill: gateway.kills.Kills.reinstate."""
-        self._kills.reinstate(scope, name, who, reason, now_ns)
+        self.kills.reinstate(scope, name, who, reason, now_ns)
         if scope == SESSION:
             self._set_gate(name)
 

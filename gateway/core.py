@@ -6,23 +6,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from gateway import order_lists, order_terms, records
+from gateway.adjustments import Adjustments
 from gateway.clearing_records import CounterpartyOpened
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
 from gateway.controls import Controls
+from gateway.guards import guards_of
 from gateway.hooks import Hooks
 from gateway.inquiries import Inquiries
 from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
+from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
 from gateway.limit_moves import LimitMoves, in_force
-from gateway.margin_figures import account_rows, level_rows
+from gateway.lost_legs import LostLegs
+from gateway.margin_actions import MarginActions
+from gateway.margin_figures import MAINTENANCE_FACTOR, account_rows, level_rows
 from gateway.monitor import Monitor
+from gateway.parameters import Parameters
 from gateway.pipeline import Pipeline
 from gateway.reconciler import Reconciler
 from gateway.recovery import Recovered, replay, state_hash
@@ -36,7 +42,7 @@ from risk.composite import IndexBoard
 from risk.instrument import units_from_decimal
 from risk.kernel import MarginKernel
 from risk.limits import LimitRule, Limits
-from risk.marks import Collar, Market
+from risk.marks import Collar, MarkAgeRule, Market
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
 from risk.scenarios import Grid
@@ -62,6 +68,9 @@ class Core:
         self.monitor = Monitor()
         self.router = Router()
         self.market = _market(config, len(self.ledger.instruments))
+        self.market.halts = self.ledger.standing.halts
+        for instrument in self.ledger.instruments:
+            self.market.limit_mark_age(instrument)
         self.accounts_of: dict[str, dict[str, Account]] = {}
         self._retry_ns = now_ns  # when to end an interrupted list, at the earliest
         self.pipeline = Pipeline(
@@ -82,13 +91,28 @@ class Core:
         self._open(now_ns, version)
         self.hooks = Hooks(self.pipeline, config.hook, now_ns)
         self.limit_moves = LimitMoves(self, self._set_limits)
-        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix)
+        self.controls = self.pipeline.controls = Controls(self.pipeline, config.fix, groups_of(config))
+        self.controls.listeners.append(self.hooks.killed)
         grid = Grid(config.margin.spot_moves, config.margin.vol_moves)
         terms = house_terms(config, grid, self.ledger.accounts)
         self.valuation = Valuation(self.ledger, self.market, grid, _currencies(config), terms)
         self.valuation.venue_books = venue_books(config, self.ledger.accounts)
         self.inquiries.generation = lambda: self.valuation.generation
+        self.adjustments = Adjustments(
+            self.pipeline,
+            self.inquiries.feeds,
+            lambda: self.valuation.generation,
+            config.adjust,
+            MAINTENANCE_FACTOR,
+            lambda: self.valuation.terms,  # parameters that are activated change them
+            now_ns,
+        )
+        self.guards = guards_of(config.guard, self.pipeline, self.inquiries.feeds, now_ns)
+        self.lost_legs = LostLegs(self.pipeline, config.market.leg_lost_after_ms * NS_PER_MS, now_ns)
+        self.controls.listeners.append(self.lost_legs.killed)
         self.intraday = Intraday(self.pipeline, config.margin_calls, self.inquiries.generation, now_ns)
+        self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
+        self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
         self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
@@ -140,6 +164,36 @@ class Core:
                 order_lists.finish_interrupted(self.pipeline, now_ns)
             except JournalError as error:
                 self.monitor.journal_failed(str(error))
+
+    @property
+    def markets_deadline_ns(self) -> int | None:
+        """When `tick_markets` has something to do, at the latest."""
+        guards_ns = None if self.guards is None else self.guards.deadline_ns
+        times = (guards_ns, self.margin_actions.deadline_ns, self.adjustments.deadline_ns)
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+
+    def tick_markets(self, now_ns: int) -> bool:
+        """Look at markets and adjustments where it is time to; return whether the caller has something to flush.
+
+        A fault of either is told, and stops nobody from trading.
+        """
+        if self.guards is not None:
+            self._guarded("guards", self.guards.tick, now_ns)
+        has_acted = False
+        self._guarded("lost legs", self.lost_legs.tick, now_ns)
+        for name, one in (("margin actions", self.margin_actions), ("adjustments", self.adjustments)):
+            due_ns = one.deadline_ns
+            if due_ns is not None and due_ns <= now_ns:
+                self._guarded(name, one.tick, now_ns)
+                has_acted = True
+        return has_acted
+
+    def _guarded(self, name: str, tick: Callable[[int], None], now_ns: int) -> None:
+        try:
+            tick(now_ns)
+        except Exception as error:
+            text = f"{name} failed: {type(error).__name__}: {error}"
+            self.monitor.alert_now_and_then((name, type(error).__name__), text, now_ns)
 
     def state_hash(self) -> str:
         """Return the hash that a replay of the journal must give."""
@@ -218,6 +272,12 @@ def _market(config: Config, instruments: int) -> Market:
         collar=collar,
         due_after_move=float(market.generation_move_fraction),
         due_after_vol_move=float(market.generation_vol_move_fraction),
+        mark_age_rules=tuple(
+            MarkAgeRule(venue.name, pattern, venue.symbol_suffix, age_ms * NS_PER_MS)
+            for venue in config.venue
+            for pattern, age_ms in venue.mark_ages()
+        ),
+        day_ends_s={venue.name: venue.day_end_s for venue in config.venue if venue.kind != "deribit"},
         stop_triggers={venue.name: venue.stop_trigger for venue in config.venue if venue.kind == "deribit"},
         board=IndexBoard(
             market.mark_max_age_ms * NS_PER_MS, float(market.index_max_deviation), float(market.mark_max_basis)

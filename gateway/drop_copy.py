@@ -83,7 +83,9 @@ class Copies:
         header = self._headers.get((session, origin))
         if header is None:
             state = reports.sessions[session]
-            key, comp_id = state.key, reports.sessions[origin].key.target_comp_id
+            key = state.key
+            # An order of the gateway's own has no session: it is ours.
+            comp_id = reports.sessions[origin].key.target_comp_id if origin else key.sender_comp_id
             routing = {**dict(state.routing), 115: comp_id.encode()}
             digits = state.config.timestamp_digits
             header = Header(key.begin_string, key.sender_comp_id, key.target_comp_id, routing.items(), digits)

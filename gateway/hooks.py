@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.config.hook import Hook as HookTable
@@ -12,9 +13,11 @@ from gateway.hook import NS_PER_MS, Hook, standing_of
 from gateway.hook_messages import Standing, Stop, Unknown
 from gateway.journal import JournalError
 from gateway.pipeline import Pipeline
+from gateway.records import Killed
 from gateway.standing import ACCOUNT, HOOK
 from gateway.throttle import Window
 from risk.hold import HoldState
+from risk.marks import INSTRUMENT, VENUE
 
 # Where a deadline could not be written, it is tried again after this.
 RETRY_NS: Final = 1_000_000_000
@@ -23,6 +26,14 @@ SHOWN: Final = 5
 OVERDUE_AT_ONCE: Final = 1_000
 # Holds that one event lists: a client with more asks for the others.
 STOPPED_LISTED: Final = 1_000
+
+
+# scope of a kill -> whether a hold is of what has this name
+_HOLD_IS_OF: Final[dict[str, Callable[[Hold, str], bool]]] = {
+    ACCOUNT: lambda hold, name: hold.order.account == name,
+    VENUE: lambda hold, name: hold.order.instrument.venue == name,
+    INSTRUMENT: lambda hold, name: hold.order.instrument.symbol == name,
+}
 
 
 class HoldError(Exception):
@@ -87,15 +98,22 @@ class Hooks:
                     hook.tell(Unknown(standing_of(hold)))
 
     def stopped(self, scope: str, name: str, reason: str) -> int:
-        """Tell clients that a person has killed a client or an account; return how many holds they are to end."""
+        """Tell clients of a kill that is of holds of theirs; return how many holds they are to end."""
         count = 0
         for hook in self.by_name.values():
-            if scope == ACCOUNT or (scope == HOOK and name == hook.name):
-                ids = [hold.hold_id for hold in hook.live(name if scope == ACCOUNT else "")]
+            if scope in _HOLD_IS_OF or (scope == HOOK and name == hook.name):
+                is_of = _HOLD_IS_OF.get(scope)
+                ids = [hold.hold_id for hold in hook.live() if is_of is None or is_of(hold, name)]
                 count += len(ids)
                 if ids or scope == HOOK:
                     hook.tell(Stop(scope, name, reason, ids[:STOPPED_LISTED]))
         return count
+
+    def killed(self, record: Killed) -> None:
+        """Tell clients of a kill; of a firm or a desk, account by account."""
+        self.stopped(record.scope, record.name, record.reason)
+        for account in record.accounts:
+            self.stopped(ACCOUNT, account, record.reason)
 
     def release(self, hold_id: str, who: str, reason: str, now_ns: int) -> Standing:
         """Free an UNKNOWN hold, because a person says that its order has ended.

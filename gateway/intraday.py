@@ -350,7 +350,10 @@ class Intraday:
             return None
         if now_ns is not None and now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return None
-        price = float(over(generation.currency_values[generation.currencies.index(asset)]))
+        values = generation.currency_values[generation.currencies.index(asset)]
+        price = float(over(values))
+        if over is min:  # what is pledged counts for no more than its haircut leaves, whatever the grid says
+            price = min(price, float(values[generation.grid.base]) * (1.0 - market.haircuts.get(asset, 0.0)))
         return price if price == price and price > 0 else None
 
     def last_price(self, asset: str) -> float | None:

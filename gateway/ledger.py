@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import (
+    adjustment_book,
     clearing_book,
     corrections,
     holds,
@@ -22,18 +23,22 @@ from gateway import (
     mass_requests,
     order_lists,
     order_terms,
+    parameter_book,
     records,
     transfer_book,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
+from gateway.guard_records import LegsMoved
 from gateway.hot_path import ledger_handlers
-from gateway.standing import Standing
+from gateway.standing import Standing, covered
 from risk.account import Account, AccountState
 from risk.breaks import BreakBook
 from risk.exposure import PendingReplace, WorkingOrder
+from risk.guards import GuardState
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.lifecycle import Happening, IllegalTransitionError
 from risk.limits import Limits
+from risk.marks import GUARD
 from risk.order import OrdType, Terms, TimeInForce
 from risk.rate import RateLimit
 
@@ -57,22 +62,26 @@ class Ledger:
         "_ended",
         "_trade_ids",
         "accounts",
+        "adjustments",
         "breaks",
         "by_symbol",
         "counterparties",
         "expiries",
         "external_fills",
         "external_lots",
+        "guards",
         "holds",
         "instruments",
         "listings",
         "lists",
+        "lost_venues",
         "margin",
         "marked",
         "open_breaks",
         "open_lists",
         "order_count",
         "orders",
+        "parameters",
         "run",
         "standing",
         "time_ns",
@@ -104,7 +113,11 @@ class Ledger:
         self.external_lots: dict[tuple[str, int], int] = {}
         self.external_fills = corrections.ExternalFills(EXTERNAL_FILLS_KEPT)
         self.holds = holds.Holds()
+        self.adjustments: dict[str, adjustment_book.Adjustment] = {}  # by account
+        self.lost_venues: dict[str, str] = {}  # whose legs offset nothing elsewhere, and why
+        self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.margin = margin_book.MarginBook()
+        self.parameters = parameter_book.ParameterBook()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -173,7 +186,11 @@ class Ledger:
         parts.append(self.standing.parts())
         parts.append(self.open_breaks.parts())
         parts.append(self.holds.parts())
+        parts.append([msgspec.to_builtins(one) for _, one in sorted(self.adjustments.items())])
+        parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
+        parts.append(sorted(self.lost_venues.items()))
         parts.append(self.margin.parts())
+        parts.append(self.parameters.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -284,6 +301,25 @@ class Ledger:
             order.is_cancel_pending = False
             return
         self.settle(order)
+
+    def _killed(self, record: records.Killed) -> None:
+        """Halt what a kill is of, and have the cancels of all its orders on their way."""
+        self.standing.killed(record)
+        mass_requests.mark_cancelled(self, covered(record, self.working_orders()), "")
+
+    def _guard_moved(self, record: records.GuardMoved) -> None:
+        self.guards[record.pair] = record
+        if record.state == GuardState.HALTED:
+            why = f"the guard of {record.pair} has halted: {', '.join(record.alarms)}"
+            self.standing.halts[GUARD, record.pair] = why
+        else:
+            self.standing.halts.pop((GUARD, record.pair), None)
+
+    def _legs_moved(self, record: LegsMoved) -> None:
+        if record.is_lost:
+            self.lost_venues[record.venue] = record.reason
+        else:
+            self.lost_venues.pop(record.venue, None)
 
     def settle(self, order: WorkingOrder) -> None:
         """A change is decided: hold what the order is now, or end it where it was filled up to that already."""
@@ -407,7 +443,9 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     records.Cancelled: Ledger._cancelled,
     records.Replaced: Ledger._replaced,
     records.Filled: Ledger._filled,
-    records.Killed: lambda ledger, record: ledger.standing.killed(record),
+    records.Killed: Ledger._killed,
+    records.GuardMoved: Ledger._guard_moved,
+    LegsMoved: Ledger._legs_moved,
     records.Reinstated: lambda ledger, record: ledger.standing.reinstated(record),
     records.LimitMoved: lambda ledger, record: ledger.standing.limit_moved(record),
     records.SessionEnded: lambda ledger, record: ledger.standing.ended(record),
@@ -418,7 +456,9 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **corrections.APPLIES,
     **ledger_handlers(Ledger),
     **holds.APPLIES,
+    **adjustment_book.APPLIES,
     **margin_book.APPLIES,
     **clearing_book.APPLIES,
+    **parameter_book.APPLIES,
     **transfer_book.APPLIES,
 }

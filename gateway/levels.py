@@ -11,12 +11,11 @@ from risk import profiles
 from risk.account import Account
 from risk.house_terms import HouseTerms, Volume
 from risk.instrument import units_from_decimal
-from risk.joint import NO_STRESS, JointScenarios, Stress
+from risk.joint import NO_STRESS, Days, JointScenarios, Stress
 from risk.levels import Hierarchy, Level
 from risk.limits import LimitRule, RowTerms
 from risk.scenarios import Grid
-from risk.venue_book import SubAccount
-from risk.venue_margin import BookTerms
+from risk.venue_book import BookTerms, SubAccount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +47,12 @@ def house_terms(config: Config, grid: Grid, accounts: Mapping[str, Account]) -> 
     )
 
 
-def joint_scenarios(config: Config, grid: Grid) -> JointScenarios | None:
-    """Return the joint scenarios; None where nothing is configured.
+def joint_scenarios(
+    config: Config, grid: Grid, history: Days | None = None, points: Days | None = None
+) -> JointScenarios | None:
+    """Return the joint scenarios; None where nothing is configured, and no `points` of margin parameters are given.
+
+    These stand beside the days of the configured `history` (read where it is not given), which so is a floor.
 
     With an offset cap, the grid's own moves of all coins at once belong to them: what is offset must be bounded.
     """
@@ -65,7 +68,8 @@ def joint_scenarios(config: Config, grid: Grid) -> JointScenarios | None:
         funding_periods=s.funding_periods,
     )
     has_stress = bool(s.spike_spot_moves or s.peg_moves or s.default_moves or s.funding_rate)
-    days = {} if s.history_file is None else read_days(s.history_file)
+    days = dict(history_of(config) if history is None else history)
+    days |= {f"point {name}": moves for name, moves in (points or {}).items()}
     if not (days or has_stress or config.house.offset_cap):
         return None
     return JointScenarios(
@@ -75,6 +79,12 @@ def joint_scenarios(config: Config, grid: Grid) -> JointScenarios | None:
         venues=tuple(venue.name for venue in config.venue),
         everything=tuple(zip(grid.spot.tolist(), grid.vol.tolist())) if config.house.offset_cap else (),
     )
+
+
+def history_of(config: Config) -> Days:
+    """Return the configured days of history. Raises ValueError where its file can not be read."""
+    file = config.stress.history_file
+    return {} if file is None else read_days(file)
 
 
 def set_up_account(account: Account, config: Config) -> None:

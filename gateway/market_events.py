@@ -44,6 +44,7 @@ def instrument_listed(executions: Executions, event: events.InstrumentListed, no
         return
     pipeline.commit(record, now_ns)
     pipeline.market.list_instrument(index)
+    pipeline.market.limit_mark_age(ledger.instruments[index])
 
 
 def _refuse_name(executions: Executions, symbol: str, other: str) -> None:
@@ -67,6 +68,8 @@ def mark_updated(executions: Executions, event: events.MarkPriceUpdated, now_ns:
         return
     coin, board = instrument.base_currency, market.board
     board.observe(coin, venue, event.index_price, as_of_ns)
+    if market.guard is not None:
+        market.guard.hear(instrument, event.index_price, as_of_ns)
     compared = None if instrument.is_option else event.mark_price
     doubt = board.doubts(instrument.index, coin, venue, compared, event.index_price, now_ns)
     if doubt:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import margin_desk, records
+from gateway import margin_desk, parameter_desk, plan_desk, records
 from gateway.control import (
     Answer,
     AnyCommand,
@@ -16,19 +16,25 @@ from gateway.control import (
     CloseBreak,
     ControlError,
     DecideMargin,
+    DecideParameters,
     DeclineTransfer,
     Kill,
     ListBreaks,
     ListHolds,
     ListLimits,
+    ListParameters,
     ListTransfers,
     LogOut,
     MoveTransfer,
+    Plan,
+    ProposeParameters,
+    Ranking,
     Reinstate,
     ReleaseHold,
     SetLimit,
     SetState,
     ShowMargin,
+    ShowParameters,
     person,
 )
 from gateway.core import Core
@@ -64,6 +70,8 @@ class Operator:
             return self._holds(command)
         if isinstance(command, ReleaseHold):
             return self._release(command, person(command.who, user))
+        if isinstance(command, Plan | Ranking):
+            return plan_desk.answer(self._core, command, self._now_ns())
         if isinstance(command, ListLimits | SetLimit):
             return self._limits(command, user)
         if isinstance(command, SetState):
@@ -74,6 +82,8 @@ class Operator:
                 return margin_desk.answer(self._core, command, who, self._now_ns())
             finally:
                 self._server.flush()
+        if isinstance(command, ListParameters | ShowParameters | ProposeParameters | DecideParameters):
+            return parameter_desk.answer(self._core, command, user, self._now_ns())
         if isinstance(command, ListTransfers):
             return self._core.transfers.snapshot()
         if isinstance(command, ApproveTransfer | DeclineTransfer):
@@ -119,7 +129,6 @@ class Operator:
         try:
             if isinstance(command, Kill):
                 cancels, is_journalled = controls.kill(*asked)
-                self._core.hooks.stopped(command.scope, command.name, printable(command.reason, MAX_REASON))
                 return {"cancels": cancels, "is_journalled": is_journalled}
             controls.reinstate(*asked)
             return {}
@@ -214,4 +223,8 @@ class Operator:
             "accounts": accounts,
             "hooks": core.hooks.rows(),
             "unconfirmed_cancels": unconfirmed,
+            "kills": [
+                {"scope": one.scope, "name": one.name, "who": one.who, "reason": one.reason}
+                for _, one in sorted(kills.items())
+            ],
         }

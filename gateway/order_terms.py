@@ -3,7 +3,7 @@
 A stop is sent to its venue as a limit that waits for a price, StopPx(99); a stop without a limit of its own gets the
 far end of the collar around its stop price, so that its worst fill is known, as a market order's is. Which of the
 venue's prices triggers is configuration. GTD is the gateway's: the venue has the order as good till cancelled, and the
-gateway cancels it when its time has come.
+gateway cancels it when its time has come. So is DAY, FIX's default, at venues that have no such orders.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ def _terms(
         if isinstance(end, Reject):
             return end
         expire_ns = end
+    elif time_in_force is TimeInForce.DAY and replaces is None and instrument is not None:
+        expire_ns = day_end_ns(market.day_ends_s.get(instrument.venue), now_ns)
     if ord_type in _STOPS and instrument is not None and (replaces is None or stop_px is not None):
         trigger = market.stop_triggers.get(instrument.venue, "")
         if not trigger:
@@ -203,6 +205,14 @@ def _expire_ns(expire_time: bytes | None, expire_date: bytes | None, now_ns: int
     return end_ns
 
 
+def day_end_ns(end_s: int | None, now_ns: int) -> int:
+    """Return when a day ends that does so at this second of the UTC day; 0 where the venue has its own."""
+    if end_s is None:
+        return 0
+    into_ns = (now_ns - end_s * NS_PER_SECOND) % NS_PER_DAY
+    return now_ns - into_ns + NS_PER_DAY
+
+
 def _what(side: Side | None, ord_type: OrdType | None, time_in_force: TimeInForce | None, fields: OrderFields) -> str:
     if side is None:
         return f"Side(54) {fields.side} is not traded here: 1 buy, 2 sell"
@@ -229,7 +239,7 @@ def with_terms(record: records.OrderApproved, terms: Terms) -> records.OrderAppr
 
 
 class Expiries:
-    """When working GTD orders end, soonest first; entries of ended orders are dropped as they come up, or in bulk."""
+    """When working orders end that we end, soonest first; ended ones are dropped as they come up, or in bulk."""
 
     def __init__(self, orders: dict[str, WorkingOrder]) -> None:
         self._orders = orders

@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway import drop_copy, margin_messages, mass_requests, multileg, order_lists, records, trade_capture
+from gateway import (
+    drop_copy,
+    margin_messages,
+    mass_requests,
+    multileg,
+    order_lists,
+    party_actions,
+    records,
+    trade_capture,
+)
 from gateway.compiled import ordinary_order
+from gateway.guard_records import AdjustmentRefused
 from gateway.hot_path import commit_of, order_steps
 from gateway.journal import Journal, JournalError
 from gateway.ledger import HANDLERS as APPLIES
@@ -58,6 +68,8 @@ NEW_RISK: Final = frozenset(
         records.NewsPublished,
         records.HoldApproved,
         records.HoldRefused,
+        AdjustmentRefused,
+        records.ParametersProposed,
         records.MarginCallAnswered,
         records.CollateralRefused,
     }
@@ -193,21 +205,22 @@ class Pipeline:
 
     def refuse_unwritten(self, session: str, message: Message, why: str, now_ns: int) -> None:
         """Tell the client that nothing was done, although that can not be journalled either."""
-        self.monitor.journal_failed(why)
         text, ref_id = "journal unavailable: no new risk", (message.get(11) or b"").decode("latin-1")
-        self._unwritten.add(session)
-        self.reports.report(
-            records.MessageRefused(
-                session, message.msg_seq_num, message.msg_type, APPLICATION_NOT_AVAILABLE, ref_id, text
-            ),
-            0,
-            now_ns,
+        refusal = records.MessageRefused(
+            session, message.msg_seq_num, message.msg_type, APPLICATION_NOT_AVAILABLE, ref_id, text
         )
+        self.answer_unwritten(session, refusal, why, now_ns)
+
+    def answer_unwritten(self, session: str, record: records.Record, why: str, now_ns: int) -> None:
+        """Send a session the report that a record would owe, which could not be written."""
+        self.monitor.journal_failed(why)
+        self._unwritten.add(session)
+        self.reports.report(record, 0, now_ns)
 
     def _new_order(self, session: str, message: Message, now_ns: int) -> None:
         ledger, monitor = self.ledger, self.monitor
         monitor.orders_in += 1
-        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, now_ns)
+        order: Order | Reject | None = ordinary_order(message, ledger.by_symbol, self.market.day_ends_s, now_ns)
         fields = None
         if order is None:
             fields = OrderFields(message)
@@ -469,6 +482,7 @@ _HANDLERS: Final[dict[str, Callable[[Pipeline, str, Message, int], None]]] = {
     **trade_capture.HANDLERS,
     **drop_copy.HANDLERS,
     **multileg.HANDLERS,
+    **party_actions.HANDLERS,
     **margin_messages.HANDLERS,
 }
 Pipeline.commit = commit_of(Pipeline, _KINDS, APPLIES, REPORTS)  # type: ignore[method-assign]

@@ -34,7 +34,7 @@ class Quotes:
         mark = market.marks[index] if index < len(market.marks) else None
         if mark is None:
             return Quote(b"", b"", 0, b"no mark yet")
-        if now_ns - mark.time_ns > market.mark_max_age_ns:
+        if now_ns - mark.time_ns > market.mark_age_limit_ns(index):
             return Quote(b"", b"", mark.time_ns, b"the mark is stale")
         return Quote(_text(mark.price), _text(mark.index_price), mark.time_ns, b"")
 

@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from gateway.clearing_records import ClearingRecord
+from gateway.guard_records import GuardMoved, GuardRecord, PartyActionTaken
 from gateway.hold_records import HoldApproved, HoldRecord, HoldRefused
 from gateway.margin_records import CollateralRefused, MarginCallAnswered, MarginRecord
 from gateway.operator_records import LimitMoved, OperatorRecord
@@ -32,6 +33,7 @@ from gateway.order_records import (
     TradeCorrected,
     TradesAsked,
 )
+from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
 from gateway.transfer_records import TransferRecord
 
@@ -50,6 +52,7 @@ __all__ = [
     "ExternalFillReversed",
     "Filled",
     "GatewayStarted",
+    "GuardMoved",
     "HoldApproved",
     "HoldRefused",
     "InstrumentListed",
@@ -72,6 +75,8 @@ __all__ = [
     "OrderRefused",
     "OrderRestated",
     "OrderTriggered",
+    "ParametersProposed",
+    "PartyActionTaken",
     "Record",
     "ReplaceRequested",
     "Replaced",
@@ -398,12 +403,16 @@ class GraceEnded(Record, frozen=True, tag=59):
 
 
 class Killed(Record, frozen=True, tag=60):
-    """A person stopped a session or an account: no new orders, and cancels of all that work. Only a person lifts it."""
+    """A person stopped something: no new orders, and all that works is marked as cancelled. Only a person lifts it.
+
+    `accounts` are those of a firm or a desk at that time.
+    """
 
     scope: str
     name: str
     who: str
     reason: str
+    accounts: tuple[str, ...] = ()
 
 
 class Reinstated(Record, frozen=True, tag=61):
@@ -465,10 +474,12 @@ AnyRecord = (
     | Killed
     | Reinstated
     | HoldRecord
+    | GuardRecord
     | MarginRecord
     | ClearingRecord
-    | TransferRecord
+    | ParameterRecord
     | OperatorRecord
+    | TransferRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

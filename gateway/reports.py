@@ -17,6 +17,7 @@ from gateway import (
     mass_requests,
     order_changes,
     order_lists,
+    party_actions,
     records,
     trade_capture,
 )
@@ -315,6 +316,10 @@ class Reports:
         values = order_values(
             order, exec_id, time_ns, exec_type, text, cl_ord_id, orig_cl_ord_id, last, ord_rej_reason, refusal
         )
+        if not order.session and not session:  # the gateway's own: nobody asked for it, and copies tell of it
+            if exec_type != b"I":
+                self.copies.send(self, order.account, "", values, {**_further_of(order), **(further or {})}, time_ns)
+            return
         if order.terms is None and further is None and not self.copies.of_account:
             self._send(session or order.session, EXECUTION_REPORT, values, time_ns)
         else:
@@ -418,6 +423,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], No
     **trade_capture.REPORTS,
     **report_handlers(Reports, Copies),
     **holds.REPORTS,
+    **party_actions.REPORTS,
     **margin_messages.REPORTS,
     **clearing_book.REPORTS,
 }

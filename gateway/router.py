@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from risk.exposure import WorkingOrder
@@ -30,6 +31,11 @@ class Router:
     def __init__(self) -> None:
         self._links: dict[str, VenueLink] = {}
         self._touched: set[str] = set()
+
+    @property
+    def venues(self) -> Collection[str]:
+        """The venues that are in service."""
+        return self._links.keys()
 
     def connect(self, venue: str, link: VenueLink) -> None:
         """Take a venue's link into service."""

@@ -12,6 +12,7 @@ from gateway.config import Session as SessionTable
 from gateway.config.schedules import DAYS
 from gateway.config.sessions import overlaid, zone
 from gateway.drop_copy import DROP_COPY_IN, MESSAGES_OF_KIND, ORDERS
+from gateway.party_actions import PARTY_ACTION
 from gateway.volatile import INQUIRY_TYPES
 from protocols.fix.authentication import FIX42_WITH_CREDENTIALS
 from protocols.fix.dictionary import FIX42, Dictionary
@@ -44,7 +45,7 @@ def state_of(fix: Fix, session: SessionTable) -> SessionState:
     """Return a session that has not been used yet, with its rules."""
     rules = SessionConfig(
         dictionary=_dictionary_of(session),
-        application_messages=_messages_of(session.kind),
+        application_messages=_messages_of(session),
         allows_unknown_tags=session.allow_unknown_tags,
         allows_any_order=session.allow_any_order,
         checks_values=session.check_values,
@@ -60,10 +61,12 @@ def state_of(fix: Fix, session: SessionTable) -> SessionState:
     return SessionState(key_of(fix, session), rules, name=name_of(session))
 
 
-def _messages_of(kind: str) -> frozenset[str]:
+def _messages_of(session: SessionTable) -> frozenset[str]:
     """Return what a session may send: what its kind is for, and questions unless it only reports to us."""
-    messages = MESSAGES_OF_KIND[kind]
-    return messages if kind == DROP_COPY_IN else messages.union(INQUIRY_TYPES)
+    messages = MESSAGES_OF_KIND[session.kind]
+    if session.party_actions:
+        messages |= {PARTY_ACTION}
+    return messages if session.kind == DROP_COPY_IN else messages.union(INQUIRY_TYPES)
 
 
 def _dictionary_of(session: SessionTable) -> Dictionary | None:

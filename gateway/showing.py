@@ -46,6 +46,7 @@ class Showing:
             "time_ns": now_ns,
             "ladder": {"spot_moves": grid.spot_moves, "vol_moves": grid.vol_moves, "rows": ladders},
         }
+        shown["transfer_desk"] = shown.pop("transfers", {})
         yield from margin_in_steps(self._core.ledger.margin, shown)
         watches, is_watched = self._core.ledger.margin.watches, self._core.intraday.is_on
         uses: list[tuple[float, str]] = []

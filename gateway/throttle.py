@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway import mass_requests, order_lists, records
+from gateway import mass_requests, order_lists, party_actions, records
 from gateway.refusals import refuse
 from gateway.translate import OrderFields
 from protocols.fix.codec import MAX_MESSAGE_BYTES, Message, decode
@@ -119,6 +119,8 @@ class Throttle:
             return order is not None and order.is_working and not order.is_cancel_pending
         if message.msg_type == MASS_CANCEL:
             return mass_requests.would_cancel(pipeline, self.session, message)
+        if message.msg_type == party_actions.PARTY_ACTION:
+            return party_actions.would_kill(pipeline, self.session, message)
         return message.msg_type == LIST_CANCEL and order_lists.would_cancel(pipeline, self.session, message)
 
     def _reject(self) -> Reject:

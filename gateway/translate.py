@@ -33,7 +33,7 @@ _TIMES_IN_FORCE: Final = {
     b"3": TimeInForce.IOC,
     b"4": TimeInForce.FOK,
 }
-_LIMIT, _IOC, _FOK = OrdType.LIMIT, TimeInForce.IOC, TimeInForce.FOK
+_LIMIT, _IOC, _FOK, _DAY = OrdType.LIMIT, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY
 POST_ONLY, REDUCE_ONLY = b"6", b"E"
 _EXEC_INSTS: Final = {
     None: (False, False),
@@ -108,6 +108,13 @@ def new_order(
             text = "only OrderQty(38) and Price(44) of a limit order can be replaced"
             return Reject(RejectReason.UNSUPPORTED_CHARACTERISTIC, "translate", text)
         time_in_force, flags = replaces.time_in_force, own
+    elif (
+        instrument is not None
+        and ord_type is _LIMIT
+        and time_in_force is _DAY
+        and instrument.venue in market.day_ends_s
+    ):
+        return order_with_terms(fields, side, flags, instrument, market, now_ns, None)
     lots = ticks = 0
     if instrument is not None:
         if quantity is not None:

@@ -8,6 +8,7 @@ takes (gateway/slowside).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.ledger import Ledger
+from risk import mirror
+from risk.account import Account
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
 from risk.pricing import Floats
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
-from risk.venue_book import VenueBook
-from risk.venue_margin import BookTerms, VenueBookBuilder
+from risk.venue_book import BookTerms, VenueBook
+from risk.venue_models import builder
 
 # At 200 scenarios about 0.4 ms, of which half is the start of numpy's loops.
 INSTRUMENTS_PER_SLICE: Final = 16
@@ -35,6 +38,19 @@ ACCOUNTS_PER_SLICE: Final = 1_000
 # Of a venue's own model: an option of portfolio margin takes some 0.1 ms.
 VENUE_PARTS_PER_SLICE: Final = 8
 PLAIN_TERMS: Final = HouseTerms()
+
+
+class Acting(msgspec.Struct, frozen=True, eq=False):
+    """What a generation is made by: the house's terms, each coin's collar (below and above the mark) and haircut.
+
+    `number` is of the margin parameters that it comes from, 0 of the configuration; `version` tells two apart.
+    """
+
+    terms: HouseTerms
+    number: int = 0
+    version: int = 0
+    collars: Mapping[str, tuple[float, float]] = {}
+    haircuts: Mapping[str, float] = {}
 
 
 class Valuation:
@@ -51,7 +67,9 @@ class Valuation:
         self._ledger = ledger
         self._market = market
         self._grid = grid
-        self.terms = terms
+        # What generations are to be made by from the next one on, what the last one asked for is made by, and what
+        # the one in force was. One generation knows one of them alone.
+        self.acting = self.asked = self.in_force = Acting(terms)
         self._extra_currencies = tuple(currencies)
         self._work: Iterator[None] | None = None
         self._count = INSTRUMENTS_PER_SLICE
@@ -61,6 +79,7 @@ class Valuation:
         self._shape: tuple[int, ...] = ()
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
+        self._is_filling = False  # accounts write into a kernel that is not asked yet
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         # Venues' own models, priced here from the same marks, and swapped in with each generation.
         self.venue_books: tuple[BookTerms, ...] = ()
@@ -73,11 +92,24 @@ class Valuation:
         return self._work is not None
 
     @property
+    def terms(self) -> HouseTerms:
+        """The house's terms of the generation in force."""
+        return self.in_force.terms
+
+    @property
     def setting(self) -> dict[str, Any]:
-        """What of a GenerationBuilder's arguments is the same for all generations."""
-        terms = self.terms
+        """What of a GenerationBuilder's arguments does not come from the marks, of the generation asked for last."""
+        return self.setting_of(self.asked.terms)
+
+    def setting_of(self, terms: HouseTerms) -> dict[str, Any]:
+        """The same for other terms."""
         coins = frozenset(terms.volumes) or None
         return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
+
+    def adopt(self, acting: Acting) -> None:
+        """Make generations by this from the next one on; the first of them puts all of it in force at once."""
+        self.acting = acting
+        self._market.has_moved = True  # the next is due
 
     def begin(self, now_ns: int) -> None:
         """Take the marks as they are and start a generation; those too old for a check are left out as unknown."""
@@ -115,10 +147,11 @@ class Valuation:
     def snapshot_in_steps(self, now_ns: int) -> Iterator[None]:
         """Take the marks as they are at the first turn, in turns; `snapshot` is there after the last."""
         self._number += 1
+        self.asked = self.acting
         number, market, ledger = self._number, self._market, self._ledger
         instruments, currencies = list(ledger.instruments), self._currencies()
-        worth = self._coins(now_ns)
-        marks = self._believed(market.begin_generation(), worth, now_ns)
+        worth, apart = self._coins(now_ns), tuple(sorted(ledger.lost_venues))
+        marks = market.usable_marks(self._believed(market.begin_generation(), worth, now_ns), now_ns)
         slices = [_columns(0, [])]
         for start in range(0, len(instruments), MARKS_PER_SLICE):
             slices.append(_columns(start, marks[start : start + MARKS_PER_SLICE]))
@@ -133,6 +166,7 @@ class Valuation:
             time_ns=times,
             numbers=numbers,
             index_prices=worth,
+            apart=apart,
         )
 
     def _believed(
@@ -141,10 +175,13 @@ class Valuation:
         """Move the marks of venues that are not believed, where the others are: worth what it was, by their index."""
         market, instruments = self._market, self._ledger.instruments
         moved: list[Mark | None] | None = None
-        for index in market.board.doubted(now_ns):
+        doubted = market.board.doubted(now_ns)
+        if lost := self._ledger.lost_venues:  # what is held there is still owed, whoever tells of it or not
+            doubted += [one.index for one in instruments[: len(marks)] if one.venue in lost]
+        for index in dict.fromkeys(doubted):
             instrument, mark = instruments[index], marks[index]
             price = worth.get(instrument.base_currency)
-            is_old = mark is not None and now_ns - mark.time_ns > market.mark_max_age_ns
+            is_old = mark is not None and now_ns - mark.time_ns > market.mark_age_limit_ns(index)
             if mark is not None and is_old and price and not instrument.is_option:
                 moved = moved or list(marks)
                 moved[index] = _moved(mark, price, now_ns)
@@ -154,7 +191,7 @@ class Valuation:
         yield from self.snapshot_in_steps(now_ns)
         snapshot = self.snapshot
         assert snapshot is not None
-        repricing = Repricing(snapshot, self._market.mark_max_age_ns, self.setting)
+        repricing = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting)
         while not repricing.price_some(self._count):
             yield
         yield
@@ -164,9 +201,10 @@ class Valuation:
         """Fill a kernel beside the one that is asked, a slice at each step, and put it in its place in the last."""
         venue_books: dict[str, VenueBook] = {}
         yield from self._make_venue_books(venue_books)
-        market, accounts = self._market, list(self._ledger.accounts.values())
+        market, accounts, acting = self._market, list(self._ledger.accounts.values()), self.asked
+        terms = acting.terms
         shape = (
-            self.terms.rows(len(accounts)),
+            terms.rows(len(accounts)),
             len(generation.groups),
             max(1, len(generation.values)),
             len(generation.currencies),
@@ -175,16 +213,21 @@ class Valuation:
         )
         if shape != self._shape:
             self._spare = None
-        for account in accounts:
-            account.drop_mirror()
+        if self._is_filling:  # one was given up half-way: nobody writes into its kernel any more
+            for account in accounts:
+                account.drop_mirror()
+        self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        self.terms.prepare(kernel, generation, self._ledger.instruments)
+        terms.prepare(kernel, generation, self._ledger.instruments)
+        self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        written = 0
-        for account in accounts:
-            written += account.begin_mirror(kernel, currency_index, venue_books)
-            while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
+        at = written = 0
+        while at < len(accounts):
+            at, more = mirror.begin_some(accounts, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            written += more
+            exposure = accounts[at - 1].exposure
+            while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
@@ -195,28 +238,60 @@ class Valuation:
         market.generation_time_ns = generation.as_of_ns
         market.priced_count = len(generation.values)
         self.generation = generation
+        has_new_collars = self.in_force.collars != acting.collars
+        self.in_force, market.haircuts = acting, acting.haircuts
+        market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
         # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
         self._spare = None
-        for number, account in enumerate(accounts, 1):
-            account.end_mirror()
-            if number % ACCOUNTS_PER_SLICE == 0:
+        at = 0
+        while at < len(accounts):
+            at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
+            if at % ACCOUNTS_PER_SLICE == 0:
                 yield
+        self._is_filling = False
         self._spare = before if shape == self._shape else None
         self._shape = shape
+        if has_new_collars:
+            yield from self._collar_anew()
+
+    def _collar_anew(self) -> Iterator[None]:
+        """Give every mark the band of its coin's new collar; those that come meanwhile have it already."""
+        instruments, market = self._ledger.instruments, self._market
+        for start in range(0, len(market.marks), MARKS_PER_SLICE):
+            yield
+            for index in range(start, min(start + MARKS_PER_SLICE, len(market.marks))):
+                mark = market.marks[index]
+                if mark is None:
+                    continue
+                low, high = market.collar.band_ticks(instruments[index], mark.price)
+                if market.guard is not None:  # it may have drawn the band closer, and does so again at the next mark
+                    low, high = max(low, mark.collar_low_ticks), min(high, mark.collar_high_ticks)
+                mark.set_band(low, high)
+
+    def _lift_offsets(self, kernel: MarginKernel, accounts: Iterable[Account], house: HouseTerms) -> None:
+        """Let who has a leg at a venue that is lost have no offset between coins either, until it is back."""
+        lost, hierarchy = self._ledger.lost_venues, house.hierarchy
+        if not lost or hierarchy is None:
+            return
+        for account in accounts:
+            terms = hierarchy.terms_of(account.index)
+            legs = (position.instrument.venue for position in account.positions.values() if position.lots)
+            if terms.offset_cap and any(venue in lost for venue in legs):
+                kernel.set_terms(account.index, msgspec.structs.replace(terms, offset_cap=0.0))
 
     def _make_venue_books(self, made: dict[str, VenueBook]) -> Iterator[None]:
         """Price the venues' own models from the marks of the generation's snapshot, a slice at each turn."""
         snapshot = self.snapshot
         if not self.venue_books or snapshot is None:
             return
-        marks = Repricing(snapshot, self._market.mark_max_age_ns, self.setting).take_marks()
+        marks = Repricing(snapshot, self._market.longest_mark_age_ns, self.setting).take_marks()
         yield
         for terms in self.venue_books:
             accounts = len(self._ledger.accounts)
-            builder = VenueBookBuilder(terms, snapshot.instruments, marks, snapshot.currencies, accounts)
-            while not builder.price_some(VENUE_PARTS_PER_SLICE):
+            pricing = builder(terms, snapshot.instruments, marks, snapshot.currencies, accounts)
+            while not pricing.price_some(VENUE_PARTS_PER_SLICE):
                 yield
-            made[terms.name] = builder.book()
+            made[terms.name] = pricing.book()
             yield
 
     def _currencies(self) -> list[str]:
@@ -224,10 +299,8 @@ class Valuation:
         for instrument in instruments[self._listed_count :]:
             listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
         self._listed_count = len(instruments)
-        names = dict.fromkeys(("USD", "USDC", "USDT", *self._extra_currencies, *listed))
-        for account in self._ledger.accounts.values():
-            names.update(dict.fromkeys(account.cash_units))
-        return list(names)
+        held = chain.from_iterable([account.cash_units for account in self._ledger.accounts.values()])
+        return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, held)))
 
 
 def _moved(mark: Mark, index_price: float, now_ns: int) -> Mark:

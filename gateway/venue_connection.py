@@ -40,6 +40,7 @@ class VenueConnection(asyncio.Protocol):
         self._carries_orders = lane in self._link.session.vital_lanes
         self._turn_ns = ORDERS_TURN_NS if self._carries_orders else MARKET_TURN_NS
         self._waiting: deque[bytes] = deque()
+        self._is_paused = False
         self.closed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,9 +85,12 @@ class VenueConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             self._take_rest()
         elif waiting:
-            transport.pause_reading()
+            if not self._is_paused:
+                self._is_paused = True
+                transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._take_turn)
-        else:
+        elif self._is_paused:
+            self._is_paused = False
             transport.resume_reading()
 
     def _take_rest(self) -> None:

@@ -35,7 +35,7 @@ from protocols.venues.orderbook import OrderBook
 from protocols.venues.rate_limit import RateLimitError
 from protocols.venues.trade_tape import TradeTape
 from risk.exposure import WorkingOrder
-from risk.order import Approved
+from risk.order import Approved, TimeInForce
 
 # An order is asked about at once, and again at this interval until the venue has said how it stands.
 QUERY_INTERVAL_NS: Final = 1_000_000_000
@@ -110,10 +110,14 @@ class SessionLink:
     def _place(self, approved: Approved, order_id: str, now_ns: int) -> None:
         order, instrument, terms = approved.order, approved.instrument, approved.order.terms
         symbol, order_type, trigger = instrument.symbol, "limit", None
+        time_in_force = VENUE_TIMES_IN_FORCE[order.time_in_force]
         if self.symbols.suffix:
             symbol = self.symbols.venue(symbol)
-        if terms is not None and terms.stop_ticks:
-            order_type, trigger = "stop_limit", (terms.trigger, price_text(instrument, terms.stop_ticks))
+        if terms is not None:
+            if terms.stop_ticks:
+                order_type, trigger = "stop_limit", (terms.trigger, price_text(instrument, terms.stop_ticks))
+            if terms.expire_ns:
+                time_in_force = VENUE_TIMES_IN_FORCE[TimeInForce.GTC]  # it ends here, not there
         # Reduce-only is ours to enforce: the venue's account nets all our clients. A market order goes out as a
         # limit at the collar's price, and a stop without a limit of its own likewise.
         self.session.place(
@@ -123,7 +127,7 @@ class SessionLink:
             quantity_text(instrument, order.lots),
             price_text(instrument, order.ticks),
             order_type,
-            VENUE_TIMES_IN_FORCE[order.time_in_force],
+            time_in_force,
             order.is_post_only,
             False,
             now_ns,

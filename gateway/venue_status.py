@@ -42,8 +42,7 @@ def state_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int, age
     if link.venue not in market.live_venues:
         return "reconciling"
     own = _ages_ns(link.venue, market, ledger, now_ns, ages)
-    is_fresh = any(age is not None and age <= market.mark_max_age_ns for age in own.values())
-    return "live" if is_fresh or not own else "stale"
+    return "live" if not own or len(_late(own, market, ledger)) < len(own) else "stale"
 
 
 def row_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int, ages: Ages | None = None) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def row_of(link: SessionLink, market: Market, ledger: Ledger, now_ns: int, ages:
     where there is none.
     """
     own = _ages_ns(link.venue, market, ledger, now_ns, ages)
-    late = {symbol: age for symbol, age in own.items() if age is None or age > market.mark_max_age_ns}
+    late = _late(own, market, ledger)
     known = [age for age in own.values() if age is not None]
     oldest = nsmallest(
         LISTED_AT_MOST, late, key=lambda symbol: (late[symbol] is not None, -(late[symbol] or 0), symbol)
@@ -81,6 +80,12 @@ def _ages_ns(venue: str, market: Market, ledger: Ledger, now_ns: int, known: Age
         for _ in ages_in_steps(known, market, ledger, now_ns):
             pass
     return known.get(venue, {})
+
+
+def _late(ages: dict[str, int | None], market: Market, ledger: Ledger) -> dict[str, int | None]:
+    """Return those of which there is no mark that orders may be compared with."""
+    limit_ns, by_symbol = market.mark_age_limit_ns, ledger.by_symbol
+    return {symbol: age for symbol, age in ages.items() if age is None or age > limit_ns(by_symbol[symbol].index)}
 
 
 def _ms(value_ns: int | None) -> float | None:

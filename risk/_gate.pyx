@@ -76,9 +76,11 @@ cdef Py_ssize_t account_sub_accounts = offset_of(_account_class, "sub_accounts")
 cdef Py_ssize_t market_kernel = offset_of(_market_class, "kernel")
 cdef Py_ssize_t market_marks = offset_of(_market_class, "marks")
 cdef Py_ssize_t market_mark_age = offset_of(_market_class, "mark_max_age_ns")
+cdef Py_ssize_t market_own_ages = offset_of(_market_class, "own_mark_ages_ns")
 cdef Py_ssize_t market_generation_age = offset_of(_market_class, "generation_max_age_ns")
 cdef Py_ssize_t market_generation_time = offset_of(_market_class, "generation_time_ns")
 cdef Py_ssize_t market_priced_count = offset_of(_market_class, "priced_count")
+cdef Py_ssize_t market_halts = offset_of(_market_class, "halts")
 cdef Py_ssize_t market_live_venues = offset_of(_market_class, "live_venues")
 cdef Py_ssize_t market_base = offset_of(_market_class, "base_scenario")
 cdef Py_ssize_t market_hierarchy = offset_of(_market_class, "hierarchy")
@@ -221,7 +223,9 @@ cdef int _without_rate(object order, object account, object market, object instr
     # account_is_trading
     if slot(account, account_state) is _halted:
         return 0
-    # instrument_is_known
+    # instrument_is_known; where anything is halted, only the plain check knows what
+    if PyDict_Size(<dict>slot(market, market_halts)):
+        return 1
     limits = slot(account, account_limits)
     if not is_a(limits, <PyObject *>_limits_class) or not is_true(instrument, instrument_is_open):
         return 1
@@ -303,12 +307,17 @@ cdef int _with_market(object order, object account, object market, object instru
     cdef long long mark_age_ns = 0, generation_age_ns = 0, generation_ns = 0, age_ns
     cdef long long priced = 0, index = 0
     cdef double cash = 0.0
+    cdef PyObject *own_age
     # price_is_within_collar
     if not asked.low_ticks <= asked.ticks <= asked.high_ticks:
         return 8
     # mark_is_fresh
     age_ns = asked.now_ns - asked.mark_time_ns
-    if not read_int(slot(market, market_mark_age), MOST, &mark_age_ns) or not -mark_age_ns <= age_ns <= mark_age_ns:
+    limit = slot(market, market_mark_age)
+    own_age = PyDict_GetItemWithError(<dict>slot(market, market_own_ages), slot(instrument, instrument_index))
+    if own_age != NULL:
+        limit = <object>own_age
+    if not read_int(limit, MOST, &mark_age_ns) or not -mark_age_ns <= age_ns <= mark_age_ns:
         return 9
     if not (
         read_int(slot(market, market_generation_age), MOST, &generation_age_ns)

@@ -101,7 +101,10 @@ class _Books(NamedTuple):
 
     kernel: MarginKernel
     currency_index: dict[str, int]
-    venues: dict[str, VenueBook]
+    venues: Mapping[str, VenueBook]
+
+
+_NO_BOOKS: Final[Mapping[str, VenueBook]] = MappingProxyType({})
 
 
 class Account:
@@ -248,17 +251,23 @@ class Account:
 
         Until `end_mirror` every change goes into both kernels, and the one before is asked.
         """
-        self.drop_mirror()
+        if self._is_mirroring:
+            self.drop_mirror()
+        index = self.index
         for instrument_index, position in self.positions.items():
             if position.lots:
-                kernel.add_position(self.index, instrument_index, position.lots)
+                kernel.add_position(index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
-            kernel.add_cash(self.index, currency_index[currency], units / UNITS_PER_WHOLE)
+            kernel.add_cash(index, currency_index[currency], units / UNITS_PER_WHOLE)
+        self._is_mirroring = True
+        if not self.sub_accounts:  # most have none, and each generation writes all of them
+            self._books = (*self._books, _Books(kernel, currency_index, _NO_BOOKS))
+            self.exposure.begin_mirror(kernel)
+            return len(self.positions) + len(self.cash_units)
         venues = {at: venue_books[sub.book] for at, sub in self.sub_accounts.items() if sub.book in venue_books}
         for at, book in venues.items():
             self._fill_venue_book(at, book)
         self._books = (*self._books, _Books(kernel, currency_index, venues))
-        self._is_mirroring = True
         self.exposure.begin_mirror(kernel, {at: book.kernel for at, book in venues.items()})
         return (len(self.positions) + len(self.cash_units)) * (1 + len(venues))
 

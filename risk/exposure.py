@@ -19,9 +19,10 @@ from risk.kernel import MarginKernel
 from risk.lifecycle import WORKING, Happening, OrdStatus, next_status
 from risk.order import OrdType, Terms, TimeInForce
 from risk.self_trade import ClientOrders
+from risk.venue_book import VenueKernel
 
 _BUY: Final = Side.BUY
-NO_VENUES: Final[Mapping[str, MarginKernel]] = MappingProxyType({})
+NO_VENUES: Final[Mapping[str, VenueKernel]] = MappingProxyType({})
 # account, instrument, lots, cash, and the same of a pending replace
 Held = tuple[int, int, float, float, float, float]
 
@@ -132,8 +133,8 @@ class Exposure:
     def __init__(self, account_index: int) -> None:
         self._account_index = account_index
         self._kernel: MarginKernel | None = None  # none while a journal is replayed, before the first generation
-        self._venues: Mapping[str, MarginKernel] = {}  # of venues' own models, by venue
-        self._venues_next: Mapping[str, MarginKernel] = {}
+        self._venues: Mapping[str, VenueKernel] = {}  # of venues' own models, by venue
+        self._venues_next: Mapping[str, VenueKernel] = {}
         # What the kernel holds for each order, by OrderID(37): released as it was held, whatever changed since, and
         # held again as it is in each new generation, which may be thousands of orders four times a second.
         self._held: dict[str, Held] = {}
@@ -226,14 +227,20 @@ class Exposure:
             kernel.hold(*arguments)
         self._held_next.add(order_id)
 
-    def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, MarginKernel] = NO_VENUES) -> None:
+    def begin_mirror(self, kernel: MarginKernel | None, venues: Mapping[str, VenueKernel] = NO_VENUES) -> None:
         """Hold from now on in this kernel too, which was just loaded, and what is held already by `mirror_some`.
 
         `venues` are the kernels of venues' own models, by venue. None: give up what was begun.
         """
         self._next, self._venues_next = kernel, venues
-        self._held_next = set()
+        if self._held_next:
+            self._held_next = set()
         self._to_mirror = [] if kernel is None else list(self._held)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the next kernel holds all that `begin_mirror` found."""
+        return not self._to_mirror
 
     def mirror_some(self, count: int) -> bool:
         """Hold up to so many more of the working orders in the next kernel; True once it holds all of them."""

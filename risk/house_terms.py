@@ -13,7 +13,7 @@ from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
-from risk.scenarios import Generation
+from risk.scenarios import Generation, underlying_of
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -55,6 +55,17 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Give a kernel that has just loaded a generation all that is not a risk array."""
         if self.hierarchy is not None:
             self.hierarchy.install(kernel, instruments)
+        self._charge(kernel, generation, instruments)
+
+    def prepare_alone(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], account: int
+    ) -> None:
+        """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
+        if self.hierarchy is not None:
+            kernel.set_terms(0, self.hierarchy.terms_of(account))
+        self._charge(kernel, generation, instruments)
+
+    def _charge(self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]) -> None:
         if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
 
@@ -66,7 +77,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         asked.closing[:] = np.nan_to_num(generation.closings)
         asked.product[:] = [int(instrument.kind) for instrument in instruments[:count]]
         for group, name in enumerate(generation.groups):
-            volume = self.volumes.get(name)
+            volume = self.volumes.get(underlying_of(name))
             if volume is not None:
                 asked.group[group, :5] = (
                     volume.half_spread,

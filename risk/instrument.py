@@ -140,6 +140,12 @@ class Instrument(msgspec.Struct, frozen=True):
         """Whether the contract is an option."""
         return self.kind is Kind.OPTION
 
+    @property
+    def pair(self) -> str:
+        """What its price is of, and in: coin and quote currency; of an option, whose price is in coin, its index's."""
+        quote = "USD" if self.quote_currency == self.base_currency else self.quote_currency
+        return f"{self.underlying}/{quote}"
+
     def cash_units(self, side: Side, lots: int, ticks: int) -> int:
         """Return the change of cash in money units of the settlement currency when `lots` trade at `ticks`.
 

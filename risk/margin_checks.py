@@ -8,9 +8,9 @@ from risk.account import Account, AccountState
 from risk.cash import fill_cash
 from risk.gate import surely_short
 from risk.instrument import Side
-from risk.kernel import MarginKernel
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
+from risk.venue_book import VenueKernel
 
 _BUY: Final = Side.BUY
 _TRADING, _REDUCING = AccountState.TRADING, AccountState.REDUCING
@@ -151,6 +151,6 @@ def only_reduces(order: Order, account: Account) -> bool:
     return held > 0 and held - account.exposure.sell_lots.get(index, 0) - lots >= 0
 
 
-def _is_better_filled(kernel: MarginKernel, order: Order, account: Account, market: Market, group: int) -> bool:
+def _is_better_filled(kernel: VenueKernel, order: Order, account: Account, market: Market, group: int) -> bool:
     before = kernel.worst_of_group(account.index, group)
     return kernel.if_filled_of_group(account.index, *_filled_at_worse_price(order, market)) > before

@@ -103,7 +103,7 @@ class CallAnswerError(Exception):
 class MarginWatch:
     """What is known of one account's margin, changed by decisions and payments only."""
 
-    __slots__ = ("account", "call_count", "calls", "credits", "grace_ns", "state")
+    __slots__ = ("account", "call_count", "calls", "credits", "grace_ns", "is_unmet", "state")
 
     def __init__(self, account: str) -> None:
         self.account = account
@@ -111,12 +111,19 @@ class MarginWatch:
         self.calls: dict[str, Call] = {}
         self.call_count = 0
         self.grace_ns = 0  # until when an account whose call expired may reduce by itself; 0: no call expired
+        # A call expired, and its grace ended: what is adjusted is cured whole, as the call had asked for.
+        self.is_unmet = False
         self.credits: dict[str, list[tuple[str, int]]] = {}  # transfer -> what it paid of which call
 
     @property
     def may_do(self) -> AccountState:
         """What the account may do by its margin."""
         return MAY_DO[self.state]
+
+    @property
+    def leaves_at(self) -> int:
+        """Which of a profile's `leave_bps` an adjustment brings the account to."""
+        return (Band.CALLING if self.is_unmet else Band.ADJUSTING) - 1
 
     @property
     def is_untouched(self) -> bool:
@@ -144,7 +151,15 @@ class MarginWatch:
     def parts(self) -> list[Any]:
         """Return all of it in a fixed order, for the state's hash."""
         calls = [msgspec.to_builtins(call) for call in self.calls.values()]
-        return [self.account, self.state, self.grace_ns, self.call_count, calls, sorted(self.credits.items())]
+        return [
+            self.account,
+            self.state,
+            self.grace_ns,
+            self.is_unmet,
+            self.call_count,
+            calls,
+            sorted(self.credits.items()),
+        ]
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +174,7 @@ class MarginWatch:
             self._forget()
         else:
             self._enter(MarginState(decision.state))
+            self.is_unmet = self.state is MarginState.ADJUSTING and decision.signal == Signal.GRACE_ENDED
 
     def _enter(self, state: MarginState) -> None:
         self.state = state
@@ -219,6 +235,8 @@ def revalue(watch: MarginWatch, profile: Profile, margin: Margin | None, now_ns:
         return
     ratio = margin.ratio_bps
     band = profile.thresholds.band(ratio, BAND_OF[watch.state])
+    if watch.is_unmet and Band.CALLING <= band < Band.ADJUSTING:
+        band = Band.ADJUSTING
     if band < Band.CALLING:
         for call in watch.open_calls:
             yield CallMoved(watch.account, call.call_id, CallHappening.RECOVERED, 0, 0, f"ratio {percent(ratio)}")

@@ -1,14 +1,24 @@
 """Mark prices with their age. Unknown and stale are first-class: nothing is checked against a price nobody has."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
 import msgspec
 
 from risk.composite import IndexBoard
+from risk.guard_board import GuardBoard
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
 from risk.venue_book import VenueBook
 
 NEVER_NS = -(1 << 62)
+# What can be halted as a whole, whoever trades it: a venue, an instrument, or a market that its guard has stopped.
+VENUE, INSTRUMENT, GUARD = "venue", "instrument", "guard"
+# (what, its name) -> why it is halted
+Halts = dict[tuple[str, str], str]
 # How far a market order goes towards the last price that the venue takes: that moves with the mark, and the order must
 # be taken when it arrives.
 BAND_USED = 0.8
@@ -32,27 +42,59 @@ class Mark(msgspec.Struct, gc=False):
     # What a market order is sent at: the collar's end, or nearer, where the venue would not take that.
     sell_at_ticks: int = 0
     buy_at_ticks: int = 0
+    # False where the guard of its market does not believe what the venue told: the price is what margin uses instead,
+    # and no position is adjusted on it.
+    is_sound: bool = True
+
+    def set_band(self, low: int, high: int) -> None:
+        """Take another collar; a market order goes no further than that, nor further than the venue took."""
+        self.collar_low_ticks, self.collar_high_ticks = low, high
+        self.sell_at_ticks, self.buy_at_ticks = max(low, self.sell_at_ticks), min(high, self.buy_at_ticks)
 
 
-class Collar(msgspec.Struct, frozen=True, gc=False):
-    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks."""
+class Collar(msgspec.Struct, frozen=True):
+    """How far from the mark a limit price may be; options by the larger of a fraction and a number of ticks.
+
+    Of contracts other than options, `of_coin` says how far below and above the mark by underlying, instead of
+    `fraction`.
+    """
 
     fraction: float
     option_fraction: float
     option_min_ticks: int
+    of_coin: Mapping[str, tuple[float, float]] = {}
 
-    def band_ticks(self, instrument: Instrument, price: float) -> tuple[int, int]:
+    def band_ticks(self, instrument: Instrument, price: float, narrower: float | None = None) -> tuple[int, int]:
         """Return (lowest, highest) admissible limit price in ticks, both on the tick scheme, the low end at least one.
 
-        A market order is sent at one end of the band, so each end must be a price that the venue takes.
+        A market order is sent at one end of the band, so each end must be a price that the venue takes. `narrower` is
+        another fraction for other than options, used where it is one.
         """
         mark = price / float(instrument.tick_size)
         if instrument.is_option:
-            width = max(mark * self.option_fraction, float(self.option_min_ticks))
+            below = above = max(mark * self.option_fraction, float(self.option_min_ticks))
         else:
-            width = mark * self.fraction
-        low = instrument.step_up(max(1, -int(-(mark - width) // 1)))
-        return low, max(1, instrument.step_down(int((mark + width) // 1)))
+            shares = self.of_coin.get(instrument.underlying) if self.of_coin else None
+            low_share, high_share = (self.fraction, self.fraction) if shares is None else shares
+            if narrower is not None:
+                low_share, high_share = min(low_share, narrower), min(high_share, narrower)
+            below, above = mark * low_share, mark * high_share
+        low = instrument.step_up(max(1, -int(-(mark - below) // 1)))
+        return low, max(1, instrument.step_down(int((mark + above) // 1)))
+
+
+class MarkAgeRule(msgspec.Struct, frozen=True, gc=False):
+    """How old marks of a venue's instruments may be that `pattern` fits; `suffix` is what our symbols have more."""
+
+    venue: str
+    pattern: str
+    suffix: str
+    max_age_ns: int
+
+    def fits(self, instrument: Instrument) -> bool:
+        """Whether it is about this instrument."""
+        symbol = instrument.symbol.removesuffix(self.suffix)
+        return instrument.venue == self.venue and fnmatchcase(symbol, self.pattern)
 
 
 class Market(msgspec.Struct):
@@ -60,7 +102,7 @@ class Market(msgspec.Struct):
 
     kernel: MarginKernel
     marks: list[Mark | None]
-    mark_max_age_ns: int
+    mark_max_age_ns: int  # of an instrument that has none of its own in `own_mark_ages_ns`
     generation_max_age_ns: int
     collar: Collar
     generation_time_ns: int = NEVER_NS
@@ -80,10 +122,46 @@ class Market(msgspec.Struct):
     board: IndexBoard = msgspec.field(default_factory=lambda: IndexBoard(MAX_INDEX_AGE_NS, MAX_DEVIATION, MAX_BASIS))
     # Venues that take stop orders -> which of their prices triggers one.
     stop_triggers: dict[str, str] = msgspec.field(default_factory=dict)
+    # What takes no orders now. The order path asks only whether it is empty; where it is not, the plain checks look.
+    halts: Halts = msgspec.field(default_factory=dict)
+    # Says which of the marks that come may be used; None: all of them.
+    guard: GuardBoard | None = None
+    # Venues that have no day orders -> the second of the UTC day with which such an order ends here.
+    day_ends_s: dict[str, int] = msgspec.field(default_factory=dict)
+    # Instruments, by index, with an age limit of their own: that of the first rule that fits.
+    own_mark_ages_ns: dict[int, int] = msgspec.field(default_factory=dict)
+    mark_age_rules: tuple[MarkAgeRule, ...] = ()
+    # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
+    haircuts: Mapping[str, float] = {}
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.
     venue_books: dict[str, VenueBook] = msgspec.field(default_factory=dict)
+
+    def mark_age_limit_ns(self, index: int) -> int:
+        """Return how old an instrument's mark may be."""
+        return self.own_mark_ages_ns.get(index, self.mark_max_age_ns)
+
+    @property
+    def longest_mark_age_ns(self) -> int:
+        """The age that no mark that is used can be above."""
+        return max(self.mark_max_age_ns, *(rule.max_age_ns for rule in self.mark_age_rules), 0)
+
+    def limit_mark_age(self, instrument: Instrument) -> None:
+        """Note how old the mark of an instrument that is listed may be."""
+        for rule in self.mark_age_rules:
+            if rule.fits(instrument):
+                self.own_mark_ages_ns[instrument.index] = rule.max_age_ns
+                return
+
+    def usable_marks(self, marks: Sequence[Mark | None], now_ns: int) -> Sequence[Mark | None]:
+        """Return marks by index without those older than their own limit; the general one is left to others."""
+        if not self.mark_age_rules:
+            return marks
+        return [
+            None if mark is None or now_ns - mark.time_ns > self.mark_age_limit_ns(index) else mark
+            for index, mark in enumerate(marks)
+        ]
 
     def above(self, account_index: int) -> tuple[int, ...]:
         """Return the kernel's rows above an account."""
@@ -113,7 +191,12 @@ class Market(msgspec.Struct):
         last = self.marks[instrument.index]
         if last is not None and time_ns < last.time_ns:
             return False
-        low, high = self.collar.band_ticks(instrument, price)
+        narrower, is_sound = None, True
+        if self.guard is not None:
+            told = index_price
+            price, index_price, is_sound, narrower = self.guard.admit(instrument, price, index_price, time_ns)
+            forward_price *= index_price / told
+        low, high = self.collar.band_ticks(instrument, price, narrower)
         tick = instrument.tick
         sell_at, buy_at = low, high
         if 0.0 < lowest_sell < 1e15:
@@ -122,7 +205,7 @@ class Market(msgspec.Struct):
         if 0.0 < highest_buy < 1e15:
             furthest = price + BAND_USED * (highest_buy - price)
             buy_at = max(1, min(high, instrument.step_down(int(furthest / tick // 1))))
-        mark = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at)
+        mark = Mark(price, index_price, forward_price, implied_vol, time_ns, low, high, sell_at, buy_at, is_sound)
         self.marks[instrument.index] = mark
         if self.due_after_move and not self.has_moved:
             self.has_moved = self._moved_far(instrument, mark)

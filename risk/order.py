@@ -90,13 +90,17 @@ class RejectReason(IntEnum):
     DEADLINE_NOT_ALLOWED = 937
     NOT_AUTHENTICATED = 938
     VENUE_REJECTED = 951
+    VENUE_KILLED = 961
+    INSTRUMENT_KILLED = 962
+    MARKET_HALTED = 963
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
     """What an order has beyond a price: when it begins to work, when it ends, and the list that it came in.
 
     `stop_ticks` is StopPx(99), 0 for none: until the venue's price named by `trigger` has reached it, the order rests
-    untriggered. `expire_ns` is when a GTD order ends, 0 for none. `list_id` is ListID(66).
+    untriggered. `expire_ns` is when we end the order (GTD; DAY where the venue has none), 0 for never. `list_id` is
+    ListID(66).
     """
 
     stop_ticks: int = 0

@@ -62,6 +62,8 @@ LIFE: Final[Mapping[tuple[Stage, Step], tuple[Stage, ...]]] = {
     (Stage.APPROVED, Step.ACTIVATE): (Stage.ACTIVE,),
     (Stage.ACTIVE, Step.REPLACE): (Stage.REPLACED,),
     (Stage.ACTIVE, Step.ROLL_BACK): (Stage.ROLLED_BACK,),
+    # What comes back is shown before it does.
+    (Stage.REPLACED, Step.SHOW): (Stage.REPLACED,),
     (Stage.REPLACED, Step.ACTIVATE): (Stage.ACTIVE,),
 }
 
@@ -115,8 +117,8 @@ def effect_of(accounts: list[AccountEffect]) -> Effect:
     known = [one for one in accounts if one.account not in set(unknown)]
     return Effect(
         len(accounts),
-        sum(one.margin_before for one in known),
-        sum(one.margin_after for one in known),
+        sum((one.margin_before for one in known), 0.0),
+        sum((one.margin_after for one in known), 0.0),
         max(rises),
         max(falls),
         tuple(one.account for one in known if one.is_made_short),
@@ -171,7 +173,7 @@ def step(
     is_old = now_ns - proposal.proposed_ns > rules.lasts_ns
     if taken is Step.EXPIRE and not is_old:
         raise ParameterError(f"parameters {proposal.number} have not expired yet")
-    if taken in (Step.APPROVE, Step.SHOW) and is_old:
+    if taken in (Step.APPROVE, Step.SHOW) and is_old and proposal.stage is not Stage.REPLACED:
         raise ParameterError(f"parameters {proposal.number} were proposed too long ago: propose them again")
     # What was replaced may come back at any age; what was never active may not.
     if taken is Step.ACTIVATE and is_old and proposal.stage is Stage.APPROVED:

@@ -11,10 +11,10 @@ from typing import Final
 
 from risk.account import Account, AccountState
 from risk.gate import KNOWN_CHECKS, surely_passed
-from risk.instrument import Side
+from risk.instrument import Instrument, Side
 from risk.level_checks import levels_are_within_limits, product_is_permitted, profile_is_kept
 from risk.margin_checks import margin_is_covered, venue_margin_is_covered
-from risk.marks import Market
+from risk.marks import GUARD, INSTRUMENT, VENUE, Market
 from risk.order import Approved, Order, Reject, RejectReason
 from risk.self_trade import SelfTradePrevention
 
@@ -46,6 +46,8 @@ def instrument_is_known(order: Order, account: Account, market: Market) -> Rejec
         return _refuse(
             RejectReason.UNKNOWN_INSTRUMENT, "instrument_is_known", f"Symbol(55) {order.symbol} is not listed"
         )
+    if market.halts and (halted := _halted(order, instrument, market)) is not None:
+        return halted
     if not instrument.is_open or (instrument.expiry_ns is not None and order.received_ns >= instrument.expiry_ns):
         return _refuse(RejectReason.INSTRUMENT_CLOSED, "instrument_is_known", f"{instrument.symbol} is not open")
     if instrument.index not in account.limits.by_instrument:
@@ -58,6 +60,19 @@ def instrument_is_known(order: Order, account: Account, market: Market) -> Rejec
         return _refuse(
             RejectReason.VENUE_NOT_READY, "instrument_is_known", f"venue {instrument.venue} takes no orders now"
         )
+    return None
+
+
+def _halted(order: Order, instrument: Instrument, market: Market) -> Reject | None:
+    """Refuse what a person has killed; where a guard has halted a market, what is reduce-only goes on."""
+    check = "instrument_is_known"
+    if why := market.halts.get((VENUE, instrument.venue)):
+        return _refuse(RejectReason.VENUE_KILLED, check, why)
+    if why := market.halts.get((INSTRUMENT, instrument.symbol)):
+        return _refuse(RejectReason.INSTRUMENT_KILLED, check, why)
+    why = market.halts.get((GUARD, instrument.pair))
+    if why and not order.is_reduce_only:
+        return _refuse(RejectReason.MARKET_HALTED, check, why)
     return None
 
 
@@ -187,12 +202,13 @@ def mark_is_fresh(order: Order, account: Account, market: Market) -> Reject | No
     if mark is None:
         return _refuse(RejectReason.MARK_UNKNOWN, "mark_is_fresh", f"{order.symbol} has no mark price")
     now_ns = order.received_ns
-    if -market.mark_max_age_ns <= now_ns - mark.time_ns <= market.mark_max_age_ns:
+    age_limit_ns = market.mark_age_limit_ns(instrument.index)
+    if -age_limit_ns <= now_ns - mark.time_ns <= age_limit_ns:
         if now_ns - market.generation_time_ns <= market.generation_max_age_ns:
             return None
         age_ns, limit_ns, what = now_ns - market.generation_time_ns, market.generation_max_age_ns, "risk arrays are"
     else:
-        age_ns, limit_ns, what = now_ns - mark.time_ns, market.mark_max_age_ns, "mark price is"
+        age_ns, limit_ns, what = now_ns - mark.time_ns, age_limit_ns, "mark price is"
     text = f"{what} too old, in ms" if age_ns > 0 else f"{what} of the future, in ms"
     if market.pricing_trouble and what == "risk arrays are":
         text = f"{text}: {market.pricing_trouble}"

@@ -39,6 +39,7 @@ class MarketSnapshot(msgspec.Struct, frozen=True, eq=False):
     time_ns: npt.NDArray[np.int64]
     numbers: Floats
     index_prices: Mapping[str, float | None] = {}
+    apart: tuple[str, ...] = ()  # venues whose contracts offset nothing elsewhere now
 
 
 class Repricing:
@@ -104,6 +105,7 @@ class Repricing:
             marks=self.marks,
             currencies=snapshot.currencies,
             index_prices={coin: price for coin, price in prices.items() if price is not None},
+            apart=snapshot.apart,
             **self._setting,
         )
 

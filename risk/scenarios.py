@@ -49,6 +49,8 @@ MAX_SCENARIOS: Final = 1024
 # A coin at eleven times its price, a volatility at eleven times its level: beyond that a grid is a typing error.
 MAX_MOVE: Final = 10.0
 USD_GROUP: Final = "USD"
+# Between a coin and a venue whose contracts on it are a group of their own.
+AT: Final = "@"
 # At 200 scenarios their temporaries fit a processor's second cache; more at once is slower.
 PRICED_AT_ONCE: Final = 32
 
@@ -108,6 +110,20 @@ def risk_array(
 def currency_group(currency: str) -> str:
     """Return the risk group of a currency: the coin itself, or USD for what is taken as a dollar."""
     return USD_GROUP if currency in USD_LIKE else currency
+
+
+def group_of(instrument: Instrument, apart: Collection[str] = ()) -> str:
+    """Return the risk group of an instrument: its underlying, alone with its venue where that is apart.
+
+    What settles in the coin itself stays with the coin: its fills have moved cash that is there.
+    """
+    is_apart = instrument.venue in apart and instrument.settlement_currency in USD_LIKE
+    return f"{instrument.underlying}{AT}{instrument.venue}" if is_apart else instrument.underlying
+
+
+def underlying_of(group: str) -> str:
+    """Return the coin that a group's market is of."""
+    return group.partition(AT)[0]
 
 
 def constant_array(grid: Grid) -> Floats:
@@ -188,7 +204,8 @@ class GenerationBuilder:
 
     `instruments` are in the order of their `index`. `marks` is by instrument index, `index_prices` by currency; what
     either lacks, or gives an unusable number for, is unknown in this generation, never zero. Neither mapping is
-    copied: give snapshots. With `coins`, contracts on others are unknown: their market is.
+    copied: give snapshots. With `coins`, contracts on others are unknown: their market is. What is traded at a venue
+    that is `apart` offsets nothing elsewhere.
     """
 
     def __init__(
@@ -204,6 +221,7 @@ class GenerationBuilder:
         joint: JointScenarios | None = None,
         coins: Collection[str] | None = None,
         least_delta: float = 0.0,
+        apart: Collection[str] = (),
     ) -> None:
         if any(instrument.index != row for row, instrument in enumerate(instruments)):
             raise ValueError("instruments are not in the order of their index")
@@ -216,7 +234,8 @@ class GenerationBuilder:
         self._closings: Floats = np.full(len(instruments), np.nan)
         self._instruments, self._marks = instruments, marks
         self._currencies = {currency: column for column, currency in enumerate(currencies)}
-        names = [currency_group(c) for c in currencies] + [i.underlying for i in instruments]
+        self._group_names = [group_of(instrument, apart) for instrument in instruments]
+        names = [currency_group(c) for c in currencies] + self._group_names
         self._groups = {name: column for column, name in enumerate(dict.fromkeys([USD_GROUP, *names]))}
         self._values: Floats = np.full((len(instruments), grid.size), np.nan)
         self._joint_values: Floats = np.full((len(instruments), columns), np.nan)
@@ -322,7 +341,7 @@ class GenerationBuilder:
             currencies=tuple(currencies),
             values=self._values,
             currency_values=self._currency_values,
-            group_of_instrument=_indices([groups[i.underlying] for i in instruments]),
+            group_of_instrument=_indices([groups[name] for name in self._group_names]),
             group_of_currency=_indices([groups[currency_group(c)] for c in currencies]),
             currency_of_instrument=_indices([currencies.get(i.settlement_currency, -1) for i in instruments]),
             known=self._known,

@@ -9,19 +9,14 @@ another wallet helps it. Everything is `risk.models` at the marks of a generatio
     deribit_standard    the same with Deribit's rates; options by margin of shorts and reservation. The dearest price of
                         a contract's working orders is forgotten only with the last of them: above the model by what a
                         dearer one that has left the book asked for, and by fees.
-    deribit_portfolio   the matrix of spot and volatility, extended moves dampened, in a coin's wallet. Exact over fills
-                        where the model sets each order's worst against the mark and its loss at once apart. Roll shock
-                        by contract: above the model by what contracts of one expiry offset, at the roll rate. Delta
-                        shock on gross delta. Contracts that settle in a stablecoin are refused: gains in one coin would
-                        pay for losses in another, which the model does not let them.
 
+Portfolio models are in pool_books.py.
 What a model does not know (spot, a contract without tiers, margin on entry) is unknown, and refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import copysign
 from typing import Final
 
 import msgspec
@@ -32,18 +27,14 @@ from risk.instrument import Instrument, Kind
 from risk.kernel import MarginKernel
 from risk.kernel_checks import Flags, Ints
 from risk.limits import RowTerms
-from risk.models.deribit_portfolio import DeribitPortfolioParameters
 from risk.models.deribit_standard import future_rule
 from risk.models.option_margin import option_rule, short_margin
-from risk.models.parameters import parameters
-from risk.models.portfolio import AVERAGING_WINDOW_S, SECONDS_A_YEAR
 from risk.models.result import MarginError
 from risk.models.tiered import VenueRule, table, venue_rule
-from risk.models.valuation import Moves
-from risk.pricing import Floats, InstrumentMark, black76, black76_delta, refuse_bad_mark, settles_in_coin
-from risk.venue_book import VenueBook
+from risk.pricing import Floats, InstrumentMark, refuse_bad_mark, settles_in_coin
+from risk.venue_book import BookTerms, VenueBook
 
-MODELS: Final = ("tiered", "deribit_standard", "deribit_portfolio")
+MODELS: Final = ("tiered", "deribit_standard")
 # What does not count in any wallet of the venue; never asked.
 ELSEWHERE: Final = ""
 
@@ -61,16 +52,6 @@ class Part(msgspec.Struct):
     mark: float = 0.0
     closing: float = 0.0
     tiers: Sequence[tuple[float, float, float, float]] = ()
-
-
-class BookTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a book: accounts that agree in all of it share one. `leverage` is by account index."""
-
-    name: str
-    venue: str
-    model: str
-    parameter_set: str | None = None
-    leverage: dict[int, float] = {}
 
 
 class VenueBookBuilder:
@@ -225,68 +206,9 @@ class _Standard(_Model):
         )
 
 
-class _Portfolio(_Model):
-    def __init__(self, parameter_set: str | None) -> None:
-        super().__init__(parameter_set)
-        self.p, _ = parameters("deribit_portfolio", DeribitPortfolioParameters, parameter_set)
-        standard, extended = (
-            Moves.grid(self.p.buckets(), ("down", "same", "up")),
-            Moves.grid(self.p.extended_moves, ("up",)),
-        )
-        self.moves = Moves(np.concatenate([standard.spot, extended.spot]), standard.vol + extended.vol)
-        self.size = len(self.moves.vol)
-        self.base = 3 * self.p.buckets_count + 1
-        self.is_extended = np.arange(self.size) >= len(standard.vol)
-        edges = [1.0 + copysign(self.p.price_range, move) for move in self.p.extended_moves]
-        self.edges = np.array(edges)
-        far = np.array(self.p.extended_moves)
-        self.weights = np.ones(self.size)
-        restated = self.p.extended_table_factor * self.p.price_range / np.abs(far) * (1.0 + far) / self.edges
-        self.weights[self.is_extended] = restated
-
-    def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
-        if not settles_in_coin(instrument) or instrument.kind is Kind.SPOT:
-            raise ValueError(f"{instrument.symbol}: only contracts that settle in their coin are margined together")
-        amount, price = instrument.lot_amount, mark.mark_price
-        if instrument.kind is Kind.OPTION:
-            gained, delta = self._option(instrument, mark)
-            value = amount * price
-        else:
-            gained = amount / price * (1.0 - 1.0 / (1.0 + self.moves.spot))
-            delta, value = amount / price, -amount / price
-        years = mark.years_to_expiry if instrument.expiry_ns is not None else 0.0
-        rate = max(self.p.min_annualised_move, self.p.annualised_move_risk * years)
-        return Part(value + gained * self.weights, unit=abs(delta), closing=abs(delta), tiers=[(0.0, rate, 0.0, 0.0)])
-
-    def _option(self, instrument: Instrument, mark: InstrumentMark) -> tuple[Floats, float]:
-        """Return a lot's profit in coin by scenario, and its net transaction delta; as position_pnl has it."""
-        strike, is_call, years = float(instrument.strike or 0), bool(instrument.is_call), mark.years_to_expiry
-        expiry_s, forward = years * SECONDS_A_YEAR, mark.forward_price
-        fixed = forward * max(0.0, 1.0 - expiry_s / AVERAGING_WINDOW_S)
-        shock = self.p.vol_shock
-        by_move = {move: shock.shocked(mark.mark_iv, expiry_s, move) for move in set(self.moves.vol)}
-        vols = np.array([by_move[move] for move in self.moves.vol])
-        shifted = fixed + (forward - fixed) * (1.0 + self.moves.spot)
-        after = black76(shifted, strike, years, vols, is_call) / shifted
-        before = float(black76(forward, strike, years, mark.mark_iv, is_call)) / forward
-        delta = black76_delta(forward, strike, years, mark.mark_iv, is_call) * (1.0 - fixed / forward)
-        return instrument.lot_amount * (after - before), instrument.lot_amount * (delta - mark.mark_price)
-
-    def of_wallet(self, spot: float) -> tuple[Floats, Floats]:
-        p = self.p
-        group = np.array(
-            [0.0, 0.0, 0.0, 0.0, 0.0, p.delta_total_liq_shock_threshold / spot, p.m_inc, p.max_delta_shock]
-        )
-        start = np.zeros(self.size)
-        times = np.abs(np.array(p.extended_moves)) / p.price_range - 1.0
-        start[self.is_extended] = np.maximum(0.0, times * p.extended_dampener / (self.edges * spot))
-        return group, start
-
-
 _MODELS: Final[dict[str, Callable[[str | None], _Model]]] = {
     "tiered": _Tiered,
     "deribit_standard": _Standard,
-    "deribit_portfolio": _Portfolio,
 }
 
 

@@ -24,6 +24,7 @@ from risk.limits import RowTerms
 from risk.models import MarginError, deribit_portfolio, deribit_standard, tiered
 from risk.pricing import Floats
 from tests.risk import test_kernel_levels as levels
+from tests.risk import test_pool_margin as pools
 from tests.risk import test_venue_margin as venues
 from tests.risk.contracts import GRID, fill
 from tests.risk.models import drawn
@@ -34,7 +35,7 @@ GROUPS, COUNT = levels.GROUPS, levels.COUNT
 ACCOUNT, OTHER, DESK, FIRM = range(4)
 TRIALS: Final = 50  # orders asked of one portfolio of the house
 # Of a thousand orders so many are asked of a venue's book, and of a pure model: theirs is the dear judge.
-OF_A_VENUE, OF_A_MODEL = 20, 6
+OF_A_VENUE, OF_A_POOL, OF_A_MODEL = 20, 10, 6
 NEAR: Final = 1e-6  # USD, or as a share of the portfolio
 
 
@@ -171,9 +172,10 @@ def ask_house(
 
 # -- venues' books against risk.models ---------------------------------------------------------------------------------
 
+POOLED: Final = "what orders may add to charges by size, whole, no order a hedge"
 BOOKS: Final = {
     "deribit_standard": (deribit_standard.evaluate, 50, "the reservation is the venue's own, above what fills ask"),
-    "deribit_portfolio": (deribit_portfolio.evaluate, 50, "roll and delta shock by contract, not netted"),
+    "deribit_portfolio": (deribit_portfolio.evaluate, 50, POOLED),
     "tiered": (tiered.evaluate, 6_000, "tiers at the largest, with orders of one side all filled"),
 }
 
@@ -195,6 +197,31 @@ def venue(random: Random, tally: Tally) -> None:
     portfolio = venues.portfolio_of(model, "BTC", cash, lots)
     brute = venues.after_worst_fills(evaluate, portfolio, [venues.order_of(*each) for each in asked])
     tally.judge(f"path {model}", left >= 0, brute > 1e-9, brute < -1e-9, why, f"{lots} {asked} {left} {brute}")
+
+
+def pooled(random: Random, tally: Tally) -> None:
+    """Ask a random sub-account in dollars, all assets together, about one order."""
+    model = random.choice((*pools.IN_USD, "deribit_portfolio"))
+    evaluate, indices = pools.EVALUATE[model], pools.tradable(model)
+    if model == "deribit_portfolio":
+        indices = [pools.PUT, pools.ETH_CALL, pools.USDC_SWAP]
+
+    def lots_of(index: int) -> int:
+        return random.randint(1, pools.MOST[index]) * random.choice((-1, 1))
+
+    lots = {i: lots_of(i) for i in random.sample(indices, random.randint(0, 3))}
+    chosen = [random.choice(indices) for _ in range(random.randint(1, 3))]
+    asked = [(i, lots_of(i), pools.ticks_at(i, random.uniform(0.97, 1.03))) for i in chosen]
+    cash, coins = random.choice((1e4, 6e4, 3e5)), random.choice((0.0, 1.0, -0.1))
+    if model == "deribit_portfolio":
+        portfolio, amounts = pools.portfolio_of(model, "USDC", cash, lots), {"USDC": cash}
+    else:
+        portfolio, amounts = pools.dollars(model, lots, cash, coins)
+    book = pools.book_of(model)
+    pools.put(book, amounts, lots, asked[:-1])
+    left, near = pools.left_with(book, asked), pools.rounding(lots, cash)
+    brute = venues.after_worst_fills(evaluate, portfolio, [pools.order_of(*each) for each in asked])
+    tally.judge(f"path {model}, in dollars", left >= 0, brute > near, brute < -near, POOLED, f"{lots} {asked} {left}")
 
 
 # -- the pure models with their own reservation ------------------------------------------------------------------------
@@ -229,6 +256,9 @@ def run(orders: int, seed: int) -> Iterator[tuple[int, Tally]]:
         for _ in range(share(random, part, OF_A_VENUE)):
             with venues.tiers_of(rule):
                 venue(random, tally)
+        for _ in range(share(random, part, OF_A_POOL)):
+            with pools.parameters_stated():
+                pooled(random, tally)
         for _ in range(share(random, part, OF_A_MODEL)):
             pure(random, next(names), tally)
         left = part - (sum(tally.asked.values()) - done)

@@ -17,7 +17,6 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fixtures.market import Market
 from fixtures.venues.bybit_instruments import standard_terms as bybit_terms
 from fixtures.venues.core.accounts import Account, OwnTrade
 from fixtures.venues.core.contracts import decimal_of
@@ -378,7 +377,7 @@ def build(kind: str, world: World, faults: Faults) -> SimulatedVenue:
     from fixtures.venues.okx import OkxVenue
     from fixtures.venues.registry import ApiKey, BybitKey, OkxKey
 
-    market, start_ns = Market(world.seed, world.now_ns), world.now_ns
+    market, start_ns = world.market_of(kind), world.now_ns
     common: dict[str, Any] = {"seed": world.seed, "start_ns": start_ns, "faults": faults, "liquidity": QUIET}
     if kind == "okx":
         terms = [one for one in okx_terms(market) if one.inst_id in SYMBOLS[kind]]

@@ -19,6 +19,7 @@ from random import Random
 
 import orjson
 
+from fixtures.market import Curves
 from fixtures.market import Market as MarketData
 from fixtures.venues.deribit import DeribitVenue
 from fixtures.venues.deribit_faults import Fault, Faults
@@ -93,7 +94,9 @@ class World:
             throttle_messages=choice((3, 20, 1_000)),
             throttle_answer=choice(("reject", "delay")),
             stop_trigger=("mark_price", "last_price", "index_price")[seed % 3],
-            model=("deribit_standard", "deribit_portfolio")[seed % 4 == 1],
+            model={1: "deribit_portfolio", 5: "deribit_portfolio", 6: "okx_portfolio", 7: "bybit_portfolio"}.get(
+                seed % 8, "deribit_standard"
+            ),
             desk_orders=(18, 6)[seed % 7 == 6],
             gross=(900_000, 150_000)[seed % 5 == 3],
             margin=(250_000, 90_000)[seed % 5 == 4],
@@ -103,9 +106,13 @@ class World:
         chances = _fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
         self.has_faults = faults
-        market = MarketData(seed, START_NS)
         self.venue = DeribitVenue(
-            market, seed=seed, start_ns=START_NS, credentials=CREDENTIALS, faults=self.faults, limits=GENEROUS
+            self.market_of("deribit"),
+            seed=seed,
+            start_ns=START_NS,
+            credentials=CREDENTIALS,
+            faults=self.faults,
+            limits=GENEROUS,
         )
         self.approved: dict[str, records.OrderApproved] = {}
         self.labels_at_venue: set[str] = set()
@@ -116,6 +123,10 @@ class World:
         self.clients = [Client(self, "ALPHA", ["alpha"]), Client(self, "BETA", ["beta", "gamma"])]
         self.clients.append(Client(self, "RISK", ["alpha", "gamma"], is_trading=False))
         self.start_gateway()
+
+    def market_of(self, venue: str) -> Curves:
+        """The prices of a venue: those of all, each with a clock of its own."""
+        return MarketData(self.seed, self.now_ns)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -184,7 +195,10 @@ class World:
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
-            for deadline in (self.venue.deadline_ns, self.link.deadline_ns, self.core.deadline_ns):
+            core = self.core
+            for deadline in (
+                self.venue.deadline_ns, self.link.deadline_ns, core.deadline_ns, core.markets_deadline_ns
+            ):  # fmt: skip
                 if deadline is not None:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
@@ -213,6 +227,10 @@ class World:
         deadline = self.core.deadline_ns
         if self.core.controls.watch.unconfirmed or (deadline is not None and deadline <= now):
             self.core.tick(now)
+            self.flush()
+        deadline = self.core.markets_deadline_ns
+        if deadline is not None and deadline <= now:
+            self.core.tick_markets(now)
             self.flush()
         for client in self.clients:
             client.tick()

@@ -11,6 +11,7 @@ from gateway.admin.access import Administrator, RiskManager, Viewer
 from gateway.admin.bodies import (
     ACT_PROBLEMS,
     AlertmanagerBody,
+    ApproveBody,
     BreakBody,
     DecideBody,
     Done,
@@ -26,8 +27,10 @@ from gateway.admin.bodies import (
 from gateway.admin.desk import ActError
 from gateway.admin.looking import desk_of
 from gateway.control import (
+    ApproveTransfer,
     CloseBreak,
     DecideMargin,
+    DeclineTransfer,
     Kill,
     LogOut,
     MoveTransfer,
@@ -44,7 +47,7 @@ MAX_TEXT = 300
 _PROPOSED: dict[str, Any] = {"model": SharedDone, "description": "Proposed."}
 
 
-@router.post("/kill", summary="Stop a session, an account or a client of the hook, now")
+@router.post("/kill", summary="Stop a firm, desk, account, session, venue, instrument or client of the hook")
 def kill(request: Request, person: RiskManager, body: KillBody) -> Done:
     """No new orders of it are taken, and all that work are being cancelled."""
     command = Kill(body.scope, body.name, body.reason, person.name)
@@ -97,6 +100,20 @@ def move_transfer(request: Request, response: Response, person: RiskManager, bod
     if answer["outcome"] == "pending":
         response.status_code = 202
     return SharedDone(**answer)
+
+
+@router.post("/transfers/approve", summary="Approve of a transfer that the gateway wants to make")
+def approve_transfer(request: Request, person: RiskManager, body: ApproveBody) -> Done:
+    """A large one takes two persons: the second approval begins it."""
+    command = ApproveTransfer(body.transfer, body.reason, person.name)
+    return Done(**desk_of(request).act(person, "approve_transfer", command, body.transfer, body.confirm))
+
+
+@router.post("/transfers/decline", summary="Have a transfer that has not begun dropped")
+def decline_transfer(request: Request, person: RiskManager, body: ApproveBody) -> Done:
+    """Its route is not taken for a while."""
+    command = DeclineTransfer(body.transfer, body.reason, person.name)
+    return Done(**desk_of(request).act(person, "decline_transfer", command, body.transfer, body.confirm))
 
 
 @router.post("/margin", summary="Decide on an account that was taken over, or on a disputed call")

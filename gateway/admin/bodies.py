@@ -27,9 +27,9 @@ class _Body(BaseModel):
 
 
 class KillBody(_Body):
-    """A session, an account, a client of the hook: no new orders, and cancels of all that work."""
+    """What stops: no new orders of it, and cancels of all that work. The gateway's own name is the firm of all."""
 
-    scope: Literal["session", "account", "hook"]
+    scope: Literal["session", "account", "desk", "firm", "venue", "instrument", "hook"]
     name: Name
     reason: Reason
     confirm: Confirm
@@ -79,6 +79,14 @@ class TransferBody(_Body):
     happening: Literal["sent", "settled", "failed", "reversed"]
     amount: Number | Literal[""] = ""
     reference: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+    reason: Reason
+    confirm: Confirm
+
+
+class ApproveBody(_Body):
+    """A transfer of collateral that awaits approval."""
+
+    transfer: Key
     reason: Reason
     confirm: Confirm
 

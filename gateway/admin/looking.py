@@ -12,7 +12,7 @@ from gateway.admin.bodies import PROBLEMS, Health, Problem
 from gateway.admin.desk import ActError, Desk
 from gateway.admin.fast_json import Json
 from gateway.admin.metrics import exposition
-from gateway.control import ListHolds
+from gateway.control import ListHolds, Plan
 
 # A gateway that has told nothing for so long is not ready.
 READY_AGE_NS: Final = 10_000_000_000
@@ -21,11 +21,14 @@ OBJECT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "What is asked for."}
 }
 
+_ASKED: Final[dict[int | str, dict[str, Any]]] = {409: {"model": Problem}, 503: {"model": Problem}}
+
 router = APIRouter(responses=PROBLEMS)
 open_router = APIRouter(dependencies=[Depends(stranger)], responses={429: {"model": Problem}})
 
 After = Annotated[int, Query(ge=0, le=2**62, description="Only events after this sequence number.")]
 AccountName = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
+Wanted = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Kind = Annotated[str, Query(max_length=32, pattern=r"^[a-z ]*$")]
 
 
@@ -67,6 +70,12 @@ def limits(request: Request, person: Viewer, account: AccountName = "") -> dict[
 def holds(request: Request, person: Viewer, unknown: bool = False) -> dict[str, Any]:
     """Return what systems hold that send their own orders."""
     return desk_of(request).ask(ListHolds(unknown))
+
+
+@router.get("/api/v1/plan", summary="What would be done about an account's margin", responses=_ASKED)
+def plan(request: Request, person: Viewer, account: Wanted) -> dict[str, Any]:
+    """Return the steps that would cover it again, each with before, after and cost; nothing is done."""
+    return desk_of(request).ask(Plan(account))
 
 
 @router.get("/api/v1/alerts", summary="Alerts", response_class=Json, responses=OBJECT)

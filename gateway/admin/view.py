@@ -22,6 +22,8 @@ HISTORY_ACCOUNTS: Final = 200
 HISTORY_INTERVAL_NS: Final = 1_000_000_000
 # Rows of one answer.
 ROWS_TOLD: Final = 200
+# States of a transfer of the gateway's own in which it has not begun.
+AWAITING: Final = ("awaiting_approval", "ready")
 
 Row = dict[str, Any]
 Point = tuple[int, float | None, float | None, float | None]
@@ -74,6 +76,7 @@ class View:
     def told(self, after: int, account: str, now_ns: int) -> Row:
         """Return what the page shows now; `after`: events since that sequence number, `account`: whose history."""
         snapshot, journal = self.snapshot, self.journal
+        desk = snapshot.get("transfer_desk", {})
         accounts = sorted(snapshot.get("accounts", []), key=lambda row: -margin_use(row))
         nearest = {row["account"]: row for row in (snapshot.get("margins") or {}).get("nearest", [])}
         rows = [_account_row(row, nearest.get(row["account"], {})) for row in accounts[:ROWS_TOLD]]
@@ -98,6 +101,9 @@ class View:
             "alerts": self.alerts.rows(now_ns)[:ROWS_TOLD],
             "hooks": snapshot.get("hooks", []),
             **{key: snapshot.get(key, [])[:ROWS_TOLD] for key in ("calls", "transfers", "collateral")},
+            "awaiting": [row for row in desk.get("transfers", []) if row["state"] in AWAITING][:ROWS_TOLD],
+            "house_calls": desk.get("house_calls", [])[:ROWS_TOLD],
+            "levels": snapshot.get("levels", [])[:ROWS_TOLD],
             "margin_states": snapshot.get("margin_states", {}),
             "called_usd": snapshot.get("called_usd", 0.0),
             "is_watched": snapshot.get("margin_watch", {}).get("is_on", False),

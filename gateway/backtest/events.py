@@ -41,7 +41,12 @@ class Rise(msgspec.Struct, frozen=True):
     @property
     def cut(self) -> float:
         """How much lower the tempered rise is, as a share of the measure's."""
-        return 1.0 - self.tempered / self.measure if self.measure > 0 else 0.0
+        return 1.0 - max(self.tempered, 0.0) / self.measure if self.measure > 0 else 0.0
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the event is one that every desk remembers; else the data's own."""
+        return self.event in KNOWN
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -85,7 +90,7 @@ def rises(data: Data, findings: list[Finding], measure: str, tempered: str) -> l
             pair = walks.get((shape.name, measure)), walks.get((shape.name, tempered))
             if len(shape.factors) > 1 or pair[0] is None or pair[1] is None:
                 continue
-            around = [_around(walk, day) for walk in pair if walk is not None and walk.day[0] < day]
+            around = [_around(walk, day) for walk in pair if walk is not None and len(walk.day) and walk.day[0] < day]
             if len(around) == 2 and min(len(path) for path in around) > RISE_OVER_DAYS:
                 found.append(Rise(name, shape.name, *(largest_rise(path, RISE_OVER_DAYS) for path in around)))
     return found

@@ -35,11 +35,12 @@ def cost_against_rise(points: dict[str, tuple[float, float]]) -> str:
     """Average margin against the largest five-day rise, a dot a model: left and low is better; a data URI."""
     figure, axes = _figure(3.0)
     for (name, (cost, rise)), colour in zip(points.items(), _COLOURS):
-        axes.plot(100 * cost, 100 * rise, "o", color=colour)
-        axes.annotate(name, (100 * cost, 100 * rise), textcoords="offset points", xytext=(5, 4), fontsize=7)
+        axes.plot(100 * cost, 100 * rise, "o", color=colour, label=name)
     axes.set_xlabel("average margin, % of notional")
     axes.set_ylabel("largest rise in 5 days, %")
-    axes.margins(0.15)
+    axes.margins(0.1)
+    # Beside the dots: names at them would lie on each other where models agree.
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
     return _uri(figure)
 
 

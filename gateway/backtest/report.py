@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gateway.backtest import events
+from gateway.backtest import events, reasons
 from gateway.backtest.pictures import cost_against_rise, margin_against_loss
 from gateway.backtest.study import Data, Finding, Plan, Refused, Results, day_of
 from risk.coverage.verdict import Verdict, judged
@@ -35,6 +35,7 @@ class Study(msgspec.Struct, frozen=True):
     costs: list[events.Cost]
     contests: list[Contest]
     refused: list[Refused]
+    clusters: list[reasons.Cluster]
 
     @property
     def failures(self) -> list[Verdict]:
@@ -61,6 +62,7 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
             except EstimateError as error:
                 why = str(error)
         unanswered.append({"shape": finding.shape, "model": finding.model, "why": why})
+    dependent = {v.shape for v in verdicts if v.model == measure and not v.is_independent}
     return Study(
         plan,
         measure,
@@ -72,6 +74,7 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
         events.costs(findings, measure, tempered, plan.first_day),
         results.contests,
         results.refused,
+        reasons.clusters(data, findings, dependent, plan.first_day),
     )
 
 
@@ -101,7 +104,7 @@ def document(study: Study) -> dict[str, Any]:
     for row, verdict in zip(body["verdicts"], study.verdicts):
         row |= {"is_covered": verdict.is_covered, "is_safe": verdict.is_safe}
     for row, rise in zip(body["rises"], study.rises):
-        row["cut"] = rise.cut
+        row |= {"cut": rise.cut, "is_named": rise.is_named}
     for row, cost in zip(body["costs"], study.costs):
         row["more"] = cost.more
     for row, contest in zip(body["contests"], study.contests):
@@ -149,6 +152,9 @@ def page(study: Study, findings: list[Finding]) -> str:
         measured=sum(verdict.model == study.measure for verdict in study.verdicts),
         first=day_of(study.plan.first_day),
         last=day_of(study.plan.last_day),
+        rise_events=list(dict.fromkeys(rise.event for rise in study.rises)),
+        rise_shapes=list(dict.fromkeys(rise.shape for rise in study.rises)),
+        rises={(rise.event, rise.shape): rise for rise in study.rises},
         wanted_cut=events.WANTED_CUT,
         wanted_cost=events.WANTED_COST,
     )

@@ -12,10 +12,12 @@ from gateway.config.credentials import (
     load_public_key,
     load_session_credentials,
 )
+from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook, HookClient
 from gateway.config.levels import Desk, Firm, House, LevelLimits, Stress, SubAccount, Volume
 from gateway.config.loader import ConfigError, load, parse
 from gateway.config.margin_calls import MarginCalls, MarginProfile
+from gateway.config.parameters import Parameters
 from gateway.config.schedules import Schedule
 from gateway.config.schema import (
     Account,
@@ -33,6 +35,7 @@ from gateway.config.venues import Venue
 
 __all__ = [
     "Account",
+    "Adjust",
     "Admin",
     "Channel",
     "Collateral",
@@ -45,6 +48,7 @@ __all__ = [
     "Firm",
     "Fix",
     "Gateway",
+    "Guard",
     "Hook",
     "HookClient",
     "House",
@@ -56,6 +60,7 @@ __all__ = [
     "MarginProfile",
     "Market",
     "Monitor",
+    "Parameters",
     "Reconciliation",
     "Route",
     "Schedule",

@@ -24,10 +24,12 @@ from gateway.config.counterparties import (
     check_reconciliation,
 )
 from gateway.config.credentials import private_file_problem
+from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import LevelInstrument, LevelLimits, Stress
 from gateway.config.margin_calls import MarginProfile, check_profile
+from gateway.config.parameters import Parameters, check_parameters
 from gateway.config.rules import KeyPath, Problem, TableCheck
 from gateway.config.schedules import Schedule
 from gateway.config.schema import (
@@ -42,11 +44,11 @@ from gateway.config.schema import (
 from gateway.config.sessions import check_between, check_schedule, check_session
 from gateway.config.values import is_loopback
 from gateway.config.venue_rules import VENUE_RULES
-from gateway.config.venues import Venue
+from gateway.config.venues import DEFAULT_DAY_ENDS_UTC, Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.profiles import constraints
 from risk.scenarios import Grid
-from risk.venue_margin import refuse_unknown
+from risk.venue_models import refuse_unknown
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -206,6 +208,8 @@ def _check_words(values: Mapping[str, Any]) -> Found:
     seconds, (shortest, longest) = values.get("dead_man_s"), rules.dead_man_s
     if seconds is not None and values.get("cancel_on_disconnect") and not shortest <= seconds <= longest:
         yield ("dead_man_s",), f"must be from {shortest} to {longest} for {kind}, not {seconds}"
+    if kind == "deribit" and values.get("day_ends_utc", DEFAULT_DAY_ENDS_UTC) != DEFAULT_DAY_ENDS_UTC:
+        yield ("day_ends_utc",), "is not for deribit, which ends its day orders itself"
     for index, product in enumerate(values.get("products", ())):
         if product not in rules.products:
             yield ("products", index), f"{kind} has no such product; it has {', '.join(rules.products) or 'none'}"
@@ -285,6 +289,12 @@ def _check_counterparty(values: Mapping[str, Any]) -> Found:
             yield (name,), problem
 
 
+def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_admin(values)
+    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
+        yield ("tls_key_file",), problem
+
+
 def _check_channel(values: Mapping[str, Any]) -> Found:
     yield from check_channel(values)
     if (file := values.get("credentials_file")) is not None and (problem := private_file_problem(file)):
@@ -295,12 +305,6 @@ def _check_channel(values: Mapping[str, Any]) -> Found:
         yield ("ca_file",), f"there is no file {ca_file}"
 
 
-def _check_admin(values: Mapping[str, Any]) -> Found:
-    yield from check_admin(values)
-    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
-        yield ("tls_key_file",), problem
-
-
 TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Account: _check_account,
     Channel: _check_channel,
@@ -308,6 +312,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Counterparty: _check_counterparty,
     Admin: _check_admin,
     Fix: _check_fix,
+    Guard: check_guard,
     Hook: _check_hook,
     HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
@@ -317,6 +322,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Margin: _check_margin,
     MarginProfile: check_profile,
     Market: _check_market,
+    Parameters: check_parameters,
     Reconciliation: check_reconciliation,
     Route: check_route,
     Schedule: check_schedule,
@@ -338,6 +344,10 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unlisted(document)
     yield from _repeated(_column(document, ("margin_calls", "profile"), "name"), "profile")
     known = {name for _, name in accounts}
+    adjust = document.get("adjust")
+    house = adjust.get("house_account") if isinstance(adjust, dict) else None
+    if isinstance(house, str) and house not in known:
+        yield Problem(("adjust", "house_account"), _no_account(house))
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
     others = _column(document, ("fix", "counterparty"), "name")
     yield from _repeated(others, "counterparty")
@@ -356,8 +366,11 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
         listed = session.get("accounts")
         for index, name in enumerate(listed if isinstance(listed, list) else ()):
             if isinstance(name, str) and name not in known:
-                text = f'there is no [[account]] with the name "{name[:64]}"'
-                yield Problem((*path, "accounts", index), text.encode("unicode_escape").decode("ascii"))
+                yield Problem((*path, "accounts", index), _no_account(name))
+
+
+def _no_account(name: str) -> str:
+    return f'there is no [[account]] with the name "{name[:64]}"'.encode("unicode_escape").decode("ascii")
 
 
 def _same_names(venues: list[tuple[KeyPath, dict[str, Any]]]) -> Iterator[Problem]:

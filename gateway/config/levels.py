@@ -71,7 +71,15 @@ class Desk(Table, frozen=True, kw_only=True):
 class SubAccount(Table, frozen=True, kw_only=True):
     venue: Annotated[Name, "The venue, by its name."]
     model: Annotated[
-        Literal["tiered", "deribit_standard", "deribit_portfolio"], "How the venue margins it (docs/margin.md)."
+        Literal[
+            "tiered",
+            "deribit_standard",
+            "deribit_portfolio",
+            "okx_portfolio",
+            "bybit_portfolio",
+            "binance_portfolio",
+        ],
+        "How the venue margins it (docs/margin.md).",
     ]
     parameter_set: Annotated[str | None, NAME, "Which of the model's parameter sets; none: the first."] = None
     leverage: Annotated[

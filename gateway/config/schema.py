@@ -14,9 +14,11 @@ from gateway.config import pricing_defaults
 from gateway.config.admin import Admin
 from gateway.config.collateral import Collateral
 from gateway.config.counterparties import Counterparty, Reconciliation
+from gateway.config.guards import Adjust, Guard
 from gateway.config.hook import Hook
 from gateway.config.levels import Desk, Firm, House, Stress, SubAccount
 from gateway.config.margin_calls import MarginCalls
+from gateway.config.parameters import Parameters
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
 from gateway.config.schedules import Schedule
 from gateway.config.values import (
@@ -135,6 +137,8 @@ DEFAULT_MARK_MAX_BASIS = Decimal("0.25")
 DEFAULT_GENERATION_INTERVAL_MS = 250
 # Eight generations missed: the slow side is stuck, and the margin of before is no margin.
 DEFAULT_GENERATION_MAX_AGE_MS = 2000
+# Longer than a reconnection, and than the renewal of a lane; a venue that is killed is lost at once.
+DEFAULT_LEG_LOST_AFTER_MS = 30_000
 # Deribit's portfolio margin for ETH, February 2026: a range of 18 % in nine steps (BTC: 16 %); volatility down
 # 25 %, unmoved, up 50 %.
 DEFAULT_SPOT_MOVES = (-0.18, -0.135, -0.09, -0.045, 0.0, 0.045, 0.09, 0.135, 0.18)
@@ -168,6 +172,11 @@ class Session(Table, frozen=True, kw_only=True):
         Literal["orders", "drop_copy", "drop_copy_in"],
         "orders: it trades; drop_copy: it gets copies of its accounts' reports; drop_copy_in: it reports fills to us.",
     ] = DEFAULT_SESSION_KIND
+    party_actions: Annotated[
+        tuple[Literal["account", "session", "desk", "firm", "venue", "instrument"], ...],
+        DISTINCT,
+        "What it may stop by PartyActionRequest(DH): accounts and sessions, its own alone. FIXT.1.1 only.",
+    ] = ()
     pending_reports: Annotated[bool, "Report PendingCancel and PendingReplace as requests are sent on."] = (
         DEFAULT_PENDING_REPORTS
     )
@@ -390,6 +399,9 @@ class Market(Table, frozen=True, kw_only=True):
     generation_vol_move_fraction: Annotated[Decimal, FRACTION, "The same for implied volatility."] = (
         pricing_defaults.DEFAULT_GENERATION_VOL_MOVE_FRACTION
     )
+    leg_lost_after_ms: Annotated[
+        int, between(100, 3_600_000), "What is held at a venue that was away for so long offsets nothing elsewhere."
+    ] = DEFAULT_LEG_LOST_AFTER_MS
     generation_max_age_ms: Annotated[int, between(10, 600_000), "With older risk arrays, new risk is refused."] = (
         DEFAULT_GENERATION_MAX_AGE_MS
     )
@@ -450,12 +462,15 @@ class Config(Table, frozen=True, kw_only=True):
     house: Annotated[House, "What the house asks for beside its scenarios."] = House()
     stress: Annotated[Stress, "Scenarios in which everything moves together."] = Stress()
     monitor: Annotated[Monitor, "What the gateway tells of itself."] = Monitor()
+    guard: Annotated[Guard, "Flash-crash guards of markets."] = Guard()
+    adjust: Annotated[Adjust, "How positions of accounts that are short of margin are adjusted."] = Adjust()
+    parameters: Annotated[Parameters, "Margin parameters that fits propose (docs/parameters.md)."] = Parameters()
     reconciliation: Annotated[Reconciliation, "When books agree, and what a difference does."] = Reconciliation()
     hook: Annotated[Hook | None, "Systems that send their own orders ask here first (docs/hook.md); none: nobody."] = (
         None
     )
     margin_calls: Annotated[MarginCalls | None, "Margin watched and called for (docs/intraday.md); none: not."] = None
+    admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None
     collateral: Annotated[
         Collateral | None, "Transfers of collateral that are planned and made here (docs/transfers.md); none: not."
     ] = None
-    admin: Annotated[Admin | None, "The operator's page (docs/monitoring.md); none: `margingate admin` refuses."] = None

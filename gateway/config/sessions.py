@@ -52,6 +52,8 @@ def check_session(values: Mapping[str, Any]) -> Found:
             overlaid(begin_string, overlay)
         except DictionaryError as error:
             yield ("dictionary_overlay",), f"{overlay}: {error}"
+    if begin_string in ("FIX.4.2", "FIX.4.4") and values.get("party_actions"):
+        yield ("party_actions",), f"{begin_string} has no PartyActionRequest(DH); FIXT.1.1 has"
     if begin_string == "FIX.4.2" and values.get("next_expected_msg_seq_num"):
         yield ("next_expected_msg_seq_num",), "FIX.4.2 has no NextExpectedMsgSeqNum(789)"
     shortest, longest = values.get("min_heart_bt_int_s"), values.get("max_heart_bt_int_s")

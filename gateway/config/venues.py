@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, between
-from gateway.config.values import ENVIRONMENT_PREFIX, NAME, PATTERN, SUFFIX, Currency, Name, Table
+from gateway.config.values import ENVIRONMENT_PREFIX, NAME, PATTERN, SUFFIX, TIME_OF_DAY, Currency, Name, Table
 
 # The shortest that Deribit's public/set_heartbeat takes.
 DEFAULT_VENUE_HEARTBEAT_S = 10
@@ -32,6 +32,10 @@ DEFAULT_FEED_TIMEOUT_S = 30
 # A notice that was lost is told of by nobody. Orders are asked about one at a time, so a minute costs little.
 DEFAULT_ORDER_CHECK_S = 60
 
+# The venues' own day, by which they count volume and fees.
+DEFAULT_DAY_ENDS_UTC = "00:00"
+
+Age = Annotated[int, between(100, 600_000)]
 Units = Annotated[int, between(1, 1_000_000)]
 
 
@@ -115,8 +119,31 @@ class Venue(Table, frozen=True, kw_only=True):
     book_subscription: Annotated[
         Literal["demand", "always"], "Follow the books that clients read, or those of all instruments."
     ] = DEFAULT_BOOK_SUBSCRIPTION
+    mark_max_age_ms: Annotated[
+        int | None, between(100, 600_000), "With an older mark of this venue, new risk is refused; none: `market`'s."
+    ] = None
+    mark_max_ages_ms: Annotated[
+        dict[Annotated[str, PATTERN], Age],
+        "The same for instruments, by symbol or pattern as the venue writes them; the first that fits counts.",
+    ] = field(default_factory=dict)
+    day_ends_utc: Annotated[
+        str,
+        TIME_OF_DAY,
+        "Not deribit, whose day orders end by themselves: when those of this venue are cancelled by the gateway.",
+    ] = DEFAULT_DAY_ENDS_UTC
     stop_trigger: Annotated[
         Literal["mark_price", "last_price", "index_price"],
         "deribit: which of the venue's prices triggers clients' stop orders; the others take none.",
     ] = DEFAULT_STOP_TRIGGER
     ca_file: Annotated[Path | None, "Certificates to trust instead of the system's, PEM."] = None
+
+    @property
+    def day_end_s(self) -> int:
+        """The second of the UTC day with which a day order ends."""
+        hours, minutes, *seconds = (int(part) for part in self.day_ends_utc.split(":"))
+        return 3600 * hours + 60 * minutes + sum(seconds)
+
+    def mark_ages(self) -> list[tuple[str, int]]:
+        """Return (pattern, ms) of how old marks may be, the first that fits counts; none where the market's holds."""
+        ages = list(self.mark_max_ages_ms.items())
+        return ages if self.mark_max_age_ms is None else [*ages, ("*", self.mark_max_age_ms)]

@@ -11,7 +11,7 @@ export function note(text) {
 }
 
 function ready() {
-  $("act-go").disabled = $("act-confirm").value !== $("act-name").textContent || !$("act-reason").checkValidity();
+  $("act-go").disabled = !$("act-name").textContent || $("act-confirm").value !== $("act-name").textContent || !$("act-reason").checkValidity();
 }
 
 // `fields`: elements above the reason. `send(reason, confirm)` resolves to what to say, or throws an Error.
@@ -28,6 +28,12 @@ export function askFor({ title, text, verb, name, fields = [], hasReason = true,
   ready();
   $("act").showModal();
   (hasReason ? $("act-reason") : $("act-confirm")).focus();
+}
+
+// For an act whose name is typed into one of its fields.
+export function renamed(name) {
+  $("act-name").textContent = name;
+  ready();
 }
 
 export function prepareActs() {

@@ -1,6 +1,6 @@
 // The page: asks once a second for everything it shows, and changes what has changed. Texts are set, never parsed.
 
-import { askFor, limitFields, note, prepareActs } from "./acts.js";
+import { askFor, limitFields, note, prepareActs, renamed } from "./acts.js";
 import { showMoney } from "./money.js";
 import { compact, drawHistory, heat, worstByMove } from "./charts.js";
 
@@ -116,7 +116,9 @@ function show(told) {
   set($("state"), isUp ? `up ${count(Math.round(told.gateway.uptime_s))} s` : "silent", `pill ${isUp ? "good" : "bad"}`);
   $("killed").hidden = !told.gateway.killed.length;
   set($("killed"), `killed: ${told.gateway.killed.join(", ")}`);
+  showLifts(told);
   document.body.classList.toggle("viewer", !mayAct());
+  $("stop").hidden = !mayAct();
   showTiles(told);
   showAccounts(told);
   showHistory(told.history);
@@ -124,6 +126,15 @@ function show(told) {
   showAlerts(told.alerts);
   showOrders(told.events);
   showRest(told);
+}
+
+// What is killed and has no row to be reinstated in.
+function showLifts(told) {
+  const others = told.gateway.killed.filter((one) => !/^(account|session|venue) /.test(one));
+  kept($("lifts"), others, (one) => one, (one) => {
+    const [scope, name] = [one.slice(0, one.indexOf(" ")), one.slice(one.indexOf(" ") + 1)];
+    return button(`Reinstate ${one}`, "small", () => kill(scope, name));
+  }, (made) => { made.disabled = !mayAct(); });
 }
 
 function showTiles(told) {
@@ -148,7 +159,7 @@ function showAccounts(told) {
   const killed = new Set(told.gateway.killed);
   set($("accounts-count"), told.accounts.length < told.accounts_in_all ? `${told.accounts.length} of ${told.accounts_in_all}` : `${told.accounts_in_all}`);
   kept($("accounts").tBodies[0], told.accounts, (a) => a.account, (a) => {
-    const row = line(["pick", "", "n", "n", "n wide", "use", "n wide", "n"]);
+    const row = line(["pick", "", "n", "n wide", "n wide", "use", "n wide", "n"]);
     row.cells[0].tabIndex = 0;
     row.cells[0].addEventListener("click", () => choose(a.account));
     row.cells[0].addEventListener("keydown", (event) => { if (event.key === "Enter") choose(a.account); });
@@ -293,13 +304,17 @@ function showRest(told) {
     set(row.cells[0], reason.replaceAll("_", " ").toLowerCase());
     set(row.cells[1], count(number));
   });
-  kept($("venues").tBodies[0], told.venues, (v) => v.venue, () => {
-    const row = line(["", "", "n", "n wide", "n", "n wide"]);
+  kept($("venues").tBodies[0], told.venues, (v) => v.venue, (v) => {
+    const row = line(["", "", "n", "n wide", "n", "n wide", "n"]);
     row.cells[1].append(document.createElement("span"));
+    row.cells[6].append(button("Kill", "small danger kill", () => kill("venue", v.venue)));
     return row;
   }, (row, v) => {
+    const isStopped = told.gateway.killed.includes(`venue ${v.venue}`);
+    set(row.cells[6].firstChild, isStopped ? "Reinstate" : "Kill");
+    row.cells[6].firstChild.disabled = !mayAct();
     set(row.cells[0], v.venue);
-    set(row.cells[1].firstChild, v.state, `pill ${STATES[v.state] || "warn"}`);
+    set(row.cells[1].firstChild, isStopped ? "killed" : v.state, `pill ${isStopped ? "bad" : STATES[v.state] || "warn"}`);
     set(row.cells[2], age(v.feed_age_ms));
     set(row.cells[3], age(v.oldest_mark_ms));
     set(row.cells[4], v.instruments === undefined ? "–" : `${v.marks_fresh} of ${v.instruments}`);
@@ -324,6 +339,13 @@ function showRest(told) {
     set(row.cells[2], count(s.throttled));
     set(row.cells[3].firstChild, s.is_killed ? "Reinstate" : "Kill");
     row.cells[3].firstChild.disabled = !mayAct();
+  });
+  kept($("levels").tBodies[0], told.levels.length ? told.levels : [null], (l) => (l ? l.level : "none"), (l) => line(l ? ["", "n", "n", "n wide"] : ["dim"]), (row, l) => {
+    if (!l) return set(row.cells[0], "none are configured");
+    set(row.cells[0], l.level);
+    set(row.cells[1], compact(l.equity));
+    set(row.cells[2], compact(l.initial_margin));
+    set(row.cells[3], compact(l.max_margin));
   });
   showList("proposals", told.proposals, (p) => p.number, (p) => item(`${p.kind} of ${p.name}, by ${p.who}: ${p.text}`, [
     button("Approve", "small approve", () => decide(p, "approve")), button("Refuse", "small", () => decide(p, "refuse")),
@@ -350,6 +372,39 @@ function kill(scope, name) {
     },
   });
 }
+
+// Stops what has no row of its own: the firm, a desk, a venue, an instrument, a client of the hook.
+function stopSomething() {
+  const scope = document.createElement("select"), name = document.createElement("input"), known = document.createElement("datalist");
+  Object.assign(scope, { id: "stop-scope" });
+  Object.assign(name, { id: "stop-name", required: true, maxLength: 64, autocomplete: "off" });
+  known.id = "stop-known";
+  name.setAttribute("list", known.id);
+  for (const one of ["firm", "desk", "venue", "instrument", "account", "session", "hook"]) scope.append(new Option(one, one));
+  const names = () => ({
+    firm: [view.gateway.name, ...levelsOf("firm")], desk: levelsOf("desk"), venue: view.venues.map((v) => v.venue), hook: view.hooks.map((h) => h.hook || h.name),
+    instrument: [...new Set(events.map((e) => e.symbol).filter(Boolean))], account: view.accounts.map((a) => a.account), session: view.sessions.map((s) => s.session),
+  })[scope.value];
+  const fill = () => known.replaceChildren(...names().map((one) => new Option(one, one)));
+  scope.addEventListener("change", fill);
+  name.addEventListener("input", () => renamed(name.value));
+  fill();
+  const labels = [["What", scope], ["Its name", name]].map(([text, input]) => {
+    const label = document.createElement("label");
+    label.append(text, input);
+    return label;
+  });
+  askFor({
+    title: "Stop", name: "", verb: "Kill", fields: [...labels, known],
+    text: "No new orders of it are taken, and all that work are cancelled, now. The gateway's own name is the firm of all accounts.",
+    send: async (reason, confirm) => {
+      const answer = await asked("/api/v1/kill", { scope: scope.value, name: name.value, reason, confirm });
+      return `${scope.value} ${name.value} is killed, ${answer.cancels} orders being cancelled`;
+    },
+  });
+}
+
+const levelsOf = (kind) => view.levels.map((l) => l.level.split(" ")).filter(([first]) => first === kind).map(([, name]) => name);
 
 function moveState(account) {
   const select = document.createElement("select");
@@ -398,6 +453,7 @@ function decide(proposal, what) {
 // ---- beginning ------------------------------------------------------------------------------------------------------
 
 prepareActs();
+$("stop").addEventListener("click", stopSomething);
 for (const [name, text] of [["equity", "equity"], ["initial", "initial margin"], ["maintenance", "maintenance margin"]]) {
   const entry = document.createElement("span");
   entry.append(Object.assign(document.createElement("i"), { className: name }), text);

@@ -39,7 +39,7 @@ function field(id, value, isRequired) {
 
 function showCalls(told, page) {
   page.set(page.$("calls-count"), told.calls.length ? `${page.compact(told.called_usd)} USD in ${told.counters.calls_open}` : "");
-  rows(page, "calls", told.calls, (c) => `${c.account} ${c.call}`, ["", "", "n", "n", "n", "n"], (made, c) => {
+  rows(page, "calls", told.calls, (c) => `${c.account} ${c.call}`, ["", "", "n", "n wide", "n", "n"], (made, c) => {
     made.cells[1].append(document.createElement("span"));
     made.cells[5].append(page.button("Decide", "small", () => decide(c, page)));
   }, (made, c) => {
@@ -66,15 +66,37 @@ function decide(call, page) {
   });
 }
 
+// What the gateway wants to move itself and has not begun: `awaiting` rows have no ends, and approvals.
+function approve(transfer, page) {
+  const which = choice("approve-which", ["approve", "decline"]);
+  page.askFor({
+    title: `Transfer ${transfer.transfer}`, name: transfer.transfer, verb: "Say so", fields: [labelled("Decision", which)],
+    text: `${transfer.units / 1e8} ${transfer.asset} by ${transfer.route} for ${transfer.account}, some ${page.compact(transfer.usd)} USD; approvals ${transfer.approvals}.`,
+    send: async (reason, confirm) => {
+      const answer = await page.asked(`/api/v1/transfers/${which.value}`, { transfer: transfer.transfer, reason, confirm });
+      return `${transfer.transfer}: ${answer.state}`;
+    },
+  });
+}
+
+function showAwaiting(told, page) {
+  page.showList("awaiting", told.awaiting, (t) => t.transfer, (t) => page.item("", [page.button("Approve", "small", () => approve(t, page))]), (made, t) => {
+    page.set(made.children[0], `${t.transfer} awaits approval (${t.approvals}): ${t.units / 1e8} ${t.asset} for ${t.account} by ${t.route}`);
+    made.children[1].disabled = !page.mayAct();
+  });
+  page.$("awaiting").hidden = !told.awaiting.length;
+}
+
 function showTransfers(told, page) {
+  showAwaiting(told, page);
   const inAll = told.counters.transfers_live || 0;
   page.set(page.$("transfers-count"), inAll ? `${inAll} on their way` : "");
   rows(page, "transfers", told.transfers, (t) => t.transfer, ["", "", "n", "wide", "n"], (made, t) => {
-    made.cells[1].append(document.createElement("span"));
+    made.cells[1].append(document.createElement("span"), Object.assign(document.createElement("small"), { className: "wide", textContent: ` ${t.transfer}` }));
     made.cells[4].append(page.button("Move", "small move", () => move(t, page)));
   }, (made, t) => {
     page.set(made.cells[0], t.account);
-    page.set(made.cells[1].firstChild, `${t.transfer} ${words(t.state)}`, `pill ${BAD.has(t.state) ? "bad" : ""}`);
+    page.set(made.cells[1].firstChild, words(t.state), `pill ${BAD.has(t.state) ? "bad" : ""}`);
     page.set(made.cells[2], `${t.settled ? `${t.settled} of ` : ""}${t.amount.toLocaleString("en-GB", { maximumFractionDigits: 8 })} ${t.asset}`);
     page.set(made.cells[3], `${words(t.from)} to ${words(t.to)}`);
     made.cells[4].firstChild.disabled = !page.mayAct();

@@ -73,6 +73,11 @@ class Child:
         """How it ended; negative for a signal, None while it runs."""
         return self._process.returncode
 
+    def say(self, word: str) -> None:
+        """Write a line to its standard input."""
+        if self._process.stdin is not None and self.is_running:
+            self._process.stdin.write(word.encode() + b"\n")
+
     def last_words(self) -> str:
         """What it wrote to stderr last, and how it ended."""
         code = self._process.returncode

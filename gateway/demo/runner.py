@@ -52,10 +52,15 @@ class Options(msgspec.Struct, frozen=True):
     rate: float
     as_json: bool
     has_page: bool = False
+    scenario: str = ""
 
 
 def run_demo(options: Options) -> int:
-    """Run the demo and show it; return the exit code."""
+    """Run the demo, or a scenario of it, and show it; return the exit code."""
+    if options.scenario:
+        from gateway.demo.scenario_runner import ScenarioDemo  # late: it is a demo itself
+
+        return asyncio.run(ScenarioDemo(options).run())
     return asyncio.run(Demo(options).run())
 
 
@@ -73,6 +78,7 @@ class Demo:
         self.addresses: dict[str, str] = {}  # by the venue's name
         self.feeds: dict[str, dict[str, Any]] = {}  # as they were when trading ended
         self.logged_on: set[str] = set()
+        self.opened: set[str] = set()
         self.total = Total()
         self._show: Callable[[], None] = lambda: None
         self._began_ns = 0
@@ -129,7 +135,7 @@ class Demo:
 
     async def _orchestrated(self, directory: Path) -> Outcome | None:
         """Start, trade, stop, replay; None where it was interrupted before there was anything to tell."""
-        options, clients = self.options, desks(self.options.clients)
+        options, clients = self.options, self._clients()
         self._phase("starting the venues")
         await self._start_venues()
         if self.stop.is_set():
@@ -145,7 +151,7 @@ class Demo:
             return None
         self._began_ns = now_ns()
         self._phase("trading")
-        await self._until(lambda: False, options.seconds)
+        await self._trade(directory)
         duration_s = (now_ns() - self._began_ns) / 1e9
         self.feeds = self.scene.snapshot.get("feeds", {})
         self._phase("stopping")
@@ -159,6 +165,12 @@ class Demo:
             raise ChildDiedError("the gateway ended without its last snapshot")
         self._phase("replaying the journal")
         return self._outcome(directory / "journal", duration_s)
+
+    def _clients(self) -> list[Desk]:
+        return desks(self.options.clients)
+
+    async def _trade(self, directory: Path) -> None:
+        await self._until(lambda: False, self.options.seconds)
 
     def _outcome(self, journal: Path, duration_s: float) -> Outcome:
         tally = Tally()
@@ -185,13 +197,19 @@ class Demo:
         for venue in VENUES:
             arguments += ["--venue", venue.simulator]
         life_s = options.seconds + START_TIMEOUT_S + OVERTIME_S
-        arguments += ["--seed", str(options.seed), "--seconds", f"{life_s:g}"]
+        arguments += ["--seed", str(options.seed), "--seconds", f"{life_s:g}", *self._venue_arguments()]
         await self._start("the simulated venues", arguments, self._take_venue)
         await self.ready(lambda: len(self.addresses) == len(VENUES))
 
+    def _venue_arguments(self) -> list[str]:
+        return []
+
+    def _write_config(self, directory: Path, port: int, clients: list[Desk]) -> Path:
+        return write_config(directory, port=port, addresses=self.addresses, clients=clients, rate=self.options.rate)
+
     async def _start_gateway(self, directory: Path, clients: list[Desk]) -> int:
         port = _free_port()
-        path = write_config(directory, port=port, addresses=self.addresses, clients=clients, rate=self.options.rate)
+        path = self._write_config(directory, port, clients)
         await self._start(
             "the gateway", ["gateway.cli", "run", str(path), "--status-json"], self._take_snapshot, credentials()
         )
@@ -226,10 +244,13 @@ class Demo:
                 arguments += ["--also", f"{venue.kind}=http://{address},{venue.suffix}"]
         arguments += ["--rate", f"{options.rate:g}", "--seed", str(options.seed)]
         arguments += ["--seconds", f"{options.seconds + OVERTIME_S:g}"]
-        for desk in clients:
-            arguments += ["--desk", f"{desk.comp_id}={desk.account},{desk.small_account}"]
+        arguments += self._client_arguments(clients)
         await self._start("the clients", arguments, self._take_event)
         await self.ready(lambda: len(self.logged_on) == len(clients))
+
+    def _client_arguments(self, clients: list[Desk]) -> list[str]:
+        names = [f"{desk.comp_id}={desk.account},{desk.small_account}" for desk in clients]
+        return [argument for name in names for argument in ("--desk", name)]
 
     async def _start(
         self,
@@ -297,6 +318,9 @@ class Demo:
             self.moved.set()
         elif kind == "finished":
             self.total.add(event["counts"], event["working"])
+        elif kind == "opened":
+            self.opened.add(event["client"])
+            self.moved.set()
         elif kind in ("filled", "rejected"):
             self.scene.events.append(event)
 
@@ -307,6 +331,7 @@ class _PlainLines:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._phase = ""
+        self._has_told_page = False
         self._next_s = PLAIN_INTERVAL_S
 
     def __call__(self) -> None:
@@ -314,7 +339,8 @@ class _PlainLines:
         if scene.phase != self._phase:
             self._phase = scene.phase
             sys.stdout.write(f"{scene.phase}\n")
-            if scene.phase == "trading" and scene.page:
+            if scene.phase == "trading" and scene.page and not self._has_told_page:
+                self._has_told_page = True
                 sys.stdout.write(f"the operator's page: {scene.page}\n")
         elif scene.phase == "trading" and scene.elapsed_s >= self._next_s:
             self._next_s = scene.elapsed_s // PLAIN_INTERVAL_S * PLAIN_INTERVAL_S + PLAIN_INTERVAL_S

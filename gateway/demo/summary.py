@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gateway.demo.scenario import Scenario
+from gateway.demo.scenario_tally import ScenarioFigures, claims, table_of
 from gateway.demo.venue_figures import VenueFigures, row
 from gateway.demo.view import bar, ranked, reason_text, short_name
 from risk.order import RejectReason
@@ -71,6 +73,9 @@ class Outcome(msgspec.Struct, frozen=True):
     venues: dict[str, VenueFigures] = {}
     feeds: dict[str, dict[str, Any]] = {}
     hedged: list[str] = []
+    scenario: tuple[Scenario, ScenarioFigures] | None = None
+    # What the gateway's own orders did, of which no client is told.
+    own: dict[str, int] = {}
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -92,7 +97,14 @@ class Outcome(msgspec.Struct, frozen=True):
             "duration_s": self.duration_s,
             "venues": {name: row(figures, self.feeds.get(name, {})) for name, figures in self.venues.items()},
             "hedged_accounts": self.hedged,
+            **({} if self.scenario is None else {"scenario": self._scenario_json()}),
         }
+
+    def _scenario_json(self) -> dict[str, Any]:
+        assert self.scenario is not None
+        scenario, figures = self.scenario
+        told: dict[str, Any] = {"title": scenario.title} | msgspec.to_builtins(figures)
+        return told | {"claims": {text: holds for holds, text in claims(*self.scenario)}}
 
     def claims(self) -> list[tuple[bool, str]]:
         """Return (does it hold, text) of everything that must hold after a run."""
@@ -100,13 +112,17 @@ class Outcome(msgspec.Struct, frozen=True):
         accepted, rejected, orders_in = counters["accepted"], counters["rejected"], counters["orders_in"]
         configured, run, records = counters["checks_configured"], counters["checks_run"], self.replayed_records
         is_equal = self.replay_hash == counters["state_hash"]
+        ours = self.own.get("accepted", 0)  # nobody sent them in
         return [
             (
                 is_equal and records == counters["journal_records"],
                 f"replay: {records:,} records, state hash {'equal' if is_equal else 'DIFFERENT'} "
                 f"({self.replay_hash[:12]})",
             ),
-            (accepted + rejected == orders_in, f"{accepted:,} accepted + {rejected:,} rejected = {orders_in:,} in"),
+            (
+                accepted - ours + rejected == orders_in,
+                f"{accepted - ours:,} accepted + {rejected:,} rejected = {orders_in:,} in",
+            ),
             (
                 run == configured * accepted,
                 f"every accepted order passed all {configured} checks: {run:,} checks run",
@@ -115,6 +131,7 @@ class Outcome(msgspec.Struct, frozen=True):
             (counters["unknown"] == 0, f"{counters['unknown']} orders of unknown outcome"),
             *self._venue_claims(),
             *self._told_claims(),
+            *(claims(*self.scenario) if self.scenario is not None and self.ran_its_time else ()),
         ]
 
     def _venue_claims(self) -> list[tuple[bool, str]]:
@@ -136,9 +153,9 @@ class Outcome(msgspec.Struct, frozen=True):
         counters, counts = self.counters, self.told.counts
         pairs = [
             ("orders", counts["orders"], counters["orders_in"]),
-            ("accepted", counts["accepted"], counters["accepted"]),
-            ("fills", counts["fills"], counters["fills"]),
-            ("cancels", counts["cancelled"], counters["cancelled"]),
+            ("accepted", counts["accepted"], counters["accepted"] - self.own.get("accepted", 0)),
+            ("fills", counts["fills"], counters["fills"] - self.own.get("fills", 0)),
+            ("cancels", counts["cancelled"], counters["cancelled"] - self.own.get("cancelled", 0)),
             ("replaces", counts["replaced"], counters["replaced"]),
             ("venue's rejects", counts["venue_rejects"], counters["venue_rejects"]),
         ]
@@ -182,7 +199,7 @@ def summary(outcome: Outcome) -> RenderableType:
     by_venue: list[RenderableType] = []
     if outcome.venues:
         by_venue = [venues, Text(f"Hedged over venues: {', '.join(outcome.hedged) or 'nobody'}")]
-    claims = [
+    marked = [
         Text.assemble(("✓ ", "green") if holds else ("✗ ", "bold red"), (text, "" if holds else "bold red"))
         for holds, text in outcome.claims()
     ]
@@ -194,7 +211,8 @@ def summary(outcome: Outcome) -> RenderableType:
         Text(f"\nMargingate demo, {outcome.duration_s:.1f} s, {kernels}", "bold"),
         tables,
         *by_venue,
+        *(() if outcome.scenario is None else [Text(outcome.scenario[0].title, "bold"), table_of(outcome.scenario[1])]),
         Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
         Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
-        *claims,
+        *marked,
     )

@@ -16,6 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.backtest.study import Data
 from gateway.fit.study import Fitted
+from gateway.parameter_file import FORMAT as PARAMETERS_FORMAT
+from gateway.parameter_file import NAME as PARAMETERS
+from gateway.parameter_file import ParameterFile, encoded
+from risk.parameter_set import ParameterSet, UnderlyingParameters
 
 MANIFEST: Final = "manifest.json"
 FITTED: Final = "fitted.json"
@@ -56,9 +60,9 @@ def write(directory: Path, fitted: Fitted, data: Data) -> Manifest:
     libraries = {name: version(name) for name in ("numpy", "scipy", "lightgbm")}
     code = version("margingate")
     body = orjson.dumps(msgspec.to_builtins(fitted), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    told = [msgspec.to_builtins(source) for source in sources], libraries, code, fitted.settings
-    identity = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    identity = identity_of(sources, libraries, code, fitted.settings)
     parts = {FITTED: body, POINTS: points_toml(fitted, identity).encode()}
+    parts[PARAMETERS] = encoded(parameter_file(fitted, identity, code, data_hash(sources)))
     parts[CARD] = card(fitted, sources, identity, code, libraries).encode()
     files = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
     manifest = Manifest(FORMAT, identity, fitted.as_of, code, libraries, sources, files)
@@ -67,6 +71,53 @@ def write(directory: Path, fitted: Fitted, data: Data) -> Manifest:
     # Last: a directory without a manifest is no fit.
     (directory / MANIFEST).write_bytes(orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2))
     return manifest
+
+
+def identity_of(sources: list[Source], libraries: dict[str, str], code: str, settings: dict[str, Any]) -> str:
+    """Return what a fit is told by: a hash over its data, libraries, code and settings."""
+    told = [msgspec.to_builtins(source) for source in sources], libraries, code, settings
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def data_hash(sources: list[Source]) -> str:
+    """Return one hash over all files that were learnt from."""
+    return hashlib.sha256(orjson.dumps([msgspec.to_builtins(source) for source in sources])).hexdigest()
+
+
+def parameter_file(fitted: Fitted, identity: str, code: str, data: str) -> ParameterFile:
+    """Return what of a fit can act in a gateway."""
+    coins = {
+        name: UnderlyingParameters(**each, haircut=fitted.haircuts[name], collar=fitted.collars[name])
+        for name, each in fitted.volatilities.items()
+    }
+    points = fitted.points
+    given = ParameterSet(points.as_of_day, fitted.horizon_days, points.confidence, coins, points.points)
+    return ParameterFile(PARAMETERS_FORMAT, identity, code, data, given)
+
+
+def verified(directory: Path, data: Path | None = None) -> bytes:
+    """Return the bytes of a fit's parameters, once all of it is what it says.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is not what was written, the manifest's identity is not of its data, code and settings, the
+        parameters are of another fit, or, with a directory of `data`, that holds other files than were learnt from.
+    """
+    manifest, fitted = read(directory)
+    if PARAMETERS not in manifest.files:
+        raise ArtifactError(f"{directory}: has no {PARAMETERS}: fit again")
+    if manifest.identity != identity_of(manifest.sources, manifest.libraries, manifest.code_version, fitted.settings):
+        raise ArtifactError(f"{directory}: the manifest's identity is not of its data, code and settings")
+    content = _content(directory / PARAMETERS)
+    expected = parameter_file(fitted, manifest.identity, manifest.code_version, data_hash(manifest.sources))
+    if content != encoded(expected):
+        raise ArtifactError(f"{directory / PARAMETERS}: is not of this fit")
+    if data is not None:
+        for source in manifest.sources:
+            if hashlib.sha256(_content(data / source.file)).hexdigest() != source.sha256:
+                raise ArtifactError(f"{data / source.file}: is not what {source.underlying} was learnt from")
+    return content
 
 
 def read(directory: Path) -> tuple[Manifest, Fitted]:

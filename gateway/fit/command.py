@@ -16,6 +16,9 @@ from risk.volatility.refusals import EstimateError
 def fit(
     data: Annotated[Path, typer.Option(help="Directory of price files (docs/margin-models.md).")],
     out: Annotated[Path, typer.Option(help="Directory of the artifacts; it is made.")],
+    mpor_days: Annotated[
+        float, typer.Option(min=0.04, max=30, help="Margin period of risk that tail points are of, in days.")
+    ] = 1.0,
     contest: Annotated[
         bool, typer.Option(help="Let learned models prove themselves; without it none may be used.")
     ] = True,
@@ -34,6 +37,7 @@ def fit(
             found = study.fit(
                 read,
                 contests=contest,
+                horizon_days=mpor_days,
                 on_done=lambda what: progress.update(task, advance=1, description=what),
             )
         manifest = artifacts.write(out, found, read)

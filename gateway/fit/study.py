@@ -62,15 +62,20 @@ class Fitted(msgspec.Struct, frozen=True):
     haircuts: dict[str, float]
     collars: dict[str, tuple[float, float]]
     points: TailPoints
+    volatilities: dict[str, dict[str, float]]
+    horizon_days: float
     learned: list[Learned]
     contests: list[Contest]
     settings: dict[str, Any]
 
 
-def fit(data: Data, *, contests: bool, on_done: Callable[[str], None] | None = None) -> Fitted:
+def fit(
+    data: Data, *, contests: bool, horizon_days: float = 1.0, on_done: Callable[[str], None] | None = None
+) -> Fitted:
     """Fit everything on all of the data. Without `contests` no learned model may be used: nothing has proved it.
 
-    Raises EstimateError where there is too little history for the filtered days themselves.
+    Tail points are of moves over `horizon_days`, the margin period of risk. Raises EstimateError where there is too
+    little history for the filtered days themselves.
     """
     told = on_done or (lambda what: None)
     parameters: dict[str, dict[str, Any]] = {}
@@ -90,15 +95,37 @@ def fit(data: Data, *, contests: bool, on_done: Callable[[str], None] | None = N
         collars[days.name] = collar(moves, days.name, COLLAR_CONFIDENCE, COLLAR_FLOOR, COLLAR_CAP)
     spots = [Factor(days.name, FactorKind.SPOT) for days in data.days]
     common = min(int(days.day[-1]) for days in data.days)
-    points = tail_points(Filtered(data.history, TEMPERED).scenarios(common, 1.0, spots), POINT_CONFIDENCE)
+    tempered = Filtered(data.history, TEMPERED)
+    points = tail_points(tempered.scenarios(common, horizon_days, spots), POINT_CONFIDENCE)
     told("tail points")
     learned, raced = _learned(data, refused, told, contests=contests)
     settings = {
         "haircut": {"days": HAIRCUT_DAYS, "confidence": HAIRCUT_CONFIDENCE},
         "collar": {"days": COLLAR_DAYS, "confidence": COLLAR_CONFIDENCE, "floor": COLLAR_FLOOR, "cap": COLLAR_CAP},
+        "points": {"days": horizon_days, "confidence": POINT_CONFIDENCE},
         "trees": PARAMETERS,
     }
-    return Fitted(str(day_of(common)), parameters, refused, haircuts, collars, points, learned, raced, settings)
+    return Fitted(
+        str(day_of(common)), parameters, refused, haircuts, collars, points, _volatilities(tempered, spots, common),
+        horizon_days, learned, raced, settings,
+    )  # fmt: skip
+
+
+def _volatilities(filtered: Filtered, spots: list[Factor], as_of_day: int) -> dict[str, dict[str, float]]:
+    """Return by underlying what the filter says of a day, what it says of the whole history, and how it says so."""
+    at = int(np.searchsorted(filtered.history.day, as_of_day, side="right")) - 1
+    found = {}
+    for factor, decay, weight in zip(
+        spots, filtered.rules.decays(tuple(spots)), filtered.rules.weights(tuple(spots)), strict=True
+    ):
+        column = filtered.history.column[factor]
+        now, scale = float(filtered.sigma[at, column]), float(filtered.scale[at, column])
+        decay, weight = float(decay), float(weight)
+        long_run = (scale - (1.0 - weight) * now) / weight if weight else now
+        found[factor.underlying] = {
+            "sigma": now, "long_run": long_run, "long_run_weight": weight, "decay": decay
+        }  # fmt: skip
+    return found
 
 
 def _parameters(

@@ -76,11 +76,16 @@ class InstrumentTerms:
 
 
 def pack_snapshot(
-    snapshot: MarketSnapshot, terms: InstrumentTerms, known: int, change: BookChange | None = None
+    snapshot: MarketSnapshot,
+    terms: InstrumentTerms,
+    known: int,
+    change: BookChange | None = None,
+    setting: bytes | None = None,
 ) -> list[Piece]:
     """Return a snapshot as the pieces of a frame, with the terms of instruments after the first `known`.
 
-    With a change of the book a pass over all accounts is asked for too.
+    With a change of the book a pass over all accounts is asked for too. `setting` is what this and all later snapshots
+    are priced by (process.setting_bytes), where it is another than before.
     """
     arrays: dict[str, Array] = {"rows": snapshot.rows, "time_ns": snapshot.time_ns, "numbers": snapshot.numbers}
     values = {
@@ -89,12 +94,21 @@ def pack_snapshot(
         "terms": terms.since(known),
         "currencies": list(snapshot.currencies),
         "index_prices": dict(snapshot.index_prices),
+        "apart": list(snapshot.apart),
     }
     if change is not None:
         arrays |= {f"book.{name}": array for name, array in change.arrays().items()}
         values |= {"book.currencies": change.currencies, "book.account_count": change.account_count}
         values |= {"book.venues": change.venues}
+    if setting is not None:
+        values["setting"] = setting
     return pack(arrays, values)
+
+
+def unpack_setting(frame: Frame) -> bytes | None:
+    """Return the setting that comes with a snapshot, None where that of before holds. Raises MalformedFrameError."""
+    _, values = unpack(frame.payload)
+    return value_of(values, "setting", bytes) if "setting" in values else None
 
 
 def unpack_change(frame: Frame) -> BookChange | None:
@@ -130,6 +144,7 @@ def unpack_snapshot(frame: Frame, instruments: list[Instrument]) -> MarketSnapsh
         time_ns=arrays["time_ns"],
         numbers=arrays["numbers"],
         index_prices=value_of(values, "index_prices", dict[str, float | None]),
+        apart=value_of(values, "apart", tuple[str, ...]),
     )
 
 

@@ -19,8 +19,9 @@ from risk.kernel import MarginKernel
 from risk.limits import RowTerms
 from risk.pricing import Floats, InstrumentMark
 from risk.scenarios import Generation
-from risk.venue_book import SubAccount, VenueBook
-from risk.venue_margin import ELSEWHERE, BookTerms, VenueBookBuilder
+from risk.venue_book import BookTerms, SubAccount, VenueBook
+from risk.venue_margin import ELSEWHERE
+from risk.venue_models import builder as venue_builder
 
 # Accounts, sub-accounts, and of a desk orders and contracts: so many a slice, some 0.1 ms each.
 A_SLICE: Final = 8
@@ -137,7 +138,7 @@ class VenueKernels:
         given = self._given
         for terms in self._terms.venue_books:
             plain = msgspec.structs.replace(terms, leverage={})  # each account's own is set when its row is filled
-            builder = VenueBookBuilder(plain, given.instruments, given.marks, given.generation.currencies, 1)
+            builder = venue_builder(plain, given.instruments, given.marks, given.generation.currencies, 1)
             while not builder.price_some(VENUE_PARTS_A_SLICE):
                 yield
             self._made[terms.name] = builder.book()
@@ -157,7 +158,8 @@ class VenueKernels:
         kernel, instruments, count = book.kernel, self._given.instruments, self._rows.instruments
         kernel.clear(0)
         leverage = self._leverage[sub.book].get(account)
-        kernel.set_terms(0, RowTerms() if leverage is None else RowTerms(rate=1.0 / leverage))
+        if isinstance(kernel, MarginKernel):  # a portfolio's margin knows no leverage
+            kernel.set_terms(0, RowTerms() if leverage is None else RowTerms(rate=1.0 / leverage))
         block, cash = self._book.blocks[account // BLOCK_ACCOUNTS], []
         for row, amount in holdings_of(block.portfolios(self._rows), account - block.first):
             if row < count and instruments[row].venue == venue:

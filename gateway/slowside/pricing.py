@@ -31,7 +31,7 @@ from gateway.slowside.messages import (
     unpack_report,
 )
 from gateway.slowside.one_by_one import MarginTerms
-from gateway.slowside.process import ANSWER, ASK, HELLO, setup_bytes
+from gateway.slowside.process import ANSWER, ASK, HELLO, setting_bytes, setup_bytes
 from gateway.slowside.sections import MalformedFrameError
 from gateway.slowside.supervision import Act, Heard, State, Supervision
 from gateway.valuation import Valuation
@@ -94,6 +94,7 @@ class Child:
         self.reader = FrameReader(memories[2].view)
         self.rows = memories[3]
         self.known = 0  # instruments whose terms it has
+        self.version = -1  # of what it prices by: none that a generation is asked for with
         self.teller = BookTeller()
 
     def ring(self) -> None:
@@ -250,9 +251,11 @@ class PricingProcess:
             self._told_ns = self._asked_ns
             await watch.all_of(child.teller.change_in_steps(list(self._accounts.values())))
             change = child.teller.change
-        pieces = pack_snapshot(snapshot, self._terms, child.known, change)
+        acting = valuation.asked
+        setting = None if child.version == acting.version else setting_bytes(valuation.setting)
+        pieces = pack_snapshot(snapshot, self._terms, child.known, change, setting)
         await watch.all_of(child.writer.write_in_steps(snapshot.number, snapshot.as_of_ns, pieces))
-        child.known = self._terms.count
+        child.known, child.version = self._terms.count, acting.version
         child.ring()
         watch.end()
         self._act(self.supervision.hear(Heard.ASKED, self._clock()))
@@ -318,9 +321,10 @@ class PricingProcess:
             venue_books=valuation.venue_books,
             sub_accounts={account.index: account.sub_accounts for account in accounts if account.sub_accounts},
         )
-        setup = setup_bytes(valuation.setting, self._market.mark_max_age_ns, terms)
+        setup = setup_bytes(valuation.setting, self._market.longest_mark_age_ns, terms)
         self._told_ns, self._report = 0, None
         child = self.child = Child(setup, self._slot_bytes, self._command)
+        child.version = self._valuation.asked.version
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)
 
     def _end_child(self) -> None:

@@ -19,7 +19,14 @@ from gateway.slowside.book import BookChange, BookCopy
 from gateway.slowside.double_buffer import Frame, FrameReader, FrameWriter, Piece
 from gateway.slowside.full_margin import NO_TERMS, FullMargin, pack_rows
 from gateway.slowside.memory import SharedMemory
-from gateway.slowside.messages import PassReport, pack_failure, pack_generation, unpack_change, unpack_snapshot
+from gateway.slowside.messages import (
+    PassReport,
+    pack_failure,
+    pack_generation,
+    unpack_change,
+    unpack_setting,
+    unpack_snapshot,
+)
 from gateway.slowside.one_by_one import Given, MarginTerms
 from risk.instrument import Instrument
 from risk.pricing import InstrumentMark
@@ -62,6 +69,9 @@ class PricingServer:
     def answer(self, frame: Frame) -> list[Piece]:
         """Return the pieces of the frame that answers this one: a generation, or why there is none."""
         try:
+            setting = unpack_setting(frame)
+            if setting is not None:
+                self._setting = pickle.loads(setting)
             snapshot = unpack_snapshot(frame, self._instruments)
             change = unpack_change(frame)
             if change is not None:
@@ -132,6 +142,11 @@ def serve(doorbell: socket.socket, snapshots: FrameReader, generations: FrameWri
 def setup_bytes(setting: dict[str, Any], mark_max_age_ns: int, terms: MarginTerms = NO_TERMS) -> bytes:
     """Return what SETUP holds. It goes from the gateway to its own child, through memory that nobody else can open."""
     return pickle.dumps((setting, mark_max_age_ns, terms))
+
+
+def setting_bytes(setting: dict[str, Any]) -> bytes:
+    """Return a setting for snapshots from now on; it travels where SETUP does."""
+    return pickle.dumps(setting)
 
 
 def main(arguments: list[str]) -> None:

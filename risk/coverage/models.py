@@ -142,10 +142,11 @@ def champion(history: FactorHistory) -> FilteredModel:
     return FilteredModel("filtered days", Filtered(history, FilterRules()))
 
 
-# What tempers the measure: a slower volatility, half of it that of the whole history, for prices. Not for spreads:
+# What tempers the measure: a slower volatility, two fifths of it that of the whole history, for prices (what was tried,
+# and on which data it was chosen: docs/margin-models.md, docs/adr/0074). Not for spreads:
 # theirs fell for good as the market grew, and a memory of 2020 would ask for several times what they need.
 TEMPERED: Final = FilterRules(
-    decay_of={FactorKind.SPOT: 0.975, FactorKind.VOL: 0.97}, long_run_weight={FactorKind.SPOT: 0.5}
+    decay_of={FactorKind.SPOT: 0.985, FactorKind.VOL: 0.97}, long_run_weight={FactorKind.SPOT: 0.4}
 )
 
 

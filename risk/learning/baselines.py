@@ -52,6 +52,7 @@ def _garch(panel: Panel, horizon: int, past: int, *, asymmetric: bool) -> tuple[
     # Rows of which the bars end with the day's, or every row where bars are steps.
     ends = np.arange(width - 1, len(panel.log_return), width)
     if width > 1:
+        require(len(panel.open_time_ns) > 1, Reason.SHORT_HISTORY, "one bar has no length")
         step_ns = int(panel.open_time_ns[1] - panel.open_time_ns[0])
         ends = np.flatnonzero((panel.open_time_ns // step_ns + 1) % width == 0)
         ends = ends[ends >= width - 1]

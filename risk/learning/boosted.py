@@ -50,14 +50,16 @@ class BoostedVariance:
 def fit_variance(panel: Panel, champion: Floats, horizon: int, past: int) -> BoostedVariance:
     """Fit on rows before `past`, whose targets are known by then.
 
-    Raises EstimateError (SHORT_HISTORY).
+    Raises EstimateError: SHORT_HISTORY, CONSTANT.
     """
     ahead = panel.variance_ahead(horizon)
     target = np.log(np.maximum(ahead, LEAST_VARIANCE * horizon) / np.maximum(champion, LEAST_VARIANCE * horizon))
     rows = _rows(np.isfinite(target), horizon, past)
     booster = _train({"objective": "regression"}, panel.feature[rows], target[rows], panel.names)
     plain = BoostedVariance(booster, 1.0).forecast(panel.feature[rows], champion[rows])
-    return BoostedVariance(booster, float(np.mean(ahead[rows] / plain)))
+    scale = float(np.mean(ahead[rows] / np.maximum(plain, LEAST_VARIANCE * horizon)))
+    require(scale > 0, Reason.CONSTANT, "nothing has moved: there is no variance to forecast")
+    return BoostedVariance(booster, scale)
 
 
 class BoostedQuantile:

@@ -19,7 +19,10 @@ from risk.models.tiers import TierTable, rows_of
 
 
 class BinanceParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`tiers` by instrument, in its margin currency; `default_mmr` for what has none, refused where that is zero."""
+    """`tiers` by instrument, in its margin currency; `default_mmr` for what has none, refused where that is zero.
+
+    `rates` are collateral rates by asset for the order path; a file gives those of its own collateral.
+    """
 
     loan_mmr: float
     loan_mmr_by_asset: dict[str, float]
@@ -29,6 +32,7 @@ class BinanceParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     reduce_only: float
     liquidate: float
     imr_factor: float
+    rates: dict[str, float] = {}
 
 
 class Status(StrEnum):
@@ -136,13 +140,27 @@ def _add(components: dict[str, Component], name: str, charge: float, p: BinanceP
 
 
 def _open_loss(portfolio: Portfolio, components: dict[str, Component], p: BinanceParameters) -> float:
-    """Return what working orders lose at once when they fill at their limits, and charge their margin as initial."""
-    loss = 0.0
+    """Return what working orders lose at once when they fill at their limits, and charge their margin as initial.
+
+    That is what a contract may come to ask for beyond what it asks for now, all orders of one side filled: tiers grow
+    faster than size, so that orders by themselves would ask for less than their fills.
+    """
+    loss, sides = 0.0, dict[str, list[float]]()
+    contracts: dict[str, Position] = {}
     for order in portfolio.orders:
-        held = msgspec.structs.replace(contract_of(portfolio, order), qty=order.signed_qty, entry=order.price)
-        price = _price(portfolio, held, _margin_asset(held))
-        loss += max(0.0, -held.profit(held.marked())) * price
-        charge = maintenance(held, p) * price * p.imr_factor
-        known = components.get(f"{order.instrument} orders", Component(0.0, 0.0))
-        components[f"{order.instrument} orders"] = Component(known.initial + charge, 0.0)
+        contract = contract_of(portfolio, order)
+        held = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price)
+        loss += max(0.0, -held.profit(held.marked())) * _price(portfolio, held, _margin_asset(held))
+        contracts[order.instrument] = contract
+        buys_sells = sides.setdefault(order.instrument, [0.0, 0.0])
+        buys_sells[order.side == "sell"] += order.qty
+    for name, (buys, sells) in sides.items():
+        held = contracts[name]
+        now = sum(position.qty for position in portfolio.positions if position.instrument == name)
+        before, after = (
+            maintenance(msgspec.structs.replace(held, qty=qty), p)
+            for qty in (now, max(now + buys, now - sells, key=abs))
+        )
+        charge = max(0.0, after - before) * _price(portfolio, held, _margin_asset(held)) * p.imr_factor
+        components[f"{name} orders"] = Component(charge, 0.0)
     return loss

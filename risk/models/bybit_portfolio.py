@@ -12,15 +12,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from risk.models import matrix
+from risk.models import assets, matrix
 from risk.models.parameters import parameters
-from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of, equity
+from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of
 from risk.models.result import Component, MarginResult, Scenario
 from risk.models.valuation import Moves, VolShock, delta_coins, option_vega
 
 
 class BybitParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers of one underlying; `days` distances are capped at `most_days`."""
+    """Numbers of one underlying; `days` distances are capped at `most_days`.
+
+    `rates` are collateral rates by asset for the order path; a file gives those of its own collateral.
+    """
 
     moves: tuple[float, ...]
     vol_shock: VolShock
@@ -31,6 +34,7 @@ class BybitParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     futures: float
     most_days: float
     im_factor: float
+    rates: dict[str, float] = {}
 
 
 def evaluate(portfolio: Portfolio) -> MarginResult:
@@ -57,7 +61,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     return MarginResult(
         model="bybit_portfolio",
         currency=portfolio.currency,
-        equity=equity(portfolio, counts_options=True),
+        equity=assets.equity(portfolio),
         initial=sum(c.initial for c in components.values()),
         maintenance=sum(c.maintenance for c in components.values()),
         components=components,
@@ -78,7 +82,7 @@ def contingencies(
     futures = [held for held in positions if held.kind in ("perpetual", "future")]
     short = max(0.0, -sum(held.notional_qty for held in options if held.is_call))
     short += max(0.0, -sum(held.notional_qty for held in options if not held.is_call))
-    vegas = _by_expiry([(held.expiry_s, _vega_coins(portfolio, held)) for held in options])
+    vegas = _by_expiry([(held.expiry_s, vega_coins(portfolio, held)) for held in options])
     deltas = _by_expiry([(held.expiry_s, delta_coins(portfolio, held)) for held in positions if held.kind != "spot"])
     stables: dict[str, float] = {}
     for held in positions:
@@ -108,14 +112,14 @@ def _orders(portfolio: Portfolio, name: str, positions: Sequence[Position], p: B
         delta = abs(delta_coins(portfolio, order))
         charge += delta * (p.stable_spread + days / 365.0 * p.basis)
         if order.kind == "option":
-            charge += abs(_vega_coins(portfolio, order)) * days * p.vega_spread
+            charge += abs(vega_coins(portfolio, order)) * days * p.vega_spread
             charge += max(0.0, -order.notional_qty) * p.short_option
         else:
             charge += delta * p.futures
     return charge * index
 
 
-def _vega_coins(portfolio: Portfolio, held: Position) -> float:
+def vega_coins(portfolio: Portfolio, held: Position) -> float:
     """Return an option's vega in options: its share of the vega of one at the money is taken as its sign and size."""
     vega = option_vega(portfolio, held)
     return held.notional_qty if vega > 0 else 0.0

@@ -189,7 +189,7 @@ def _currency_per_usd(portfolio: Portfolio, name: str) -> float:
     return 1.0 / portfolio.underlying(name).spot if portfolio.currency == name else 1.0
 
 
-def _delta(portfolio: Portfolio, held: Position) -> float:
+def net_delta(portfolio: Portfolio, held: Position) -> float:
     """Return delta in coins; of a coin-settled option its mark is taken off (net transaction delta)."""
     delta = delta_coins(portfolio, held)
     if held.kind == "option" and held.is_coin_settled:
@@ -201,7 +201,7 @@ def _roll_shock(portfolio: Portfolio, name: str, positions: list[Position], p: D
     by_expiry: dict[float | None, float] = {}
     for held in positions:
         if held.kind != "spot":
-            by_expiry[held.expiry_s] = by_expiry.get(held.expiry_s, 0.0) + _delta(portfolio, held)
+            by_expiry[held.expiry_s] = by_expiry.get(held.expiry_s, 0.0) + net_delta(portfolio, held)
     coins = sum(
         abs(delta) * max(p.min_annualised_move, p.annualised_move_risk * year_fraction(expiry_s))
         for expiry_s, delta in sorted(by_expiry.items(), key=lambda item: item[0] or -1.0)
@@ -215,14 +215,14 @@ def _order_shocks(portfolio: Portfolio, units: Mapping[str, list[Position]], p: 
     for name, positions in units.items():
         orders = matrix.filled_orders(portfolio, name)
         total += sum(_roll_shock(portfolio, name, [order], p) for order in orders)
-        grown = sum(abs(_delta(portfolio, order)) for order in orders if order.kind != "spot")
+        grown = sum(abs(net_delta(portfolio, order)) for order in orders if order.kind != "spot")
         size = abs(_unit_delta(portfolio, positions))
         total += _shock_of(portfolio, name, size + grown, p) - _shock_of(portfolio, name, size, p)
     return total
 
 
 def _unit_delta(portfolio: Portfolio, positions: list[Position]) -> float:
-    return sum(_delta(portfolio, held) for held in positions if held.kind != "spot")
+    return sum(net_delta(portfolio, held) for held in positions if held.kind != "spot")
 
 
 def _delta_shock(portfolio: Portfolio, name: str, positions: list[Position], p: DeribitPortfolioParameters) -> float:

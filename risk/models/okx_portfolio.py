@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from risk.models import matrix
+from risk.models import assets, matrix
 from risk.models.parameters import parameters
-from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of, converted, equity
+from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of
 from risk.models.result import Component, MarginError, MarginResult, Scenario, require
 from risk.models.valuation import (
     Moves,
@@ -36,7 +36,10 @@ PAIRS: Final = (("USDT", "USD"), ("USDT", "USDC"), ("USDC", "USD"))
 
 
 class OkxParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers of one class of underlyings; `mr7_tiers` are (raw charge from, multiplier), `mr9_pegs` (peg, rate)."""
+    """Numbers of one class of underlyings; `mr7_tiers` are (raw charge from, multiplier), `mr9_pegs` (peg, rate).
+
+    `rates` are collateral rates by asset for the order path; a file gives those of its own collateral.
+    """
 
     mr1_moves: tuple[float, ...]
     mr1_vol: VolShock
@@ -52,6 +55,7 @@ class OkxParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imr_factor: float
     mr8_mmr: float
     mr8_imr: float
+    rates: dict[str, float] = {}
 
 
 class UnitMargin(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,11 +98,11 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
             components[f"{name} orders"] = Component(p.imr_factor * max(0.0, full.mmr - unit.mmr), 0.0)
         ladder += rungs
         details[name] = msgspec.to_builtins(unit) | {"mmr": unit.mmr, "imr": p.imr_factor * unit.mmr}
-    owed = sum(max(0.0, -held.qty * held.price) for held in portfolio.collateral) + max(0.0, -portfolio.cash)
+    owed = assets.owed(portfolio)
     components |= matrix.order_component(portfolio)
     if owed:
         components["borrowing"] = Component(p.mr8_imr * owed, p.mr8_mmr * owed)
-    if more := _owed_by_orders(portfolio):
+    if more := assets.owed(portfolio, with_orders=True) - owed:
         components["borrowing by orders"] = Component(p.mr8_imr * more, 0.0)
     used = [
         name for name in UNCONFIRMED if any(float(u.get(name, 0.0)) for u in details.values() if isinstance(u, dict))
@@ -106,7 +110,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     return MarginResult(
         model="okx_portfolio",
         currency="USD",
-        equity=equity(portfolio, counts_options=True),
+        equity=assets.equity(portfolio),
         initial=sum(c.initial for c in components.values()),
         maintenance=sum(c.maintenance for c in components.values()),
         components=components,
@@ -138,9 +142,9 @@ def _unit(
         abs(delta) * spot * max(p.mr4_least, p.mr4_annual * year_fraction(expiry_s))
         for expiry_s, delta in sorted(deltas.items(), key=lambda item: item[0] or -1.0)
     )
-    gross = sum(_gross(portfolio, held) for held in positions) * spot
+    gross = sum(gross_coins(portfolio, held) for held in positions) * spot
     orders = matrix.filled_orders(portfolio, name) if with_orders else []
-    gross += sum(_gross(portfolio, order) for order in orders) * spot
+    gross += sum(gross_coins(portfolio, order) for order in orders) * spot
     more = _order_charges(portfolio, orders, spot, p)
     unit = UnitMargin(
         mr1=max(0.0, -float(profits.min())),
@@ -156,17 +160,6 @@ def _unit(
     return unit, matrix.ladder(moves, profits, f"{name} ")
 
 
-def _owed_by_orders(portfolio: Portfolio) -> float:
-    """Return what could be borrowed once every working order that pays a premium or a price at once has filled."""
-    paid = 0.0
-    for order in portfolio.orders:
-        contract = contract_of(portfolio, order)
-        if order.side == "buy" and contract.kind in ("option", "spot"):
-            bought = msgspec.structs.replace(contract, qty=order.signed_qty)
-            paid += converted(portfolio, contract, bought.notional_qty * order.price)
-    return max(0.0, paid - portfolio.cash) - max(0.0, -portfolio.cash)
-
-
 def _order_charges(portfolio: Portfolio, orders: Sequence[Position], spot: float, p: OkxParameters) -> UnitMargin:
     """Return the most that fills of orders add to each charge: every order counts whole, none hedges."""
     peg = depeg_rate(min(1.0, portfolio.stable_price), p.mr9_pegs)
@@ -177,12 +170,12 @@ def _order_charges(portfolio: Portfolio, orders: Sequence[Position], spot: float
         mr9 += cash * peg
         if order.kind == "option":
             mr2 += _theta(portfolio, [order])
-            mr3 += p.mr3_rate * abs(option_vega(portfolio, order) * order.notional_qty) * 0.01
+            mr3 += p.mr3_rate * abs(vega_points(portfolio, order))
             mr5 += _interest(portfolio, [order], p.mr5_shift)
     return UnitMargin(mr2=mr2, mr3=mr3, mr4=mr4, mr5=mr5, mr9=mr9)
 
 
-def _gross(portfolio: Portfolio, held: Position) -> float:
+def gross_coins(portfolio: Portfolio, held: Position) -> float:
     """Return the coins that the minimum charge counts: futures whole, options where they are short."""
     if held.kind == "option":
         return max(0.0, -held.notional_qty)
@@ -200,12 +193,13 @@ def minimum_charge(raw: float, tiers: Sequence[tuple[float, float]]) -> float:
 
 def _theta(portfolio: Portfolio, positions: Sequence[Position]) -> float:
     """Return MR2: what the unit's options lose in a day in which nothing else happens."""
-    today = sum(_value_in(portfolio, held, 0.0) for held in positions if held.kind == "option")
-    tomorrow = sum(_value_in(portfolio, held, SECONDS_A_DAY) for held in positions if held.kind == "option")
+    today = sum(value_in(portfolio, held, 0.0) for held in positions if held.kind == "option")
+    tomorrow = sum(value_in(portfolio, held, SECONDS_A_DAY) for held in positions if held.kind == "option")
     return max(0.0, today - tomorrow)
 
 
-def _value_in(portfolio: Portfolio, held: Position, seconds: float) -> float:
+def value_in(portfolio: Portfolio, held: Position, seconds: float) -> float:
+    """Return what options are worth after so much time, all else as it is."""
     forward, _ = option_forward(portfolio, held)
     years = max(0.0, held.years() - year_fraction(seconds))
     value = black76_value(forward, held.strike or 0.0, years, option_vol(held), held.is_call)
@@ -217,19 +211,26 @@ def _vega_mismatch(portfolio: Portfolio, positions: Sequence[Position]) -> float
     by_expiry: dict[float, float] = {}
     for held in positions:
         if held.kind == "option":
-            vega = option_vega(portfolio, held) * held.notional_qty * 0.01
+            vega = vega_points(portfolio, held)
             by_expiry[held.expiry_s or 0.0] = by_expiry.get(held.expiry_s or 0.0, 0.0) + vega
     long = sum(vega for vega in by_expiry.values() if vega > 0)
     short = -sum(vega for vega in by_expiry.values() if vega < 0)
     return min(long, short)
 
 
+def vega_points(portfolio: Portfolio, held: Position) -> float:
+    """Return what options gain by a point of volatility."""
+    return option_vega(portfolio, held) * held.notional_qty * 0.01
+
+
+def years_of_value(portfolio: Portfolio, held: Position) -> float:
+    """Return the value of options times their years: what a whole unit of rates takes off."""
+    return option_value(portfolio, held) * held.notional_qty * held.years()
+
+
 def _interest(portfolio: Portfolio, positions: Sequence[Position], shift: float) -> float:
     """Return MR5: a parallel shift of rates on the discounted value of options."""
-    values = sum(
-        option_value(portfolio, held) * held.notional_qty * held.years() for held in positions if held.kind == "option"
-    )
-    return abs(values) * shift
+    return abs(sum(years_of_value(portfolio, held) for held in positions if held.kind == "option")) * shift
 
 
 def _cash_deltas(portfolio: Portfolio, positions: Sequence[Position]) -> dict[str, float]:

@@ -425,6 +425,16 @@ def converted(portfolio: Portfolio, held: Position, amount: float) -> float:
     return amount / spot if account_in_coin else amount * spot
 
 
+def coin_of(portfolio: Portfolio, held: Position) -> int | None:
+    """Return which collateral an option that settles in its coin is paid with, or None: it is paid in cash."""
+    if held.kind != "option" or not held.is_coin_settled or portfolio.currency == held.underlying:
+        return None
+    for at, asset in enumerate(portfolio.collateral):
+        if asset.asset == held.underlying and asset.venue == held.venue:
+            return at
+    return None
+
+
 def loss_at_once(portfolio: Portfolio, counts_options: bool = True) -> float:
     """Return what working orders lose the moment they fill, by limits beyond the mark; each alone, gains left out.
 

@@ -45,6 +45,7 @@ class TierTable:
         for row in rows:
             require(len(row) in (2, 3), "bad_tiers", f"a tier is (floor, rate[, initial rate]), not {row!r}")
             require(0 <= row[1] < 1, "bad_tiers", f"maintenance rate {row[1]}")
+            require(len(row) == 2 or 0 <= row[2] <= 1, "bad_tiers", f"initial rate {row[-1]}")
             before = tiers[-1] if tiers else Tier(0.0, row[1], 0.0)
             taken = deduction(row[0], row[1], before.mmr, before.deduction)
             tiers.append(Tier(float(row[0]), float(row[1]), taken, float(row[2]) if len(row) == 3 else 0.0))

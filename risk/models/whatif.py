@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from risk.models.portfolio import Order, Portfolio, contract_of, converted, merged, prepared
+from risk.models.portfolio import Order, Portfolio, coin_of, contract_of, converted, merged, prepared
 from risk.models.result import Component, MarginResult, require
 
 # More orders have too many subsets of fills to enumerate here; the order path's kernel bounds them all at once.
@@ -48,14 +48,21 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
 def filled(portfolio: Portfolio, order: Order) -> Portfolio:
     """Return the portfolio after an order filled completely at its limit: position, entry and cash.
 
-    Options and spot are paid for at once; futures change entry, and what a reduction realises is kept in `accrued`.
+    Options and spot are paid for at once: in the coin they settle in, where the account lists it as collateral, else in
+    cash. Futures change entry, and what a reduction realises is kept in `accrued`.
     """
     contract = contract_of(portfolio, order)
     mark = contract.mark if contract.mark is not None else order.price
     fill = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price, mark=mark)
-    cash = portfolio.cash
+    cash, collateral = portfolio.cash, portfolio.collateral
     if contract.kind in ("option", "spot"):
-        cash -= converted(portfolio, contract, fill.notional_qty * order.price)
+        premium = fill.notional_qty * order.price
+        at = coin_of(portfolio, contract)
+        if at is None:
+            cash -= converted(portfolio, contract, premium)
+        else:
+            paid = msgspec.structs.replace(collateral[at], qty=collateral[at].qty - premium)
+            collateral = (*collateral[:at], paid, *collateral[at + 1 :])
     positions, is_placed = [], False
     for held in portfolio.positions:
         fits = held.leg == "both" or (held.leg == "long") == (order.side == "buy")
@@ -64,7 +71,7 @@ def filled(portfolio: Portfolio, order: Order) -> Portfolio:
         positions.append(held)
     if not is_placed:
         positions.append(fill)
-    return msgspec.structs.replace(portfolio, positions=tuple(positions), cash=cash)
+    return msgspec.structs.replace(portfolio, positions=tuple(positions), cash=cash, collateral=collateral)
 
 
 def what_if(

@@ -23,6 +23,7 @@ from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
 from tests.bench.feeds import measure_feeds
 from tests.bench.report import print_all
+from tests.bench.scenario_sets import measure_sets, recorded
 from tests.bench.session import measure_engine
 from tests.bench.simulated import measure_simulated
 from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
@@ -51,6 +52,8 @@ class Plan(NamedTuple):
     feed_rounds: int
     feed_orders: int
     venue_orders: int
+    bars: int
+    is_whole: bool  # the backtest too, where there are recorded prices
 
 
 FULL: Final = Plan(
@@ -64,6 +67,8 @@ FULL: Final = Plan(
     feed_rounds=9,
     feed_orders=2_000,
     venue_orders=50,
+    bars=24 * 60,
+    is_whole=True,
 )
 QUICK: Final = Plan(
     3,
@@ -76,6 +81,8 @@ QUICK: Final = Plan(
     feed_rounds=3,
     feed_orders=500,
     venue_orders=25,
+    bars=24 * 10,
+    is_whole=False,
 )
 WINDOWS: Final = (64, 256)
 PASSES: Final = 4
@@ -119,6 +126,10 @@ def measure(plan: Plan) -> dict[str, Any]:
     slow = measure_slow(
         peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, accounts=plan.accounts
     )
+    sets = measure_sets(
+        peer, gateway_core, peer_core, rounds=plan.slow_rounds, orders=plan.slow_orders, bars=plan.bars,
+        data=recorded() if plan.is_whole else None,
+    )  # fmt: skip
     feeds = {
         "decoded": measure_recorded(2 if plan is QUICK else 5),
         "simulated": measure_simulated(gateway_core, peer_core, rounds=3, orders=plan.venue_orders),
@@ -126,7 +137,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     }
     about["load_average_after"] = conditions()["load_average"]
     figures = {"conditions": about, "parts": parts, "engine": engine, "wire": wire}
-    return figures | {"slow": slow, "beside": beside, "feeds": feeds}
+    return figures | {"slow": slow, "beside": beside, "feeds": feeds, "sets": sets}
 
 
 def _parts(is_plain: bool, batches: int) -> dict[str, float]:

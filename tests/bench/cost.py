@@ -62,6 +62,12 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         """Nothing is open."""
 
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """The same."""
+
     def get_write_buffer_size(self) -> int:
         """All has left."""
         return 0
@@ -95,6 +101,7 @@ class Lines:
         self.venue = VenueConnection(venue, MAIN, "ws://127.0.0.1/")
         rig.venue._flush_transport = venue.flush
         self.venue.is_up = True  # the session is set up already
+        self.venue._turn_ns = 1 << 60  # all in one turn: no loop runs between
         self.venue.connection_made(self.venue_wire)
         peer = ServerProtocol()
         peer.receive_data(self.venue_wire.take())

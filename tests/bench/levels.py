@@ -16,16 +16,16 @@ from risk.marks import Collar, Market
 from risk.order import Order
 from risk.rate import RateLimit
 from risk.scenarios import Grid, InstrumentMark, build_generation
-from risk.venue_book import SubAccount
-from risk.venue_margin import BookTerms, VenueBookBuilder
+from risk.venue_book import BookTerms, SubAccount
+from risk.venue_models import builder
 from tests import strategies
 from tests.strategies import CURRENCIES, IMPLIED_VOL, INDEX_PRICES, INSTRUMENTS, INVERSE, MARK_PRICES, NOW_NS, YEARS
 
 MOVES = tuple(round(-0.19 + 0.01 * k, 2) for k in range(40))
 
 
-def three_levels() -> tuple[Market, Account, Order, WorkingOrder]:
-    """Return a market, an account, an order that passes all checks, and one like it to hold."""
+def three_levels(model: str = "deribit_standard") -> tuple[Market, Account, Order, WorkingOrder]:
+    """Return a market, an account whose venue uses a model, an order that passes all checks, one like it to hold."""
     grid = Grid(MOVES, (-0.25, 0.0, 0.25, 0.5, 1.0))
     stress = Stress(
         spike_moves=(-0.2, 0.2), spike_vol=1.0, peg_moves=(-0.1, 0.02), default_moves=(-0.1, 0.1), default_loss=0.1,
@@ -52,14 +52,12 @@ def three_levels() -> tuple[Market, Account, Order, WorkingOrder]:
     kernel = MarginKernel(3, len(generation.groups), len(INSTRUMENTS), len(CURRENCIES), grid.size, generation.joint)
     kernel.load(*generation.arrays())
     terms.prepare(kernel, generation, INSTRUMENTS)
-    builder = VenueBookBuilder(
-        BookTerms(name="b", venue="deribit", model="deribit_standard"), INSTRUMENTS, marks, CURRENCIES, 1
-    )
-    builder.price_some(len(INSTRUMENTS))
+    pricing = builder(BookTerms(name="b", venue="deribit", model=model), INSTRUMENTS, marks, CURRENCIES, 1)
+    pricing.price_some(len(INSTRUMENTS))
     market = Market(
         kernel=kernel, marks=[], mark_max_age_ns=10**12, generation_max_age_ns=10**12, collar=Collar(0.1, 0.5, 20),
         generation_time_ns=NOW_NS, base_scenario=grid.base, live_venues={"deribit"}, hierarchy=terms.hierarchy,
-        venue_books={"b": builder.book()},
+        venue_books={"b": pricing.book()},
     )  # fmt: skip
     account = Account(
         index=0, name="alpha", currency="USDC", limits=Limits(inf, 10**6, strategies.WIDE_LIMITS),

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from mmap import mmap
 from pathlib import Path
 from time import perf_counter_ns
@@ -302,6 +303,9 @@ def _levels(note: Note) -> None:
         account.exposure.release(working)
 
     note("inline_hold_release", _repeated(hold_and_release))
+    for model in ("deribit_portfolio", "okx_portfolio", "bybit_portfolio"):
+        market, account, order, _ = three_levels(model)
+        note(f"inline_{model}", _repeated(partial(evaluate, order, account, market)))
 
 
 def main(arguments: list[str]) -> None:

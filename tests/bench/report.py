@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.feeds_report import print_feeds
+from tests.bench.scenario_sets import print_sets
 from tests.bench.slow_report import print_slow
 
 # part -> (what it is, its floor, budget compiled, budget plain), in ns; None: no budget of its own.
@@ -23,6 +24,9 @@ PARTS: Final[dict[str, tuple[str, str | None, float | None, float | None]]] = {
     "hook_check": ("what-if by the hook's API, in process", None, 5_000, None),
     "hook_line": ("the same as a line of JSON, answered by one", None, None, None),
     "inline_check": ("all checks: venue model, 200 scenarios, 3 levels", None, 2_000, None),
+    "inline_deribit_portfolio": ("the same, Deribit portfolio margin", None, None, None),
+    "inline_okx_portfolio": ("the same, OKX portfolio margin", None, None, None),
+    "inline_bybit_portfolio": ("the same, Bybit portfolio margin", None, None, None),
     "inline_what_if": ("what-if of 3 levels alone, 200 scenarios and 17 joint", None, None, None),
     "inline_hold_release": ("hold and release at 3 levels and the venue", None, None, None),
     "what_if_by_api": ("what-if with hierarchy and charges, one account", None, 5_000, None),
@@ -82,6 +86,7 @@ def print_all(figures: dict[str, Any], console: Console) -> None:
     for kind, wire in figures["wire"].items():
         _print_wire(kind, wire, console)
     print_slow(figures["slow"], console)
+    print_sets(figures["sets"], console)
     print_feeds(figures["feeds"], console)
 
 

@@ -28,7 +28,7 @@ def print_slow(figures: dict[str, Any], console: Console) -> None:
     priced = figures["repricing"]
     console.print(
         f"Re-pricing {priced['options']:,} options x {priced['scenarios']} scenarios: {priced['all_ms']:.1f} ms, best "
-        f"{priced['all_best_ms']:.1f} {_held(priced['all_best_ms'], REPRICING_MS)}; a tenth by the surface: "
+        f"{priced['all_best_ms']:.1f} {held(priced['all_best_ms'], REPRICING_MS)}; a tenth by the surface: "
         f"{priced['surface_ms']:.1f} ms, best {priced['surface_best_ms']:.1f}"
     )
     _print_passes(figures["remargin"], priced["scenarios"], console)
@@ -55,9 +55,9 @@ def _print_passes(passes: list[dict[str, float]], scenarios: int, console: Conso
         accounts = int(one["accounts"])
         budget = ""
         if accounts == REMARGIN_ACCOUNTS:
-            budget = _held(one["best_s"], REMARGIN_S)
+            budget = held(one["best_s"], REMARGIN_S)
         elif accounts > REMARGIN_ACCOUNTS and REMARGIN_ACCOUNTS in each:
-            budget = f"linear: {_held(each[accounts] / each[REMARGIN_ACCOUNTS], LINEAR)} x"
+            budget = f"linear: {held(each[accounts] / each[REMARGIN_ACCOUNTS], LINEAR)} x"
         cells = (f"{accounts:,}", f"{one['first_s']:.3f}", f"{one['pass_s']:.3f}", f"{one['best_s']:.3f}")
         table.add_row(
             *cells, f"{each[accounts]:.2f}", f"{one['slowest_slice_us']:,.0f}", f"{one['peak_mib']:,.0f}", budget
@@ -72,7 +72,7 @@ def _print_orders(orders: dict[str, Any], console: Console) -> None:
     for name, text in _BESIDE.items():
         one = orders[name]
         ratio = one.get("ratio", 1.0)
-        budget = "" if name == "idle" else _held(ratio, P99_RATIO)
+        budget = "" if name == "idle" else held(ratio, P99_RATIO)
         cells = (f"{one[key]:,.1f}" for key in ("p50_us", "p99_us", "p999_us"))
         best = (f"{one['best_p99_us']:,.1f}", f"{one['best_ratio']:.2f}")
         table.add_row(text, *cells, f"{ratio:.2f}", *best, budget)
@@ -84,5 +84,5 @@ def _print_orders(orders: dict[str, Any], console: Console) -> None:
     )
 
 
-def _held(value: float, most: float) -> str:
+def held(value: float, most: float) -> str:
     return f"<= {most:g} {'met' if value <= most else 'MISSED'}"

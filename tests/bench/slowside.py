@@ -239,11 +239,15 @@ def _moves(gateway: Gateway, is_on: bool) -> Iterator[None]:
 @contextmanager
 def _remargin_load(core: int, accounts: int) -> Iterator[Any]:
     """A process that goes over so many accounts without end, on the gateway's core, as nice as the pricing process."""
+    with beside(core, [sys.executable, "-m", "tests.bench.slowside", "load", str(accounts)]) as load:
+        yield load
+
+
+@contextmanager
+def beside(core: int, command: list[str]) -> Iterator[Any]:
+    """A process on a core that works while it is told to be "on", and answers each word; told so by what is given."""
     with pinned(core):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.slowside", "load", str(accounts)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, cwd=ROOT,
-        )  # fmt: skip
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None and process.stdin is not None
     stdin, stdout = process.stdin, process.stdout
 

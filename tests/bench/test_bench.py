@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.bench import intraday, slowside
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
+from tests.bench.scenario_sets import measure_sets, print_sets
 from tests.bench.session import EngineProcess, measure_resend
 from tests.bench.slow_report import print_slow
 from tests.bench.slowside import measure_slow
@@ -58,6 +59,14 @@ def test_the_slow_side_is_measured_beside_orders(monkeypatch: pytest.MonkeyPatch
     assert figures["orders"]["instruments"] == 1_002 and figures["orders"]["generations"] > 0
     assert [one["accounts"] for one in figures["remargin"]] == [300]
     assert all(figures["orders"][name]["ratio"] > 0 for name in ("repricing", "remargin", "both"))
+
+
+def test_scenario_sets_are_measured_beside_orders() -> None:
+    gateway_core, peer_core = cores()
+    figures = measure_sets(peer_command()[0], gateway_core, peer_core, rounds=1, orders=50, bars=48, data=None)
+    console = Console(width=130, file=StringIO())
+    print_sets(figures, console)
+    assert figures["sets"]["joint"] == 1_001 and figures["orders"]["ratio"] > 0 < figures["online"]["p99_ms"]
 
 
 def test_a_fall_of_the_market_is_acted_on() -> None:

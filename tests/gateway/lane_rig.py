@@ -224,9 +224,9 @@ def book_frames(case: Case, number: int, bid: str, ask: str, *, is_snapshot: boo
 
 
 @contextmanager
-def venue(directory: Path, case: Case, *, connects: bool = True, **options: Any) -> Iterator[Venue]:
+def venue(directory: Path, case: Case, *, connects: bool = True, extra: str = "", **options: Any) -> Iterator[Venue]:
     """One venue, live and with a mark that orders are compared with."""
-    rig = Rig(directory, config=config_of(case), now_ns=T0_NS, marks={}, segment_bytes=1 << 18)
+    rig = Rig(directory, config=config_of(case, extra=extra), now_ns=T0_NS, marks={}, segment_bytes=1 << 18)
     try:
         one = Venue(rig, case, **options)
         if connects:

@@ -15,7 +15,7 @@ from tests.gateway.rig import CONFIG, VENUE, Rig
 
 D = Decimal
 VERSIONS: Final = ("FIX.4.2", "FIX.4.4", "FIXT.1.1")
-MARGIN_ANSWERS: Final = frozenset({"AO", "AP", "AX", "AZ", "BG", "BA", "CI", "CJ", "CQ", "DG"})
+MARGIN_ANSWERS: Final = frozenset({"AO", "AP", "AX", "AZ", "BG", "BA", "CI", "CJ", "CQ", "DG", "DI"})
 ANSWERS: Final = frozenset({"8", "9", "j", "W", "X", "Y", "y", "d", "f", "h", "B", "BD", "BF"}) | MARGIN_ANSWERS
 # A snapshot of a deep book is larger than any message that the gateway itself would take.
 ROOMY: Final = Limits(max_message_bytes=1 << 17, max_fields=1 << 14, max_buffered_bytes=1 << 22)

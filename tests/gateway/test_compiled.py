@@ -43,7 +43,7 @@ def plainly(message: Message) -> Any:
 
 def ordinary(fields: dict[int, str]) -> Order | None:
     message = message_of(fields)
-    made = compiled.ordinary_order(message, BY_SYMBOL, NOW_NS)
+    made = compiled.ordinary_order(message, BY_SYMBOL, MARKET.day_ends_s, NOW_NS)
     assert made is None or made == plainly(message)
     return made
 
@@ -63,6 +63,15 @@ def test_an_ordinary_order_is_read() -> None:
 )  # fmt: skip
 def test_what_is_out_of_the_ordinary_is_left(changes: dict[int, str]) -> None:
     assert ordinary(GOOD | changes) is None
+
+
+def test_a_day_that_ends_here_is_left() -> None:
+    market = {"other": 0}
+    assert compiled.ordinary_order(message_of(GOOD | {59: "0"}), BY_SYMBOL, market, NOW_NS) is not None
+    market["deribit"] = 0
+    for fields in (GOOD | {59: "0"}, {tag: value for tag, value in GOOD.items() if tag != 59}):
+        assert compiled.ordinary_order(message_of(fields), BY_SYMBOL, market, NOW_NS) is None
+    assert compiled.ordinary_order(message_of(GOOD), BY_SYMBOL, market, NOW_NS) is not None
 
 
 @pytest.mark.parametrize("tag", [11, 38, 40, 44, 54, 55])

@@ -446,12 +446,14 @@ def test_every_default_has_its_reason() -> None:
         "{}",
         "(",
         "Market()",
+        "Guard()",
+        "Adjust()",
         "Margin()",
         "Monitor()",
         "Reconciliation()",
         "Annotated",
     )
-    constants += ("()", "field(", "House()", "Stress()")
+    constants += ("()", "field(", "House()", "Stress()", "Parameters()")
     assert all(default.startswith(constants) for default in defaults), defaults
 
 

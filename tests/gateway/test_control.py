@@ -275,11 +275,17 @@ def test_the_commands_on_a_gateway_that_is_stopped(tmp_path: Path) -> None:
     assert again.exit_code == 0 and replay(read(tmp_path / "journal")).ledger.standing.kills == {}
 
 
+ONE_OF = "give one of --session, --account, --desk, --firm, --venue, --instrument, --hook"
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["kill", "--reason", "x"], "give one of --session, --account and --hook"),
-        (["kill", "--reason", "x", "--session", "A", "--account", "a"], "give one of --session, --account and --hook"),
+        (["kill", "--reason", "x"], ONE_OF),
+        (
+            ["kill", "--reason", "x", "--session", "A", "--account", "a"],
+            ONE_OF,
+        ),
         (["kill", "--reason", "x", "--session", "NOBODY"], "no session NOBODY; there are ALPHA, BETA"),
         (["reinstate", "--reason", "x", "--session", "ALPHA"], "session ALPHA is not killed"),
         (["logout", "--reason", "x", "--session", "ALPHA"], "no gateway runs there"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.fix_conversation import text
-from gateway.order_terms import Expiries
+from gateway.order_terms import Expiries, day_end_ns
 from protocols.fix.codec import format_timestamp
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -51,6 +51,13 @@ def test_a_gtd_order_expires(tmp_path: Path) -> None:
         assert rig.core.deadline_ns is None and len(rig.link.cancelled) == 1
         rig.check_holds()
         rig.check_replay()
+
+
+@given(now_ns=st.integers(0, 1 << 61), end_s=st.integers(0, 86_399))
+def test_a_day_ends_at_its_time_within_a_day(now_ns: int, end_s: int) -> None:
+    end_ns = day_end_ns(end_s, now_ns)
+    assert now_ns < end_ns <= now_ns + DAY and end_ns % DAY == end_s * SECOND
+    assert day_end_ns(None, now_ns) == 0
 
 
 def _gtd(cl_ord_id: str, *ends: tuple[int, Any], **changes: Any) -> list[tuple[int, Any]]:

@@ -116,7 +116,6 @@ def test_a_kill_takes_no_new_holds_and_tells_the_client(rig: Rig, scope: str, na
     hook_of(rig).listeners.add(told.append)
     hold_id = held(rig)
     assert rig.core.controls.kill(scope, name, "ann", "stop", rig.now_ns) == (0, True)
-    assert rig.core.hooks.stopped(scope, name, "stop") == 1
     assert told == [Stop(scope, name, "stop", [hold_id])]
     for answer in (hook_of(rig).hold(order("k2"), rig.now_ns), hook_of(rig).check(question(), rig.now_ns)):
         assert isinstance(answer, Refused) and answer.code == code

@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.fix_conversation import text
 from gateway import executions, hot_path, ledger, records, reports
 from gateway.executions import Executions
+from gateway.kills import Kills
 from gateway.ledger import Ledger
 from gateway.pipeline import Pipeline
 from gateway.reports import Reports
+from gateway.standing import ACCOUNT, FIRM
 from protocols.venues import events
+from risk import gate, pre_trade
 from risk.instrument import Side
+from risk.marks import GUARD, INSTRUMENT, VENUE
 from risk.self_trade import ClientOrders
 from tests.gateway.rig import Rig, accepted, cancelled, filled
 from tests.strategies import INSTRUMENTS, World, order_of, orders, working_order, world
@@ -35,6 +40,10 @@ STEPS = st.lists(
         ),
         st.tuples(st.sampled_from(["accept", "accept", "fill", "cancel", "end"]), st.integers(0, 3)),
         st.tuples(st.sampled_from(["leave", "return"])),
+        st.tuples(
+            st.sampled_from(["stop", "lift"]),
+            st.sampled_from([(ACCOUNT, "alpha"), (VENUE, "deribit"), (INSTRUMENT, "BTC-PERPETUAL")]),
+        ),
     ),
     max_size=12,
 )
@@ -70,6 +79,11 @@ def played(steps: list[Any], directory: Path) -> Any:
                 rig.core.reports.sessions["ALPHA"].connection = None
             elif step[0] == "return":
                 rig.core.reports.sessions["ALPHA"].connection = desk.link.session
+            elif step[0] == "stop":
+                rig.core.controls.kill(*step[1], "ann", "a try", rig.now_ns)
+            elif step[0] == "lift":
+                if step[1] in rig.ledger.standing.kills:
+                    rig.core.controls.reinstate(*step[1], "ann", "all well", rig.now_ns)
             elif known:
                 order = known[step[1] % len(known)]
                 told: dict[str, Callable[[], Any]] = {
@@ -120,6 +134,47 @@ def test_a_story_of_every_kind_is_told() -> None:
         entries, *_ = played(steps, Path(directory))
     kinds = {records.OrderApproved, records.VenueAccepted, records.OrderRefused, records.Filled, records.Cancelled}
     assert {records.TAGS[kind] for kind in kinds} <= {tag for _, tag, _ in entries}
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        ((ACCOUNT, "alpha"), "102"),
+        ((FIRM, "house"), "102"),
+        ((VENUE, "deribit"), "961"),
+        ((INSTRUMENT, "BTC-PERPETUAL"), "962"),
+        ((GUARD, "BTC/USD"), "963"),
+    ],
+)
+def test_what_is_stopped_is_refused_in_either_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, str], code: str, is_compiled: bool
+) -> None:
+    if not is_compiled:
+        plainly(monkeypatch)
+        monkeypatch.setattr(pre_trade, "surely_passed", gate.nothing_is_sure)
+    rig = Rig(tmp_path)
+    try:
+        rig.pipeline.journal = rig.journal
+        controls = rig.core.controls
+        controls.kills = Kills(rig.pipeline, controls.watch, {(FIRM, "house"): ("alpha", "beta", "gamma")})
+        desk = rig.desk().log_on()
+        desk.order()
+        assert len(rig.ledger.orders) == 1
+        if stop[0] == GUARD:
+            rig.core.market.halts[stop] = "halted by its guard"
+        else:
+            controls.kill(*stop, "ann", "why", rig.now_ns)
+        (refused,) = (m for m in desk.order() if text(m, 150) == "8")
+        assert text(refused, 20001) == code and len(rig.ledger.orders) == 1
+        if stop[0] == GUARD:
+            del rig.core.market.halts[stop]
+        else:
+            controls.reinstate(*stop, "ann", "all well", rig.now_ns)
+        desk.order()
+        assert len(rig.ledger.orders) == 2
+    finally:
+        rig.journal.close()
 
 
 # -- holds -----------------------------------------------------------------------------------------------------------

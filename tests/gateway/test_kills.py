@@ -224,7 +224,7 @@ def test_what_was_delayed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scope", "name", "who", "reason", "what"),
     [
-        ("venue", "deribit", "ann", "x", "scope must be one of session, account"),
+        ("planet", "deribit", "ann", "x", "scope must be one of session, account"),
         ("session", "alpha", "ann", "x", "no session alpha; there are ALPHA, BETA"),
         ("account", "ALPHA", "ann", "x", "no account ALPHA; there are alpha, beta, gamma"),
     ],

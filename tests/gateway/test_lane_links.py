@@ -10,11 +10,15 @@ import pytest
 
 from gateway import records
 from gateway.venue_status import row_of, state_of
+from protocols.fix.codec import format_timestamp
 from risk.lifecycle import OrdStatus
-from tests.gateway.lane_rig import BINANCE, BYBIT, CASES, OKX, S, Venue, book_frames, venue, venues
+from risk.order import RejectReason, TimeInForce
+from tests.gateway.lane_rig import BINANCE, BYBIT, CASES, MS, OKX, S, Venue, book_frames, venue, venues
 from tests.gateway.rig import Rig, shown
 from tests.protocols.venues.cases import Case
 from tests.protocols.venues.lane_peer import RefusalError
+
+DAY = 86_400 * S
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -82,8 +86,6 @@ def test_a_replace_holds_the_worse_case_until_the_venue_has_told(tmp_path: Path,
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"tif": 0}, "has no orders that are good_til_day"),  # FIX's default: a day that these venues do not have
-        ({"tif": None}, "has no orders that are good_til_day"),
         ({"tif": 3, "exec_inst": 6}, "post-only"),
         ({"tif": 4, "exec_inst": 6}, "post-only"),
     ],
@@ -112,6 +114,88 @@ def test_times_in_force_and_post_only_go_out_in_the_venues_words(
     with venue(tmp_path, case) as one:
         frame = one.order(one.rig.desk().log_on(), tif=tif, exec_inst=exec_inst)
         assert f'"{words[exec_inst or tif]}"' in str(frame).replace("'", '"')
+
+
+@each
+@pytest.mark.parametrize("tif", [0, None])
+@pytest.mark.parametrize("exec_inst", [None, 6])
+def test_a_day_order_is_ended_by_the_gateway_where_the_venue_has_no_day(
+    tmp_path: Path, case: Case, tif: int | None, exec_inst: int | None
+) -> None:
+    with venue(tmp_path, case) as one:
+        rig, desk = one.rig, one.rig.desk().log_on()
+        frame = one.order(desk, tif=tif, exec_inst=exec_inst)
+        one.answer(frame)
+        one.tell(case.order())
+        (told,) = desk.pump()
+        midnight_ns = (rig.now_ns // DAY + 1) * DAY
+        assert shown([told], 150, 39, 59, 126) == [("8", "0", "0", "0", format_timestamp(midnight_ns).decode())]
+        order = rig.only_order()
+        assert order.time_in_force is TimeInForce.DAY and rig.ledger.expiries.deadline_ns == midnight_ns
+        rig.core.tick(midnight_ns - 1)
+        assert one.pump() == []
+        rig.core.tick(midnight_ns)
+        (cancel,) = one.pump()
+        assert one.peer.name_of(one.order_lane, cancel) == case.cancel
+        one.answer(cancel)
+        one.tell(case.order("cancelled", time_ms=case.order()["T"] + 5 if case is BINANCE else 1_800_000_000_005))
+        assert shown(desk.pump(), 150, 39) == [("8", "C", "C")]
+        rig.check_holds()
+        rig.check_replay()
+
+
+@each
+def test_a_replaced_day_order_ends_with_the_same_day(tmp_path: Path, case: Case) -> None:
+    with venue(tmp_path, case) as one:
+        desk = one.rig.desk().log_on()
+        one.answer(one.order(desk, tif=0))
+        one.tell(case.order())
+        desk.pump()
+        ends_ns = one.rig.ledger.expiries.deadline_ns
+        assert desk.replace("ALPHA-1", symbol=one.symbol, quantity="0.15", price="49000", tif=None) == []
+        one.pump()
+        one.tell(case.order(quantity="0.150", price="49000.0", time_ms=1_800_000_000_005))
+        assert shown(desk.pump(), 150, 59) == [("8", "5", "0")]
+        order = one.rig.only_order()
+        assert order.terms is not None and order.terms.expire_ns == ends_ns
+        one.rig.check_replay()
+
+
+@each
+def test_a_market_order_has_no_day(tmp_path: Path, case: Case) -> None:
+    with venue(tmp_path, case) as one:
+        one.order(one.rig.desk().log_on(), tif=0, ord_type=1, price=None)
+        assert one.rig.only_order().terms is None and not len(one.rig.ledger.expiries)
+
+
+@each
+def test_a_mark_may_be_as_old_as_its_own_limit(tmp_path: Path, case: Case) -> None:
+    for number, (rules, late_ms, is_taken) in enumerate(
+        (
+            ("", 1_900, True),
+            ("", 2_100, False),
+            ("mark_max_age_ms = 5000", 4_900, True),
+            ("mark_max_age_ms = 5000", 5_100, False),
+            ("mark_max_age_ms = 500", 400, True),
+            ("mark_max_age_ms = 500", 600, False),
+            (f'mark_max_age_ms = 500\nmark_max_ages_ms = {{ "ETH*" = 100, "{case.symbol[:3]}*" = 9000 }}', 8_000, True),
+            (f'mark_max_ages_ms = {{ "{case.symbol}" = 300 }}', 400, False),
+        )
+    ):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        with venue(directory, case, extra=rules) as one:
+            one.rig.now_ns += late_ms * MS
+            one.value()
+            one.rig.core.market.generation_max_age_ns = 10**12
+            desk = one.rig.desk().log_on()
+            told = desk.order(symbol=one.symbol, quantity="0.1", price="50000")
+            taken = [message.get(58) for message in told]
+            assert (not taken) is is_taken, (rules, late_ms, taken)
+            if taken:
+                assert shown(told, 20001) == [("8", str(RejectReason.MARK_STALE.value))]
+            row = row_of(one.link, one.rig.core.market, one.rig.ledger, one.rig.now_ns)
+            assert row["marks_fresh"] == (1 if is_taken else 0)
 
 
 @each

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import clearing_records, hold_records, margin_records, records, transfer_records
+from gateway import (
+    clearing_records,
+    guard_records,
+    hold_records,
+    margin_records,
+    parameter_records,
+    records,
+    transfer_records,
+)
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.
@@ -99,7 +107,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.MessageReleased("ALPHA", 7), "9339a5414c50484107"),
     (records.SessionEnded("ALPHA", 9), "933aa5414c50484109"),
     (records.GraceEnded("ALPHA", False, 3), "943ba5414c504841c203"),
-    (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
+    (records.Killed("session", "ALPHA", "ann", "why", ("alpha",)),
+     "963ca773657373696f6ea5414c504841a3616e6ea377687991a5616c706861"),
     (records.Reinstated("account", "alpha", "ann", "why"), "953da76163636f756e74a5616c706861a3616e6ea3776879"),
     (hold_records.HookOpened("algo", ("alpha",), False), "9455a4616c676f91a5616c706861c2"),
     (hold_records.HoldApproved("algo", "r-2", "k", "alpha", 0, 1, 10, 118_000, 2, False, 9, True, 12),
@@ -112,6 +121,27 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (hold_records.HoldFilled("r-2", "hook:algo", "BTC-PERPETUAL:e1", "e1", 4, 118_000, -3),
      "9859a3722d32a9686f6f6b3a616c676fb04254432d50455250455455414c3a6531a2653104ce0001ccf0fd"),
     (hold_records.HoldReleased("r-2", "ann", "why"), "945aa3722d32a3616e6ea3776879"),
+    (guard_records.PartyActionTaken("ALPHA", 7, "k1", "1", "account", "alpha", 0, 0, "text"),
+     "9acc91a5414c50484107a26b31a131a76163636f756e74a5616c7068610000a474657874"),
+    (guard_records.GuardMoved("BTC/USD", "guarded", "raised", ("move",), 6, 3, ("okx",), 1, 2, 3, -1, -1),
+     "9dcc92a74254432f555344a767756172646564a672616973656491a46d6f7665060391a36f6b78010203ffff"),
+    (guard_records.AdjustmentBegun("alpha", 10_500, "why"),
+     "94cc93a5616c706861cd2904a3776879"),
+    (guard_records.AdjustmentStepped(
+        "alpha", 1, 5, "BTC-PERPETUAL", 2, 4, 118_000, ("r-1",), "BTC", "USDC", 1, -2, 3, 4, 5, 6),
+     "dc0011cc94a5616c7068610105ad4254432d50455250455455414c0204ce0001ccf091a3722d31a3425443a45553444301fe"
+     "03040506"),
+    (guard_records.AdjustmentRefused("alpha", "BTC-PERPETUAL", 603, "text"),
+     "95cc95a5616c706861ad4254432d50455250455455414ccd025ba474657874"),
+    (guard_records.AdjustmentEnded("alpha", "cured", "why"),
+     "94cc96a5616c706861a56375726564a3776879"),
+    (guard_records.CashConverted("alpha", "house", "BTC", 7, "USDC", 9),
+     "97cc97a5616c706861a5686f757365a342544307a45553444309"),
+    (guard_records.AccountHandedOver("alpha", "house", ((0, -4, 118_000),), "why"),
+     "95cc98a5616c706861a5686f757365919300fcce0001ccf0a3776879"),
+    (guard_records.Deleveraged("house", "alpha", 0, -4, 118_000, 500_000, "why"),
+     "98cc99a5686f757365a5616c70686100fcce0001ccf0ce0007a120a3776879"),
+    (guard_records.LegsMoved("deribit", True, "why"), "94cc9aa764657269626974c3a3776879"),
     (margin_records.MarginStateMoved("alpha", "called", "ratio at call", 5, 4, "why"),
      "9778a5616c706861a663616c6c6564ad726174696f2061742063616c6c0504a3776879"),
     (margin_records.MarginCalled("alpha", "alpha-M1", 9, 8, -7, 5, 4, 3),
@@ -145,6 +175,22 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "97cca3a5484f555345a8706f736974696f6ea5616c706861ad4254432d50455250455455414ca474657874a3616e6e"),
     (clearing_records.TradesReported("HOUSE", 7), "93cca4a5484f55534507"),
     (clearing_records.TradeReportAnswered("HOUSE", 7, False, "text"), "95cca5a5484f55534507c2a474657874"),
+    (parameter_records.ParametersProposed(1, "ab", b"{}", "anna", "why"),
+     "96ccb401a26162c4027b7da4616e6e61a3776879"),
+    (parameter_records.ParametersStepped(1, "approve", "seconded", "boris", "why"),
+     "96ccb501a7617070726f7665a87365636f6e646564a5626f726973a3776879"),
+    (parameter_records.ParametersShown(
+        1, "shown", "gateway", 2, 10.0, 12.5, 0.25, 0.0, 1, 1, ("alpha",), ("beta",), (("alpha", 11.0, 10.0, 12.5),)),
+     "9eccb601a573686f776ea76761746577617902cb4024000000000000cb4029000000000000cb3fd0000000000000cb000000"
+     "0000000000010191a5616c70686191a4626574619194a5616c706861cb4026000000000000cb4024000000000000cb402900"
+     "0000000000"),
+    (parameter_records.ParametersActivated(1, "ab", 0, False, "boris", "why"),
+     "97ccb701a2616200c2a5626f726973a3776879"),
+    (parameter_records.ParametersRescaled(1, (("BTC", 10_500),)),
+     "93ccb8019192a3425443cd2904"),
+    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
+     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
+     "a472757468a3776879"),
     (transfer_records.TransfersPlanned(
         "r-P1", "optimiser", 3, (transfer_records.PlannedMove(
             "r-P1.1", "wallet", "alpha", "USDC", 5, "client", "okx", "venue", "okx", 1, 5, 4, 2, 9, "alpha-M1"),),
@@ -162,9 +208,6 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "95ccaaa5484f555345a26331a36d6574a3776879"),
     (transfer_records.TransferCharged("r-P1.1", 3),
      "93ccaba6722d50312e3103"),
-    (records.LimitMoved("alpha", "*", "max_position_quantity", "160000", "150000", "rita", "ruth", "why"),
-     "99cc8ca5616c706861a12ab56d61785f706f736974696f6e5f7175616e74697479a6313630303030a6313530303030a472697461"
-     "a472757468a3776879"),
 ]  # fmt: skip
 
 
@@ -183,6 +226,7 @@ OLD: list[tuple[records.Record, str]] = [
      "94a27573a0a0a17806"),
     (records.ReplaceRequested("ALPHA", 3, "r-1", "p", 12, 119_000, 11),
      "980da5414c50484103a3722d31a1700cce0001d0d80b"),
+    (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
 ]  # fmt: skip
 
 
@@ -207,14 +251,20 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "Killed": 60, "Reinstated": 61,
         "HookOpened": 85, "HoldApproved": 86, "HoldRefused": 87, "HoldOverdue": 88, "HoldFilled": 89,
         "HoldReleased": 90,
+        "PartyActionTaken": 145,
+        "GuardMoved": 146,
+        "AdjustmentBegun": 147, "AdjustmentStepped": 148, "AdjustmentRefused": 149,
+        "AdjustmentEnded": 150, "CashConverted": 151, "AccountHandedOver": 152,
+        "Deleveraged": 153, "LegsMoved": 154,
         "MarginStateMoved": 120, "MarginCalled": 121, "MarginCallMoved": 122, "TransferBegun": 123,
         "TransferMoved": 124, "CollateralAssigned": 125, "MarginCallAnswered": 126, "AssignmentCancelled": 127,
         "CollateralRefused": 128,
         "CounterpartyOpened": 160, "BreakOpened": 161, "BreakChanged": 162, "BreakResolved": 163,
-        "TradesReported": 164, "TradeReportAnswered": 165,
+        "ParametersProposed": 180, "ParametersStepped": 181, "ParametersShown": 182, "ParametersActivated": 183,
+        "ParametersRescaled": 184,
+        "TradesReported": 164, "TradeReportAnswered": 165, "LimitMoved": 140,
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
-        "LimitMoved": 140,
     }  # fmt: skip
 
 
@@ -248,6 +298,11 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "int | None": st.none() | integers, "str | None": st.none() | texts, "bool | None": st.none() | st.booleans(),
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
     "tuple[tuple[str, str, str, str], ...]": st.lists(st.tuples(texts, texts, texts, texts), max_size=3).map(tuple),
+    "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
+    "float": st.floats(allow_nan=False),
+    "tuple[tuple[str, int], ...]": st.lists(st.tuples(texts, integers), max_size=3).map(tuple),
+    "tuple[tuple[str, float, float, float], ...]": st.lists(
+        st.tuples(texts, *[st.floats(allow_nan=False)] * 3), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
     "tuple[PlannedMove, ...]": st.lists(st.builds(
         transfer_records.PlannedMove, *[texts] * 4, integers, *[texts] * 4, *[integers] * 5, texts

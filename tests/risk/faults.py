@@ -14,6 +14,7 @@ from risk.constraints import Constraints, Rule
 from risk.instrument import Kind, Side
 from risk.levels import Level
 from risk.limits import InstrumentLimits, LimitRule, RowTerms
+from risk.marks import GUARD, INSTRUMENT, VENUE
 from risk.order import Order, RejectReason
 from risk.pre_trade import CHECKS
 from risk.rate import RateLimit
@@ -61,6 +62,17 @@ def not_permitted(w: World, order: Order) -> Order:
 def venue_down(w: World, order: Order) -> Order:
     w.market.live_venues.clear()
     return order
+
+
+def halted(kind: str) -> Fault:
+    def fault(w: World, order: Order) -> Order:
+        assert order.instrument is not None
+        instrument = order.instrument
+        name = {VENUE: instrument.venue, INSTRUMENT: instrument.symbol, GUARD: instrument.pair}[kind]
+        w.market.halts[kind, name] = "a test said so"
+        return order
+
+    return fault
 
 
 def limit_lots(*, order_lots: int | None = None, position_lots: int | None = None) -> Fault:
@@ -223,6 +235,9 @@ FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
     (R.ACCOUNT_HALTED, "account_is_trading", set_state(AccountState.HALTED)),
     (R.UNKNOWN_INSTRUMENT, "instrument_is_known", change(instrument=None)),
     (R.INSTRUMENT_CLOSED, "instrument_is_known", closed),
+    (R.VENUE_KILLED, "instrument_is_known", halted(VENUE)),
+    (R.INSTRUMENT_KILLED, "instrument_is_known", halted(INSTRUMENT)),
+    (R.MARKET_HALTED, "instrument_is_known", halted(GUARD)),
     (R.INSTRUMENT_CLOSED, "instrument_is_known", expired),
     (R.INSTRUMENT_NOT_PERMITTED, "instrument_is_known", not_permitted),
     (R.VENUE_NOT_READY, "instrument_is_known", venue_down),

@@ -128,6 +128,17 @@ def test_a_limit_that_is_no_number_is_not_passed(limit: object) -> None:
     assert sure == (len(KNOWN) if limit == inf else gate.KNOWN_CHECKS.index("notional_is_within_limit"))
 
 
+@given(aged_ms=st.integers(-4_000, 4_000), own_ms=st.one_of(st.none(), st.integers(100, 3_900)))
+def test_a_marks_own_limit_of_age_counts(aged_ms: int, own_ms: int | None) -> None:
+    w = world()
+    order = base_order()
+    assert order.instrument is not None
+    w.market.own_mark_ages_ns = {} if own_ms is None else {order.instrument.index: own_ms * 10**6}
+    order = msgspec.structs.replace(order, received_ns=NOW_NS + aged_ms * 10**6)
+    is_fresh = abs(aged_ms) <= (2_000 if own_ms is None else own_ms)
+    assert (agree(order, w) == len(KNOWN)) is is_fresh
+
+
 def test_what_is_out_of_the_ordinary_is_left_to_the_plain_checks() -> None:
     w = world()
     order = base_order()

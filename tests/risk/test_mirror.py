@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk import mirror
 from risk.account import Account
 from risk.exposure import WorkingOrder
 from risk.instrument import Side
@@ -123,3 +126,62 @@ def test_a_kernel_is_not_asked_before_it_holds_all() -> None:
     assert not trader.account.exposure.mirror_some(2)
     with pytest.raises(AssertionError, match="every working order"):
         trader.account.end_mirror()
+
+
+drawn_accounts = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, len(INSTRUMENTS) - 1), st.integers(-5, 5).filter(bool)), max_size=3),
+        st.lists(st.tuples(st.sampled_from(sorted(CURRENCIES)), st.integers(-(10**16), 10**16)), max_size=3),
+        st.integers(0, 2),  # working orders
+        st.booleans(),  # whether a mirror was begun before, and never ended
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def holders(drawn: list[Any], kind: type[Kernel]) -> list[Account]:
+    """Accounts that have been asked by a kernel before, as those of a gateway that runs are."""
+    made = []
+    for number, (positions, cash, orders, is_begun) in enumerate(drawn):
+        one = Account(
+            index=number, name=f"A{number}", currency="USD", limits=Limits(1e9, 100, ()), rate=RateLimit(100, 100)
+        )
+        for index, lots in positions:
+            one.book_fill(INSTRUMENTS[index], Side.BUY if lots > 0 else Side.SELL, abs(lots), 1_000, 0)
+        for currency, units in cash:
+            one.move_cash(currency, units)
+        for order_number in range(orders):
+            one.exposure.hold(order(10 * number + order_number, 0, Side.BUY, 1))
+        before = loaded(kind, len(drawn))
+        one.mirror_into(before, CURRENCY_INDEX)
+        if is_begun:
+            one.begin_mirror(loaded(kind, len(drawn)), CURRENCY_INDEX)
+        made.append(one)
+    return made
+
+
+@pytest.mark.skipif(not mirror.COMPILED, reason="no compiled mirrors were built")
+@settings(max_examples=80)
+@given(drawn=drawn_accounts, most=st.integers(1, 8))
+def test_many_accounts_are_written_as_each_would_be(drawn: list[Any], most: int) -> None:
+    found = []
+    for begin, end in (
+        (mirror.begin_some, mirror.end_some),
+        (mirror.plain_begin_some, mirror.plain_end_some),
+    ):
+        accounts, kernel = holders(drawn, KERNELS[-1]), loaded(KERNELS[-1], len(drawn))
+        at, steps = 0, []
+        while at < len(accounts):
+            at, written = begin(accounts, at, most, kernel, CURRENCY_INDEX, {})
+            steps.append((at, written))
+            accounts[at - 1].exposure.mirror_some(100)
+        accounts[0].book_fill(INSTRUMENTS[0], Side.BUY, 1, 1_000, 0)  # meanwhile it goes into both
+        ends = [end(accounts, start, 2) for start in range(0, len(accounts), 2)]
+        accounts[-1].book_fill(INSTRUMENTS[1], Side.SELL, 1, 1_000, 0)
+        for one in accounts:
+            assert [books.kernel for books in one._books] == [kernel] and not one._is_mirroring
+            assert one.exposure._kernel is kernel and one.exposure._next is None
+        figures = [(kernel.worst(one.index), kernel.equity(one.index, 0)) for one in accounts]
+        found.append((steps, ends, [one.exposure.is_mirrored for one in accounts], figures))
+    assert found[0] == found[1]

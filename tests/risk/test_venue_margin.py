@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from risk import venue_margin
 from risk.instrument import Instrument, Kind, Side
-from risk.models import deribit_portfolio, deribit_standard, tiered
+from risk.models import deribit_standard, tiered
 from risk.models.portfolio import Expiry, Order, Portfolio, Position, Underlying
-from risk.models.result import MarginResult
 from risk.models.whatif import filled
 from risk.pricing import InstrumentMark
-from risk.venue_book import VenueBook
-from risk.venue_margin import BookTerms, VenueBookBuilder, refuse_unknown
+from risk.venue_book import BookTerms, VenueBook
+from risk.venue_models import Builder, refuse_unknown
+from risk.venue_models import builder as builder_of
 from tests.risk.contracts import CURRENCIES, ETH_INVERSE, FUTURE, INSTRUMENTS, INVERSE, LINEAR, SPOT
 from tests.risk.contracts import MARKS as CONTRACT_MARKS
 
@@ -31,12 +31,12 @@ COIN = [i.index for i in INSTRUMENTS if i.settlement_currency == "BTC"]
 DOLLAR = [i.index for i in INSTRUMENTS if i.settlement_currency == "USD" and i.kind is not Kind.SPOT]
 
 
-def builder(model: str, parameter_set: str | None = None, **changes: object) -> VenueBookBuilder:
+def builder(model: str, parameter_set: str | None = None, **changes: object) -> Builder:
     marks = {**MARKS, **changes.get("marks", {})}  # type: ignore[operator]
     terms = BookTerms(
         name="b", venue="test", model=model, parameter_set=parameter_set, leverage=changes.get("leverage", {})
     )  # type: ignore[arg-type]
-    return VenueBookBuilder(terms, INSTRUMENTS, marks, (*CURRENCIES, "USD"), 2)
+    return builder_of(terms, INSTRUMENTS, marks, (*CURRENCIES, "USD"), 2)
 
 
 def book_of(model: str, parameter_set: str | None = None, **changes: object) -> VenueBook:
@@ -206,33 +206,6 @@ def test_standard_margin_is_the_models_with_its_working_orders(held: tuple) -> N
     assert found <= after_worst_fills(deribit_standard.evaluate, alone, portfolio.orders) + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
-@given(held=drawn(COIN, 400))
-def test_portfolio_margin_is_never_less_than_the_models(held: tuple) -> None:
-    lots, orders = held
-    asked = working(orders)
-    book = book_of("deribit_portfolio")
-    put(book, 50.0, "BTC", lots, asked[:-1])
-    portfolio = portfolio_of("deribit_portfolio", "BTC", 50.0, lots)
-    found = left_with(book, asked)
-    brute = after_worst_fills(deribit_portfolio.evaluate, portfolio, [order_of(*o) for o in asked])
-    assert found <= brute + 1e-9
-    # The gap is roll and delta shock of contracts that offset one another: what they ask for alone bounds it.
-    size = sum(abs(n) for n in lots.values()) + sum(abs(n) for _, n, _ in asked)
-    assert brute - found <= 0.02 * size + 1.0
-
-
-@settings(max_examples=40, deadline=None)
-@given(index=st.sampled_from(COIN), lots=st.integers(-400, 400).filter(bool))
-def test_portfolio_margin_of_one_contract_is_the_models(index: int, lots: int) -> None:
-    book = book_of("deribit_portfolio")
-    put(book, 50.0, "BTC", {index: lots}, [])
-    result: MarginResult = deribit_portfolio.evaluate(portfolio_of("deribit_portfolio", "BTC", 50.0, {index: lots}))
-    # Options' marks are equity of this model: the premium that `put` leaves in the cash is none.
-    wallet = book.groups[index]
-    assert book.kernel.worst_of_group(0, wallet) == pytest.approx(result.available, rel=1e-9, abs=1e-9)
-
-
 def test_wallets_stand_alone_and_strangers_are_refused() -> None:
     book = book_of("deribit_standard")
     assert book.units[book.groups[LINEAR.index]] == "USDC" and book.units[book.groups[INVERSE.index]] == "BTC"
@@ -240,9 +213,6 @@ def test_wallets_stand_alone_and_strangers_are_refused() -> None:
     assert book.kernel.what_if_of_group(0, INVERSE.index, 10_000.0, 0.0) < 0
     assert book.units[-1] == ""
     assert book.kernel.what_if_of_group(0, SPOT.index, 1.0, 0.0) != 0.0  # unknown: NaN
-    made = builder("deribit_portfolio")
-    assert made.price_some(100)
-    assert "settle in their coin" in made.refusals[LINEAR.index]
     bare = builder("deribit_standard", marks={1: None, 2: InstrumentMark(float("nan"), 1.0, 1.0)})
     assert bare.price_some(100) and "no mark" in bare.refusals[1] and "mark_price" in bare.refusals[2]
     for model, chosen in (("tiered", "bitmex"), ("tiered", "dydx"), ("tiered", "nowhere"), ("deribit_portfolio", "x")):

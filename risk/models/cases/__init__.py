@@ -76,9 +76,14 @@ FAMILIES: Final[tuple[tuple[str, Callable[[Case], bool], Run], ...]] = (
     ("deribit_portfolio", _states("positions", "index_price", "currency"), _with_result(deribit.portfolio_margin)),
     ("okx_portfolio", _has("risk_unit", "positions"), others.okx_unit),
     ("okx_account", _has("units"), _values(others.okx_account)),
-    ("okx_depeg", _has_any("cash_delta", "cash_deltas"), _values(others.okx_depeg)),
-    ("deribit_standard", _has_any("mark_coin", "mark_usd", "size_coin"), _values(deribit.standard_margin)),
+    ("okx_depeg", _has_any(*others.CASH_DELTAS), _values(others.okx_depeg)),
+    (
+        "deribit_standard",
+        _has_any("mark_coin", "mark_usd", "size_coin", "size_btc", "size_eth"),
+        _values(deribit.standard_margin),
+    ),
     ("binance_portfolio", _has_any("um", "cm", "margin"), _values(others.binance_assets)),
+    ("tiered", _states("mode"), _values(venues.liquidation)),
     ("span", _has_any("array", "arrays", "legs", "scenarios"), _values(others.span_scan)),
     ("bitmex_adl", _has("mark", "bankruptcy"), _values(others.adl_rank)),
     ("dederi", _has_any("abr", "annual_basis", "basis"), _values(others.dederi)),
@@ -99,7 +104,6 @@ FAMILIES: Final[tuple[tuple[str, Callable[[Case], bool], Run], ...]] = (
         _values(others.vega_margin),
     ),
     ("tiers", _has_any("base_im_ppm", "cum_prev"), _values(venues.tiers)),
-    ("tiered", _states("mode"), _values(venues.liquidation)),
     ("inverse", _has("contracts_usd"), _values(venues.inverse)),
     ("tiers", _has("tiers"), _values(venues.tiers)),
     ("backtest", _has_any("n00", "hits", "sequence", "violations"), _values(others.statistics)),
@@ -122,13 +126,17 @@ def run_case(case: Case, model: str | None = None, defaults: Mapping[str, Any] |
         If no family fits, an input is missing, or the model refuses.
     """
     refuse_bad_numbers(case)
+    if not isinstance(case.get("input", {}), Mapping):
+        raise MarginError("bad_input", "input is no table of inputs")
     if defaults and "params" not in case:
         case = {**case, "params": defaults}
     for name, fits, run in FAMILIES:
         if name == model if model else fits(case):
             try:
                 result, values = run(case)
-            except (KeyError, TypeError, AttributeError, IndexError) as error:
+            except MarginError:
+                raise
+            except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
                 raise MarginError("bad_input", f"{name}: {type(error).__name__} {error}") from error
             return CaseResult(str(case.get("id", "")), name, values, result, tuple(_checks(case, values)))
     raise MarginError("unknown_model", model or "no model takes inputs " + ", ".join(sorted(case.get("input", case))))

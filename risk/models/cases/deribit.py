@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from risk.models import deribit_portfolio, deribit_standard
-from risk.models.cases.reading import Case, number, side_sign, signed_qty
+from risk.models.cases.reading import Case, is_call, number, side_sign, signed_qty
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
 from risk.models.option_margin import option_rule, reservation, short_margin
 from risk.models.portfolio import load
@@ -43,15 +43,24 @@ def _position(row: Mapping[str, Any], currency: str, now_s: float) -> dict[str, 
     qty, mark = number(row, "qty_base", "qty"), number(row, "mark")
     found: dict[str, Any] = {"instrument": row["instrument"], "underlying": currency, "qty": qty, "mark": mark}
     if row.get("expiry") is not None:
-        found["expiry_s"] = epoch_s(str(row["expiry"])) - now_s
+        found["expiry_s"] = _expiry_s(row, now_s)
     if kind.startswith("inverse"):
         # The reply counts coins: the face in USD at the mark.
         found |= {"style": "inverse", "qty": qty * mark, "settlement": currency}
     elif kind.startswith("linear"):
         found["settlement"] = "USDC"
     if "option" in kind:
-        found |= {"kind": "option", "style": "linear", "qty": qty, "settlement": row.get("settlement", currency)}
-        found |= {"strike": number(row, "strike"), "option_type": row["type"], "vol": number(row, "mark_vol", "vol")}
+        found |= {
+            "kind": "option",
+            "style": "linear",
+            "qty": qty,
+            "settlement": row.get("settlement", found.get("settlement", currency)),
+        }
+        found |= {
+            "strike": number(row, "strike"),
+            "option_type": "call" if is_call(row) else "put",
+            "vol": number(row, "mark_vol", "vol"),
+        }
     else:
         found["kind"] = "perpetual" if "perp" in kind else "future"
     return found
@@ -61,24 +70,30 @@ def _expiries(rows: list[Mapping[str, Any]], now_s: float) -> list[dict[str, flo
     found = {}
     for row in rows:
         if row.get("expiry") is not None and "option" in str(row["kind"]):
-            expiry_s = epoch_s(str(row["expiry"])) - now_s
+            expiry_s = _expiry_s(row, now_s)
             found[expiry_s] = {"expiry_s": expiry_s, "forward": number(row, "forward", "underlying_price")}
     return list(found.values())
+
+
+def _expiry_s(row: Mapping[str, Any], now_s: float) -> float:
+    """Return seconds to expiry, stated as a timestamp in text or in milliseconds since 1970."""
+    stated = row["expiry"]
+    return (number(row, "expiry") / 1e3 if isinstance(stated, int | float) else epoch_s(str(stated))) - now_s
 
 
 def standard_margin(case: Case) -> dict[str, Any]:
     """Run a standard-margin case: one option, with or without orders, or the rates of a future of some size."""
     given = case["input"]
-    if "size_coin" in given:
-        size = abs(number(given, "size_coin"))
+    sizes = ("size_coin", "size_btc", "size_eth")
+    if any(name in given for name in sizes):
+        size = abs(number(given, *sizes))
         rates = deribit_standard.future_rates(deribit_standard.future_rule(str(given["currency"])), size)
         names = ("im_rate", "mm_rate", "im_coin", "mm_coin")
         return dict(zip(names, (*rates, rates[0] * size, rates[1] * size)))
-    rule = option_rule(given.get("venue") or case.get("venue") or "deribit")[0]
+    rule = option_rule(_rule_name(case))[0]
     spot = number(given, "underlying", "index", "spot")
     mark = number(given, "mark_coin") if "mark_coin" in given else number(given, "mark_usd", "mark") / spot
-    is_call = given["type"] == "call"
-    short = short_margin(rule, is_call, spot, number(given, "strike"), mark * spot)
+    short = short_margin(rule, is_call(given), spot, number(given, "strike"), mark * spot)
     position = signed_qty(given, "qty", "position")
     initial, maintenance = short if position < 0 else (0.0, 0.0)
     orders = [
@@ -102,6 +117,18 @@ def standard_margin(case: Case) -> dict[str, Any]:
         "total_mm_coin": maintenance * abs(position) / spot,
         "total_mm_usd": maintenance * abs(position),
     }
+
+
+def _rule_name(case: Case) -> str:
+    """Return the rule of a case's venue; OKX has one a coin."""
+    given = case["input"]
+    stated = str(given.get("venue") or case.get("venue") or "deribit").lower()
+    known = {"bit.com": "bit_com", "bitcom": "bit_com", "lyra": "derive", "okx": f"okx_{_coin(given)}"}
+    return known.get(stated, stated)
+
+
+def _coin(given: Mapping[str, Any]) -> str:
+    return str(given.get("currency", "BTC")).lower()
 
 
 def epoch_s(text: str) -> float:

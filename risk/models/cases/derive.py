@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from risk.models import derive_portfolio, derive_standard
-from risk.models.cases.reading import Case, field, number
+from risk.models.cases.reading import Case, is_call, number
 from risk.models.portfolio import load
 from risk.models.result import MarginError, MarginResult
 
@@ -111,7 +111,7 @@ def pmrm2_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(option: Mapping[str, Any], underlying: str) -> dict[str, Any]:
-    expiry_s, strike, kind = number(option, "expiry_s"), number(option, "strike"), field(option, "type")
+    expiry_s, strike, kind = number(option, "expiry_s"), number(option, "strike"), "call" if is_call(option) else "put"
     return {
         "instrument": f"{underlying}-{expiry_s!r}-{strike!r}-{kind}",
         "kind": "option",
@@ -135,8 +135,8 @@ def _market(given: Mapping[str, Any], perp: Mapping[str, Any]) -> dict[str, Any]
             "rate_confidence": number(feed, "rate_conf", default=1),
             "vol_confidence": number(feed, "vol_conf", default=1),
         }
-        if "forward_fixed" in feed:
-            expiry["fixed"] = number(feed, "forward_fixed")
+        if (fixed := _fixed(feed)) is not None:
+            expiry["fixed"] = fixed
         expiries.append(expiry)
     market: dict[str, Any] = {
         "spot": number(given, "spot"),
@@ -146,6 +146,17 @@ def _market(given: Mapping[str, Any], perp: Mapping[str, Any]) -> dict[str, Any]
     if perp.get("qty"):
         market |= {"perp_price": number(perp, "price"), "perp_confidence": number(perp, "conf", default=1)}
     return market
+
+
+def _fixed(feed: Mapping[str, Any]) -> float | None:
+    """Return what a settlement average has fixed of a forward, where the feed states it or the rest."""
+    for name in ("forward_fixed", "forward_fixed_portion", "fixed_portion", "fixed"):
+        if feed.get(name) is not None:
+            return number(feed, name)
+    for name in ("forward_variable", "forward_variable_portion", "variable_portion", "variable"):
+        if feed.get(name) is not None:
+            return number(feed, "forward") - number(feed, name)
+    return None
 
 
 def _collateral(held: Mapping[str, Any], row: int) -> dict[str, Any]:
@@ -164,6 +175,9 @@ def srm(case: Case) -> MarginResult:
     """Run a case of Derive's standard margin; parameters are those of the file's meta where it has them."""
     given = case["input"]
     positions, markets = [], {}
+    for row in (*given.get("options", ()), *given.get("perps", ())):
+        if row["market"] not in given["markets"]:
+            raise MarginError("missing_mark", f"{row['market']}: no market is given")
     for name, feeds in given["markets"].items():
         options = [option for option in given.get("options", ()) if option["market"] == name]
         positions += [_option(option, name) for option in options]

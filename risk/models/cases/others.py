@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, inf
 from typing import Any
 
 from risk import backtest
 from risk.models import adl, binance_portfolio, okx_portfolio, span, vega
-from risk.models.cases.reading import Case, field, number, side_sign, signed_qty
+from risk.models.cases.reading import Case, field, number, refuse_unread, side_sign, signed_qty
 from risk.models.okx_portfolio import OkxParameters
 from risk.models.parameters import parameters
 from risk.models.portfolio import load
@@ -24,12 +24,16 @@ def okx_unit(case: Case) -> tuple[MarginResult, dict[str, Any]]:
     if not gross:
         raise MarginError("bad_input", "no position")
     marks = [number(row, "mark") for row in rows]
-    if "shocked_notional_usd" in given:
+    notional = abs(sum(c * m for c, m in zip(coins, marks)))
+    if "shocked_notional_usd" in given and notional:
         # One notional is stated for all: marks are scaled to it.
-        scale = abs(number(given, "shocked_notional_usd")) / abs(sum(c * m for c, m in zip(coins, marks)))
+        scale = abs(number(given, "shocked_notional_usd")) / notional
         marks = [m * scale for m in marks]
-    net = abs(sum(coins)) or gross
-    spot = abs(number(given, "cash_delta_usd", default=sum(c * m for c, m in zip(coins, marks)))) / net
+    net = abs(sum(coins))
+    if net:
+        spot = abs(number(given, "cash_delta_usd", default=sum(c * m for c, m in zip(coins, marks)))) / net
+    else:  # legs that cancel have no delta to take the index from
+        spot = sum(abs(c) * m for c, m in zip(coins, marks)) / gross
     moves = given.get("mr1_shocks")
     overrides: dict[str, Any] = {} if moves is None else {"mr1_moves": moves}
     overrides |= {"mr7_tiers": given.get("mr7_tiers", [[0.0, number(given, "mr7_multiplier", default=1)]])}
@@ -58,12 +62,17 @@ def okx_unit(case: Case) -> tuple[MarginResult, dict[str, Any]]:
 
 
 def okx_account(case: Case) -> dict[str, Any]:
-    """Sum risk units and borrowing."""
+    """Sum risk units and borrowing: what is owed, or an equity below zero."""
     given = case["input"]
+    amounts = ("borrowed_usd", "negative_equity_usd", "borrow_usd", "borrow", "borrowed")
+    equities = ("usdt_equity", "usdt_equity_usd", "equity_usd", "equity")
+    refuse_unread(given, "units", "borrow_mmr_rate", "borrow_imr_rate", "imr_factor", *amounts, *equities)
     p = parameters("okx_portfolio", OkxParameters)[0]
-    mmr = sum(number(unit, "mmr") for unit in given["units"])
-    imr = sum(number(unit, "imr", default=p.imr_factor * number(unit, "mmr")) for unit in given["units"])
-    owed = abs(number(given, "borrowed_usd", "negative_equity_usd", "borrow_usd", default=0))
+    units = list(given["units"].values()) if isinstance(given["units"], Mapping) else given["units"]
+    factor = number(given, "imr_factor", default=p.imr_factor)
+    mmr = sum(number(unit, "mmr") for unit in units)
+    imr = sum(number(unit, "imr", default=factor * number(unit, "mmr")) for unit in units)
+    owed = abs(number(given, *amounts, default=0)) or max(0.0, -number(given, *equities, default=0))
     borrow_mmr = owed * number(given, "borrow_mmr_rate", default=p.mr8_mmr)
     borrow_imr = owed * number(given, "borrow_imr_rate", default=p.mr8_imr)
     return {"mr8": borrow_mmr, "borrow_mmr": borrow_mmr, "borrow_imr": borrow_imr} | {
@@ -72,14 +81,41 @@ def okx_account(case: Case) -> dict[str, Any]:
     }
 
 
+CASH_DELTAS = ("cash_delta", "cash_deltas", "cash_delta_usd", "cash_deltas_usd", "deltas")
+
+
 def okx_depeg(case: Case) -> dict[str, Any]:
-    """Run MR9: hedged sizes between stablecoin legs and their charge."""
+    """Run MR9: hedged sizes between stablecoin legs and their charge.
+
+    `tiers` are (price, rate), or by size: (from, rate), each part of a hedged size at the rate of its own tier.
+    """
     given = case["input"]
     p = parameters("okx_portfolio", OkxParameters)[0]
-    deltas = {str(k): float(v) for k, v in field(given, "cash_delta", "cash_deltas").items()}
+    deltas = {str(k): float(v) for k, v in field(given, *CASH_DELTAS).items()}
+    unknown = sorted(deltas.keys() - {"USD", "USDC", "USDT"})
+    if unknown:
+        raise MarginError("bad_input", f"{', '.join(unknown)}: legs are in USDT, USDC and USD")
     prices = {str(k): float(v) for k, v in given.get("prices", given.get("pegs", {})).items()}
-    charge, hedged = okx_portfolio.depeg_charge(deltas, prices, given.get("tiers", p.mr9_pegs))
+    for name, coin in (("usdt_price", "USDT"), ("usdc_price", "USDC")):
+        if name in given:
+            prices[coin] = number(given, name)
+    tiers = given.get("tiers", p.mr9_pegs)
+    by_size = any(row[0] > LARGEST_PEG for row in tiers)
+    charge, hedged = okx_portfolio.depeg_charge(deltas, prices, p.mr9_pegs if by_size else tiers)
+    if by_size:
+        charge = sum(_through(size, tiers) for size in hedged.values())
     return {"mr9": charge, "hedged": hedged} | {f"hedged_{k.replace('-', '_')}": v for k, v in hedged.items()}
+
+
+# A price of a stablecoin; what is above is a size in USD.
+LARGEST_PEG = 2.0
+
+
+def _through(size: float, tiers: Sequence[Sequence[float]]) -> float:
+    """Return the charge on a size, each part at its own tier's rate."""
+    rows = sorted(tiers, key=lambda row: row[0])
+    ends = [*(row[0] for row in rows[1:]), inf]
+    return sum(max(0.0, min(size, end) - row[0]) * row[-1] for row, end in zip(rows, ends))
 
 
 def binance_assets(case: Case) -> dict[str, Any]:

@@ -47,6 +47,22 @@ def integer(where: Mapping[str, Any], *names: str, default: int | None = None) -
     return default
 
 
+def is_call(where: Mapping[str, Any], *names: str) -> bool:
+    """Return whether an option is a call; what is neither call nor put is refused, never taken for the other."""
+    stated = field(where, *(names or ("type", "option_type")))
+    found = {"call": True, "c": True, "put": False, "p": False}.get(str(stated).lower())
+    if found is None:
+        raise MarginError("bad_input", f"{stated!r} is neither call nor put")
+    return found
+
+
+def refuse_unread(where: Mapping[str, Any], *known: str) -> None:
+    """Raise MarginError for an input that nobody reads: what it stands for would be left out of the answer."""
+    unread = sorted(where.keys() - set(known))
+    if unread:
+        raise MarginError("unknown_input", f"{', '.join(unread)}: nothing reads it")
+
+
 def side_sign(where: Mapping[str, Any]) -> float:
     """Return +1 for long or buy, -1 for short or sell; without a side, the sign of the quantity or +1."""
     side = str(where.get("side", "")).lower()

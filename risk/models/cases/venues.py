@@ -13,7 +13,10 @@ from risk.models.result import MarginError
 from risk.models.tiered import VenueRule, venue_rule
 from risk.models.tiers import PPM, TierTable, deduction, open_interest_fraction, rounded_up, rows_of
 
-_ALIASES: Final = {"mcs.io": "mcs", "dydx_v4": "dydx", "gateio": "gate", "hyper": "hyperliquid"}
+_ALIASES: Final = {
+    "mcs.io": "mcs", "dydx_v4": "dydx", "gateio": "gate", "gate.io": "gate", "hyper": "hyperliquid", "okex": "okx",
+    "binance_usdm": "binance", "binance_um": "binance", "binance_cm": "binance_coin", "binance_coinm": "binance_coin",
+}  # fmt: skip
 
 
 def rule_of(case: Case) -> VenueRule:
@@ -46,7 +49,7 @@ def liquidation(case: Case) -> dict[str, Any]:
     """Run a liquidation price of a linear (or inverse-style) position, isolated or cross."""
     given, rule = case["input"], rule_of(case)
     is_inverse = "inverse" in str(case.get("contract", given.get("contract", "")))
-    targets = given.get("target", given)
+    targets = next((given[name] for name in ("target", "targets", "legs", "positions") if name in given), given)
     legs = [_leg(t, rule, is_inverse) for t in (targets if isinstance(targets, list) else [targets])]
     values: dict[str, Any] = {}
     others = [_other(other, rule) for other in given.get("others", ())]

@@ -33,6 +33,8 @@ ACTS: dict[str, tuple[dict[str, Any], Role]] = {
         {"transfer": "t", "happening": "failed", "reason": "x", "confirm": "t"},
         Role.RISK_MANAGER,
     ),
+    "/api/v1/transfers/approve": ({"transfer": "t", "reason": "x", "confirm": "t"}, Role.RISK_MANAGER),
+    "/api/v1/transfers/decline": ({"transfer": "t", "reason": "x", "confirm": "t"}, Role.RISK_MANAGER),
     "/api/v1/margin": (
         {"account": "beta", "decision": "reinstated", "reason": "x", "confirm": "beta"},
         Role.RISK_MANAGER,
@@ -49,6 +51,8 @@ async def seen(server: AdminServer) -> None:
 
 
 def test_no_token_is_401_and_a_wrong_role_403(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 49: neither learns anything."""
+
     async def scenario() -> None:
         async with live(tmp_path, monkeypatch, extra=FAST, waits=False) as gateway:
             config = with_admin(gateway.app.config, tmp_path)
@@ -78,6 +82,8 @@ def test_no_token_is_401_and_a_wrong_role_403(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_flood_is_429(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 49: whoever sends too much waits, with a token or without."""
+
     async def scenario() -> None:
         async with live(tmp_path, monkeypatch, extra=FAST, waits=False) as gateway:
             config = with_admin(gateway.app.config, tmp_path, requests_per_second=1, request_burst=5)

@@ -53,6 +53,7 @@ def test_an_account_is_killed_on_the_page(tmp_path: Path, monkeypatch: pytest.Mo
                     (refused,) = [m for m in desk.told[told:] if m.get(11) == b"after-the-kill"]
                     assert refused.get(39) == b"8" and b"killed" in refused.get(58)
                     await asyncio.to_thread(saw_the_refusal, browser)
+                    await asyncio.to_thread(stopped_the_firm, browser)
                 finally:
                     await asyncio.to_thread(browser.__exit__, None, None, None)
 
@@ -87,6 +88,23 @@ def looked_and_killed(browser: Chromium, url: str) -> None:
     confirm(browser, "alpha", "fat finger")
     browser.until("!document.getElementById('act').open")
     browser.until(f"{row('accounts', 'alpha')}.innerText.includes('killed')")
+
+
+def stopped_the_firm(browser: Chromium) -> None:
+    """What has no row is stopped by its name, typed twice; what is stopped is lifted where it is told."""
+    browser.click("#stop")
+    browser.until("document.getElementById('act').open")
+    browser.ask("document.getElementById('stop-scope').value = 'firm'")
+    browser.type("#act-reason", "drill")
+    browser.type("#stop-name", "test")
+    browser.type("#act-confirm", "test")
+    browser.click("#act-go")
+    browser.until("!document.getElementById('act').open")
+    browser.until("document.getElementById('killed').textContent.includes('firm test')")
+    browser.click("#lifts button")
+    confirm(browser, "test", "drill over")
+    browser.until("!document.getElementById('act').open")
+    browser.until("document.querySelector('#lifts button') === null")
 
 
 def saw_the_refusal(browser: Chromium) -> None:

@@ -34,12 +34,12 @@ DOCUMENT: dict[str, Any] = {
 def test_premiums_beyond_the_cash_are_borrowed(share: float) -> None:
     order = {"instrument": "BTC-400-P", "side": "buy", "qty": 3.0, "price": MARK * 0.97}
     reserved = models.evaluate(DOCUMENT | {"orders": [order]})
-    borrowed = 3.0 * MARK * 0.97 - 150.0
+    borrowed = 3.0 * MARK * 0.97 - (150.0 - 25.25)  # the perpetual's loss is the asset's
     assert reserved.components["borrowing by orders"].initial == pytest.approx(0.10 * borrowed)
     filled = models.evaluate_orders(DOCUMENT, [order | {"qty": 3.0 * share}]).after
     assert filled.available >= reserved.available
 
 
 def test_what_the_cash_pays_for_is_not_borrowed() -> None:
-    order = {"instrument": "BTC-400-P", "side": "buy", "qty": 1.0, "price": MARK}
+    order = {"instrument": "BTC-400-P", "side": "buy", "qty": 0.5, "price": MARK}
     assert "borrowing by orders" not in models.evaluate(DOCUMENT | {"orders": [order]}).components

@@ -1,0 +1,195 @@
+"""A set of margin parameters that can act: tail points, haircuts, collars and volatilities, as of a day.
+
+What is approved is this set. Between two sets its scenarios follow the volatility of the marks: a linear map of the
+moves, a factor a coin, takes the expected shortfall of every portfolio with it (of h under D m it is that of D h under
+m), so the points stay what they are, the worst of many days in each direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import expm1, isfinite, log1p, sqrt
+from typing import Final
+
+import msgspec
+
+from risk.fhs.points import LEAST_MOVE, MAX_POINTS, TailPoint
+from risk.joint import MAX_MOVE
+
+MAX_UNDERLYINGS: Final = 500
+NAME_LENGTH: Final = 64
+# A ratio of volatilities in ten thousandths: records keep whole numbers.
+BPS: Final = 10_000
+
+
+class UnderlyingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One coin. Volatilities are of a day: `sigma` by the filter's `decay`, `long_run` of the whole history, mixed by
+    `long_run_weight` into what scenarios are scaled to. `collar` is how far below and above the mark, as shares.
+    """
+
+    sigma: float
+    long_run: float
+    long_run_weight: float
+    decay: float
+    haircut: float
+    collar: tuple[float, float]
+
+    def scale_at(self, sigma: float) -> float:
+        """What scenarios are scaled to where the filter says `sigma`."""
+        return (1.0 - self.long_run_weight) * sigma + self.long_run_weight * self.long_run
+
+    @property
+    def scale(self) -> float:
+        """What they were scaled to."""
+        return self.scale_at(self.sigma)
+
+
+class ParameterSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of all underlyings as known at the end of `as_of_day` (days since the epoch)."""
+
+    as_of_day: int
+    horizon_days: float
+    confidence: float
+    underlyings: dict[str, UnderlyingParameters]
+    points: list[TailPoint]
+
+    def days(self, ratio_bps: Mapping[str, int]) -> dict[str, dict[str, float]]:
+        """The points as relative moves by coin, each coin's volatility moved by its ratio; as they were without one.
+
+        In logarithms, as a day's moves are: no ratio takes a price below zero.
+        """
+        if all(ratio == BPS for ratio in ratio_bps.values()):
+            return {point.name: dict(point.moves) for point in self.points}
+        return {
+            point.name: {coin: _scaled(move, ratio_bps.get(coin, BPS) / BPS) for coin, move in point.moves.items()}
+            for point in self.points
+        }
+
+
+def _scaled(move: float, ratio: float) -> float:
+    return min(max(expm1(log1p(move) * ratio), LEAST_MOVE), MAX_MOVE)
+
+
+class Floors(msgspec.Struct, frozen=True, kw_only=True):
+    """What no set may be beyond, whoever approves it. Moves, haircuts and collars are shares; `volatility` of a day."""
+
+    volatility: float = 0.005
+    move: float = 0.03
+    haircut: float = 0.02
+    collar: float = 0.005
+    widest_collar: float = 0.25
+    horizon_days: float = 1.0
+    max_age_days: int = 7
+
+
+def why_not(
+    given: ParameterSet, floors: Floors, today: int, traded: Collection[str], also_known: Collection[str] = ()
+) -> str:
+    """Why a set may not act; empty where it may. `traded` are coins that have to be in it; `also_known` may be."""
+    return (
+        _why_not_formed(given)
+        or _why_not_whole(given, traded, also_known)
+        or _why_not_of_now(given, floors, today)
+        or _why_below(given, floors)
+    )
+
+
+def _why_not_formed(given: ParameterSet) -> str:
+    names = list(given.underlyings)
+    if not 1 <= len(names) <= MAX_UNDERLYINGS or any(not 0 < len(name) <= NAME_LENGTH for name in names):
+        return f"{len(names)} underlyings, of 1 to {MAX_UNDERLYINGS} with names of 1 to {NAME_LENGTH} characters"
+    if not 1 <= len(given.points) <= MAX_POINTS:
+        return f"{len(given.points)} tail points, not 1 to {MAX_POINTS}"
+    if len({point.name for point in given.points}) != len(given.points):
+        return "two tail points have the same name"
+    for point in given.points:
+        if not 0 < len(point.name) <= NAME_LENGTH or point.moves.keys() != given.underlyings.keys():
+            return f"tail point {point.name[:NAME_LENGTH]!r} does not move every underlying, and only those"
+        for coin, move in point.moves.items():
+            if not LEAST_MOVE <= move <= MAX_MOVE:
+                return f"tail point {point.name}: {coin} moves by {move:g}, not {LEAST_MOVE} to {MAX_MOVE}"
+    if not (0.5 < given.confidence < 1 and 0 < given.horizon_days <= 365):
+        return f"confidence {given.confidence:g} over {given.horizon_days:g} days"
+    for name, one in given.underlyings.items():
+        numbers = (one.sigma, one.long_run, one.haircut, *one.collar)
+        if not all(isfinite(number) and 0 < number < MAX_MOVE for number in numbers):
+            return f"{name}: a volatility, haircut or collar is no number above zero"
+        if not (0 <= one.decay < 1 and 0 <= one.long_run_weight <= 1 and one.haircut <= 1 and one.collar[0] < 1):
+            return f"{name}: a decay, weight, haircut or collar is not within its range"
+    return ""
+
+
+def _why_not_whole(given: ParameterSet, traded: Collection[str], also_known: Collection[str]) -> str:
+    # Without a move a coin would have no margin at all, and its accounts could trade nothing.
+    lacking = sorted(set(traded) - given.underlyings.keys())
+    if lacking:
+        return f"nothing is said of {', '.join(lacking[:5])}, which is traded or held here"
+    strange = sorted(given.underlyings.keys() - set(traded) - set(also_known))
+    if strange:
+        return f"unknown underlying {', '.join(strange[:5])}: it is neither traded nor held here"
+    return ""
+
+
+def _why_not_of_now(given: ParameterSet, floors: Floors, today: int) -> str:
+    if given.as_of_day > today:
+        return f"as of day {given.as_of_day}, which is after today, {today}"
+    if today - given.as_of_day > floors.max_age_days:
+        return f"data ends {today - given.as_of_day} days ago, and {floors.max_age_days} is the most"
+    if given.horizon_days < floors.horizon_days:
+        return f"of {given.horizon_days:g} days, and the margin period of risk is {floors.horizon_days:g}"
+    return ""
+
+
+def _why_below(given: ParameterSet, floors: Floors) -> str:
+    for name, one in given.underlyings.items():
+        if one.scale < floors.volatility:
+            return f"{name}: a volatility of {one.scale:.3%} a day is below the floor of {floors.volatility:.3%}"
+        moves = [point.moves[name] for point in given.points]
+        for side, largest in (("fall", -min(moves)), ("rise", max(moves))):
+            if largest < floors.move:
+                return f"{name}: the largest {side}, {largest:.3%}, is below the floor of {floors.move:.3%}"
+        if one.haircut < floors.haircut:
+            return f"{name}: a haircut of {one.haircut:.3%} is below the floor of {floors.haircut:.3%}"
+        if min(one.collar) < floors.collar or max(one.collar) > floors.widest_collar:
+            low, high = one.collar
+            return (
+                f"{name}: a collar of -{low:.3%} to +{high:.3%} is not within {floors.collar:.3%} to "
+                f"{floors.widest_collar:.3%}"
+            )
+    return ""
+
+
+class RescaleRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the volatility of the marks may move scenarios from what was approved, in ratios of their scale.
+
+    It may fall by `fall_a_day` at most: what was asked for in a storm is not given back in its lull. A change of less
+    than `step` is left.
+    """
+
+    least: float = 1.0
+    most: float = 1.5
+    fall_a_day: float = 0.1
+    step: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not (0 < self.least <= 1 <= self.most <= MAX_MOVE and 0 <= self.fall_a_day <= 1 and 0 <= self.step < 1):
+            raise ValueError(f"ratios out of their order: {self}")
+
+
+def rescaled(
+    one: UnderlyingParameters, variance: float, ratio_bps: int, days: float, rules: RescaleRules
+) -> tuple[int, bool]:
+    """The next ratio of a coin, from its variance of a day by the marks, `days` after it had `ratio_bps`.
+
+    And whether the marks say more than `most`: then new parameters are due, and this does not stand for them. A
+    variance that is no number changes nothing.
+    """
+    if not (isfinite(variance) and variance >= 0):
+        return ratio_bps, False
+    wanted = one.scale_at(sqrt(variance)) / one.scale
+    slowest = ratio_bps / BPS * (1.0 - min(1.0, rules.fall_a_day * max(0.0, days)))
+    ratio = min(max(wanted, slowest, rules.least), rules.most)
+    found = round(ratio * BPS)
+    if abs(found - ratio_bps) < rules.step * BPS and ratio not in (rules.least, rules.most):
+        found = ratio_bps
+    return found, wanted > rules.most
