@@ -229,7 +229,7 @@ class TransferFloor(Floor):
         assert self.at(VENUE) == self.at_venue("main/trading") - self.trading
         assert -self.at(CLIENT) == self.wallet - self.at_venue()
         held = self.house.cash.get("alpha", {}).get("USDC", Decimal(0))
-        assert self.at(THEIRS) == held
+        assert self.rig.ledger.margin.collateral.balance("USDC", THEIRS) == int(held * WHOLE)
 
     def start(self, wallet: int) -> TransferFloor:
         """The client's wallet at OKX has so much."""
