@@ -246,12 +246,12 @@ class LaneWire:
             conn = self.conns.get(lane)
             for frame in session.frames_to_send(lane):
                 assert conn is not None, f"{self.kind}: a frame for {lane}, which is not connected"
-                self._check(conn, frame)
+                self._check(lane, conn, frame)
                 self.world.call_in(self.delay_ns, partial(self._arrive, conn, frame))
         for request in session.http_requests():
             self.world.call_in(self.delay_ns, partial(self._ask, session, request, self.world.crashes))
 
-    def _check(self, conn: int, frame: bytes) -> None:
+    def _check(self, lane: str, conn: int, frame: bytes) -> None:
         """What must hold of every frame that leaves: we are known where it is private, and each order is ours, once."""
         if frame == b"ping":
             return
@@ -261,7 +261,7 @@ class LaneWire:
         params = message.get("params")
         is_signed = isinstance(params, dict) and "signature" in params
         is_private = what not in OPEN_OPS[name] or "channel" in str(message.get("args", ""))
-        is_public_lane = not self._is_private_lane(conn)
+        is_public_lane = not self._is_private_lane(lane, conn)
         assert is_public_lane or not is_private or is_signed or conn in self.welcomed, f"{name}: {what} before a login"
         if what in ("order", "order.create", "order.place"):
             label = _label(name, message)
@@ -269,9 +269,11 @@ class LaneWire:
             assert label not in self.labels, f"{label} was sent twice"
             self.labels.add(label)
 
-    def _is_private_lane(self, conn: int) -> bool:
+    def _is_private_lane(self, lane: str, conn: int) -> bool:
         session = self.venue.sessions.get(conn)
-        return session is None or not any(word in session.path for word in ("/public", "/market", "/ws/"))
+        if session is None:  # the venue has cut it, and we do not know yet: its table says what it was
+            return any(spec.name == lane and spec.is_private for spec in KINDS[self.kind].tables.lanes)
+        return not any(word in session.path for word in ("/public", "/market", "/ws/"))
 
     def _arrive(self, conn: int, frame: bytes) -> None:
         self.venue.receive(conn, frame.decode(), self.world.now_ns)

@@ -20,7 +20,7 @@ BATCH = 20
 FOUR_VENUE_SEEDS = int(os.environ.get("MARGINGATE_FOUR_VENUE_SEEDS", "8"))
 # What a seed had found: 24 an order that an old list had left out; 36, 83 and 271 trades of unknown orders that came
 # when the order lane was down; 605 an answer that was asked for before a replace and came after it.
-FINDERS = (24, 36, 83, 271, 605)
+FINDERS = (24, 36, 83, 271, 605, 52064)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
