@@ -12,12 +12,26 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from gateway import hold_records as told
 from gateway import hook_messages as messages
 from gateway.compiled import price_text, quantity_text
 from gateway.hold_fills import book_fill, trade_of
 from gateway.holds import Hold
-from gateway.hook_messages import AnyAnswer, Check, Event, Fill, HoldOrder, Listed, Query, Release, Standing, Told
+from gateway.hook_messages import (
+    AnyAnswer,
+    Check,
+    CheckBasket,
+    Event,
+    Fill,
+    HoldOrder,
+    Listed,
+    Query,
+    Release,
+    Standing,
+    Told,
+)
 from gateway.journal import JournalError
 from gateway.order_terms import protection_ticks
 from gateway.pipeline import Pipeline
@@ -29,7 +43,7 @@ from risk.hold import TABLE, HoldHappening, HoldState
 from risk.instrument import Side, fee_units_from_decimal
 from risk.order import Approved, Order, OrdType, Reject, RejectReason, TimeInForce
 from risk.pre_trade import evaluate
-from risk.rehearsal import Passed, rehearse
+from risk.rehearsal import Passed, rehearse, rehearse_basket
 from risk.self_trade import SelfTradePrevention
 
 NS_PER_MS: Final = 1_000_000
@@ -93,6 +107,28 @@ class Hook:
             return messages.Passed(request.id, True, "check", outcome.equity, outcome.initial_margin)
         assert type(outcome) is Reject
         return messages.refused(request, "check", outcome)
+
+    def check_basket(self, request: CheckBasket, now_ns: int) -> messages.Passed | messages.Refused:
+        """Say whether all orders of a basket would pass, each with those before it working; nothing is kept."""
+        self.checks += 1
+        account, market = self._account(request.account), self._pipeline.market
+        asked = [Check(**{**msgspec.structs.asdict(one), "account": request.account}) for one in request.orders]
+        killed = self._killed()
+        outcome: Passed | Reject
+        if killed is not None:
+            outcome = killed
+        else:
+            found = rehearse_basket([self._order(one, now_ns) for one in asked], account, market, self._meets_own)
+            if isinstance(found, tuple):
+                place, refusal = found
+                text = f"order {place + 1} of {len(asked)}: {refusal.text}"
+                outcome = msgspec.structs.replace(refusal, text=text)
+            else:
+                outcome = found
+        if isinstance(outcome, Reject):
+            return messages.refused(request, "check_basket", outcome)
+        self.passed += 1
+        return messages.Passed(request.id, True, "check_basket", outcome.equity, outcome.initial_margin)
 
     def hold(self, request: HoldOrder, now_ns: int) -> messages.Held | messages.Refused:
         """Check an order and hold its margin; a key that comes again is answered as it was, and holds nothing more."""
@@ -393,11 +429,13 @@ _NOT_KNOWN: Final = Reject(RejectReason.HOLD_NOT_KNOWN, "hold", "this client has
 _HANDLERS: Final[dict[type, Callable[[Hook, Any, int], AnyAnswer]]] = {
     messages.Hello: _hello_again,
     Check: Hook.check,
+    CheckBasket: Hook.check_basket,
     HoldOrder: Hook.hold,
     Fill: Hook.fill,
     Release: Hook.release,
     Query: Hook.query,
 }
 _OPS: Final = {
-    messages.Hello: "hello", Check: "check", HoldOrder: "hold", Fill: "fill", Release: "release", Query: "query",
+    messages.Hello: "hello", Check: "check", CheckBasket: "check_basket", HoldOrder: "hold", Fill: "fill",
+    Release: "release", Query: "query",
 }  # fmt: skip

@@ -18,6 +18,7 @@ MAX_TEXT: Final = 64
 # What is told of a request that is not understood: enough to find the mistake, too little to send anything back with.
 MAX_REASON: Final = 200
 MAX_TIMEOUT_MS: Final = 86_400_000
+MAX_BASKET: Final = 200
 
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Correlation = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)] | Text | None
@@ -50,6 +51,25 @@ class Check(Request, frozen=True, gc=False, kw_only=True, tag="check"):
     account: Text = ""
     key: Text = ""
     reduce_only: bool = False
+
+
+class BasketOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """One order of a basket: as in a Check, of the basket's account."""
+
+    symbol: Text
+    side: Literal["buy", "sell"]
+    quantity: Text
+    price: Text = ""
+    type: Literal["limit", "market"] = "limit"
+    key: Text = ""
+    reduce_only: bool = False
+
+
+class CheckBasket(Request, frozen=True, gc=False, kw_only=True, tag="check_basket"):
+    """Would all these orders pass now, each with those before it working? All or none; nothing is held or written."""
+
+    orders: Annotated[tuple[BasketOrder, ...], msgspec.Meta(min_length=1, max_length=MAX_BASKET)]
+    account: Text = ""
 
 
 class HoldOrder(Request, frozen=True, gc=False, kw_only=True, tag="hold"):
@@ -95,7 +115,7 @@ class Query(Request, frozen=True, gc=False, kw_only=True, tag="query"):
 
 
 Order = Check | HoldOrder
-AnyRequest = Hello | Check | HoldOrder | Fill | Release | Query
+AnyRequest = Hello | Check | CheckBasket | HoldOrder | Fill | Release | Query
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

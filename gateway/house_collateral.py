@@ -120,6 +120,8 @@ class HouseChannel:
             units = transfer.terms.units if taken is None else count_steps(taken, 1, MONEY_EXPONENT)
             if units:
                 self._desk.told(key, Outcome(Ending.SETTLED, text, units, key), now_ns)
+                if units < transfer.terms.units and transfer.is_live:  # it has answered: the rest will not come
+                    self._desk.told(key, Outcome(Ending.REFUSED, text or "taken in part"), now_ns)
             else:
                 self._tell(f"{key}: CashOutstanding(901) is no amount", now_ns)
         elif kind in (RECEIVED, PENDING):

@@ -237,6 +237,10 @@ class Intraday:
             times.append(self._transfers_ns)
         return min(times, default=None)
 
+    def may_expire(self, now_ns: int) -> bool:
+        """Whether what is overdue by now may expire: not right after a start, or after the loop stood still."""
+        return now_ns >= self._not_before_ns
+
     def stalled(self, now_ns: int) -> None:
         """The loop has not turned for a while: nothing expires before what has come meanwhile had its turn."""
         self.stalls += 1

@@ -5,15 +5,19 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.config import Config, LevelLimits
 from gateway.config.history import read_days
-from risk import profiles
+from risk import collateral, profiles
 from risk.account import Account
+from risk.haircuts import HaircutTerms
 from risk.house_terms import HouseTerms, Volume
 from risk.instrument import units_from_decimal
 from risk.joint import NO_STRESS, Days, JointScenarios, Stress
 from risk.levels import Hierarchy, Level
 from risk.limits import LimitRule, RowTerms
+from risk.models import MarginError
 from risk.scenarios import Grid
 from risk.venue_book import BookTerms, SubAccount
 
@@ -43,8 +47,24 @@ def house_terms(config: Config, grid: Grid, accounts: Mapping[str, Account]) -> 
         participation=house.participation,
         mpor_days=house.mpor_days,
         least_delta=house.least_delta,
+        haircuts=haircut_terms(config),
         counts_sizes=any(account.profiles for account in config.account),
     )
+
+
+def haircut_terms(config: Config) -> HaircutTerms | None:
+    """Return what of equity does not count; None where all does. Raises ValueError for a set that is not known."""
+    house, by = config.house, None
+    if house.collateral_set is not None:
+        try:
+            by, _ = collateral.rules(house.collateral_set)
+        except MarginError as error:
+            raise ValueError(str(error)) from error
+        if house.collateral_eligible:
+            by = msgspec.structs.replace(by, eligible=house.collateral_eligible)
+    if by is None and not house.venue_netting_haircut:
+        return None
+    return HaircutTerms(rules=by, netting=house.venue_netting_haircut)
 
 
 def joint_scenarios(

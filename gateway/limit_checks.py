@@ -7,12 +7,14 @@ OrderQty(38), or RiskLimitCheckAmount(2324) in USD: then it is the least whole n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gateway.amounts import usd
 from gateway.margin_scope import MAX_ID_BYTES, account_named
+from gateway.order_lists import MAX_LIST_ORDERS, listed_orders
 from gateway.report_values import number
 from gateway.translate import OrderFields, new_order, price_text, quantity_text
 from protocols.fix.codec import Message, format_timestamp, parse_decimal
@@ -21,7 +23,7 @@ from risk.exposure import WorkingOrder
 from risk.instrument import Instrument
 from risk.kernel import MAX_LOTS
 from risk.order import Order, Reject, RejectReason
-from risk.rehearsal import Passed, rehearse
+from risk.rehearsal import Passed, rehearse, rehearse_basket
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
@@ -78,6 +80,10 @@ class LimitChecks:
             44: message.get(44),
         }
         fault = _form_fault(trans_type, check_type, request_type, request_id)
+        if message.get(73) is not None:
+            values |= self._basket(session, message, fault, now_ns)
+            pipeline.volatile.answer_flat(session, "DG", values)
+            return None
         order: Order | Reject = Reject(_UNSUPPORTED, _CHECK, fault) if fault else self._order(session, message, now_ns)
         if isinstance(order, Reject):
             values.update(_refusal(order))
@@ -96,8 +102,43 @@ class LimitChecks:
         pipeline.volatile.answer_flat(session, "DG", values)
         return None
 
-    def _order(self, session: str, message: Message, now_ns: int) -> Order | Reject:
-        """Return the order that is asked about, made as that of a NewOrderSingle(D) is, or why there is none."""
+    def _basket(self, session: str, message: Message, fault: str, now_ns: int) -> dict[int, bytes | int | None]:
+        """Return what a DG says of a basket: NoOrders(73), as in a NewOrderList(E), all of it or nothing."""
+        entries, nothing = listed_orders(message), dict.fromkeys((11, 38, 40, 41, 44, 54, 55))
+        if not fault and message.get(2323) not in (None, ALL_OR_NONE):
+            fault = "a basket passes as a whole or not at all: RiskLimitCheckRequestType(2323) is 0"
+        if not fault and not 0 < len(entries) <= MAX_LIST_ORDERS:
+            fault = f"{len(entries)} orders: a basket has 1 to {MAX_LIST_ORDERS}"
+        if fault:
+            return {**nothing, **_refusal(Reject(_UNSUPPORTED, _CHECK, fault))}
+        orders: list[Order] = []
+        for place, entry in enumerate(entries):
+            order = self._order(session, entry, now_ns, account_named(message) or "")
+            if isinstance(order, Reject):
+                return {**nothing, **_refused_of(entries, place, order)}
+            orders.append(order)
+        account = self._pipeline.account(session, orders[0].account)
+        answer = rehearse_basket(orders, account, self._pipeline.market)
+        if isinstance(answer, tuple):
+            return {**nothing, **_refused_of(entries, *answer)}
+        assert account is not None
+        figures = {20003: number(answer.equity), 20004: number(answer.excess), 20005: number(answer.initial_margin)}
+        worth = sum(self._worth(order) for order in orders)
+        return {**nothing, **figures, 1: account.name.encode(), 2325: APPROVED, 2326: SUCCESSFUL, 2327: usd(worth)}
+
+    def _worth(self, order: Order) -> float:
+        """Return an order's value in USD at its price."""
+        instrument = order.instrument
+        assert instrument is not None
+        mark = self._pipeline.market.marks[instrument.index]
+        index_price = 0.0 if mark is None else mark.index_price
+        return instrument.notional(order.lots, order.ticks * instrument.tick, index_price)
+
+    def _order(self, session: str, message: Message, now_ns: int, otherwise: str = "") -> Order | Reject:
+        """Return the order that is asked about, made as that of a NewOrderSingle(D) is, or why there is none.
+
+        `otherwise` is the account of one that names none.
+        """
         pipeline = self._pipeline
         gate = pipeline.gates.get(session)
         if gate is not None and gate.killed is not None:
@@ -107,7 +148,7 @@ class LimitChecks:
             text = "an account is named by Account(1) or by one party with PartyRole(452) 24"
             return Reject(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
         fields = OrderFields(message)
-        fields.account = name
+        fields.account = name or otherwise
         instrument = pipeline.ledger.by_symbol.get(fields.symbol)
         values = list(fields.values)
         if values[_ORD_TYPE] is None:
@@ -166,14 +207,10 @@ class LimitChecks:
     def _approval(self, order: Order, passed: Passed) -> dict[int, bytes | int | None]:
         instrument = order.instrument
         assert instrument is not None
-        mark = self._pipeline.market.marks[instrument.index]
-        worth = instrument.notional(
-            order.lots, order.ticks * instrument.tick, 0.0 if mark is None else mark.index_price
-        )
         filled_lots = 0 if order.replaces is None else order.replaces.cum_lots
         return {
             2326: SUCCESSFUL,
-            2327: usd(worth),
+            2327: usd(self._worth(order)),
             38: quantity_text(instrument, order.lots + filled_lots),
             44: price_text(instrument, order.ticks),
             20003: number(passed.equity),
@@ -214,6 +251,14 @@ def _refusal(reject: Reject) -> dict[int, bytes | int | None]:
         20005: required,
         20007: None if reject.mark_age_ns is None else reject.mark_age_ns // 1_000_000,
     }
+
+
+def _refused_of(entries: Sequence[Message], place: int, reject: Reject) -> dict[int, bytes | int | None]:
+    """Return the refusal of a basket for one of its orders, which it names."""
+    entry = entries[place]
+    named = msgspec.structs.replace(reject, text=f"order {place + 1} of {len(entries)}: {reject.text}")
+    told = {tag: entry.get(tag) for tag in (11, 38, 40, 44, 54, 55)}
+    return {**told, **_refusal(named)}
 
 
 def _float(text: bytes | None) -> float:

@@ -65,7 +65,7 @@ class OrderList(msgspec.Struct):
 
 def _new_list(pipeline: Pipeline, session: str, message: Message, now_ns: int) -> None:
     list_id = _text(message.get(66))
-    entries = _entries(message)
+    entries = listed_orders(message)
     if answers_resend(pipeline, session, message, now_ns):
         return
     refusal = _why_not(pipeline, session, message, entries)
@@ -92,7 +92,7 @@ def answers_resend(pipeline: Pipeline, session: str, message: Message, now_ns: i
 def refuse(pipeline: Pipeline, session: str, message: Message, reject: Reject, seq_in: int, now_ns: int) -> None:
     """Refuse a list that nobody has looked at."""
     list_id, text = _text(message.get(66))[:MAX_ID_BYTES], f"{reject.reason.name} {reject.text}"
-    pipeline.commit(records.ListRefused(session, seq_in, list_id, len(_entries(message)), text), now_ns)
+    pipeline.commit(records.ListRefused(session, seq_in, list_id, len(listed_orders(message)), text), now_ns)
 
 
 def refuse_cancel(pipeline: Pipeline, session: str, message: Message, reject: Reject, seq_in: int, now_ns: int) -> None:
@@ -142,7 +142,7 @@ def _listed(order: Order, list_id: str) -> Order:
     return msgspec.structs.replace(order, terms=terms)
 
 
-def _entries(message: Message) -> list[Message]:
+def listed_orders(message: Message) -> list[Message]:
     """Cut the orders out of a list, each as the NewOrderSingle(D) that it would be."""
     entries: list[list[tuple[int, bytes]]] = []
     within = False

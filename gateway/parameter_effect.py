@@ -50,7 +50,7 @@ class Shadow:
             generation.joint,
         )
         kernel.load(*generation.arrays())
-        self._terms.prepare(kernel, generation, self._instruments)
+        self._haircuts = self._terms.prepare(kernel, generation, self._instruments)
         return kernel
 
     def figures(self, account: Account, row: int) -> tuple[float, float]:
@@ -69,6 +69,10 @@ class Shadow:
         for currency, units in account.cash_units.items():
             if units:
                 kernel.add_cash(row, self._columns[currency], units / UNITS_PER_WHOLE)
+        if self._haircuts is not None:
+            cash_held = {currency: units / UNITS_PER_WHOLE for currency, units in account.cash_units.items() if units}
+            fills = [(each.instrument.index, each.lots, each.cash_units / UNITS_PER_WHOLE) for each in held]
+            self._haircuts.apply(kernel, row, fills, cash_held)
         for _, index, lots, cash, alt_lots, alt_cash in account.exposure.held:
             kernel.hold(row, index, lots, cash, alt_lots, alt_cash)
         equity = kernel.equity(row, self._generation.grid.base)

@@ -52,6 +52,8 @@ LOOK_NS: Final = 200 * NS_PER_MS
 CALLS_NS: Final = 5 * NS_PER_S
 # The same problem, of which the last plan has solved nothing more, is given to the optimiser again after so long.
 FRUITLESS_NS: Final = 30 * NS_PER_S
+# How long an adjustment of positions waits for collateral that it has asked for.
+WAITED_FOR_NS: Final = 60 * NS_PER_S
 ROWS_SHOWN: Final = 1_000
 OPTIMISER: Final = "optimiser"
 
@@ -70,6 +72,8 @@ class TransferDesk:
         self._is_planning = False
         self._plan_ns = self._look_ns = self._calls_ns = now_ns
         self._fruitless: tuple[object, int] = (None, 0)
+        self._now_ns = now_ns
+        self._waited: dict[str, int] = {}
         self.unmet: tuple[Unmet, ...] = ()
         if config is None:
             return
@@ -105,8 +109,10 @@ class TransferDesk:
     def wanted(self, now_ns: int) -> Problem | None:
         """Return what the optimiser is to solve now; `planned` or `not_planned` must follow. None: nothing."""
         config = self.config
+        self._now_ns = max(self._now_ns, now_ns)
         if config is None or self._is_planning or now_ns < self._plan_ns:
             return None
+        self._needs.asked = {a: ask for a, ask in self._needs.asked.items() if ask[1] > now_ns}
         self._plan_ns = now_ns + config.plan_interval_ms * NS_PER_MS
         self._resting = {name: until_ns for name, until_ns in self._resting.items() if until_ns > now_ns}
         problem = self._needs.problem(now_ns, self._resting)
@@ -156,6 +162,32 @@ class TransferDesk:
             self._pipeline.monitor.alert_now_and_then(("transfers", "short"), f"stays short: {said[:200]}", now_ns)
         self.unmet = unmet
         self._look_ns = now_ns
+        for want in problem.wants:  # what could be planned of what was asked for has been
+            self._needs.asked.pop(want.need.at.account, None)
+        return True
+
+    # -- what adjustments ask for: gateway.transfer_seam -------------------------------------------------------------
+
+    def movable_units(self, account: str) -> int:
+        """Return what is on its way to an account, or else what may be brought without a person: 1e-8 USD."""
+        if self.config is None:
+            return 0
+        now_ns = self._now_ns
+        if now_ns < self._waited.get(account, 0):
+            asked, _ = self._needs.asked.get(account, (0, 0))
+            return max(asked, self._needs.expected_in(account))
+        room = min(self._limits.automatic_units, self._limits.hour_units - self._margin.orders.used_units(now_ns))
+        return min(room, self._needs.movable_units(account, WAITED_FOR_NS, self._resting, now_ns)) if room > 0 else 0
+
+    def ask_for(self, account: str, units: int, now_ns: int) -> bool:
+        """Have so much (1e-8 USD) planned for an account; False while it is on its way, or where none can come."""
+        self._now_ns = max(self._now_ns, now_ns)
+        is_waited_for = now_ns < self._waited.get(account, 0)
+        if self.config is None or units <= 0 or is_waited_for or not self.movable_units(account):
+            return False
+        self._waited[account] = until_ns = now_ns + WAITED_FOR_NS
+        self._needs.asked[account] = units + self._needs.expected_in(account), until_ns
+        self._plan_ns = now_ns
         return True
 
     def move(self, route: str, account: str, units: int, source: str, now_ns: int, call_id: str = "") -> str:
@@ -274,8 +306,9 @@ class TransferDesk:
         return True
 
     def _look_at_house_calls(self, now_ns: int) -> None:
-        calls = list(self._margin.house_calls.calls.values())
-        is_late = any(call.state is HouseCallState.OPEN and now_ns > call.deadline_ns for call in calls)
+        calls, may_lapse = list(self._margin.house_calls.calls.values()), self._intraday.may_expire(now_ns)
+        late = [call for call in calls if call.state is HouseCallState.OPEN and now_ns > call.deadline_ns]
+        is_late = bool(late) and may_lapse
         if not calls or (now_ns < self._calls_ns and not is_late):
             return
         self._calls_ns = now_ns + CALLS_NS
@@ -285,7 +318,7 @@ class TransferDesk:
             told: HouseCallHappening | None = None
             if call.is_wanted and paid >= call.amount_units:
                 told = HouseCallHappening.MET
-            elif call.state is HouseCallState.OPEN and now_ns > call.deadline_ns:
+            elif is_late and call in late:
                 told = HouseCallHappening.LAPSED
             elif not call.is_wanted and paid < call.amount_units:
                 told = HouseCallHappening.REVERSED
@@ -308,6 +341,7 @@ class TransferDesk:
 
     def tick(self, now_ns: int) -> None:
         """Do what is due: orders that expire or can begin, transfers to be sent or asked about."""
+        self._now_ns = max(self._now_ns, now_ns)
         if self.config is None or now_ns < self._look_ns:
             return
         self._look_ns = now_ns + LOOK_NS
@@ -339,7 +373,7 @@ class TransferDesk:
         return None if route is None else self.sender.channels.get(route.channel)
 
     def _why_drop(self, order: TransferOrder, now_ns: int) -> str | None:
-        if now_ns > order.expires_ns:
+        if now_ns > order.expires_ns and self._intraday.may_expire(now_ns):
             waits = order.state is OrderState.AWAITING
             return "not approved in time" if waits else "its channel was not there in time"
         terms, call_id = order.terms, order.call_id

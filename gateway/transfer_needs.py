@@ -60,6 +60,8 @@ class Needs:
         self._intraday = intraday
         self._config = config
         self._ways = ways
+        # What adjustments of positions want brought to an account, in units of 1e-8 USD, and until when.
+        self.asked: dict[str, tuple[int, int]] = {}
 
     def problem(self, now_ns: int, resting: dict[str, int]) -> Problem | None:
         """Return what is to be solved; None where nobody is short. `resting` routes are left out: they have failed."""
@@ -93,18 +95,26 @@ class Needs:
             for watch in list(self._margin.watches.values()):
                 if watch.is_untouched and watch.state is MarginState.HEALTHY:
                     continue
-                if (want := self._account_want(watch.account, now_ns)) is not None:
+                if watch.account not in self.asked and (want := self._account_want(watch.account, now_ns)) is not None:
                     yield want
+        for account, (units, until_ns) in self.asked.items():
+            own = self._account_want(account, now_ns)
+            short = max(units - self.expected_in(account), 0 if own is None else own.need.short_units)
+            if short > 0:
+                at = Location(Place.HOUSE, "", account)
+                yield Want(Need(at, short, max(0, until_ns - now_ns)), "" if own is None else own.call_id)
         wanted = self._margin.house_calls.wanted()
         there = self.at_houses() if wanted else {}
-        for call in wanted:
+        seen: set[Location] = set()
+        for call in sorted(wanted, key=lambda call: call.deadline_ns):
             at = Location(Place.CLEARING_HOUSE, call.counterparty, call.account)
             short = call.amount_units - sum(there.get(call.request_id, (0, 0)))
-            if short > 0:
+            if short > 0 and at not in seen:  # an assignment names its call: the next one's turn is in the next plan
+                seen.add(at)
                 yield Want(Need(at, short, max(0, call.deadline_ns - now_ns)), call.request_id)
 
     def _account_want(self, account: str, now_ns: int) -> Want | None:
-        watch = self._margin.watches[account]
+        watch = self._margin.watch(account)
         at, expected = Location(Place.HOUSE, "", account), self.expected_in(account)
         calls = watch.open_calls
         if calls:
@@ -185,6 +195,24 @@ class Needs:
                 available -= order.terms.units + order.fee_units
         price_units = int(price * UNITS_PER_WHOLE)
         return Supply(asset, source, max(0, available), price_units, way.reserve_units) if price_units > 0 else None
+
+    def movable_units(self, account: str, within_ns: int, resting: dict[str, int], now_ns: int) -> int:
+        """Return what could come in for an account in a time, in units of 1e-8 USD, by one transfer of each source."""
+        total, seen = 0, set()
+        for way in self._ways:
+            key = way.config.asset, way.source
+            is_its = way.source.account == account and way.source.place is Place.CLIENT
+            is_quick = way.config.settle_s * NS_PER_S <= within_ns and way.config.name not in resting
+            supply = self.supply(way, now_ns) if is_its and is_quick and key not in seen else None
+            if supply is None:
+                continue
+            seen.add(key)
+            route = way.route(way.target)
+            free = max(0, supply.available_units - supply.reserve_units - route.flat_fee_units)
+            units = free * BPS // (BPS + route.fee_bps) // route.step_units * route.step_units
+            if units >= max(1, route.minimum_units):
+                total += counted_units(route, units, supply.price_units)
+        return total
 
 
 def cured_by(way: Way) -> Location:

@@ -119,7 +119,7 @@ class TransferSender:
         found = self._channel_of(transfer, now_ns)
         if isinstance(found, str):
             attempt.next_ns = now_ns + FIRST_PAUSE_NS
-            if now_ns > transfer.due_ns:  # nothing has left: it is sure to have failed
+            if now_ns > transfer.due_ns and self._intraday.may_expire(now_ns):  # nothing has left
                 self._end(key, TransferHappening.FAILED, f"never sent: {found}", now_ns)
             return
         channel, ask = found

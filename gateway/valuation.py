@@ -223,13 +223,14 @@ class Valuation:
         self._is_filling = True
         kernel = self._spare or MarginKernel(*shape)
         kernel.load(*generation.arrays())
-        terms.prepare(kernel, generation, self._ledger.instruments)
+        haircuts = terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
+        into = kernel, currency_index, venue_books, haircuts
         free = [account for account in accounts if not _asked_of(account)]
         at = written = 0
         while at < len(free):
-            at, more = mirror.begin_some(free, at, WRITTEN_PER_SLICE - written, kernel, currency_index, venue_books)
+            at, more = mirror.begin_some(free, at, WRITTEN_PER_SLICE - written, *into)
             written += more
             exposure = free[at - 1].exposure
             while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
@@ -241,7 +242,7 @@ class Valuation:
         for account in accounts:
             if asked := _asked_of(account):
                 told = told_with(kernel, asked, profile_kernels)
-                account.begin_mirror(told, currency_index, venue_books)
+                account.begin_mirror(told, currency_index, venue_books, haircuts)
                 while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                     yield
                 yield

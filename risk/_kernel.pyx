@@ -10,13 +10,19 @@ from risk._cells cimport (
 )
 from risk._cells cimport find as find_cell
 from risk._kernel_books cimport Book, Books, is_reserved, rate_of
-from risk._rows cimport greater, least, least_filled, least_worse, lesser, rest_share, worse
+from risk._rows cimport (
+    fill, greater, least, least_filled, least_worse, lesser, rest_share, take_off_fill, take_off_row, worse,
+)
 
 import numpy as np
 
 from risk.kernel_checks import EQUAL_TO as _EQUAL_TO
 from risk.kernel_checks import MAX_CASH as _MAX_CASH
 from risk.kernel_checks import MAX_LOTS as _MAX_LOTS
+from risk.kernel_checks import check_asides
+
+cdef enum:
+    ASIDE_COLUMNS = 4
 
 cdef double EQUAL_TO = _EQUAL_TO
 cdef double MAX_CASH = _MAX_CASH
@@ -30,6 +36,62 @@ cdef inline bint _is_usable(double lots, double cash) noexcept nogil:
 
 cdef class MarginKernel(Books):
     """Worst equity of accounts over scenarios and over fills of working orders; see kernel_plain.MarginKernel."""
+
+    def put_aside(self, Py_ssize_t base_scenario, rates, double netting):
+        """Take what of each fill and order is put aside, rates (I, ASIDE_COLUMNS), and clear every account."""
+        check_asides(rates, self.count, base_scenario, self.scenarios, netting)
+        cdef const double[:, ::1] given = np.ascontiguousarray(rates, dtype=np.float64)
+        if self.count:
+            memcpy(self.asides, &given[0, 0], self.count * ASIDE_COLUMNS * sizeof(double))
+        self.puts_aside, self.base, self.netting = True, base_scenario, netting
+        self.generation += 1
+
+    def take_off(self, Py_ssize_t account, Py_ssize_t group, values, joint_values):
+        """Take USD (S,) and (J,) off what an account holds in a group, and jointly; and off all above it."""
+        cdef const double[::1] off = np.ascontiguousarray(values, dtype=np.float64)
+        cdef const double[::1] joint_off = np.ascontiguousarray(joint_values, dtype=np.float64)
+        cdef Book *book = self._book(account)
+        cdef Py_ssize_t row = account
+        self._check_group(group)
+        if off.shape[0] != self.scenarios or joint_off.shape[0] != self.joint:
+            raise ValueError("what is taken off is not of the scenarios")
+        while row >= 0:
+            book = self._book(row)
+            take_off_row(book.base + group * self.padded, &off[0], self.scenarios, self.padded)
+            take_off_row(book.row + group * self.padded, &off[0], self.scenarios, self.padded)
+            book.minima[group] = least(book.row + group * self.padded, self.padded)
+            if self.joint:
+                take_off_row(book.joint_base, &joint_off[0], self.joint, self.joint_padded)
+                take_off_row(book.joint_row, &joint_off[0], self.joint, self.joint_padded)
+                book.joint_least = least(book.joint_row, self.joint_padded)
+            row = self.parents[row]
+
+    def take_off_fill(self, Py_ssize_t account, Py_ssize_t instrument, double lots, double cash):
+        """Take off what of a fill is put aside, until the account's haircuts are worked out anew."""
+        cdef Py_ssize_t row = account
+        self._book(account)
+        self._check_instrument(instrument)
+        if not self.puts_aside or not self.known[instrument]:
+            return
+        while row >= 0:
+            self._take_off(self._book(row), instrument, lots, cash)
+            row = self.parents[row]
+
+    cdef void _take_off(self, Book *book, Py_ssize_t instrument, double lots, double cash) noexcept:
+        cdef Py_ssize_t group = self.group_of_instrument[instrument], currency = self.currency_of_instrument[instrument]
+        cdef double less = self._aside(instrument, lots, cash), today
+        cdef const double *v = self.values + instrument * self.padded
+        cdef const double *x = self.currency_values + currency * self.padded
+        today = fill(v, x, self.base, lots, cash)
+        take_off_fill(book.base + group * self.padded, v, x, self.padded, lots, cash, less, today, self.netting)
+        take_off_fill(book.row + group * self.padded, v, x, self.padded, lots, cash, less, today, self.netting)
+        book.minima[group] = least(book.row + group * self.padded, self.padded)
+        if self.joint:
+            v = self.joint_values + instrument * self.joint_padded
+            x = self.joint_currency_values + currency * self.joint_padded
+            take_off_fill(book.joint_base, v, x, self.joint_padded, lots, cash, less, today, self.netting)
+            take_off_fill(book.joint_row, v, x, self.joint_padded, lots, cash, less, today, self.netting)
+            book.joint_least = least(book.joint_row, self.joint_padded)
 
     def is_known(self, Py_ssize_t account):
         """Whether the generation knows everything the account holds and has working."""
@@ -256,7 +318,8 @@ cdef class MarginKernel(Books):
         return total + worse(
             self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, base_scenario,
-            lots, cash, alt_lots, alt_cash, rest_share(lots, alt_lots),
+            lots, cash, alt_lots, alt_cash, rest_share(lots, alt_lots), self._aside(instrument, lots, cash),
+            self._aside(instrument, alt_lots, alt_cash),
         )
 
     cdef inline bint _can_ask(
@@ -276,7 +339,8 @@ cdef class MarginKernel(Books):
         return least_worse(
             book.row + group * self.padded, self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, self.padded,
-            lots, cash, alt_lots, alt_cash,
+            lots, cash, alt_lots, alt_cash, self._aside(instrument, lots, cash),
+            self._aside(instrument, alt_lots, alt_cash),
         )
 
     cdef double _what_if(
@@ -293,7 +357,8 @@ cdef class MarginKernel(Books):
                 joint = least_worse(
                     book.joint_row, self.joint_values + instrument * self.joint_padded,
                     self.joint_currency_values + self.currency_of_instrument[instrument] * self.joint_padded,
-                    self.joint_padded, lots, cash, alt_lots, alt_cash,
+                    self.joint_padded, lots, cash, alt_lots, alt_cash, self._aside(instrument, lots, cash),
+                    self._aside(instrument, alt_lots, alt_cash),
                 )
             alone = _blend(book, alone, joint)
         if not self.is_charged:
@@ -365,6 +430,7 @@ cdef class MarginKernel(Books):
         found = least_filled(
             book.row + group * self.padded, self.values + instrument * self.padded,
             self.currency_values + currency * self.padded, self.padded, lots, cash,
+            self._aside(instrument, lots, cash),
         )
         if self.is_charged:
             charge = self._charge_if_filled(book, group, instrument, lots)
@@ -377,6 +443,7 @@ cdef class MarginKernel(Books):
                 least_filled(
                     book.joint_row, self.joint_values + instrument * self.joint_padded,
                     self.joint_currency_values + currency * self.joint_padded, self.joint_padded, lots, cash,
+                    self._aside(instrument, lots, cash),
                 ),
             )
         return found - self._charges(book, group, charge) if self.is_charged else found

@@ -26,6 +26,10 @@ cdef class Books:
     cdef Py_ssize_t padded, joint_padded, block, count
     cdef long long generation
     cdef bint is_charged
+    cdef readonly bint puts_aside
+    cdef Py_ssize_t base
+    cdef double netting
+    cdef double *asides
     cdef Asking asking
     cdef object charges
     cdef Book *books
@@ -55,6 +59,7 @@ cdef class Books:
         self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash,
         double alt_lots, double alt_cash, double sign
     ) noexcept
+    cdef double _aside(self, Py_ssize_t instrument, double lots, double cash) noexcept
     cdef Book *_book(self, Py_ssize_t account) except NULL
     cdef int _renew(self, Book *book) except -1
     cdef void _lay_out(self, Book *book) noexcept

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from risk._cells cimport BY_RESERVATION, Cell, make, most_lots, order, settle, unorder
-from risk._rows cimport least, weigh
+from risk._rows cimport aside, least, weigh
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from risk.charges import check_charges
 from risk.kernel_checks import MAX_CASH as _MAX_CASH
 from risk.kernel_checks import MAX_LOTS as _MAX_LOTS
 from risk.kernel_checks import check_capacities, check_generation, check_joint, check_tree
+
+cdef enum:
+    ASIDE_COLUMNS = 4
 
 cdef double MAX_CASH = _MAX_CASH
 cdef double MAX_LOTS = _MAX_LOTS
@@ -53,6 +56,7 @@ cdef class Books:
         self.currency_values = <double *> calloc(currencies * self.padded, sizeof(double))
         self.joint_values = <double *> calloc(instruments * self.joint_padded + 1, sizeof(double))
         self.joint_currency_values = <double *> calloc(currencies * self.joint_padded + 1, sizeof(double))
+        self.asides = <double *> calloc(instruments * ASIDE_COLUMNS, sizeof(double))
         self.parents = <int *> malloc(accounts * sizeof(int))
         self.group_of_instrument = <int *> calloc(instruments, sizeof(int))
         self.currency_of_instrument = <int *> calloc(instruments, sizeof(int))
@@ -62,6 +66,7 @@ cdef class Books:
         if (
             self.books == NULL or self.start == NULL or self.values == NULL or self.currency_values == NULL
             or self.joint_values == NULL or self.joint_currency_values == NULL or self.parents == NULL
+            or self.asides == NULL
             or self.group_of_instrument == NULL or self.currency_of_instrument == NULL
             or self.group_of_currency == NULL or self.known == NULL or self.currency_known == NULL
         ):
@@ -83,6 +88,7 @@ cdef class Books:
         free(self.currency_values)
         free(self.joint_values)
         free(self.joint_currency_values)
+        free(self.asides)
         free(self.parents)
         free(self.group_of_instrument)
         free(self.currency_of_instrument)
@@ -115,7 +121,7 @@ cdef class Books:
         memset(self.known, 0, self.instruments)
         memset(self.currency_known, 0, self.currencies)
         memset(self.start, 0, self.groups * self.padded * sizeof(double))
-        self.is_charged, self.charges = False, None
+        self.is_charged, self.charges, self.puts_aside = False, None, False
         for index in range(v.shape[0]):
             self.group_of_instrument[index] = groups[index]
             self.known[index] = is_known[index] != 0
@@ -163,6 +169,14 @@ cdef class Books:
             _copy_row(self.start + group * self.padded, &start[group, 0], self.scenarios, self.padded)
         self.is_charged = True
         self.generation += 1
+
+    cdef double _aside(self, Py_ssize_t instrument, double lots, double cash) noexcept:
+        if not self.puts_aside:
+            return 0.0
+        return aside(
+            self.asides + instrument * ASIDE_COLUMNS, self.values + instrument * self.padded,
+            self.currency_values + self.currency_of_instrument[instrument] * self.padded, self.base, lots, cash,
+        )
 
     def set_tree(self, parents):
         """Say which row (-1: none) counts all that a row counts, for as many rows; clear every account."""
@@ -349,16 +363,17 @@ cdef class Books:
         """Add what an order adds at its worst, times sign, to both blocks."""
         cdef Py_ssize_t currency = self.currency_of_instrument[instrument]
         cdef double *row = book.row + group * self.padded
+        cdef double less = self._aside(instrument, lots, cash), alt_less = self._aside(instrument, alt_lots, alt_cash)
         weigh(
             row, self.values + instrument * self.padded, self.currency_values + currency * self.padded, self.padded,
-            lots, cash, alt_lots, alt_cash, sign,
+            lots, cash, alt_lots, alt_cash, sign, less, alt_less,
         )
         book.minima[group] = least(row, self.padded)
         if self.joint:
             weigh(
                 book.joint_row, self.joint_values + instrument * self.joint_padded,
                 self.joint_currency_values + currency * self.joint_padded, self.joint_padded,
-                lots, cash, alt_lots, alt_cash, sign,
+                lots, cash, alt_lots, alt_cash, sign, less, alt_less,
             )
             book.joint_least = least(book.joint_row, self.joint_padded)
 

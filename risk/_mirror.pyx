@@ -53,7 +53,9 @@ cdef bint is_plain(object account, bint is_mirroring) except -1:
     return PyList_GET_SIZE(<list>slot(exposure, exposure_to_mirror)) == 0
 
 
-def begin_some(list accounts, Py_ssize_t start, Py_ssize_t most, kernel, dict currency_index, venue_books):
+def begin_some(
+    list accounts, Py_ssize_t start, Py_ssize_t most, kernel, dict currency_index, venue_books, haircuts
+):
     """Write accounts from `start` on, until so much is written. See risk.mirror.plain_begin_some."""
     cdef Py_ssize_t at, count = PyList_GET_SIZE(accounts), written = 0, place
     cdef PyObject *key
@@ -62,8 +64,8 @@ def begin_some(list accounts, Py_ssize_t start, Py_ssize_t most, kernel, dict cu
     add_position, add_cash = kernel.add_position, kernel.add_cash
     for at in range(start, count):
         account = <object>PyList_GET_ITEM(accounts, at)
-        if not is_plain(account, False):
-            written += account.begin_mirror(kernel, currency_index, venue_books)
+        if haircuts is not None or not is_plain(account, False):
+            written += account.begin_mirror(kernel, currency_index, venue_books, haircuts)
             if written >= most or not account.exposure.is_mirrored:
                 return at + 1, written
             continue

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from risk.constraints import Constraints
 from risk.exposure import Exposure, WorkingOrder
+from risk.haircuts import Haircuts
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import Happening
@@ -25,6 +26,8 @@ CL_ORD_ID_MEMORY_NS: Final = 24 * 3600 * 1_000_000_000
 CL_ORD_ID_MEMORY_COUNT: Final = 2_000_000
 # Ids forgotten at most in one call, so that the first order after a quiet day does not pay for all of yesterday.
 FORGOTTEN_AT_ONCE: Final = 64
+# What working out an account's haircuts costs, each contract again, in what writing a position does.
+HAIRCUTS_WRITTEN: Final = 50
 _BUY: Final = Side.BUY
 
 
@@ -103,6 +106,7 @@ class _Books(NamedTuple):
     kernel: MarginKernel | Fan
     currency_index: dict[str, int]
     venues: Mapping[str, VenueBook]
+    haircuts: Haircuts | None = None
 
 
 _NO_BOOKS: Final[Mapping[str, VenueBook]] = MappingProxyType({})
@@ -168,6 +172,8 @@ class Account:
         if units:
             for books in self._books:
                 books.kernel.add_cash(self.index, books.currency_index[currency], units / UNITS_PER_WHOLE)
+                if books.haircuts is not None and units > 0 and not venue:
+                    books.haircuts.deposited(books.kernel, self.index, currency, units / UNITS_PER_WHOLE)
                 for at, book in books.venues.items():
                     if at == venue or self.sub_accounts[at].collateral_units is None:
                         book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
@@ -183,9 +189,11 @@ class Account:
             if pinned is not None and pinned.collateral_units is not None:
                 yield venue, currency, units
 
-    def _move_lots(self, instrument: Instrument, lots: int) -> None:
+    def _move_lots(self, instrument: Instrument, lots: int, moved_units: int) -> None:
         for books in self._books:
             books.kernel.add_position(self.index, instrument.index, lots)
+            if books.haircuts is not None:
+                books.kernel.take_off_fill(self.index, instrument.index, lots, moved_units / UNITS_PER_WHOLE)
             book = books.venues.get(instrument.venue)
             if book is not None:
                 book.kernel.add_position(self.index, instrument.index, lots)
@@ -219,26 +227,27 @@ class Account:
             position = self.positions[instrument.index] = Position(instrument)
         moved = position.apply_fill(side, lots, ticks, fee_units)
         self.move_cash(instrument.settlement_currency, moved, instrument.venue)
-        self._move_lots(instrument, lots if side is _BUY else -lots)
+        self._move_lots(instrument, lots if side is _BUY else -lots, moved)
 
     def reverse_fill(self, instrument: Instrument, side: Side, lots: int, ticks: int, fee_units: int) -> None:
         """Take back a fill that was booked here: a trade that was busted has not happened."""
         position = self.positions[instrument.index]
         moved = position.reverse_fill(side, lots, ticks, fee_units)
         self.move_cash(instrument.settlement_currency, moved, instrument.venue)
-        self._move_lots(instrument, -lots if side is _BUY else lots)
+        self._move_lots(instrument, -lots if side is _BUY else lots, moved)
 
     def mirror_into(
         self,
         kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
+        haircuts: Haircuts | None = None,
     ) -> None:
         """Write positions, cash and holds into a kernel that was just loaded, and keep it up to date from now on.
 
         `currency_index` must name every currency that the account may come to hold.
         """
-        self.begin_mirror(kernel, currency_index, venue_books)
+        self.begin_mirror(kernel, currency_index, venue_books, haircuts)
         self.exposure.mirror_some(len(self.exposure.orders))
         self.end_mirror()
 
@@ -247,6 +256,7 @@ class Account:
         kernel: MarginKernel | Fan,
         currency_index: dict[str, int],
         venue_books: Mapping[str, VenueBook] = MappingProxyType({}),
+        haircuts: Haircuts | None = None,
     ) -> int:
         """Begin with `mirror_into`: all but what working orders hold (Exposure.mirror_some does); return how much.
 
@@ -260,17 +270,22 @@ class Account:
                 kernel.add_position(index, instrument_index, position.lots)
         for currency, units in self.cash_units.items():
             kernel.add_cash(index, currency_index[currency], units / UNITS_PER_WHOLE)
+        if haircuts is not None:
+            held = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
+            cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
+            haircuts.apply(kernel, index, held, cash)
         self._is_mirroring = True
+        written = 0 if haircuts is None else HAIRCUTS_WRITTEN * (1 + len(self.positions))
         if not self.sub_accounts:  # most have none, and each generation writes all of them
-            self._books = (*self._books, _Books(kernel, currency_index, _NO_BOOKS))
+            self._books = (*self._books, _Books(kernel, currency_index, _NO_BOOKS, haircuts))
             self.exposure.begin_mirror(kernel)
-            return len(self.positions) + len(self.cash_units)
+            return written + len(self.positions) + len(self.cash_units)
         venues = {at: venue_books[sub.book] for at, sub in self.sub_accounts.items() if sub.book in venue_books}
         for at, book in venues.items():
             self._fill_venue_book(at, book)
-        self._books = (*self._books, _Books(kernel, currency_index, venues))
+        self._books = (*self._books, _Books(kernel, currency_index, venues, haircuts))
         self.exposure.begin_mirror(kernel, {at: book.kernel for at, book in venues.items()})
-        return (len(self.positions) + len(self.cash_units)) * (1 + len(venues))
+        return written + (len(self.positions) + len(self.cash_units)) * (1 + len(venues))
 
     def _fill_venue_book(self, venue: str, book: VenueBook) -> None:
         """Write what the sub-account at a venue holds."""

@@ -31,6 +31,7 @@ import msgspec
 from risk.account import Account
 from risk.cash import fill_cash
 from risk.exposure import WorkingOrder
+from risk.haircuts import Haircuts
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
 from risk.pricing import USD_LIKE
@@ -129,16 +130,19 @@ class Trial:
         generation: Generation,
         account: Account,
         required: float,
-        prepare: Callable[[MarginKernel], None] = lambda kernel: None,
+        prepare: Callable[[MarginKernel], Haircuts | None] = lambda kernel: None,
     ) -> None:
-        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays."""
+        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays.
+
+        The haircuts that it returns are worked out once, and for what is tried go by the amounts moved.
+        """
         self.generation, self.required = generation, required
         self._base = generation.grid.base
         self._currency = {name: column for column, name in enumerate(generation.currencies)}
         shape = (1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies))
         kernel = self.kernel = MarginKernel(*shape, generation.grid.size, generation.joint)
         kernel.load(*generation.arrays())
-        prepare(kernel)
+        self._haircuts = haircuts = prepare(kernel)
         self.lots = {index: position.lots for index, position in account.positions.items() if position.lots}
         self.cash = {name: units / UNITS_PER_WHOLE for name, units in account.cash_units.items() if units}
         self.orders = {order_id: order for order_id, order in account.exposure.orders.items() if order.held}
@@ -147,6 +151,9 @@ class Trial:
                 kernel.add_position(0, index, lots)
             for name, amount in self.cash.items():
                 kernel.add_cash(0, self._currency[name], amount)
+            if haircuts is not None:
+                positions = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in account.positions.items()]
+                haircuts.apply(kernel, 0, [each for each in positions if each[1]], self.cash)
             for order in self.orders.values():
                 kernel.hold(0, *_held(order))
         except LookupError:
@@ -180,11 +187,17 @@ class Trial:
     def fill(self, instrument: Instrument, lots: int, cash: float) -> None:
         """Have signed lots filled."""
         self.kernel.add_position(0, instrument.index, lots)
+        self.kernel.take_off_fill(0, instrument.index, lots, cash)
         self.lots[instrument.index] = self.lots.get(instrument.index, 0) + lots
-        self.pay(instrument.settlement_currency, cash)
+        self._move(instrument.settlement_currency, cash)
 
     def pay(self, currency: str, amount: float) -> None:
         """Have cash come in or go out."""
+        self._move(currency, amount)
+        if self._haircuts is not None:
+            self._haircuts.deposited(self.kernel, 0, currency, amount)
+
+    def _move(self, currency: str, amount: float) -> None:
         self.kernel.add_cash(0, self._currency[currency], amount)
         self.cash[currency] = self.cash.get(currency, 0.0) + amount
 

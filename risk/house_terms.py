@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from risk.charges import Charges, no_charges
+from risk.haircuts import Haircuts, HaircutTerms
 from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
@@ -35,6 +36,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     participation: float = 0.1
     mpor_days: float = 1.0
     least_delta: float = 0.1
+    haircuts: HaircutTerms | None = None
     counts_sizes: bool = False  # also without volumes or levels: an account's leverage is capped
 
     @property
@@ -51,23 +53,35 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Return how many rows a kernel needs."""
         return max(1, accounts if self.hierarchy is None else max(accounts, self.hierarchy.rows))
 
-    def prepare(self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]) -> None:
-        """Give a kernel that has just loaded a generation all that is not a risk array."""
+    def prepare(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
+    ) -> Haircuts | None:
+        """Give a kernel that has just loaded a generation all that is not a risk array; return what accounts lack."""
         if self.hierarchy is not None:
             self.hierarchy.install(kernel, instruments)
-        self._charge(kernel, generation, instruments)
+        return self._charge(kernel, generation, instruments)
 
     def prepare_alone(
         self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], account: int
-    ) -> None:
+    ) -> Haircuts | None:
         """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
         if self.hierarchy is not None:
             kernel.set_terms(0, self.hierarchy.terms_of(account))
-        self._charge(kernel, generation, instruments)
+        return self._charge(kernel, generation, instruments)
 
-    def _charge(self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]) -> None:
+    def _charge(
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
+    ) -> Haircuts | None:
         if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
+        haircuts = self.haircuts_of(generation, instruments)
+        if haircuts is not None:
+            haircuts.install(kernel)
+        return haircuts
+
+    def haircuts_of(self, generation: Generation, instruments: Sequence[Instrument]) -> Haircuts | None:
+        """Return the haircuts of a generation, None where there are none."""
+        return None if self.haircuts is None else Haircuts(self.haircuts, generation, instruments, self.joint)
 
     def charges(self, generation: Generation, instruments: Sequence[Instrument]) -> Charges:
         """Return what size costs: `notional` and `closing` at the marks of the generation, and each group's market."""

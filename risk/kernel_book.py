@@ -9,6 +9,7 @@ from risk.kernel_checks import (
     Flags,
     Ints,
     check_amounts,
+    check_asides,
     check_capacities,
     check_generation,
     check_joint,
@@ -77,6 +78,9 @@ class Books:
         self._chains: dict[int, tuple[int, ...]] = {}  # of rows that have parents: the row and all above it
         self._terms: dict[int, RowTerms] = {}
         self._charges: Charges | None = None
+        self.puts_aside = False
+        self._asides: list[list[float]] = []
+        self._base, self._netting = 0, 0.0
         # Buffers: ufuncs are several times cheaper when they need not make their result, or convert a scalar.
         self._zeros: Floats = np.zeros(max(scenarios, joint))
         self._start: Floats = np.zeros((groups, scenarios))
@@ -110,6 +114,7 @@ class Books:
         )
         self._books.clear()
         self._charges = None
+        self.puts_aside = False
         self._start = np.zeros((self.groups, self.scenarios))
         settlement = np.where(known != 0, currency_of_instrument, 0)
         self._values, self._currency_values, self._fills = _copied(values, currency_values, settlement)
@@ -126,6 +131,53 @@ class Books:
         self._books.clear()
         self._charges = charges
         self._start = np.array(charges.start, dtype=np.float64)
+
+    def put_aside(self, base_scenario: int, rates: Floats, netting: float) -> None:
+        """Take what of each fill and order is put aside, rates (I, ASIDE_COLUMNS), and clear every account.
+
+        The rates are of a gain and of a loss at once, of each lot that is bought, of each unit of cash that comes in;
+        of a fill that is booked the share `netting` of what it gains later, too. Raises ValueError for bad ones.
+        """
+        check_asides(rates, len(self._values), base_scenario, self.scenarios, netting)
+        self._books.clear()
+        self._asides, self._base, self.puts_aside = rates.tolist(), base_scenario, True
+        self._netting = netting
+
+    def take_off(self, account: int, group: int, values: Floats, joint_values: Floats) -> None:
+        """Take USD (S,) and (J,) off what an account holds in a group, and jointly; and off all above it."""
+        books = self._chain(account)
+        self._check_group(group)
+        if values.shape != (self.scenarios,) or joint_values.shape != (self.joint,):
+            raise ValueError("what is taken off is not of the scenarios")
+        for _, book in books:
+            self._add(book, group, values, joint_values, -1.0)
+
+    def take_off_fill(self, account: int, instrument: int, lots: float, cash: float) -> None:
+        """Take off what of a fill is put aside, until the account's haircuts are worked out anew."""
+        books = self._chain(account)
+        self._check_instrument(instrument)
+        if self.puts_aside and self._known[instrument]:
+            less, group = self._aside(instrument, lots, cash), self._group_of_instrument[instrument]
+            filled, share = (lots, cash), self._netting
+            off, joint_off = np.dot(filled, self._fills[instrument]), np.dot(filled, self._joint_fills[instrument])
+            today = float(off[self._base])
+            off, joint_off = (less + share * np.maximum(0.0, each - today) for each in (off, joint_off))
+            for _, book in books:
+                self._add(book, group, off, joint_off, -1.0)
+
+    def _aside(self, instrument: int, lots: float, cash: float) -> float:
+        """Return what of a fill is put aside, USD."""
+        if not self.puts_aside:
+            return 0.0
+        of_gain, of_loss, of_lot, of_cash = self._asides[instrument]
+        fills = self._fills[instrument]
+        at_once = lots * float(fills[0, self._base]) + cash * float(fills[1, self._base])
+        return (
+            of_gain * max(0.0, at_once)
+            + of_loss * max(0.0, -at_once)
+            + of_lot * max(0.0, lots)
+            + of_cash * max(0.0, cash)
+        )
 
     def set_tree(self, parents: Ints) -> None:
         """Say which row (-1: none) counts all that a row counts, for as many rows; clear every account."""
@@ -264,7 +316,8 @@ class Books:
         """Write what the order adds at its worst, min(0, D, D_alt, D + w D_alt), into the loss buffers."""
         if not self._known[instrument]:
             return
-        asked = lots, cash, alt_lots, alt_cash
+        less, alt_less = self._aside(instrument, lots, cash), self._aside(instrument, alt_lots, alt_cash)
+        asked = lots, cash, alt_lots, alt_cash, less, alt_less
         _write_loss(self._loss, self._fills[instrument], self._fill, self._zeros[: self.scenarios], *asked)
         if self.joint:
             zeros = self._zeros[: self.joint]
@@ -339,13 +392,16 @@ def dearest(lots: float, cash: float, alt_lots: float, alt_cash: float) -> tuple
 
 
 def _write_loss(
-    loss: Floats, fills: Floats, fill: Floats, zeros: Floats, lots: float, cash: float, alt_lots: float, alt_cash: float
-) -> None:
+    loss: Floats, fills: Floats, fill: Floats, zeros: Floats, lots: float, cash: float, alt_lots: float,
+    alt_cash: float, less: float, alt_less: float,
+) -> None:  # fmt: skip
     fill[0], fill[1] = lots, cash
     fill.dot(fills, loss)
+    if less:
+        loss -= less
     if alt_lots or alt_cash:
         fill[0], fill[1] = alt_lots, alt_cash
-        alternative = fill.dot(fills)
+        alternative = fill.dot(fills) - alt_less
         share = rest_share(lots, alt_lots)
         if share:
             _minimum(loss, loss + share * alternative, out=loss)

@@ -24,6 +24,9 @@ MAX_SCENARIOS: Final = 1_024
 MAX_JOINT: Final = 16_384
 # Account, desk, firm, and room for what may come between.
 MAX_DEPTH: Final = 8
+# What of a fill is put aside: of its gain at once, of its loss at once, of each lot bought, of each unit of cash that
+# comes in.
+ASIDE_COLUMNS: Final = 4
 
 
 def check_capacities(
@@ -119,6 +122,16 @@ def check_joint(
         if not (np.abs(rows) <= MAX_VALUE).all():
             raise ValueError(f"the joint scenarios of a known {name} are not finite or out of bounds")
     return joint_values, joint_currency_values
+
+
+def check_asides(rates: Floats, instruments: int, base_scenario: int, scenarios: int, netting: float) -> None:
+    """Raise ValueError unless rates of what is put aside are finite and not negative, (I, ASIDE_COLUMNS)."""
+    if rates.shape != (instruments, ASIDE_COLUMNS) or not ((rates >= 0) & (rates <= MAX_VALUE)).all():
+        raise ValueError(f"rates of what is put aside are not of {instruments} instruments, finite, from zero on")
+    if not 0 <= base_scenario < scenarios:
+        raise ValueError(f"base scenario {base_scenario} is not in 0..{scenarios - 1}")
+    if not 0 <= netting < 1:
+        raise ValueError(f"a netting haircut of {netting} is not in 0..1")
 
 
 def check_tree(parents: Ints, rows: int) -> None:

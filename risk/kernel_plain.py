@@ -20,6 +20,9 @@ Two blocks of scenarios, and the worse of both counts:
     A   the grid: each group takes its own worst, sum over groups of min over s of row[s]
     B   the joint scenarios, in which all groups move together: min over j of row[j]
 
+What of a fill is put aside for haircuts (risk/haircuts.py) is taken off its D: a bound, since it is as much as a fill
+may cost in haircuts beside its D.
+
 Each is exact over fills by the same argument, and the least over fills of the lesser of two is the lesser of their
 leasts. With an offset cap c it is c B + (1 - c) min(A, B): then A's and B's worst fills may be different ones, and the
 figure is a bound whose gap is at most c times what B is better at A's fills than at its own; none where c = 0.
@@ -130,7 +133,7 @@ class MarginKernel(Books):
         ):
             return nan
         group, loss, fill = self._group_of_instrument[instrument], self._loss, self._fill
-        if alt_lots or alt_cash or self.joint or self._charges is not None:
+        if alt_lots or alt_cash or self.joint or self._charges is not None or self.puts_aside:
             return self._what_if(account, book, (instrument, lots, cash, alt_lots, alt_cash))
         # The same without its calls: this is the hot path.
         fill[0], fill[1] = lots, cash
@@ -181,10 +184,11 @@ class MarginKernel(Books):
             return nan
         group, tried = self._group_of_instrument[instrument], book.copy()
         self._fill[0], self._fill[1] = lots, cash
-        tried.row[group] += self._fill.dot(self._fills[instrument])
+        less = self._aside(instrument, lots, cash)
+        tried.row[group] += self._fill.dot(self._fills[instrument]) - less
         tried.minima[group] = least(tried.row[group])
         if self.joint:
-            tried.joint_row += self._fill.dot(self._joint_fills[instrument])
+            tried.joint_row += self._fill.dot(self._joint_fills[instrument]) - less
             tried.joint_least = least(tried.joint_row)
         if self._charges is not None:
             self._cell(tried, instrument).held += lots

@@ -1,7 +1,8 @@
 """Accounts written into the kernel of the generation to come, many at once: compiled where that was built.
 
 `begin_some` and `end_some` are Account.begin_mirror and Account.end_mirror for some accounts of a list; the compiled
-ones (risk/_mirror.pyx) read and set the same slots, and leave accounts with sub-accounts or orders to the methods.
+ones (risk/_mirror.pyx) read and set the same slots, and leave accounts with sub-accounts, orders or haircuts to the
+methods.
 MARGINGATE_PURE=1 takes the plain ones.
 """
 
@@ -9,12 +10,15 @@ import os
 from collections.abc import Callable, Mapping
 
 from risk.account import Account
+from risk.haircuts import Haircuts
 from risk.kernel import MarginKernel
 from risk.venue_book import VenueBook
 
 __all__ = ["COMPILED", "begin_some", "end_some"]
 
-BeginSome = Callable[[list[Account], int, int, MarginKernel, dict[str, int], Mapping[str, VenueBook]], tuple[int, int]]
+BeginSome = Callable[
+    [list[Account], int, int, MarginKernel, dict[str, int], Mapping[str, VenueBook], Haircuts | None], tuple[int, int]
+]
 
 
 def plain_begin_some(
@@ -24,6 +28,7 @@ def plain_begin_some(
     kernel: MarginKernel,
     currency_index: dict[str, int],
     venue_books: Mapping[str, VenueBook],
+    haircuts: Haircuts | None,
 ) -> tuple[int, int]:
     """Write accounts from `start` on, until so much is written; return where to go on, and how much it was.
 
@@ -32,7 +37,7 @@ def plain_begin_some(
     written = 0
     for at in range(start, len(accounts)):
         account = accounts[at]
-        written += account.begin_mirror(kernel, currency_index, venue_books)
+        written += account.begin_mirror(kernel, currency_index, venue_books, haircuts)
         if written >= most or not account.exposure.is_mirrored:
             return at + 1, written
     return len(accounts), written

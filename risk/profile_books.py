@@ -121,6 +121,14 @@ class Fan:
         for kernel in self._kernels:
             kernel.release(account, instrument, lots, cash, alt_lots, alt_cash)
 
+    def take_off(self, account: int, group: int, values: Floats, joint_values: Floats) -> None:
+        """Tell the house's alone: haircuts are its margin's, which is asked besides."""
+        self._kernels[0].take_off(account, group, values, joint_values)
+
+    def take_off_fill(self, account: int, instrument: int, lots: float, cash: float) -> None:
+        """Tell the house's alone."""
+        self._kernels[0].take_off_fill(account, instrument, lots, cash)
+
 
 def told_with(
     kernel: MarginKernel, requirements: Sequence[Requirement], made: Mapping[Part, MarginKernel]

@@ -27,7 +27,7 @@ from gateway.config.credentials import private_file_problem
 from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
-from gateway.config.levels import LevelInstrument, LevelLimits, Stress
+from gateway.config.levels import House, LevelInstrument, LevelLimits, Stress
 from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.parameters import Parameters, check_parameters
 from gateway.config.rules import KeyPath, Problem, TableCheck
@@ -46,6 +46,8 @@ from gateway.config.values import is_loopback
 from gateway.config.venue_rules import VENUE_RULES
 from gateway.config.venues import DEFAULT_DAY_ENDS_UTC, Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
+from risk.collateral import rules as collateral_rules
+from risk.models import MarginError
 from risk.profiles import constraints
 from risk.scenarios import Grid
 from risk.venue_models import refuse_unknown
@@ -262,6 +264,22 @@ def _check_stress(values: Mapping[str, Any]) -> Found:
         yield ("default_loss",), "takes default_moves: how coins move meanwhile, [0] for not at all"
 
 
+def _check_house(values: Mapping[str, Any]) -> Found:
+    chosen = values.get("collateral_set")
+    if chosen is None:
+        if values.get("collateral_eligible"):
+            yield ("collateral_eligible",), "takes collateral_set: which haircuts they have"
+        return
+    try:
+        known, _ = collateral_rules(chosen)
+    except MarginError as error:
+        yield ("collateral_set",), str(error)
+        return
+    for index, asset in enumerate(values.get("collateral_eligible", ())):
+        if asset not in known.assets:
+            yield ("collateral_eligible", index), f"{asset} is not in the set {chosen}"
+
+
 def _check_account(values: Mapping[str, Any]) -> Found:
     for index, name in enumerate(values.get("profiles", ())):
         try:
@@ -314,6 +332,7 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
     Fix: _check_fix,
     Guard: check_guard,
     Hook: _check_hook,
+    House: _check_house,
     HookClient: _check_hook_client,
     InstrumentLimits: _check_instrument,
     LevelInstrument: _check_instrument,

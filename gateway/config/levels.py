@@ -25,8 +25,11 @@ DEFAULT_CONCENTRATION_Z = 2.33
 DEFAULT_PARTICIPATION = 0.1
 DEFAULT_MPOR_DAYS = 1.0
 DEFAULT_LEAST_DELTA = 0.1
+# Gains at one venue pay for losses at another in full.
+DEFAULT_VENUE_NETTING_HAIRCUT = 0.0
 
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
+NETTING = Rule("from 0 to 0.95", lambda value: 0 <= value <= 0.95)
 NOT_NEGATIVE = Rule("from 0 on", lambda value: 0 <= value <= 1e6)
 ABOVE_ZERO = Rule("above 0", lambda value: 0 < value <= 1e15)
 
@@ -133,3 +136,12 @@ class House(Table, frozen=True, kw_only=True):
     )
     mpor_days: Annotated[float, ABOVE_ZERO, "The margin period of risk."] = DEFAULT_MPOR_DAYS
     least_delta: Annotated[float, SHARE, "The least delta that an option is closed with."] = DEFAULT_LEAST_DELTA
+    collateral_set: Annotated[
+        str | None, NAME, "Haircuts, tiers and pegs of collateral, by name (docs/margin.md); none: all counts in full."
+    ] = None
+    collateral_eligible: Annotated[
+        tuple[Currency, ...], DISTINCT, "Assets of the set that count at all; none: each that the set knows."
+    ] = ()
+    venue_netting_haircut: Annotated[
+        float, NETTING, "What of gains at one venue does not count against losses elsewhere."
+    ] = DEFAULT_VENUE_NETTING_HAIRCUT

@@ -34,15 +34,19 @@ BLOCK_ACCOUNTS: Final = 512
 ORDER_COLUMNS: Final = 6
 # account, venue (its place in a list of names), currency (as a holding), amount
 WALLET_COLUMNS: Final = 4
+# account, instrument, what the fills of its position have moved
+MOVED_COLUMNS: Final = 3
 # An order in no instrument stands for all that there is no room for: the account's initial margin is unknown.
 _UNTOLD: Final = (-1, 0.0, 0.0, 0.0, 0.0)
+NONE_MOVED: Final[Floats] = np.zeros((0, MOVED_COLUMNS))
 NO_WALLETS: Final[Floats] = np.zeros((0, WALLET_COLUMNS))
 
 
 class BookChange(msgspec.Struct, frozen=True, eq=False):
     """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all.
 
-    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there.
+    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there, moved (P, 3)
+    what their positions have cost, where haircuts ask for it.
     """
 
     accounts: Ints
@@ -54,20 +58,21 @@ class BookChange(msgspec.Struct, frozen=True, eq=False):
     account_count: int
     wallets: Floats = NO_WALLETS
     venues: tuple[str, ...] = ()
+    moved: Floats = NONE_MOVED
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays by name."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
 
-_ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders", "wallets")
+_ARRAYS: Final = ("accounts", "counts", "rows", "amounts", "orders", "wallets", "moved")
 
 
 def change_of(
     arrays: Mapping[str, Array], currencies: tuple[str, ...], account_count: int, venues: tuple[str, ...] = ()
 ) -> BookChange:
     """Return the change that came as these arrays. Raises MalformedFrameError."""
-    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8", "<f8"), strict=True))
+    kinds = dict(zip(_ARRAYS, ("<i4", "<i4", "<i4", "<f8", "<f8", "<f8", "<f8"), strict=True))
     for name, kind in kinds.items():
         if name not in arrays or arrays[name].dtype.str != kind:
             raise MalformedFrameError(f"book: {name} is missing or of another type")
@@ -81,8 +86,9 @@ def change_of(
 class BookTeller:
     """Finds out what of the accounts has changed since the last change that was told. One for each listener."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells_moved: bool = False) -> None:
         self._told = array("q")
+        self._tells_moved = tells_moved
         self._names: dict[str, int] = {}
         self._venues: dict[str, int] = {}
         self.change: BookChange | None = None
@@ -92,7 +98,7 @@ class BookTeller:
         told, names = self._told, self._names
         told.extend([-1] * (len(accounts) - len(told)))
         changed, counts, rows, amounts = array("i"), array("i"), array("i"), array("d")
-        orders, wallets = array("d"), array("d")
+        orders, wallets, moved = array("d"), array("d"), array("d")
         written = 0
         for number, account in enumerate(accounts, 1):
             if told[account.index] != account.changes and len(rows) < MOST_HOLDINGS:
@@ -102,6 +108,8 @@ class BookTeller:
                     if position.lots:
                         rows.append(index)
                         amounts.append(position.lots)
+                        if self._tells_moved:
+                            moved.extend((account.index, index, position.cash_units / UNITS_PER_WHOLE))
                 for currency, units in account.cash_units.items():
                     if units:
                         rows.append(-1 - names.setdefault(currency, len(names)))
@@ -132,6 +140,7 @@ class BookTeller:
             account_count=len(accounts),
             wallets=np.array(wallets, dtype=np.float64).reshape(-1, WALLET_COLUMNS),
             venues=tuple(self._venues),
+            moved=np.array(moved, dtype=np.float64).reshape(-1, MOVED_COLUMNS),
         )
 
 
@@ -207,6 +216,7 @@ class BookCopy:
         self.blocks: list[Block] = []
         # By account and venue: currencies and amounts that count there, where not all of the account's cash does.
         self.wallets: dict[int, dict[str, list[tuple[str, float]]]] = {}
+        self.moved: dict[int, dict[int, float]] = {}  # by account and instrument
         self.currencies: tuple[str, ...] = ()
 
     def take_in_steps(self, change: BookChange) -> Iterator[None]:
@@ -230,8 +240,11 @@ class BookCopy:
             yield
 
     def _take_wallets(self, change: BookChange) -> None:
-        for account in change.accounts.tolist() if self.wallets or len(change.wallets) else ():
+        for account in change.accounts.tolist() if self.wallets or self.moved else ():
             self.wallets.pop(account, None)
+            self.moved.pop(account, None)
+        for account, instrument, cost in change.moved.tolist():
+            self.moved.setdefault(int(account), {})[int(instrument)] = cost
         for account, venue, row, amount in change.wallets.tolist():
             at = self.wallets.setdefault(int(account), {}).setdefault(change.venues[int(venue)], [])
             at.append((change.currencies[-1 - int(row)], amount))
@@ -291,5 +304,7 @@ def _refuse_malformed(change: BookChange) -> None:
         raise MalformedFrameError("book: a wallet is of no account, or at no venue")
     if not ((currencies < 0) & (currencies >= -len(change.currencies))).all():
         raise MalformedFrameError("book: a wallet is of no currency")
+    if change.moved.ndim != 2 or change.moved.shape[1:] != (MOVED_COLUMNS,) or not np.isfinite(change.moved).all():
+        raise MalformedFrameError("book: what positions cost has other columns")
     if (change.rows < -len(change.currencies)).any() or not np.isfinite(change.amounts).all():
         raise MalformedFrameError("book: a currency without a name, or an amount that is none")

@@ -20,6 +20,7 @@ from gateway.slowside.double_buffer import Frame, FrameReader, Piece
 from gateway.slowside.level_margins import LevelHoldings
 from gateway.slowside.one_by_one import A_SLICE, Given, HouseKernel, MarginTerms, VenueKernels, Wallet
 from gateway.slowside.sections import MalformedFrameError, pack, unpack, value_of
+from risk.joint import JointScenarios
 from risk.pricing import Floats
 from risk.remargin_house import HouseMargins, make_house_arrays
 from risk.remargin_plain import Ints
@@ -98,6 +99,12 @@ class FullMargin:
         self.rows: MarginRows | None = None
         self.summary: Summary | None = None
 
+    def follow(self, joint: JointScenarios | None) -> None:
+        """Go by other joint scenarios from the next pass on: margin parameters have been activated."""
+        self._terms = msgspec.structs.replace(
+            self._terms, house=msgspec.structs.replace(self._terms.house, joint=joint)
+        )
+
     def pass_in_slices(self, generation: Generation, given: Given | None = None) -> Iterator[None]:
         """Do a pass; each turn is a slice. The book must not change meanwhile.
 
@@ -150,12 +157,16 @@ class FullMargin:
         for order in held:
             orders.setdefault(int(order[0]), []).append(order)
         yield
-        if orders or levels is not None:
+        has_haircuts = self._terms.house.haircuts is not None
+        if orders or levels is not None or has_haircuts:
             kernel = HouseKernel(book, rows_of, given, self._terms.house)
             yield
-            for place, (account, own) in enumerate(orders.items(), 1):
+            asked = range(book.account_count) if has_haircuts else list(orders)
+            for place, account in enumerate(asked, 1):
                 if not np.isnan(rows.equity[account]):
-                    rows.initial[account] = rows.equity[account] - kernel.account(account, own)
+                    equity, worst, left = kernel.account(account, orders.get(account, []))
+                    rows.equity[account], rows.initial[account] = equity, equity - worst
+                    rows.maintenance[account] = MAINTENANCE_FACTOR * (equity - left)
                 if place % A_SLICE == 0:
                     yield
             if levels is not None:

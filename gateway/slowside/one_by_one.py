@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of
+from risk.haircuts import Held
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
@@ -66,6 +67,11 @@ class HouseKernel:
             generation.grid.size, generation.joint,
         )  # fmt: skip
         kernel.load(*generation.arrays())
+        self._haircuts = terms.haircuts_of(generation, given.instruments)
+        if self._haircuts is not None:
+            self._haircuts.install(kernel)
+        self._currencies = generation.currencies
+        self._lacking: dict[int, dict[int, Floats]] = {}  # by level, what its accounts' haircuts take off it
         currency_known = np.isfinite(generation.currency_values).all(axis=1)
         self._known: list[int] = generation.known.tolist() + currency_known.tolist() + [0]
         self._is_known = True
@@ -73,14 +79,34 @@ class HouseKernel:
             kernel.charge(terms.charges(generation, given.instruments))
         self._base, self._is_told = generation.grid.base, True
 
-    def account(self, account: int, orders: list[list[float]]) -> float:
-        """Return what is left of an account at its worst, its orders among it; NaN where that is unknown."""
+    def account(self, account: int, orders: list[list[float]]) -> tuple[float, float, float]:
+        """Return `figures` of an account with its orders."""
         self._begin(account)
         block = self._book.blocks[account // BLOCK_ACCOUNTS]
-        for row, amount in holdings_of(block.portfolios(self._rows), account - block.first):
+        held = list(holdings_of(block.portfolios(self._rows), account - block.first))
+        for row, amount in held:
             self._add(row, amount)
+        if self._haircuts is not None:
+            self._take_off(account, self._haircuts.of(*self._holdings(account, held)))
         self._hold(orders)
-        return self.figures()[1]
+        return self.figures()
+
+    def _take_off(self, account: int, off: dict[int, Floats]) -> None:
+        """Take off an account's haircuts, and keep them for the levels above it."""
+        assert self._haircuts is not None
+        self._haircuts.take_off(self._kernel, 0, off)
+        hierarchy = self._terms.hierarchy
+        for row in () if hierarchy is None else hierarchy.above(account):
+            kept = self._lacking.setdefault(row, {})
+            for group, values in off.items():
+                kept[group] = kept[group] + values if group in kept else values
+
+    def _holdings(self, account: int, held: list[tuple[int, float]]) -> tuple[list[Held], dict[str, float]]:
+        """Return positions with what they cost, and cash by currency."""
+        count, moved = self._count, self._book.moved.get(account, {})
+        positions = [(row, lots, moved.get(row, 0.0)) for row, lots in held if row < count]
+        last = len(self._rows.groups) - 1
+        return positions, {self._currencies[row - count]: amount for row, amount in held if count <= row < last}
 
     def level(self, row: int, amounts: Floats, has_any: list[int], orders: list[list[float]]) -> Iterator[None]:
         """Take up what a desk or a firm holds, and the orders of its accounts, in slices; `figures` come after."""
@@ -89,6 +115,8 @@ class HouseKernel:
             for at in has_any[start : start + OF_A_LEVEL_A_SLICE]:
                 self._add(at, float(amounts[at]))
             yield
+        if self._haircuts is not None:
+            self._haircuts.take_off(self._kernel, 0, self._lacking.get(row, {}))
         rest = iter(orders)
         while some := list(islice(rest, OF_A_LEVEL_A_SLICE)):
             self._hold(some)

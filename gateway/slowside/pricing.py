@@ -61,7 +61,7 @@ _TROUBLES: Final = {
 class Child:
     """One pricing process with memory of its own: what an earlier one may still write goes nowhere."""
 
-    def __init__(self, setup: bytes, slot_bytes: int, command: tuple[str, ...]) -> None:
+    def __init__(self, setup: bytes, slot_bytes: int, command: tuple[str, ...], *, tells_moved: bool = False) -> None:
         with contextlib.ExitStack() as undo:
             memories = [
                 SharedMemory.create(f"margingate-{name}", size)
@@ -95,7 +95,7 @@ class Child:
         self.rows = memories[3]
         self.known = 0  # instruments whose terms it has
         self.version = -1  # of what it prices by: none that a generation is asked for with
-        self.teller = BookTeller()
+        self.teller = BookTeller(tells_moved=tells_moved)
 
     def ring(self) -> None:
         """Tell it that there is a snapshot; one that does not listen is found out by its deadline."""
@@ -323,7 +323,9 @@ class PricingProcess:
         )
         setup = setup_bytes(valuation.setting, self._market.longest_mark_age_ns, terms)
         self._told_ns, self._report = 0, None
-        child = self.child = Child(setup, self._slot_bytes, self._command)
+        child = self.child = Child(
+            setup, self._slot_bytes, self._command, tells_moved=valuation.terms.haircuts is not None
+        )
         child.version = self._valuation.asked.version
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)
 

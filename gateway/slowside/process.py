@@ -6,6 +6,7 @@ but that one, no file, no credentials; it ends with its parent, whose end of the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import select
@@ -72,6 +73,7 @@ class PricingServer:
             setting = unpack_setting(frame)
             if setting is not None:
                 self._setting = pickle.loads(setting)
+                self._margin.follow(self._setting["joint"])
             snapshot = unpack_snapshot(frame, self._instruments)
             change = unpack_change(frame)
             if change is not None:
@@ -149,9 +151,16 @@ def setting_bytes(setting: dict[str, Any]) -> bytes:
     return pickle.dumps(setting)
 
 
+def step_back() -> None:
+    """Give way to orders where both share a processor: less of it, and never ahead of who has just been woken."""
+    os.nice(NICENESS)
+    with contextlib.suppress(AttributeError, OSError):  # elsewhere than on Linux, or not allowed
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main(arguments: list[str]) -> None:
     """Serve the process that started us."""
-    os.nice(NICENESS)
+    step_back()
     bell, setup, snapshots, generations, rows = (int(text) for text in arguments)
     memory = SharedMemory.attach(setup)
     setting, mark_max_age_ns, terms = pickle.loads(memory.view)

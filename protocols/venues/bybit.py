@@ -132,6 +132,12 @@ class Bybit(BybitAccounts):
 
     def _on_frame(self, lane: Lane, frame: bytes, now_ns: int) -> None:
         message = FRAME.decode(frame)
+        try:
+            self._on_message(lane, message, now_ns)
+        except msgspec.ValidationError as error:
+            raise FieldError(f"data: {error}") from None  # all else is in the frame's own struct
+
+    def _on_message(self, lane: Lane, message: Frame, now_ns: int) -> None:
         if message.topic:
             self._on_topic(lane, message, now_ns)
         elif message.op in ("ping", "pong"):

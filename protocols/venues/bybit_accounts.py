@@ -25,6 +25,7 @@ from protocols.venues.bybit_decode import (
     WALLETS,
     ExecutionWire,
     Page,
+    PositionWire,
     balance_states,
     instrument_listed,
     margin_tiers,
@@ -196,6 +197,9 @@ class BybitAccounts(TradingSession):
         kind, result = request.kind, reply.result
         if kind == Kind.TIME:
             self._on_clock(request, whole(CLOCK.decode(result).time_nano, "timeNano"), now_ns)
+        elif kind == Kind.SETTINGS and request.symbol:
+            for raw in PAGE.decode(result).entries:
+                _refuse_two_ways(POSITION.decode(raw))
         elif kind == Kind.SETTINGS:
             account = ACCOUNT.decode(result)
             if account.unified_margin_status < UNIFIED_STATUS:
@@ -277,6 +281,9 @@ class BybitAccounts(TradingSession):
         fresh = [one for one in self._market.on_listing(request.currency, listed) if known[one].is_open]
         for symbol in fresh if category in ("linear", "inverse") else ():
             params = {"category": category, "symbol": symbol}
+            # Asked by its symbol, the venue tells of a position that is empty too, and so how positions are kept.
+            mode = Request(Kind.SETTINGS, symbol=symbol, step=request.step)
+            self._rest(mode, "GET", "/v5/position/list", params, now_ns)
             tiers = Request(Kind.TIERS, symbol=symbol, step=request.step)
             self._rest(tiers, "GET", "/v5/market/risk-limit", params, now_ns)
         self._subscribe_market(fresh, 0, now_ns)
@@ -334,3 +341,10 @@ PAGED: Final[dict[int, tuple[str, str]]] = {
     Kind.OPEN_ORDERS: ("/v5/order/realtime", "50"),
     Kind.POSITIONS: ("/v5/position/list", "200"),
 }
+
+
+def _refuse_two_ways(wire: PositionWire) -> None:
+    """Raise RefusedError where longs and shorts of an instrument are kept apart."""
+    if wire.position_idx:
+        text = f"positionIdx: {wire.position_idx} of {wire.symbol[:40]}: longs and shorts are kept apart (hedge mode)"
+        raise RefusedError(0, f"{text}, and one-way positions are traded here")

@@ -135,6 +135,12 @@ class Okx(OkxAccounts):
         if frame == b"pong":
             return
         message = FRAME.decode(frame)
+        try:
+            self._on_message(lane, message, now_ns)
+        except msgspec.ValidationError as error:
+            raise FieldError(f"data: {error}") from None  # all else is in the frame's own struct
+
+    def _on_message(self, lane: Lane, message: Frame, now_ns: int) -> None:
         if message.event:
             self._on_event(lane, message, now_ns)
         elif message.op:

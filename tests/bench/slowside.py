@@ -6,7 +6,6 @@ python -m tests.bench.slowside [--quick] [--json]   the figures of this file alo
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from rich.console import Console
 
 from gateway.slowside.book import BLOCK_ACCOUNTS, BookChange, BookCopy
 from gateway.slowside.full_margin import FullMargin
-from gateway.slowside.process import NICENESS
+from gateway.slowside.process import step_back
 from risk.instrument import Instrument, Kind, make_instrument
 from risk.pricing import black76_value
 from risk.repricing import NS_PER_YEAR, MarketSnapshot, Repricing
@@ -278,7 +277,7 @@ def beside(core: int, command: list[str]) -> Iterator[Any]:
 
 def _load(accounts: int) -> None:
     """Go over the accounts between "on" and "off", for ever."""
-    os.nice(NICENESS)
+    step_back()
     generation = generation_of(snapshot(options(OPTIONS)), Grid(SPOT_MOVES, VOL_MOVES))
     margin = FullMargin(book_of(accounts, OPTIONS))
     is_on, heard = threading.Event(), sys.stdin.buffer

@@ -10,6 +10,8 @@ import pytest
 
 from gateway import hold_records
 from gateway.hook_messages import (
+    BasketOrder,
+    CheckBasket,
     Fill,
     Held,
     Listed,
@@ -298,3 +300,14 @@ def test_sides_mirror_each_other(rig: Rig, side: str) -> None:
     assert lots(rig) == (4 if side == "buy" else -4)
     assert rig.ledger.venue_lots("deribit").get(BTC, 0) == 0
     rig.check_replay()
+
+
+def test_a_basket_is_checked_as_a_whole_and_nothing_is_kept(rig: Rig) -> None:
+    one = BasketOrder(symbol=BTC, side="buy", quantity="100", price="59000")
+    hook, log = hook_of(rig), list(rig.log)
+    passed = hook.act(CheckBasket(orders=(one, one), account="alpha", id=1), rig.now_ns)
+    assert isinstance(passed, Passed) and passed.op == "check_basket" and passed.initial_margin > 0
+    large = BasketOrder(symbol=BTC, side="buy", quantity="100000", price="59000")
+    refused = hook.act(CheckBasket(orders=(large, large), account="alpha", id=2), rig.now_ns)
+    assert isinstance(refused, Refused) and refused.text.startswith("order 2 of 2") and refused.id == 2
+    assert rig.log == log and not list(rig.ledger.holds.live()) and not rig.ledger.accounts["alpha"].exposure.orders

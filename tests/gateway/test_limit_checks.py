@@ -279,3 +279,52 @@ def rig_at(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with opened(tmp_path_factory.mktemp("rig"), config=config_of(FIX50)) as rig:
         CLIENTS[id(rig)] = Client(rig, FIX50)
         yield rig
+
+
+def basket(*orders: tuple[int, int, int], account: str = "alpha", **changes: Any) -> list[tuple[int, bytes]]:
+    """A what-if of orders, each a side, a quantity and a price; as in a NewOrderList(E)."""
+    head = {"id": "w1", "trans": 0, "check": 0, "account": account} | changes
+    told = [(_TAGS[name], str(value).encode()) for name, value in head.items()]
+    told.append((73, b"%d" % len(orders)))
+    for place, (side, quantity, price) in enumerate(orders, 1):
+        entry = ((11, f"b{place}"), (67, place), (55, BTC), (54, side), (38, quantity), (40, 2), (44, price))
+        told += [(tag, str(value).encode()) for tag, value in entry]
+    return told
+
+
+def test_a_basket_passes_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with opened(tmp_path, config=config_of(FIX50)) as rig:
+        client, account = Client(rig, FIX50), rig.ledger.accounts["alpha"]
+        (told,) = client.ask("DF", *basket((1, 100, 59_000), (2, 200, 61_000)))
+        shown_of = shown(told, 2318, 2325, 2326, 1, 11, 55, 2327)
+        assert shown_of == (b"DG", b"w1", b"0", b"0", b"alpha", b"", b"", b"300.00")
+        equity, excess, required = (float(value or b"nan") for value in told.values((20003, 20004, 20005)))
+        assert excess == pytest.approx(equity - required, abs=0.02) and required > 0
+        # Each alone is within the position limit of 150 000; both are not.
+        (told,) = client.ask("DF", *basket((1, 100_000, 59_000), (1, 60_000, 59_000)))
+        assert status(told)[0] == b"2" and shown(told, 11, 38) == (b"DG", b"b2", b"60000")
+        assert b"order 2 of 2" in (told.get(1328) or b"")
+        for odd in ({"kind": 1}, {"trans": 1}):
+            (told,) = client.ask("DF", *basket((1, 100, 59_000), **odd))
+            assert status(told)[0] == b"2"
+        (told,) = client.ask("DF", *basket((1, 100, 59_000), account="beta"))
+        assert status(told)[:2] == (b"2", b"1")
+        assert account.exposure.orders == {} and rig.link.placed == []
+        assert records.OrderApproved not in {type(record) for record in rig.history()}
+
+
+def test_a_basket_that_passes_is_placed_and_one_that_does_not_is_not_placed_whole(tmp_path: Path) -> None:
+    """Against the orders themselves, one after the other."""
+    for quantities in ((100, 200), (60_000, 60_000, 60_000), (100_000, 100_000)):
+        with opened(tmp_path / str(sum(quantities)), config=config_of(FIX50)) as rig:
+            client = Client(rig, FIX50)
+            (told,) = client.ask("DF", *basket(*((1, quantity, 59_000) for quantity in quantities)))
+            placed = 0
+            for number, quantity in enumerate(quantities):
+                order = {"cl_ord_id": f"x{number}", "quantity": quantity, "account": "alpha"}
+                one = (*fields(**order, id=None, trans=None, check=None), (40, b"2"), (60, b"20251009-08:53:20"))
+                client.ask("D", *one)
+                placed += len(rig.link.placed) > number
+                if placed <= number:
+                    break
+            assert (status(told)[0] == b"0") == (placed == len(quantities))

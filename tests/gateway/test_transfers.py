@@ -12,6 +12,7 @@ from gateway import records
 from gateway.journal import JournalError
 from gateway.slowside.transfer_plans import solve
 from gateway.transfer_records import HouseCalled, HouseCallMoved, TransferDropped, TransfersPlanned
+from gateway.transfer_seam import AccountTransfers
 from protocols.venues.transfers import Ending, Outcome
 from risk.calls import CallState
 from risk.collateral_ledger import TransferError, TransferState
@@ -213,6 +214,27 @@ def test_what_can_not_be_is_refused(tmp_path: Path) -> None:
             desk.desk.move("wallet", "alpha", WHOLE, "test", desk.rig.now_ns)
 
 
+def test_an_adjustment_is_brought_what_may_come_by_itself_once(tmp_path: Path) -> None:
+    with transfer_floor(tmp_path) as desk:
+        desk.buy()
+        desk.run(1)
+        seam, now = AccountTransfers(desk.desk), desk.rig.now_ns
+        assert seam.movable_usd("alpha") == 1_000, "the limit of one transfer, of 4000 that the client allows"
+        assert seam.movable_usd("beta") == 0
+        assert seam.move("alpha", 250.0, "adjustment", now) and not seam.move("alpha", 250.0, "adjustment", now)
+        assert seam.movable_usd("alpha") == 250, "it waits for what is on its way"
+        desk.run(3)
+        assert [one.terms.units for one in desk.moved()] == [250 * WHOLE] and desk.states() == ["settled"]
+        assert not seam.move("alpha", 1.0, "adjustment", desk.rig.now_ns)
+        desk.run(61)
+        assert seam.movable_usd("alpha") == 1_000 and seam.move("alpha", 100.0, "x", desk.rig.now_ns)
+        desk.run(3)
+        assert len(desk.moved()) == 2
+        assert not seam.move("alpha", 0.0, "x", desk.rig.now_ns)
+        desk.check()
+        desk.check_agreed()
+
+
 # -- a venue that does not answer ----------------------------------------------------------------------------------
 
 
@@ -330,7 +352,7 @@ def test_a_clearing_houses_call_is_met(tmp_path: Path) -> None:
         desk.check_agreed()
 
 
-def test_a_house_that_is_slow_or_takes_a_part(tmp_path: Path) -> None:
+def test_a_house_that_is_slow_is_asked_and_waited_for(tmp_path: Path) -> None:
     with transfer_floor(tmp_path) as desk:
         desk.dial()
         desk.house.faults.is_slow_with_collateral = True
@@ -341,6 +363,21 @@ def test_a_house_that_is_slow_or_takes_a_part(tmp_path: Path) -> None:
         desk.house.settle(desk.rig.now_ns)
         desk.run(2)
         assert the_call(desk) is HouseCallState.MET and desk.house.cash["alpha"]["USDC"] == 300
+        desk.check_agreed()
+
+
+def test_a_house_that_takes_a_part_is_given_the_rest_once_more(tmp_path: Path) -> None:
+    with transfer_floor(tmp_path) as desk:
+        desk.dial()
+        desk.house.faults.takes_part = Decimal("0.5")
+        house_call(desk)
+        desk.run(3)
+        assert desk.states() == ["settled"] and (desk.at(THEIRS), desk.at(OURS)) == (150, 850)
+        assert the_call(desk) is HouseCallState.OPEN
+        desk.house.faults.takes_part = Decimal(1)
+        desk.run(35)
+        assert desk.at(THEIRS) == 300 and the_call(desk) is HouseCallState.MET
+        desk.check()
         desk.check_agreed()
 
 

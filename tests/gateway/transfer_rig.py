@@ -167,11 +167,11 @@ class TransferFloor(Floor):
             if not data and not back and not requests:
                 break
 
-    def run(self, seconds: float, *, plans: bool = True) -> None:
-        """Let time pass: the market stands still, and everybody does what is due."""
+    def run(self, seconds: float, *, plans: bool = True, turn_ms: int = 500) -> None:
+        """Let time pass: the market stands still, and everybody does what is due, once in a turn."""
         end = self.rig.now_ns + int(seconds * SECOND)
         while self.rig.now_ns < end:
-            self.rig.now_ns = min(end, self.rig.now_ns + 500 * MS)
+            self.rig.now_ns = min(end, self.rig.now_ns + turn_ms * MS)
             self.venue.wallets.tick(self.rig.now_ns)
             self.again()
             if plans:
@@ -212,6 +212,12 @@ class TransferFloor(Floor):
     def check(self) -> None:
         """Replay is the same, all is conserved, here and there, and nothing was done twice anywhere."""
         super().check()
+        self.check_conserved()
+
+    def check_conserved(self) -> None:
+        """The same without a replay."""
+        collateral = self.rig.ledger.margin.collateral
+        assert all(collateral.total(asset) == 0 for asset, _ in collateral.balances)
         assert self.venue.wallets.total("USDC") == self.whole
         assert all(count == 1 for count in self.venue.wallets.executed.values())
         assert all(count == 1 for count in self.venue.wallets.submissions.values()), "asked about, never sent again"

@@ -47,7 +47,12 @@ async def seen_by(program: str, venue: str, *credentials: str) -> dict[str, Any]
     return seen
 
 
-PROGRAMS = {"ccxt": "ccxt_peer.py", "python-binance": "python_binance_peer.py"}
+# who -> its program, its venue, and whom it logs in as
+PROGRAMS = {
+    "ccxt": ("ccxt_peer.py", "binance", DEMO_KEY, DEMO_SECRET),
+    "python-binance": ("python_binance_peer.py", "binance", DEMO_KEY, DEMO_SECRET),
+    "ccxt on deribit": ("ccxt_deribit_peer.py", "deribit", "demo", "demo"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def seen() -> dict[str, dict[str, Any]]:
     """What each of them saw; they run at the same time, each on a venue of its own."""
 
     async def run() -> list[dict[str, Any]]:
-        return await asyncio.gather(*(seen_by(p, "binance", DEMO_KEY, DEMO_SECRET) for p in PROGRAMS.values()))
+        return await asyncio.gather(*(seen_by(*program) for program in PROGRAMS.values()))
 
     return dict(zip(PROGRAMS, asyncio.run(run())))
 
@@ -74,6 +79,19 @@ def test_ccxt_trades_on_the_simulated_binance(seen: dict[str, dict[str, Any]]) -
     assert of["my_trades"] >= 1 and of["position"] == [0.05, "long"]
     assert (of["refused"], of["too_large"]) == (-4164, -2019)
     assert of["candles"] >= 1 and of["leverage"] == 10
+
+
+def test_ccxt_trades_on_the_simulated_deribit(seen: dict[str, dict[str, Any]]) -> None:
+    """Over HTTP where it orders and asks, over the WebSocket where it follows."""
+    of = seen["ccxt on deribit"]
+    assert {"future", "option", "swap"} <= set(of["markets"]) and of["tick"] == 0.5
+    bid, ask = of["top"]
+    assert 0 < bid < ask and abs(of["asked"] / bid - 1) < 0.01
+    assert of["ticker"][0] == "BTC/USD:BTC" and abs(of["ticker"][1] / bid - 1) < 0.01
+    assert of["balance"] > 0 and of["placed"] == ["open", 100.0] and of["told"] == "open"
+    assert of["edited"] == [True, 200.0] and (of["open"], of["cancelled"], of["left"]) == (1, "canceled", 0)
+    assert of["trade"] == "BTC/USD:BTC" and of["filled"] == [50.0, True] and of["position"] == [["BTC/USD:BTC", "long"]]
+    assert of["refused"] == ["InsufficientFunds", "OrderNotFound", "AuthenticationError"]
 
 
 def test_python_binance_trades_on_the_simulated_binance(seen: dict[str, dict[str, Any]]) -> None:

@@ -10,4 +10,4 @@ def test_no_approval_is_false(seed: int) -> None:
     *_, (_, tally) = run(4_000, seed)
     assert not tally.false_approvals, report(tally)
     assert sum(tally.asked.values()) >= 4_000 and tally.approved["house"] > 500
-    assert {"path tiered", "path deribit_standard", "path deribit_portfolio"} <= set(tally.asked)
+    assert {"path tiered", "path deribit_standard", "path deribit_portfolio", "path with haircuts"} <= set(tally.asked)

@@ -173,7 +173,7 @@ def test_many_accounts_are_written_as_each_would_be(drawn: list[Any], most: int)
         accounts, kernel = holders(drawn, KERNELS[-1]), loaded(KERNELS[-1], len(drawn))
         at, steps = 0, []
         while at < len(accounts):
-            at, written = begin(accounts, at, most, kernel, CURRENCY_INDEX, {})
+            at, written = begin(accounts, at, most, kernel, CURRENCY_INDEX, {}, None)
             steps.append((at, written))
             accounts[at - 1].exposure.mirror_some(100)
         accounts[0].book_fill(INSTRUMENTS[0], Side.BUY, 1, 1_000, 0)  # meanwhile it goes into both

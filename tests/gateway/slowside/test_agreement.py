@@ -54,13 +54,17 @@ SUBS = {
 SEEDS, ROUNDS, PATIENCE = 4, 6, 1e-8
 
 
-def config(days: Path, *, joint: bool, sizes: bool, levels: bool, subs: bool, cap: float) -> str:
+def config(days: Path, *, joint: bool, sizes: bool, levels: bool, subs: bool, cap: float, haircuts: bool) -> str:
     text = CONFIG
     for name, sub in SUBS.items():
         own = ('desk = "basis"\n' if levels and name != "gamma" else "") + (sub + "\n" if subs else "")
         text = text.replace(f'[[account]]\nname = "{name}"\n', f'[[account]]\nname = "{name}"\n{own}')
     text += (LEVELS if levels else "") + (STRESS.format(days=days) if joint else "")
-    return text + (HOUSE.format(cap=cap) if sizes else "")
+    text += HOUSE.format(cap=cap) if sizes else ""
+    if haircuts:
+        text += "" if sizes else "[house]\n"
+        text = text.replace("[house]\n", '[house]\ncollateral_set = "house_2026"\nvenue_netting_haircut = 0.2\n')
+    return text
 
 
 def trade(random: Random, rig: Rig, account: Account, *, orders: bool) -> None:
@@ -159,12 +163,13 @@ def compare_wallets(rig: Rig, rows: MarginRows, account: Account, figures: Figur
 
 
 CASES = {
-    "the grid alone": (False, False, False, False, 0.0),
-    "joint scenarios": (True, False, False, False, 0.0),
-    "sizes": (False, True, False, False, 0.0),
-    "desks and firms": (False, False, True, False, 0.0),
-    "accounts at venues": (False, False, False, True, 0.0),
-    "all of it": (True, True, True, True, 0.8),
+    "the grid alone": (False, False, False, False, 0.0, False),
+    "joint scenarios": (True, False, False, False, 0.0, False),
+    "sizes": (False, True, False, False, 0.0, False),
+    "desks and firms": (False, False, True, False, 0.0, False),
+    "accounts at venues": (False, False, False, True, 0.0, False),
+    "haircuts": (False, False, False, False, 0.0, True),
+    "all of it": (True, True, True, True, 0.8, True),
 }
 
 
@@ -172,9 +177,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_all_say_what_the_order_path_says(tmp_path: Path, case: str, seed: int) -> None:
     (tmp_path / "days.toml").write_text(DAYS)
-    names = ("joint", "sizes", "levels", "subs", "cap")
+    names = ("joint", "sizes", "levels", "subs", "cap", "haircuts")
     text = config(tmp_path / "days.toml", **dict(zip(names, CASES[case], strict=True)))
-    random, teller, book = Random(seed), BookTeller(), BookCopy()
+    random, teller, book = Random(seed), BookTeller(tells_moved=True), BookCopy()
     seen: set[str] = set()
     with opened(tmp_path, config=text) as rig:
         for number in range(ROUNDS):

@@ -321,3 +321,18 @@ def test_an_answer_of_rest_that_is_an_error() -> None:
     venue.session.query_order("a1", SYMBOL, venue.now_ns)
     venue.pump()
     assert [type(event).__name__ for event in venue.events()][:2] == ["VenueErrorReported", "OrderQueryFailed"]
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_an_account_that_keeps_longs_and_shorts_apart_is_refused_at_the_start(index: int) -> None:
+    """Also where all positions are empty, which only an answer about one symbol tells of."""
+    empty = {"symbol": "BTCUSDT", "side": "", "size": "0", "positionIdx": index, "avgPrice": "0"}
+
+    def positions(request: Any) -> Any:
+        return {"list": [empty] if query_of(request).get("symbol") == "BTCUSDT" else [], "nextPageCursor": ""}
+
+    venue = FakeBybit(session(settle_coins=("USDT",)), {"GET /v5/position/list": positions})
+    events = venue.connect()
+    assert venue.session.is_live is (index == 0)
+    told = [event.message for event in of(events, VenueErrorReported)]
+    assert any("hedge mode" in text and "positionIdx" in text for text in told) is (index != 0), told
