@@ -254,6 +254,8 @@ def in_dollars(kind: type, model: str, lots: dict[int, int], asked: list[Working
     found = left_with(book, asked)
     orders = tuple(order_of(*one) for one in asked)
     assert found <= after_worst_fills(evaluate, portfolio, orders) + size
+    halves = [msgspec.structs.replace(order, qty=order.qty * 0.4) for order in orders[-1:]]
+    assert found <= after_worst_fills(evaluate, portfolio, (*orders[:-1], *halves)) + size
     assert found >= evaluate(msgspec.structs.replace(portfolio, orders=orders)).available - size
     book.kernel.clear(0)
     assert book.kernel.worst_of_group(0, 0) == book_of(model, kind).kernel.worst_of_group(0, 0)
