@@ -19,6 +19,7 @@ from gateway.ledger import Ledger
 from risk import mirror
 from risk.account import Account
 from risk.constraints import Part, Requirement
+from risk.haircuts import Haircuts
 from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
@@ -226,7 +227,38 @@ class Valuation:
         haircuts = terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        into = kernel, currency_index, venue_books, haircuts
+        yield from self._begin_mirrors(kernel, currency_index, venue_books, profile_kernels, haircuts)
+        before, market.kernel = market.kernel, kernel
+        market.venue_books, market.profile_kernels = venue_books, profile_kernels
+        market.generation_time_ns = generation.as_of_ns
+        market.priced_count = len(generation.values)
+        self.generation = generation
+        has_new_collars = self.in_force.collars != acting.collars
+        self.in_force, market.haircuts = acting, acting.haircuts
+        market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
+        # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
+        self._spare = None
+        at = 0
+        while at < len(accounts):
+            at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
+            if at % ACCOUNTS_PER_SLICE == 0:
+                yield
+        self._is_filling = False
+        self._spare = before if shape == self._shape else None
+        self._shape = shape
+        if has_new_collars:
+            yield from self._collar_anew()
+
+    def _begin_mirrors(
+        self,
+        kernel: MarginKernel,
+        currency_index: dict[str, int],
+        venue_books: dict[str, VenueBook],
+        profile_kernels: dict[Part, MarginKernel],
+        haircuts: Haircuts | None,
+    ) -> Iterator[None]:
+        """Write all accounts into the kernels to come, a slice at each turn."""
+        accounts, into = list(self._ledger.accounts.values()), (kernel, currency_index, venue_books, haircuts)
         free = [account for account in accounts if not _asked_of(account)]
         at = written = 0
         while at < len(free):
@@ -250,26 +282,6 @@ class Valuation:
                 while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
                     yield
                 yield
-        before, market.kernel = market.kernel, kernel
-        market.venue_books, market.profile_kernels = venue_books, profile_kernels
-        market.generation_time_ns = generation.as_of_ns
-        market.priced_count = len(generation.values)
-        self.generation = generation
-        has_new_collars = self.in_force.collars != acting.collars
-        self.in_force, market.haircuts = acting, acting.haircuts
-        market.collar = msgspec.structs.replace(market.collar, of_coin=acting.collars)
-        # The one before is asked no more; that accounts go on writing into it for a few slices harms nobody.
-        self._spare = None
-        at = 0
-        while at < len(accounts):
-            at = mirror.end_some(accounts, at, ACCOUNTS_PER_SLICE)
-            if at % ACCOUNTS_PER_SLICE == 0:
-                yield
-        self._is_filling = False
-        self._spare = before if shape == self._shape else None
-        self._shape = shape
-        if has_new_collars:
-            yield from self._collar_anew()
 
     def _collar_anew(self) -> Iterator[None]:
         """Give every mark the band of its coin's new collar; those that come meanwhile have it already."""
