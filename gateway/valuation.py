@@ -227,7 +227,7 @@ class Valuation:
         haircuts = terms.prepare(kernel, generation, self._ledger.instruments)
         self._lift_offsets(kernel, accounts, terms)
         currency_index = {currency: column for column, currency in enumerate(generation.currencies)}
-        yield from self._begin_mirrors(kernel, currency_index, venue_books, profile_kernels, haircuts)
+        yield from self._begin_mirrors(accounts, (kernel, currency_index, venue_books, haircuts), profile_kernels)
         before, market.kernel = market.kernel, kernel
         market.venue_books, market.profile_kernels = venue_books, profile_kernels
         market.generation_time_ns = generation.as_of_ns
@@ -251,14 +251,12 @@ class Valuation:
 
     def _begin_mirrors(
         self,
-        kernel: MarginKernel,
-        currency_index: dict[str, int],
-        venue_books: dict[str, VenueBook],
+        accounts: list[Account],
+        into: tuple[MarginKernel, dict[str, int], dict[str, VenueBook], Haircuts | None],
         profile_kernels: dict[Part, MarginKernel],
-        haircuts: Haircuts | None,
     ) -> Iterator[None]:
-        """Write all accounts into the kernels to come, a slice at each turn."""
-        accounts, into = list(self._ledger.accounts.values()), (kernel, currency_index, venue_books, haircuts)
+        """Write accounts into the kernels to come, a slice at each turn."""
+        kernel, currency_index, venue_books, haircuts = into
         free = [account for account in accounts if not _asked_of(account)]
         at = written = 0
         while at < len(free):
