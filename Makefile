@@ -34,7 +34,7 @@ demo: install
 # seeds and examples fewer than there can be: `python -m tests.simulator` runs 200 of the one kind, and more of both are
 # these variables. One process more than there are cores, since many tests wait for a socket.
 test: install
-	MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-100} $(BIN)/python -m pytest -q -n 3 --dist worksteal $(ARGS)
+	MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-60} $(BIN)/python -m pytest -q -n 3 --dist worksteal $(ARGS)
 	MARGINGATE_PURE=1 MARGINGATE_SEEDS=10 MARGINGATE_FOUR_VENUE_SEEDS=1 MARGINGATE_EXAMPLES=25 \
 		$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-branch --cov-report=term --cov-fail-under=95 \
 		tests/protocols tests/risk tests/test_simulator.py tests/gateway/test_pipeline.py \

@@ -98,7 +98,7 @@ def test_a_book_is_the_seeds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jumps", [False, True])
 def test_a_storm_of_our_own_making(tmp_path: Path, jumps: bool) -> None:
     write(tmp_path)
-    result = run_day(tmp_path, DAY, 40, 1, 20, jumps=jumps)
+    result = run_day(tmp_path, DAY, 24, 1, 20, jumps=jumps)
     late = "first action within 1 s and a step of 15 s"
     assert {claim: held for claim, held in result["claims"].items() if claim != late} == dict.fromkeys(
         (claim for claim in result["claims"] if claim != late), True
@@ -110,7 +110,7 @@ def test_a_storm_of_our_own_making(tmp_path: Path, jumps: bool) -> None:
         assert result["handed_over"] and result["guard_halts"] and result["least_equity_usd"] <= 0.01
     else:
         assert result["least_equity_usd"] >= 0 and not result["residual_losses_usd"], "there was time for the ladder"
-    again = run_day(tmp_path, DAY, 40, 1, 20, jumps=jumps)
+    again = run_day(tmp_path, DAY, 24, 1, 20, jumps=jumps)
     assert {k: v for k, v in again.items() if k not in TIMES | {"claims"}} == {
         k: v for k, v in result.items() if k not in TIMES | {"claims"}
     }
@@ -131,7 +131,7 @@ def test_the_command_prints_a_table_or_json_and_says_what_is_wrong(tmp_path: Pat
 @pytest.mark.parametrize("day", ["2020-03-12", "2022-11-09", "2025-10-10"])
 def test_fault_45_recorded_days(day: str) -> None:
     """Fault 45: no crash, every breach acted on, every decision in the journal, which gives the same state again."""
-    result = run_day(RECORDED, day, 20, 1, 20)
+    result = run_day(RECORDED, day, 8, 1, 20)
     held = {claim: is_so for claim, is_so in result["claims"].items() if not claim.startswith("first action")}
     assert all(held.values()), held
     assert result["calls"] and result["breaches"]
