@@ -133,7 +133,8 @@ def detail(book: ParameterBook, number: int, effects: list[AccountEffect] | None
         "confidence": given.confidence,
         "points": len(given.points),
         "underlyings": {
-            coin: {"scale": each.scale, "haircut": each.haircut, "collar": list(each.collar)}
+            coin: {"scale": each.scale, "haircut": each.haircut, "collar": list(each.collar), "sigma": each.sigma}
+            | {"used": None if each.used is None else msgspec.to_builtins(each.used)}
             | _tails(book, number, coin)
             for coin, each in given.underlyings.items()
         },

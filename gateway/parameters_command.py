@@ -250,6 +250,7 @@ def _print(answer: Answer) -> None:
             f"{one['haircut']:.1%}", f"-{low:.1%} +{high:.1%}", f"x {one['ratio']:.2f}",
         )  # fmt: skip
     console.print(coins)
+    _print_forecasters(console, answer["underlyings"])
     effect = answer["effect"]
     if effect is None:
         console.print("what it does to accounts is not known yet")
@@ -269,6 +270,28 @@ def _print(answer: Answer) -> None:
     for one in answer["history"]:
         at = datetime.fromtimestamp(one["time_ns"] // 1_000_000_000, UTC)
         console.print(f"{at:%Y-%m-%d %H:%M:%S} {one['step']} by {one['by']}")
+
+
+def _print_forecasters(console: Console, underlyings: Answer) -> None:
+    """Say whose volatility is used, beside the filter's, and how the best challenger did against it."""
+    for coin, one in underlyings.items():
+        used = one.get("used")
+        if used is None:
+            continue
+        console.print(
+            f"{coin}: volatility by {used['forecaster']}, {one['sigma']:.2%} a day; the filter's "
+            f"{used['filter_sigma']:.2%} ({used['why']})"
+        )
+        if used["rival"]:
+            console.print(
+                f"  over {used['rows']} days {used['rival']} lost {used['loss']:.4g}, the filter "
+                f"{used['base_loss']:.4g}, p {used['p_value']:.2g}; forecast of a day "
+                f"{_share(used['forecast'])}, the fast filter's {_share(used['base'])}"
+            )
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2%}"
 
 
 def _usd(value: float | None) -> str:

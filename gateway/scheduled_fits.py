@@ -16,11 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.core import Core
 from gateway.journal import JournalError
+from gateway.parameter_decisions import floors_of
 from gateway.parameter_file import hash_of
 from gateway.parameters import GATEWAY
 from risk.parameter_life import ParameterError
+from risk.parameter_set import Floors
 
 NS_PER_S: Final = 1_000_000_000
 DAY_S: Final = 86_400
@@ -109,6 +113,7 @@ class ScheduledFits:
             str(self._data),
             str(out),
             repr(self._core.config.house.mpor_days),
+            msgspec.json.encode(floors_of(self._core.config)).decode(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -136,11 +141,15 @@ def main(arguments: list[str]) -> None:
     """Fit a directory of price files into another, and say the parameters' file: the process that was started."""
     from gateway.backtest.study import Data  # late: the gateway itself needs no learning library
     from gateway.fit import artifacts, study
+    from risk.learning.champion import ChampionRules
 
     os.nice(NICENESS)
     data, out, horizon_days = Path(arguments[0]), Path(arguments[1]), float(arguments[2])
+    floors = msgspec.json.decode(arguments[3], type=Floors)
     read = Data.read(data)
-    artifacts.write(out, study.fit(read, contests=False, horizon_days=horizon_days), read)
+    # The tables of all horizons are for people; whose volatility acts is decided here too.
+    found = study.fit(read, contests=False, horizon_days=horizon_days, champions=ChampionRules(), floors=floors)
+    artifacts.write(out, found, read)
     sys.stdout.buffer.write(artifacts.verified(out, data))
 
 

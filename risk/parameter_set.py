@@ -18,13 +18,37 @@ from risk.joint import MAX_MOVE
 
 MAX_UNDERLYINGS: Final = 500
 NAME_LENGTH: Final = 64
+TEXT_LENGTH: Final = 200
 # A ratio of volatilities in ten thousandths: records keep whole numbers.
 BPS: Final = 10_000
 
 
-class UnderlyingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One coin. Volatilities are of a day: `sigma` by the filter's `decay`, `long_run` of the whole history, mixed by
-    `long_run_weight` into what scenarios are scaled to. `collar` is how far below and above the mark, as shares.
+class UsedForecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose forecast a coin's `sigma` is by, and why: `ratio` times the filter's own `filter_sigma`.
+
+    `base` is what the fast filter forecast and `forecast` what the challenger did (volatilities of a day); `rival` the
+    best challenger, which over `rows` days lost `loss` where the filter lost `base_loss`, with the test's `p_value`.
+    `regime` is the detector's factor, at least one.
+    """
+
+    forecaster: str
+    why: str
+    ratio: float
+    filter_sigma: float
+    base: float
+    forecast: float | None
+    regime: float
+    rival: str = ""
+    rows: int = 0
+    p_value: float | None = None
+    loss: float | None = None
+    base_loss: float | None = None
+
+
+class UnderlyingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One coin. Volatilities are of a day: `sigma` as used, which the filter goes on from by its `decay`, `long_run` of
+    the whole history, mixed by `long_run_weight` into what scenarios are scaled to. `collar` is how far below and above
+    the mark, as shares. `used` says whose forecast it is; None where no contest was held: the filter's.
     """
 
     sigma: float
@@ -33,6 +57,7 @@ class UnderlyingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     decay: float
     haircut: float
     collar: tuple[float, float]
+    used: UsedForecast | None = None
 
     def scale_at(self, sigma: float) -> float:
         """What scenarios are scaled to where the filter says `sigma`."""
@@ -116,7 +141,19 @@ def _why_not_formed(given: ParameterSet) -> str:
             return f"{name}: a volatility, haircut or collar is no number above zero"
         if not (0 <= one.decay < 1 and 0 <= one.long_run_weight <= 1 and one.haircut <= 1 and one.collar[0] < 1):
             return f"{name}: a decay, weight, haircut or collar is not within its range"
+        if one.used is not None and not _is_formed(one, one.used):
+            return f"{name}: what is said of its forecaster is not what its volatility was made of"
     return ""
+
+
+def _is_formed(one: UnderlyingParameters, used: UsedForecast) -> bool:
+    texts = all(len(text) <= TEXT_LENGTH for text in (used.forecaster, used.why, used.rival))
+    above = (used.ratio, used.filter_sigma, used.base, used.regime, 1.0 if used.forecast is None else used.forecast)
+    good = all(isfinite(number) and 0 < number < MAX_MOVE for number in above) and used.regime >= 1
+    losses = all(number is None or (isfinite(number) and number >= 0) for number in (used.loss, used.base_loss))
+    is_probability = used.p_value is None or 0 <= used.p_value <= 1
+    is_same = abs(used.ratio * used.filter_sigma - one.sigma) <= 1e-9 * one.sigma
+    return texts and good and losses and is_probability and is_same
 
 
 def _why_not_whole(given: ParameterSet, traded: Collection[str], also_known: Collection[str]) -> str:

@@ -87,7 +87,9 @@ def data_hash(sources: list[Source]) -> str:
 def parameter_file(fitted: Fitted, identity: str, code: str, data: str) -> ParameterFile:
     """Return what of a fit can act in a gateway."""
     coins = {
-        name: UnderlyingParameters(**each, haircut=fitted.haircuts[name], collar=fitted.collars[name])
+        name: UnderlyingParameters(
+            **each, haircut=fitted.haircuts[name], collar=fitted.collars[name], used=fitted.used.get(name)
+        )
         for name, each in fitted.volatilities.items()
     }
     points = fitted.points

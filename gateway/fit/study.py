@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from gateway.backtest.study import HORIZON_HOURS, Data, day_of
+from gateway.fit.champions import chosen, scaled, with_ratio
 from risk.coverage.models import TEMPERED
 from risk.fhs.factors import Factor, FactorKind
 from risk.fhs.filtered import Filtered, FilterRules
 from risk.fhs.limits import collar, haircut
-from risk.fhs.points import TailPoints, tail_points
+from risk.fhs.points import TailPoints
 from risk.learning.baselines import har as har_forecast
 from risk.learning.boosted import PARAMETERS, BoostedVariance, fit_variance
+from risk.learning.champion import ChampionRules, Choice
 from risk.learning.contest import Contest, ContestRules, run
 from risk.learning.panel import Panel, panel
+from risk.parameter_set import Floors, UsedForecast
 from risk.volatility.garch_fit import fit_garch
 from risk.volatility.har import fit_har
 from risk.volatility.refusals import EstimateError
@@ -32,6 +36,8 @@ COLLAR_CONFIDENCE: Final = 0.999
 COLLAR_FLOOR: Final = 0.01
 COLLAR_CAP: Final = 0.25
 CONTEST_FIRST_DAYS: Final = 300
+# What a gateway's configuration says where it says nothing else.
+NO_FORECAST_BELOW: Final = Floors()
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -67,15 +73,24 @@ class Fitted(msgspec.Struct, frozen=True):
     learned: list[Learned]
     contests: list[Contest]
     settings: dict[str, Any]
+    used: dict[str, UsedForecast] = {}
+    choices: dict[str, list[Choice]] = {}
 
 
 def fit(
-    data: Data, *, contests: bool, horizon_days: float = 1.0, on_done: Callable[[str], None] | None = None
+    data: Data,
+    *,
+    contests: bool,
+    horizon_days: float = 1.0,
+    champions: ChampionRules | None = None,
+    floors: Floors = NO_FORECAST_BELOW,
+    on_done: Callable[[str], None] | None = None,
 ) -> Fitted:
     """Fit everything on all of the data. Without `contests` no learned model may be used: nothing has proved it.
 
-    Tail points are of moves over `horizon_days`, the margin period of risk. Raises EstimateError where there is too
-    little history for the filtered days themselves.
+    Tail points are of moves over `horizon_days`, the margin period of risk. With `champions` forecasts race the filter,
+    and where one has won its figure is used, never below `floors`. Raises EstimateError where there is too little
+    history for the filtered days themselves.
     """
     told = on_done or (lambda what: None)
     parameters: dict[str, dict[str, Any]] = {}
@@ -84,20 +99,18 @@ def fit(
         column = data.history.column[Factor(days.name, FactorKind.SPOT)]
         parameters[days.name] = _parameters(data.history.move[:, column], days.realised_variance, refused, days.name)
         told(f"{days.name}: estimators")
-    last = int(data.history.day[-1])
-    measured = Filtered(data.history, FilterRules())
-    haircuts, collars = {}, {}
-    for days in data.days:
-        spot = [Factor(days.name, FactorKind.SPOT)]
-        at = min(last, int(days.day[-1]))
-        haircuts[days.name] = haircut(measured.scenarios(at, HAIRCUT_DAYS, spot), days.name, HAIRCUT_CONFIDENCE)
-        moves = measured.scenarios(at, COLLAR_DAYS, spot)
-        collars[days.name] = collar(moves, days.name, COLLAR_CONFIDENCE, COLLAR_FLOOR, COLLAR_CAP)
-    spots = [Factor(days.name, FactorKind.SPOT) for days in data.days]
+    measured, tempered = Filtered(data.history, FilterRules()), Filtered(data.history, TEMPERED)
     common = min(int(days.day[-1]) for days in data.days)
-    tempered = Filtered(data.history, TEMPERED)
-    points = tail_points(tempered.scenarios(common, horizon_days, spots), POINT_CONFIDENCE)
+    choices: dict[str, list[Choice]] = {}
+    if champions is not None:
+        choices = chosen(data, measured, tempered, common, horizon_days, champions, refused, told)
+    spots = [Factor(days.name, FactorKind.SPOT) for days in data.days]
+    volatilities = _volatilities(tempered, spots, common)
+    scenarios = tempered.scenarios(common, horizon_days, spots)
+    last_choice = {name: many[-1] for name, many in choices.items()}
+    points, used = scaled(scenarios, volatilities, last_choice, POINT_CONFIDENCE, floors)
     told("tail points")
+    haircuts, collars = _limits(data, measured, used, floors)
     learned, raced = _learned(data, refused, told, contests=contests)
     settings = {
         "haircut": {"days": HAIRCUT_DAYS, "confidence": HAIRCUT_CONFIDENCE},
@@ -105,10 +118,35 @@ def fit(
         "points": {"days": horizon_days, "confidence": POINT_CONFIDENCE},
         "trees": PARAMETERS,
     }
+    if champions is not None:
+        settings["champions"] = {
+            "rules": asdict(champions),
+            "floors": [floors.volatility, floors.move, floors.haircut, floors.collar],
+        }
     return Fitted(
-        str(day_of(common)), parameters, refused, haircuts, collars, points, _volatilities(tempered, spots, common),
-        horizon_days, learned, raced, settings,
+        str(day_of(common)), parameters, refused, haircuts, collars, points,
+        {name: each | {"sigma": used[name].ratio * each["sigma"]} if name in used else each
+         for name, each in volatilities.items()},
+        horizon_days, learned, raced, settings, used, choices,
     )  # fmt: skip
+
+
+def _limits(
+    data: Data, measured: Filtered, used: dict[str, UsedForecast], floors: Floors
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Haircuts and collars, by the volatility that is used."""
+    haircuts, collars = {}, {}
+    last = int(data.history.day[-1])
+    for days in data.days:
+        name, spot, at = days.name, [Factor(days.name, FactorKind.SPOT)], min(last, int(days.day[-1]))
+        ratio = used[name].ratio if name in used else 1.0
+        sold, rested = (
+            with_ratio(measured.scenarios(at, horizon, spot), {name: ratio}) for horizon in (HAIRCUT_DAYS, COLLAR_DAYS)
+        )
+        haircuts[name] = haircut(sold, name, HAIRCUT_CONFIDENCE, floors.haircut if ratio < 1.0 else 0.0)
+        floor = max(COLLAR_FLOOR, min(floors.collar, COLLAR_CAP)) if ratio < 1.0 else COLLAR_FLOOR
+        collars[name] = collar(rested, name, COLLAR_CONFIDENCE, floor, COLLAR_CAP)
+    return haircuts, collars
 
 
 def _volatilities(filtered: Filtered, spots: list[Factor], as_of_day: int) -> dict[str, dict[str, float]]:

@@ -102,7 +102,7 @@ def run(
         ends = np.arange(len(panel.open_time_ns))
         rows = ends[start:end][(ends[start:end] + 1) % stride == 0] if stride > 1 else ends[start:end]
         try:
-            forecast, tail = _segment(_recent(panel, rules, past, end), horizon, past, rows, refused, learn)
+            forecast, tail = _segment(recent(panel, rules, past, end), horizon, past, rows, refused, learn)
         except EstimateError as error:
             refused[CHAMPION] = str(error)
             continue
@@ -134,7 +134,7 @@ def segments(panel: Panel, rules: ContestRules) -> list[tuple[int, int]]:
     return [(start, min(start + width, size)) for start in range(first, size, width)]
 
 
-def _recent(panel: Panel, rules: ContestRules, past: int, end: int) -> Panel:
+def recent(panel: Panel, rules: ContestRules, past: int, end: int) -> Panel:
     """A panel without returns older than what is learnt from (rows keep their numbers) and without later ones."""
     log_return, feature = panel.log_return[:end].copy(), panel.feature[:end].copy()
     oldest = max(past - rules.past_days * panel.bars_per_day, 0)

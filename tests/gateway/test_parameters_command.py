@@ -50,7 +50,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fit(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fit") / "out"
-    found = runner.invoke(cli.app, ["fit", "--data", str(prices), "--out", str(out), "--no-contest"])
+    found = runner.invoke(cli.app, ["fit", "--data", str(prices), "--out", str(out)])
     assert found.exit_code == 0, found.output
     return out
 

@@ -19,6 +19,7 @@ from risk.parameter_set import (
     ParameterSet,
     RescaleRules,
     UnderlyingParameters,
+    UsedForecast,
     rescaled,
     why_not,
 )
@@ -32,6 +33,12 @@ RULES = RescaleRules(least=0.8, most=2.0, fall_a_day=0.1, step=0.01)
 def coin(**changes) -> UnderlyingParameters:
     given = {"sigma": 0.03, "long_run": 0.04, "long_run_weight": 0.4, "decay": 0.985, "haircut": 0.1}
     return UnderlyingParameters(**(given | {"collar": (0.04, 0.05)} | changes))
+
+
+def by_champion(ratio: float = 0.9, **changes) -> UnderlyingParameters:
+    given = {"forecaster": "learned", "why": "won", "ratio": ratio, "filter_sigma": 0.03, "base": 0.02}
+    given |= {"forecast": 0.018, "regime": 1.0, "rival": "learned", "rows": 400, "p_value": 0.001, "loss": 0.3}
+    return coin(sigma=ratio * 0.03, used=UsedForecast(**(given | {"base_loss": 0.4} | changes)))
 
 
 def parameters(**changes) -> ParameterSet:
@@ -144,3 +151,26 @@ def test_rules_out_of_order_are_refused(changes) -> None:
 
 def test_sets_survive_being_written_and_read() -> None:
     assert msgspec.json.decode(msgspec.json.encode(parameters()), type=ParameterSet) == parameters()
+
+
+def test_a_forecaster_is_told_of_and_older_sets_are_the_same_bytes() -> None:
+    given = parameters(underlyings={"A": by_champion(), "B": coin()})
+    assert why_not(given, FLOORS, TODAY, {"A", "B"}) == ""
+    assert msgspec.json.decode(msgspec.json.encode(given), type=ParameterSet) == given
+    assert b"used" not in msgspec.json.encode(parameters())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"filter_sigma": 0.02}, {"base": nan}, {"forecast": inf}, {"regime": 0.9}, {"p_value": 1.5}, {"loss": -1.0},
+     {"why": "x" * 201}, {"base_loss": nan}],
+)  # fmt: skip
+def test_a_forecaster_whose_figures_are_none_is_refused(changes) -> None:
+    given = parameters(underlyings={"A": by_champion(**changes), "B": coin()})
+    assert "A: what is said of its forecaster" in why_not(given, FLOORS, TODAY, {"A", "B"})
+
+
+def test_the_marks_move_on_from_the_figure_that_was_used() -> None:
+    one = by_champion(0.8, filter_sigma=0.03)
+    assert rescaled(one, (0.8 * 0.03) ** 2, BPS, 1.0, RULES) == (BPS, False)
+    assert rescaled(one, 0.03**2, BPS, 1.0, RULES)[0] > BPS
