@@ -216,11 +216,30 @@ static void notify(Buffer *out, const char *order, size_t n) {
     put_frame(out, text, (size_t)(at - text));
 }
 
+/* Whatever else the gateway asks meanwhile, as to subscribe to a book, is answered with the channels that it named. */
+static void answer_other(const char *request, size_t size, i64 id) {
+    char text[2048], *at = put_number(put(text, "{\"jsonrpc\":\"2.0\",\"id\":"), id);
+    const char *channels = memmem(request, size, "\"channels\":", 11);
+    const char *end = channels ? memchr(channels, ']', (size_t)(request + size - channels)) : NULL;
+    at = put(at, ",\"result\":");
+    if (end && end - channels < 1024) {
+        size_t n = (size_t)(end + 1 - (channels + 11));
+        memcpy(at, channels + 11, n);
+        at += n;
+    } else at = put(at, "[]");
+    at = put(at, ",\"usIn\":1,\"usOut\":2,\"usDiff\":1,\"testnet\":false}");
+    put_frame(&venue_out, text, (size_t)(at - text));
+}
+
 /* Answer one private/buy: reply first, then the notification; in one write, unless they are to be apart. */
 static void answer(char *request, size_t size) {
     char order[1024], text[2048], *at = text;
     char *id = memmem(request, size, "\"id\":", 5), *label = memmem(request, size, "\"label\":\"", 9);
-    if (!id || !label || !memmem(request, size, "\"private/buy\"", 13)) fail("not an order");
+    if (!id) fail("not a request");
+    if (!label || !memmem(request, size, "\"private/buy\"", 13)) {
+        answer_other(request, size, atoll(id + 5));
+        return;
+    }
     label += 9;
     char *end = memchr(label, '"', (size_t)(request + size - label));
     if (!end || end - label >= (long)sizeof last_label) fail("no label");

@@ -120,6 +120,11 @@ class Peer:
             if len(data) < end:
                 break
             request = orjson.loads(apply_mask(data[head + 4 : end], data[head : head + 4]))
+            if request["method"] != "private/buy":  # as to subscribe to a book: it gets the channels that it named
+                named = request.get("params", {}).get("channels", [])
+                answers.append(server_frame(orjson.dumps({"jsonrpc": "2.0", "id": request["id"], "result": named})))
+                data = data[end:]
+                continue
             self.last_label = request["params"]["label"]
             reply, note = map(server_frame, venue_answer(request["id"], order_json(self.last_label, "open")))
             answers.append(reply)
