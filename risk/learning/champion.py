@@ -46,8 +46,8 @@ class ChampionRules:
     first_past_days: int = 300
     proof_days: int = 365
     drift_days: int = 91
-    least: float = 0.75
-    most: float = 2.0
+    least: float = 0.9
+    most: float = 1.25
 
     def __post_init__(self) -> None:
         good = 0 < self.least <= 1 <= self.most and min(self.contest_days, self.segment_days, self.proof_days) >= 1

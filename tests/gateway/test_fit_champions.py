@@ -23,7 +23,7 @@ from tests.gateway.rig import opened
 from tests.risk.test_parameter_set import by_champion
 
 DAYS = 420
-RULES = ChampionRules(segment_days=60, first_past_days=120, proof_days=60)
+RULES = ChampionRules(segment_days=60, first_past_days=120, proof_days=60, least=0.75, most=2.0)
 
 
 def write_signal(path: Path, seed: int) -> None:

@@ -16,7 +16,7 @@ from risk.volatility.refusals import EstimateError
 from tests.risk.learning.panels import RULES, underlying
 
 DAYS = 420
-SMALL = ChampionRules(segment_days=60, first_past_days=120, proof_days=60)
+SMALL = ChampionRules(segment_days=60, first_past_days=120, proof_days=60, least=0.75, most=2.0)
 
 
 def filters(given: UnderlyingBars):
