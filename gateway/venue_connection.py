@@ -22,7 +22,8 @@ FEW_MESSAGES: Final = 3
 # A burst is taken in turns: after so long the loop looks at everybody else first, clients' orders above all. What a
 # connection says of orders may take longer than what it says of the market; while a rest waits, nothing more is read.
 ORDERS_TURN_NS: Final = 1_000_000
-MARKET_TURN_NS: Final = 100_000
+# Some six messages: shorter turns than 0.1 ms take a third off the p99 of orders beside 20,000 messages a second.
+MARKET_TURN_NS: Final = 25_000
 
 
 class VenueConnection(asyncio.Protocol):
