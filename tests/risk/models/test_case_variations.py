@@ -131,7 +131,7 @@ def test_hyperliquid_cross(side: str, price: float, qty: float, leverage: int, c
     found = run({"mode": "cross", "venue": "hyperliquid", "input": given})
     expected = price - s * (value - price * qty * rate) / qty / (1 - rate * s)
     assert found["mm"] == pytest.approx(price * qty * rate)
-    if expected > 0:
+    if expected > 1e-9 * price:  # nearer to nothing it is rounding alone
         assert found["liq_price"] == pytest.approx(expected, rel=1e-9)
 
 
