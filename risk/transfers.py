@@ -256,7 +256,12 @@ def _solved(supplies: Sequence[Supply], needs: Sequence[Need], ways: list[_Way])
     top = np.concatenate([most, np.ones(count), np.full(len(needs), np.inf)])
     missing = np.concatenate([np.zeros(2 * count), np.ones(len(needs))])
     first = _minimise(missing, within, integrality, top)
-    top[2 * count :] = first[2 * count :] + 1e-6
+    # The cheapest of all that are as little short in sum: who of them goes short is open.
+    rows += [(len(low), 2 * count + number, 1.0) for number in range(len(needs))]
+    low.append(-np.inf)
+    high.append(float(missing @ first) + 1e-6)
+    at, columns, entries = zip(*rows, strict=True)
+    within = LinearConstraint(csr_array((entries, (at, columns)), shape=(len(low), size)), low, high)
     dear = np.concatenate([fee * price, flat * price, np.zeros(len(needs))])
     second = _minimise(dear, within, integrality, top)
     return [round(second[j]) * ways[j].step_units for j in range(count)]

@@ -192,6 +192,18 @@ ROUTE = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(("dear", "cheap"), [(ONE, TWO), (TWO, ONE)])
+def test_of_two_that_can_not_both_be_met_the_cheaper_is(dear: Location, cheap: Location) -> None:
+    """Which of two equal shortfalls is met, where there is enough for one, is a matter of cost."""
+    routes = [
+        route("A", dear, VAULT, flat_fee_units=WHOLE),
+        route("A", cheap, VAULT, fee_bps=500, minimum_units=2 * WHOLE),
+    ]
+    made = plan([supply("A", 3, 1, VAULT, 0)], [need(3), need(3, TWO)], routes)
+    assert [(move.route.target, move.units) for move in made.moves] == [(cheap, 2 * WHOLE)]
+    assert made.cost_units == WHOLE // 10
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     held=st.lists(st.integers(0, 5), min_size=4, max_size=4),
