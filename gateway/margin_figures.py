@@ -27,13 +27,13 @@ from typing import Any, Final
 import msgspec
 
 from risk.account import Account
+from risk.book_builder import ELSEWHERE
 from risk.instrument import UNITS_PER_WHOLE
 from risk.kernel import MarginKernel
 from risk.marks import NEVER_NS, Market
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
 from risk.models.parameters import parameters
 from risk.scenarios import Generation
-from risk.venue_margin import ELSEWHERE
 
 MAINTENANCE_FACTOR: Final = parameters("deribit_portfolio", DeribitPortfolioParameters)[0].mm_factor
 

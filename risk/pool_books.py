@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 import numpy as np
 
+from risk.book_builder import ELSEWHERE, BookBuilder
 from risk.charges import TIER_COLUMNS
 from risk.instrument import Instrument
 from risk.models.result import MarginError
@@ -16,7 +17,7 @@ from risk.pool_deribit import DeribitPortfolio
 from risk.pool_models import Binance, Bybit, Okx
 from risk.pool_parts import Held, PoolModel, PoolPart, leg_of
 from risk.pool_terms import Fixed, PoolTerms, no_terms
-from risk.pricing import USD_LIKE, InstrumentMark, refuse_bad_mark, settles_in_coin
+from risk.pricing import USD_LIKE
 from risk.venue_book import BookTerms, VenueBook
 
 MODELS: Final[dict[str, Callable[[str | None], PoolModel]]] = {
@@ -27,54 +28,18 @@ MODELS: Final[dict[str, Callable[[str | None], PoolModel]]] = {
 }
 # An asset without a price counts for nothing while it is held, and without end while it is owed.
 UNPRICED: Final = 1e15
-# What does not count in any pool of the venue; never asked.
-ELSEWHERE: Final = ""
 
 
-class PoolBookBuilder:
-    """Prices a book in slices, as scenarios.GenerationBuilder does: `price_some` until True, then `book`."""
+class PoolBookBuilder(BookBuilder[PoolModel, PoolPart]):
+    """Puts the parts of all instruments together; see BookBuilder."""
 
-    def __init__(
-        self,
-        terms: BookTerms,
-        instruments: Sequence[Instrument],
-        marks: Mapping[int, InstrumentMark],
-        currencies: Sequence[str],
-        accounts: int,
-    ) -> None:
-        self._terms, self._instruments, self._marks = terms, instruments, marks
-        self._currencies, self._accounts = list(currencies), max(1, accounts)
-        self._model = MODELS[terms.model](terms.parameter_set)
-        self._mine = [i for i in instruments if i.venue == terms.venue]
-        self._parts: dict[int, PoolPart] = {}
-        self.refusals: dict[int, str] = {}
-        self._spots: dict[str, float] = {}
-        self._next = 0
+    def _model_of(self, terms: BookTerms) -> PoolModel:
+        return MODELS[terms.model](terms.parameter_set)
 
-    @property
-    def is_priced(self) -> bool:
-        """Whether nothing is left to price."""
-        return self._next == len(self._mine)
-
-    def price_some(self, count: int) -> bool:
-        """Price up to `count` more instruments; return whether all are done."""
-        stop = min(self._next + count, len(self._mine))
-        for instrument in self._mine[self._next : stop]:
-            try:
-                mark = self._marks.get(instrument.index)
-                if mark is None:
-                    raise ValueError(f"{instrument.symbol}: no mark")
-                settles_in_coin(instrument)
-                refuse_bad_mark(instrument, mark)
-                self._parts[instrument.index] = self._model.part(instrument, mark)
-                self._spots[instrument.underlying] = mark.index_price
-            except (ValueError, MarginError) as error:
-                self.refusals[instrument.index] = str(error)
-        self._next = stop
-        return stop == len(self._mine)
+    def _coin_of(self, instrument: Instrument) -> str:
+        return instrument.underlying
 
     def book(self) -> VenueBook:
-        """Return the book: a kernel that is loaded, and holds nothing yet."""
         pools = [*dict.fromkeys(self._model.pool_of(i.settlement_currency) for i in self._mine), ELSEWHERE]
         columns = list(dict.fromkeys([*self._currencies, *(i.settlement_currency for i in self._mine)]))
         made = self._assembled(pools, columns)

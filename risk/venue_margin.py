@@ -16,12 +16,13 @@ What a model does not know (spot, a contract without tiers, margin on entry) is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
+from risk.book_builder import ELSEWHERE, BookBuilder
 from risk.charges import BY_RESERVATION, BY_TIERS, TIER_COLUMNS, no_charges
 from risk.instrument import Instrument, Kind
 from risk.kernel import MarginKernel
@@ -31,12 +32,10 @@ from risk.models.deribit_standard import future_rule
 from risk.models.option_margin import option_rule, short_margin
 from risk.models.result import MarginError
 from risk.models.tiered import VenueRule, table, venue_rule
-from risk.pricing import Floats, InstrumentMark, refuse_bad_mark, settles_in_coin
+from risk.pricing import Floats, InstrumentMark, settles_in_coin
 from risk.venue_book import BookTerms, VenueBook
 
 MODELS: Final = ("tiered", "deribit_standard")
-# What does not count in any wallet of the venue; never asked.
-ELSEWHERE: Final = ""
 
 
 class Part(msgspec.Struct):
@@ -54,50 +53,16 @@ class Part(msgspec.Struct):
     tiers: Sequence[tuple[float, float, float, float]] = ()
 
 
-class VenueBookBuilder:
-    """Prices a book in slices, as scenarios.GenerationBuilder does: `price_some` until True, then `book`."""
+class VenueBookBuilder(BookBuilder["_Model", Part]):
+    """Puts the parts of all instruments together; see BookBuilder."""
 
-    def __init__(
-        self,
-        terms: BookTerms,
-        instruments: Sequence[Instrument],
-        marks: Mapping[int, InstrumentMark],
-        currencies: Sequence[str],
-        accounts: int,
-    ) -> None:
-        self._terms, self._instruments, self._marks = terms, instruments, marks
-        self._currencies, self._accounts = list(currencies), max(1, accounts)
-        self._model: _Model = _MODELS[terms.model](terms.parameter_set)
-        self._mine = [i for i in instruments if i.venue == terms.venue]
-        self._parts: dict[int, Part] = {}
-        self.refusals: dict[int, str] = {}
-        self._spots: dict[str, float] = {}
-        self._next = 0
+    def _model_of(self, terms: BookTerms) -> _Model:
+        return _MODELS[terms.model](terms.parameter_set)
 
-    @property
-    def is_priced(self) -> bool:
-        """Whether nothing is left to price."""
-        return self._next == len(self._mine)
-
-    def price_some(self, count: int) -> bool:
-        """Price up to `count` more instruments; return whether all are done."""
-        stop = min(self._next + count, len(self._mine))
-        for instrument in self._mine[self._next : stop]:
-            try:
-                mark = self._marks.get(instrument.index)
-                if mark is None:
-                    raise ValueError(f"{instrument.symbol}: no mark")
-                settles_in_coin(instrument)
-                refuse_bad_mark(instrument, mark)
-                self._parts[instrument.index] = self._model.part(instrument, mark)
-                self._spots[instrument.settlement_currency] = mark.index_price
-            except (ValueError, MarginError) as error:
-                self.refusals[instrument.index] = str(error)
-        self._next = stop
-        return stop == len(self._mine)
+    def _coin_of(self, instrument: Instrument) -> str:
+        return instrument.settlement_currency
 
     def book(self) -> VenueBook:
-        """Return the book: a kernel that is loaded, and holds nothing yet."""
         count, size = len(self._instruments), self._model.size
         units = [*dict.fromkeys(i.settlement_currency for i in self._mine), ELSEWHERE]
         wallets = {unit: row for row, unit in enumerate(units)}

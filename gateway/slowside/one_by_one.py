@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of
+from risk.book_builder import ELSEWHERE
 from risk.haircuts import Held
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
@@ -21,7 +22,6 @@ from risk.limits import RowTerms
 from risk.pricing import Floats, InstrumentMark
 from risk.scenarios import Generation
 from risk.venue_book import BookTerms, SubAccount, VenueBook
-from risk.venue_margin import ELSEWHERE
 from risk.venue_models import builder as venue_builder
 
 # Accounts, sub-accounts, and of a desk orders and contracts: so many a slice, some 0.1 ms each.
