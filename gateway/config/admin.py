@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from gateway.config.rules import KeyPath, Rule, between
-from gateway.config.values import ENVIRONMENT_PREFIX, HOST, UP_TO_TEN, Table, is_loopback
+from gateway.config.values import ENVIRONMENT_PREFIX, HOST, UP_TO_TEN, Table
 
 DEFAULT_ADMIN_LISTEN_HOST = "127.0.0.1"
 DEFAULT_ADMIN_LISTEN_PORT = 9882
@@ -98,18 +98,6 @@ class Admin(Table, frozen=True, kw_only=True):
 
 def check_admin(values: Mapping[str, Any]) -> Found:
     """Yield what is wrong between the keys of the table."""
-    certificate, key, host = (values.get(k) for k in ("tls_certificate_file", "tls_key_file", "listen_host"))
-    if (certificate is None) != (key is None):
-        missing = "tls_certificate_file" if certificate is None else "tls_key_file"
-        yield (missing,), "is missing; TLS needs both tls_certificate_file and tls_key_file"
-    if host is not None and not is_loopback(host) and certificate is None:
-        yield (
-            ("listen_host",),
-            f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
-            "or listen on 127.0.0.1 or ::1",
-        )
-    if certificate is not None and not certificate.is_file():
-        yield ("tls_certificate_file",), f"there is no file {certificate}"
     low, high = values.get("margin_use_warning"), values.get("margin_use_critical")
     if low is not None and high is not None and high < low:
         yield ("margin_use_critical",), f"must not be less than margin_use_warning, {low}, not {high}"

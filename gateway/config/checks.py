@@ -28,6 +28,7 @@ from gateway.config.guards import Guard, check_guard
 from gateway.config.history import read_days
 from gateway.config.hook import Hook, HookClient, check_client, check_hook
 from gateway.config.levels import House, LevelInstrument, LevelLimits, Stress
+from gateway.config.listeners import check_listener
 from gateway.config.margin_calls import MarginProfile, check_profile
 from gateway.config.parameters import Parameters, check_parameters
 from gateway.config.rules import KeyPath, Problem, TableCheck
@@ -56,17 +57,8 @@ Found = Iterator[tuple[KeyPath, str]]
 
 
 def _check_fix(values: Mapping[str, Any]) -> Found:
-    certificate, key = values.get("tls_certificate_file"), values.get("tls_key_file")
-    host = values.get("listen_host")
-    if (certificate is None) != (key is None):
-        missing = "tls_certificate_file" if certificate is None else "tls_key_file"
-        yield (missing,), "is missing; TLS needs both tls_certificate_file and tls_key_file"
-    if host is not None and not is_loopback(host) and certificate is None:
-        yield (
-            ("listen_host",),
-            f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
-            "or listen on 127.0.0.1 or ::1",
-        )
+    yield from check_listener(values)
+    certificate, host = values.get("tls_certificate_file"), values.get("listen_host")
     backlog, buffer = values.get("market_data_backlog_bytes"), values.get("max_write_buffer_bytes")
     # Market data, and lists of instruments, each stop at the backlog, and a message more may have been on its way.
     if backlog is not None and buffer is not None and 2 * (backlog + MAX_ENCODED_BYTES) > buffer:
@@ -75,10 +67,6 @@ def _check_fix(values: Mapping[str, Any]) -> Found:
             f"with {backlog}, max_write_buffer_bytes must be at least {2 * (backlog + MAX_ENCODED_BYTES)}, not "
             f"{buffer}: else market data alone has a client disconnected",
         )
-    if certificate is not None and not certificate.is_file():
-        yield ("tls_certificate_file",), f"there is no file {certificate}"
-    if key is not None and (problem := private_file_problem(key)):
-        yield ("tls_key_file",), problem
     authority = values.get("tls_client_ca_file")
     if authority is not None and not authority.is_file():
         yield ("tls_client_ca_file",), f"there is no file {authority}"
@@ -237,9 +225,8 @@ def _url_problem(url: str, scheme: str = "wss") -> str | None:
 
 
 def _check_hook(values: Mapping[str, Any]) -> Found:
+    yield from check_listener(values)
     yield from check_hook(values)
-    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
-        yield ("tls_key_file",), problem
     # Over the WebSocket the kernel does not say who is there.
     if "socket_path" in values and values["socket_path"] is None:
         for index, client in enumerate(values.get("client", ())):
@@ -308,9 +295,8 @@ def _check_counterparty(values: Mapping[str, Any]) -> Found:
 
 
 def _check_admin(values: Mapping[str, Any]) -> Found:
+    yield from check_listener(values)
     yield from check_admin(values)
-    if (key := values.get("tls_key_file")) is not None and (problem := private_file_problem(key)):
-        yield ("tls_key_file",), problem
 
 
 def _check_channel(values: Mapping[str, Any]) -> Found:

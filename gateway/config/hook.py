@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, KeyPath, between
-from gateway.config.values import ENVIRONMENT_PREFIX, HOST, Name, Table, is_loopback
+from gateway.config.values import ENVIRONMENT_PREFIX, HOST, Name, Table
 
 # The kernel says who is at the other end of a Unix socket; nobody else can open it.
 DEFAULT_HOOK_AUTHENTICATION: Literal["token"] = "token"
@@ -91,20 +91,8 @@ class Hook(Table, frozen=True, kw_only=True):
 
 def check_hook(values: Mapping[str, Any]) -> Found:
     """Yield what is wrong between the keys of the hook's table."""
-    certificate, key, host = (values.get(k) for k in ("tls_certificate_file", "tls_key_file", "listen_host"))
     if "socket_path" in values and "listen_port" in values and values["socket_path"] is values["listen_port"] is None:
         yield ("socket_path",), "give socket_path, listen_port or both: else nobody can ask"
-    if (certificate is None) != (key is None):
-        missing = "tls_certificate_file" if certificate is None else "tls_key_file"
-        yield (missing,), "is missing; TLS needs both tls_certificate_file and tls_key_file"
-    if host is not None and not is_loopback(host) and certificate is None:
-        yield (
-            ("listen_host",),
-            f"{host} can be reached from other machines, which takes TLS: give tls_certificate_file and tls_key_file, "
-            "or listen on 127.0.0.1 or ::1",
-        )
-    if certificate is not None and not certificate.is_file():
-        yield ("tls_certificate_file",), f"there is no file {certificate}"
 
 
 def check_client(values: Mapping[str, Any]) -> Found:
