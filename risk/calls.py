@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 
 class CallState(StrEnum):
@@ -123,10 +123,7 @@ def next_state(state: CallState, happening: CallHappening) -> CallState:
     IllegalTransitionError
         Where the table has no such row.
     """
-    try:
-        return TABLE[state, happening]
-    except KeyError:
-        raise IllegalTransitionError(f"a call that is {state.value} can not be {happening.value}") from None
+    return follow(TABLE, state, happening, "a call")
 
 
 class CallTerms(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import IllegalTransitionError, follow
 
 # Ended transfers stay known, so that a key that comes again is answered as before, and one may be reversed.
 ENDED_TRANSFERS_KEPT: Final = 100_000
@@ -136,10 +136,7 @@ def next_state(state: TransferState, happening: TransferHappening) -> TransferSt
     IllegalTransitionError
         Where the table has no such row.
     """
-    try:
-        return TABLE[state, happening]
-    except KeyError:
-        raise IllegalTransitionError(f"a transfer that is {state.value} can not be {happening.value}") from None
+    return follow(TABLE, state, happening, "a transfer")
 
 
 class TransferError(Exception):

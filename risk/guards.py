@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 PPM: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
@@ -175,10 +175,7 @@ def next_state(state: GuardState, signal: GuardSignal) -> GuardState:
     IllegalTransitionError
         Where the table has no such row.
     """
-    try:
-        return TABLE[state, signal]
-    except KeyError:
-        raise IllegalTransitionError(f"a guard that is {state} can not have {signal}") from None
+    return follow(TABLE, state, signal, "a guard", "have")
 
 
 class Guard:

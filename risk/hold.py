@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 
 class HoldState(StrEnum):
@@ -68,7 +68,4 @@ def next_state(state: HoldState, happening: HoldHappening) -> HoldState:
     IllegalTransitionError
         Where the table has no such row.
     """
-    try:
-        return TABLE[state, happening]
-    except KeyError:
-        raise IllegalTransitionError(f"a hold that is {state.value} can not be {happening.value}") from None
+    return follow(TABLE, state, happening, "a hold")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 MAX_OPEN: Final = 1_000
 ENDED_KEPT: Final = 1_000
@@ -42,11 +42,7 @@ TABLE: Final[dict[tuple[HouseCallState, HouseCallHappening], HouseCallState]] = 
 
 def next_state(state: HouseCallState, happening: HouseCallHappening) -> HouseCallState:
     """Return the state after `happening`; raises IllegalTransitionError where the table has no such row."""
-    try:
-        return TABLE[state, happening]
-    except KeyError:
-        text = f"a clearing house's call that is {state.value} can not be {happening.value}"
-        raise IllegalTransitionError(text) from None
+    return follow(TABLE, state, happening, "a clearing house's call")
 
 
 class HouseCall(msgspec.Struct):

@@ -4,8 +4,12 @@ The statuses are FIX OrdStatus(39), and one of our own: UNKNOWN, sent to the ven
 margin until the venue has answered by client id.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+State = TypeVar("State", bound=StrEnum)
+What = TypeVar("What", bound=StrEnum)
 
 
 class OrdStatus(StrEnum):
@@ -35,6 +39,20 @@ class Happening(StrEnum):
 
 class IllegalTransitionError(Exception):
     """What happened can not happen to an order in this status: the account must halt."""
+
+
+def follow(table: Mapping[tuple[State, What], State], state: State, what: What, whose: str, can: str = "be") -> State:
+    """Return the state that a table says comes after `what`.
+
+    Raises
+    ------
+    IllegalTransitionError
+        Where the table has no such row; `whose` and `can` are of its text.
+    """
+    try:
+        return table[state, what]
+    except KeyError:
+        raise IllegalTransitionError(f"{whose} that is {state} can not {can} {what}") from None
 
 
 _S, _H = OrdStatus, Happening

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from risk.account import AccountState
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 BPS: Final = 10_000
 # What needs no margin is never short; beyond this, more is all the same.
@@ -201,7 +201,4 @@ def next_state(state: MarginState, signal: Signal) -> MarginState:
     IllegalTransitionError
         Where the table has no such row.
     """
-    try:
-        return TABLE[state, signal]
-    except KeyError:
-        raise IllegalTransitionError(f"an account that is {state.value} can not have {signal.value}") from None
+    return follow(TABLE, state, signal, "an account", "have")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from risk.collateral_ledger import Place, TransferTerms
-from risk.lifecycle import IllegalTransitionError
+from risk.lifecycle import follow
 
 # Orders that have ended stay known, so that people see what became of them.
 ENDED_ORDERS_KEPT: Final = 10_000
@@ -56,11 +56,7 @@ LIVE: Final = frozenset({_S.AWAITING, _S.READY})
 
 def next_state(state: OrderState, happening: OrderHappening) -> OrderState:
     """Return the state after `happening`; raises IllegalTransitionError where the table has no such row."""
-    try:
-        return TABLE[state, happening]
-    except KeyError:
-        text = f"a transfer order that is {state.value} can not be {happening.value}"
-        raise IllegalTransitionError(text) from None
+    return follow(TABLE, state, happening, "a transfer order")
 
 
 class ApprovalError(Exception):
