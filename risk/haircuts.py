@@ -84,7 +84,7 @@ class Haircuts:
         for name, column in self._column.items():
             price = float(self._prices[column, base])
             if joint is not None and generation.joint and price == price:
-                self._pegs[column, generation.grid.size :] = joint.currency_moved(name, price)
+                self._pegs[column, generation.grid.size :] = joint.currency_moved(name, price, instruments)
         self._rules = {column: terms.rules.rule(name) for name, column in self._column.items()} if terms.rules else {}
         self._worst = {column: self._most(column) for column in self._column.values()}
 
