@@ -11,8 +11,11 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.backtest import events, reasons
+from gateway.backtest.champions import NAME as WITH_CHAMPIONS
+from gateway.backtest.champions import Reign
+from gateway.backtest.jobs import Results
 from gateway.backtest.pictures import cost_against_rise, margin_against_loss
-from gateway.backtest.study import Data, Finding, Plan, Refused, Results, day_of
+from gateway.backtest.study import Data, Finding, Plan, Refused, day_of
 from risk.coverage.verdict import Verdict, judged
 from risk.coverage.walk import scored
 from risk.learning.contest import CHALLENGER, CHAMPION, Contest
@@ -36,6 +39,7 @@ class Study(msgspec.Struct, frozen=True):
     contests: list[Contest]
     refused: list[Refused]
     clusters: list[reasons.Cluster]
+    reigns: list[Reign]
 
     @property
     def failures(self) -> list[Verdict]:
@@ -70,11 +74,12 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
         [_source(data, at) for at in range(len(data.files))],
         verdicts,
         unanswered,
-        events.rises(data, findings, measure, tempered),
-        events.costs(findings, measure, tempered, plan.first_day),
+        events.rises(data, findings, measure, tempered, WITH_CHAMPIONS),
+        events.costs(findings, measure, tempered, plan.first_day, WITH_CHAMPIONS),
         results.contests,
         results.refused,
         reasons.clusters(data, findings, dependent, plan.first_day),
+        results.reigns,
     )
 
 
@@ -101,12 +106,14 @@ def document(study: Study) -> dict[str, Any]:
     body["plan"]["first_day"] = str(day_of(study.plan.first_day))
     body["plan"]["last_day"] = str(day_of(study.plan.last_day))
     body["plan"]["directory"] = Path(study.plan.directory).name
+    for row in body["reigns"]:
+        row["ratio"] = {str(day_of(int(day))): ratio for day, ratio in row["ratio"].items()}
     for row, verdict in zip(body["verdicts"], study.verdicts):
         row |= {"is_covered": verdict.is_covered, "is_safe": verdict.is_safe}
     for row, rise in zip(body["rises"], study.rises):
-        row |= {"cut": rise.cut, "is_named": rise.is_named}
+        row |= {"cut": rise.cut, "champions_cut": rise.champions_cut, "is_named": rise.is_named}
     for row, cost in zip(body["costs"], study.costs):
-        row["more"] = cost.more
+        row |= {"more": cost.more, "champions_more": cost.champions_more}
     for row, contest in zip(body["contests"], study.contests):
         row["challenger_won"] = contest.challenger_won
     return body
@@ -131,7 +138,7 @@ def page(study: Study, findings: list[Finding]) -> str:
     shapes = []
     for shape in dict.fromkeys(verdict.shape for verdict in study.verdicts):
         rows = [verdict for verdict in study.verdicts if verdict.shape == shape]
-        drawn = [walks[shape, m] for m in (study.measure, study.tempered) if (shape, m) in walks]
+        drawn = [walks[shape, m] for m in (study.measure, study.tempered, WITH_CHAMPIONS) if (shape, m) in walks]
         points = {v.model: (v.mean_margin, v.largest_rise["5"]) for v in rows if "5" in v.largest_rise}
         shapes.append(
             {
@@ -148,6 +155,7 @@ def page(study: Study, findings: list[Finding]) -> str:
         models=list(dict.fromkeys(verdict.model for verdict in study.verdicts)),
         verdicts={(v.shape, v.model): v for v in study.verdicts},
         champion=CHAMPION,
+        with_champions=WITH_CHAMPIONS,
         challenger=CHALLENGER,
         measured=sum(verdict.model == study.measure for verdict in study.verdicts),
         first=day_of(study.plan.first_day),

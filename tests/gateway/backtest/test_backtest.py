@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gateway.backtest.study import Data, Plan, find, run
+from gateway.backtest.jobs import run
+from gateway.backtest.study import Data, Plan, find
 from gateway.cli import app
 from tests.risk.volatility.samples import PRICES, needs_recorded
 
