@@ -24,7 +24,7 @@ from risk.volatility.refusals import EstimateError
 if TYPE_CHECKING:
     from gateway.backtest.study import Data, Plan
 
-NAME: Final = "filtered days, tempered, with champions"
+NAME: Final = "tempered, with champions"
 RULES: Final = ChampionRules()
 FLOORS: Final = Floors()
 # As gateway/fit/study.py asks for tails: what the floor of moves is compared with.
@@ -70,6 +70,10 @@ def reign(data: Data, plan: Plan, at: int) -> Reign:
             held += is_held
             name = FILTER if is_held else choice.forecaster
             by[name] = by.get(name, 0) + 1
+    # Before the first contest, and where one says nothing, the filter's own acts.
+    walked_days = {day for day in ratio if day >= plan.first_day}
+    unheld = sum(plan.first_day <= one < plan.last_day and one not in walked_days for one in day.tolist())
+    by[FILTER] = by.get(FILTER, 0) + unheld
     scored = np.array([one for evening, one in ratio.items() if evening >= plan.first_day] or [1.0])
     extremes = float(scored.min()), float(scored.max())
     return Reign(spot.underlying, sum(by.values()), by, held, float(scored.mean()), *extremes, ratio)

@@ -40,11 +40,22 @@ class Study(msgspec.Struct, frozen=True):
     refused: list[Refused]
     clusters: list[reasons.Cluster]
     reigns: list[Reign]
+    reasons: list[reasons.Failure]
 
     @property
     def failures(self) -> list[Verdict]:
         """Shapes that the measure does not cover as it should."""
         return [verdict for verdict in self.verdicts if verdict.model == self.measure and not verdict.is_covered]
+
+    @property
+    def own_reasons(self) -> list[reasons.Failure]:
+        """Failures of the measure and of what is made of it."""
+        return [one for one in self.reasons if one.model in (self.measure, self.tempered, WITH_CHAMPIONS)]
+
+    @property
+    def other_reasons(self) -> list[reasons.Failure]:
+        """Failures of what they are compared with."""
+        return [one for one in self.reasons if one not in self.own_reasons]
 
     @property
     def unsafe(self) -> list[Verdict]:
@@ -66,7 +77,8 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
             except EstimateError as error:
                 why = str(error)
         unanswered.append({"shape": finding.shape, "model": finding.model, "why": why})
-    dependent = {v.shape for v in verdicts if v.model == measure and not v.is_independent}
+    ours = (measure, tempered, WITH_CHAMPIONS)
+    dependent = {(v.shape, v.model) for v in verdicts if v.model in ours and not v.is_independent}
     return Study(
         plan,
         measure,
@@ -80,6 +92,7 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
         results.refused,
         reasons.clusters(data, findings, dependent, plan.first_day),
         results.reigns,
+        reasons.failures(data, findings, verdicts, plan.first_day),
     )
 
 
