@@ -141,7 +141,7 @@ def why_not(
         _why_not_formed(given)
         or _why_not_whole(given, traded, also_known)
         or _why_not_of_now(given, floors, today)
-        or _why_below(given, floors)
+        or why_below(given, floors)
     )
 
 
@@ -229,7 +229,8 @@ def _why_not_of_now(given: ParameterSet, floors: Floors, today: int) -> str:
     return given.periods.shorter_than(floors.periods)
 
 
-def _why_below(given: ParameterSet, floors: Floors) -> str:
+def why_below(given: ParameterSet, floors: Floors) -> str:
+    """Why figures of a set are beyond the floors; empty where none is."""
     for name, one in given.underlyings.items():
         if one.scale < floors.volatility:
             return f"{name}: a volatility of {one.scale:.3%} a day is below the floor of {floors.volatility:.3%}"

@@ -58,6 +58,10 @@ def backtest(
         raise typer.Exit(1) from error
     _print(Console(), found)
     typer.echo(f"{html}\n{json}")
+    if not any(verdict.model == found.measure for verdict in found.verdicts):
+        why = next((one["why"] for one in found.unanswered if one["model"] == found.measure), "no portfolio")
+        typer.echo(f"margingate: no portfolio could be judged: {why}", err=True)
+        raise typer.Exit(1)
 
 
 def _print(console: Console, found: Study) -> None:

@@ -112,7 +112,8 @@ def rises(data: Data, findings: list[Finding], measure: str, tempered: str, cham
                 third = walks.get((shape.name, champions))
                 path = [] if third is None else _around(third, day)
                 by = largest_rise(path, RISE_OVER_DAYS) if len(path) == len(around[1]) else None
-                found.append(Rise(name, shape.name, *(largest_rise(path, RISE_OVER_DAYS) for path in around), by))
+                one, other = (largest_rise(path, RISE_OVER_DAYS) for path in around)
+                found.append(Rise(name, shape.name, one, other, by))
     return found
 
 

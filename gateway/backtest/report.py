@@ -16,6 +16,7 @@ from gateway.backtest.champions import Reign
 from gateway.backtest.jobs import Results
 from gateway.backtest.pictures import cost_against_rise, margin_against_loss
 from gateway.backtest.study import Data, Finding, Plan, Refused, day_of
+from gateway.price_files import PriceFile
 from risk.coverage.verdict import Verdict, judged
 from risk.coverage.walk import scored
 from risk.learning.contest import CHALLENGER, CHAMPION, Contest
@@ -40,7 +41,7 @@ class Study(msgspec.Struct, frozen=True):
     refused: list[Refused]
     clusters: list[reasons.Cluster]
     reigns: list[Reign]
-    reasons: list[reasons.Failure]
+    failed_tests: list[reasons.Failure]
 
     @property
     def failures(self) -> list[Verdict]:
@@ -50,12 +51,12 @@ class Study(msgspec.Struct, frozen=True):
     @property
     def own_reasons(self) -> list[reasons.Failure]:
         """Failures of the measure and of what is made of it."""
-        return [one for one in self.reasons if one.model in (self.measure, self.tempered, WITH_CHAMPIONS)]
+        return [one for one in self.failed_tests if one.model in (self.measure, self.tempered, WITH_CHAMPIONS)]
 
     @property
     def other_reasons(self) -> list[reasons.Failure]:
         """Failures of what they are compared with."""
-        return [one for one in self.reasons if one not in self.own_reasons]
+        return [one for one in self.failed_tests if one not in self.own_reasons]
 
     @property
     def unsafe(self) -> list[Verdict]:
@@ -107,10 +108,18 @@ def _source(data: Data, at: int) -> dict[str, Any]:
         "last_day": str(day_of(int(days.day[-1]))),
         "days": len(days.day),
         "days_without_variance": int(np.isnan(days.realised_variance).sum()),
-        "implied_vol": "quoted" if days.implied_is_quoted else "derived from realised volatility",
+        "implied_vol": _implied(file, days.implied_is_quoted),
+        "implied_sha256": None if file.implied is None else file.implied.sha256,
+        "implied_days": int(np.isfinite(days.implied_vol).sum()) if days.implied_is_quoted else 0,
         "basis": bool(np.isfinite(days.basis).any()),
         "funding": bool(np.isfinite(days.funding_rate).any()),
     }
+
+
+def _implied(file: PriceFile, is_quoted: bool) -> str:
+    if not is_quoted:
+        return "derived from realised volatility"
+    return "quoted" if file.implied is None else f"quoted, {file.implied.path.name}"
 
 
 def document(study: Study) -> dict[str, Any]:

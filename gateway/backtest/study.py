@@ -50,8 +50,9 @@ class Data:
 
     def __init__(self, files: list[PriceFile]) -> None:
         self.files = files
-        self.days: list[Days] = [days_of(file.underlying, file.rules) for file in files]
-        self.history: FactorHistory = joined([factor_history(days) for days in self.days])
+        read = [_by_day(file) for file in files]
+        self.days: list[Days] = [days for days, _ in read]
+        self.history: FactorHistory = joined([history for _, history in read])
         self.implied: dict[str, Floats] = {}
         for days in self.days:
             column = np.full(len(self.history.day), np.nan)
@@ -64,6 +65,15 @@ class Data:
     def read(cls, directory: Path) -> Data:
         """Raises PriceFileError, EstimateError."""
         return cls(read_directory(directory))
+
+
+def _by_day(file: PriceFile) -> tuple[Days, FactorHistory]:
+    """An underlying by the day, and its factors; a refusal names its file."""
+    try:
+        days = days_of(file.underlying, file.rules)
+        return days, factor_history(days)
+    except EstimateError as error:
+        raise EstimateError(error.reason, f"{file.path.name}: {error.text}") from error
 
 
 def models_of(history: FactorHistory) -> tuple[Model | TierRate, ...]:

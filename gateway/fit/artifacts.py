@@ -57,6 +57,8 @@ def write(directory: Path, fitted: Fitted, data: Data) -> Manifest:
     """Write a fit into a directory, which is made. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     sources = [Source(file.underlying.name, file.path.name, file.sha256) for file in data.files]
+    quotes = [file.implied for file in data.files if file.implied is not None]
+    sources += [Source(one.underlying, one.path.name, one.sha256) for one in quotes]
     libraries = {name: version(name) for name in ("numpy", "scipy", "lightgbm")}
     code = version("margingate")
     body = orjson.dumps(msgspec.to_builtins(fitted), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

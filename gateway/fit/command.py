@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateway.config import ConfigError, load
 from gateway.levels import periods_of, profile_days
 from gateway.price_files import PriceFileError
-from risk.parameter_set import Floors
+from risk.parameter_set import Floors, why_below
 from risk.periods import LEAST_DAYS, MOST_DAYS, Periods, row_of
 from risk.volatility.refusals import EstimateError
 
@@ -105,6 +105,11 @@ def fit(
 
 def _tell(found: Fitted) -> None:
     """Say the figures that act, and whose they are."""
+    from gateway.fit import artifacts
+
+    given = artifacts.parameter_file(found, "", "", "").parameters
+    if reason := why_below(given, NO_FORECAST_BELOW):
+        typer.echo(f"a gateway with its own default floors refuses these parameters: {reason}")
     for name, share in found.haircuts.items():
         low, high = found.collars[name]
         typer.echo(f"{name}: haircut {share:.1%}, collar -{low:.1%} to +{high:.1%}")

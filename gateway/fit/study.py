@@ -109,6 +109,7 @@ def fit(
     common = min(int(days.day[-1]) for days in data.days)
     horizon_days = periods.days
     lengths = lengths_of(periods, also_days)
+    _refuse_stale(data, common, floors.max_age_days)
     choices: dict[str, list[Choice]] = {}
     if champions is not None:
         choices = chosen(data, measured, tempered, common, horizon_days, champions, refused, told)
@@ -139,6 +140,17 @@ def fit(
          for name, each in volatilities.items()},
         horizon_days, learned, raced, settings, used, choices, periods.rows, spans,
     )  # fmt: skip
+
+
+def _refuse_stale(data: Data, as_of_day: int, max_age_days: int) -> None:
+    """Raise EstimateError (STALE) for what has not moved lately: its volatility would be that of another time."""
+    history = data.history
+    for days in data.days:
+        moved = np.isfinite(history.move[:, history.column[Factor(days.name, FactorKind.SPOT)]])
+        last = history.day[moved & (history.day <= as_of_day)]
+        known = len(last) > 0 and as_of_day - int(last[-1]) <= max_age_days
+        when = f"none since {day_of(int(last[-1]))}" if len(last) else "none at all"
+        require(known, Reason.STALE, f"{days.name}: {when} of the moves of a day, as of {day_of(as_of_day)}")
 
 
 def lengths_of(periods: Periods, also_days: Sequence[float]) -> tuple[float, ...]:

@@ -2,8 +2,8 @@
 
 What a history does not have is derived by a stated rule: without implied volatility one month's is taken to be
 VOL_PREMIUM times a fast mean of realised volatility; the carry of a dated future is what the last funding payment,
-returning to its mean with FUNDING_REVERSION_DAYS, comes to until its expiry (`carry_loading`). A report that uses such a
-factor says so.
+returning to its mean with FUNDING_REVERSION_DAYS, comes to until its expiry (`carry_loading`). A report that uses such
+a factor says so.
 """
 
 from __future__ import annotations
@@ -139,7 +139,11 @@ def factor_history(days: Days) -> FactorHistory:
         FactorKind.BASIS: (_change(days.basis), None),
     }
     kept = {kind: pair for kind, pair in moves.items() if np.isfinite(pair[0]).any()}
-    require(FactorKind.SPOT in kept, Reason.SHORT_HISTORY, f"{days.name}: no two days with a close")
+    lacking = "no two days in a row with a close: a bar that counts, with volume, near the end of the day (UTC)"
+    require(FactorKind.SPOT in kept, Reason.SHORT_HISTORY, f"{days.name}: {lacking}")
+    # What never moved has no risk to measure: a peg, a halt or a slip, and people say which.
+    is_moving = bool((spot[np.isfinite(spot)] != 0).any())
+    require(is_moving, Reason.CONSTANT, f"{days.name}: the price never moved from one day to the next")
     unknown = np.full(len(days.day), np.nan)
     move = np.column_stack([pair[0] for pair in kept.values()])
     size = np.column_stack([unknown if pair[1] is None else pair[1] for pair in kept.values()])
