@@ -192,6 +192,9 @@ def tightened(p: HouseParameters, profiles: Iterable[Profile]) -> HouseParameter
         p = msgspec.structs.replace(
             p,
             mpor_days=max(p.mpor_days, one.least_mpor_days or 0.0),
+            periods=tuple(
+                msgspec.structs.replace(row, days=max(row.days, one.least_mpor_days or 0.0)) for row in p.periods
+            ),
             confidence=max(p.confidence, one.least_confidence or 0.0),
             offset_cap=p.offset_cap if one.offset_cap is None else min(p.offset_cap, one.offset_cap),
             eligible=eligible,
