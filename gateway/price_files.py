@@ -145,6 +145,7 @@ def underlying_name(path: Path) -> str:
 
 
 def opened(path: Path) -> TextIO:
+    """Open a file of text, unpacked where it is gzipped. Raises OSError."""
     if path.suffix == ".gz":
         # Its type is that of every mode. A byte order mark is no part of the first column's name.
         return cast(TextIO, gzip.open(path, "rt", newline="", encoding="utf-8-sig"))
