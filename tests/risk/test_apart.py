@@ -1,4 +1,4 @@
-"""What is held at a lost venue offsets nothing elsewhere, whatever it settles in, and whichever way round it is held."""
+"""What is held at a lost venue offsets nothing elsewhere, whatever it settles in and whichever way it is held."""
 
 from math import isclose
 
