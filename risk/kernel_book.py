@@ -105,9 +105,9 @@ class Books:
         """Take a whole generation (copied), and clear every account: the caller adds everything again.
 
         values (I, S) and currency_values (C, S) in USD, I and C at most the capacities, S exactly; joint_values (I, J)
-        and joint_currency_values (C, J) where the kernel was made for them; carried (I,) as Generation has it. A currency
-        whose row is not finite is unknown. What `charge` set is forgotten. Raises ValueError, and keeps the generation
-        before, if inconsistent.
+        and joint_currency_values (C, J) where the kernel was made for them; carried (I,) as Generation has it. A
+        currency whose row is not finite is unknown. What `charge` set is forgotten. Raises ValueError, and keeps the
+        generation before, if inconsistent.
         """
         capacities = (self.groups, self.instruments, self.currencies, self.scenarios)
         currency_known = check_generation(
