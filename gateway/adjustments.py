@@ -61,8 +61,8 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 # How long a round waits for its cancels before the next goes on without them; that they work is counted meanwhile.
 CANCELS_WAIT_NS: Final = 2 * NS_PER_S
-# Accounts that one turn of the loop looks at, some 0.3 ms each; while more are due, turns follow each other, and what has
-# come on sockets goes between two of them.
+# Accounts that one turn of the loop looks at, some 0.2 ms each; while more are due, turns follow each other, and what
+# has come on sockets goes between two of them.
 ACCOUNTS_PER_TURN: Final = 1
 # A round does the first of what it plans: it looks so many times as far ahead as it may send orders.
 LOOKED_AHEAD: Final = 4

@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.admin.tokens import MAX_FILE_BYTES, MAX_TOKEN_BYTES, Role, Tokens, TokensError
-from gateway.config.credentials import status_problem
+from gateway.admin.tokens import MAX_TOKEN_BYTES, Role, Tokens, TokensError
+from gateway.config.credentials import CredentialsError, private_bytes
 from gateway.control import Command, ControlError, Kill, MoveTransfer, SetLimit, person
 from gateway.kills import MAX_WHO, printable
 
@@ -97,13 +97,7 @@ def own_token() -> str:
     name = os.environ.get(TOKEN_FILE_VARIABLE, "")
     if not name:
         return os.environ.get(TOKEN_VARIABLE, "").strip()
-    path = Path(name)
     try:
-        with path.open("rb") as file:
-            problem = status_problem(path, os.fstat(file.fileno()))
-            data = b"" if problem else file.read(MAX_FILE_BYTES)
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from None
-    if problem:
-        raise ControlError(problem)
-    return data.decode("utf-8", "replace").strip()
+        return private_bytes(Path(name), MAX_TOKEN_BYTES + 1).decode("utf-8", "replace").strip()
+    except CredentialsError as error:
+        raise ControlError(str(error)) from None
