@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fixtures.market import Market
-from fixtures.venues.core.faults import Fault, Faults
+from fixtures.venues.core.faults import Faults
 from fixtures.venues.core.venue import HttpRequest, SimulatedVenue
 from fixtures.venues.okx import OkxVenue
 from fixtures.venues.okx_limits import GENEROUS
@@ -184,15 +184,11 @@ def test_deribit_with_inverse_linear_and_options(tmp_path: Path) -> None:
     assert played.events["PortfolioReported"] and played.events["OrderFilled"] and played.by_kind["user.changes"]
 
 
-@pytest.mark.parametrize("name", ["binance", "okx", "bybit"])
-def test_what_was_lost_is_counted_as_a_gap_each_time(name: str, tmp_path: Path) -> None:
-    """One lost change is one gap, of the instrument that it is of, and until the next snapshot."""
-    faults = Faults(1, {}, {Fault.BOOK_GAP: (20 if name == "binance" else 60,)})
-    lines = {"binance": lambda: of_binance("binance", faults), "okx": lambda: of_okx(faults=faults),
-             "bybit": lambda: of_bybit(faults)}[name]()  # fmt: skip
-    played = play(written(tmp_path / "file", lines))
-    assert played.gaps == 1 and played.books_usable == played.books - 1, played.gap_reasons
-    assert played.refused == 0 and played.quotes.equal == played.quotes.compared
+def stream_of(name: str, faults: Faults | None = None) -> list[Line]:
+    """The stream of many instruments over one connection each way, with these faults."""
+    if name == "okx":
+        return of_okx(faults=faults)
+    return of_bybit(faults) if name == "bybit" else of_binance(name, faults)
 
 
 # -- what no simulated venue sends
