@@ -8,12 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway import records
+from gateway.callers import own_token
 from gateway.clock import now_ns
 from gateway.control import (
     Answer,
@@ -49,7 +51,7 @@ FirmName = Annotated[str | None, typer.Option("--firm", help="A firm's name, or 
 VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name.")]
 InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
-Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
+Who = Annotated[str, typer.Option(help="Who decides: kept, and not believed; MARGINGATE_TOKEN proves it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -292,11 +294,20 @@ def answered(place: Path, command: AnyCommand) -> Answer:
 def asked(directory: Path, command: AnyCommand) -> Answer | None:
     """Return the gateway's answer; None where none runs."""
     try:
-        return ask(directory, command)
+        return ask(directory, msgspec.structs.replace(command, token=_token(command)))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except (ControlError, OSError) as error:
         fail(str(error))
+
+
+def _token(command: AnyCommand) -> str:
+    try:
+        return own_token()
+    except ControlError:
+        if isinstance(command, Kill):  # it waits for nothing
+            return ""
+        raise
 
 
 def _write(directory: Path, record: records.Killed | records.Reinstated) -> None:

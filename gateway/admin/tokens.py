@@ -34,11 +34,18 @@ _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Who asks. Two tokens of one person are one person: nobody approves what he proposed."""
+    """Who asks. Two tokens of one person are one person: nobody approves what he proposed.
+
+    `token` is what he came with, handed on to the gateway, which looks at it itself; it is not shown.
+    """
 
     name: str
     role: Role
     token_hash: bytes
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Person({self.name!r}, {self.role})"
 
 
 class TokensError(Exception):
