@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from websockets.sync.client import ClientConnection, connect
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 PROGRAM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS: Final = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -53,7 +53,7 @@ class Chromium:
         try:
             self._call("Browser.close")
             self._open_ends.close()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
         except Exception:
             self._process.kill()
             self._process.wait()

@@ -19,8 +19,9 @@ from fixtures.venues.core.venue import SimulatedVenue
 from fixtures.venues.registry import VENUES, Setting
 from gateway import config as configuration
 from gateway.app import App
-from tests.gateway.live import TcpClient, free_port, until
+from tests.gateway.live import TcpClient, until
 from tests.gateway.rig import CONFIG
+from tests.ports import free_port
 
 KEYS: Final = {"TEST_CLIENT_ID": "demo-key", "TEST_CLIENT_SECRET": "demo-secret", "TEST_PASSPHRASE": "demo-passphrase"}
 SYMBOLS: Final = {

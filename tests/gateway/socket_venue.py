@@ -18,7 +18,7 @@ from gateway.app import App
 from gateway.clock import now_ns
 from protocols.venues.codec import HttpRequest
 from tests.gateway.lane_rig import FLAT, MS, Case, Frame, config_of, mark_frames
-from tests.gateway.live import free_port
+from tests.ports import free_port
 from tests.protocols.venues.lane_peer import LanePeer, RefusalError
 
 ENVIRONMENT = {"TEST_CLIENT_ID": "key-id", "TEST_CLIENT_SECRET": "s3cr3t-of-the-key", "TEST_PASSPHRASE": "pass-phrase"}

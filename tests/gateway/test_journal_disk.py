@@ -14,7 +14,7 @@ from gateway.journal.segment import HEADER_BYTES
 from tests.gateway.test_journal import PAYLOAD, RECORD_BYTES, SEGMENT, T0, opened, segment, sequences, write
 
 # How long a test waits for a thread that is about to answer: only ever used up when something is broken.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 # --- two openers --------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from risk.lifecycle import OrdStatus
 from tests.gateway.certificates import Authority
-from tests.gateway.live import SECRET, free_port, make_venue, run, until
+from tests.gateway.live import SECRET, make_venue, run, until
 from tests.gateway.rig import BTC, Rig, opened
+from tests.ports import free_port
 
 
 def client_of(rig: Rig, url: str, **options: Any) -> VenueClient:
