@@ -404,7 +404,7 @@ class Running:
         else:
             self.screen, terminal = os.pipe()
         self.process = subprocess.Popen(
-            [*COMMAND, "--seconds", "300"],
+            [*COMMAND, "--seconds", "300", "--clients", "2", "--rate", "20"],
             stdin=terminal if is_on_terminal else subprocess.DEVNULL,
             stdout=terminal,
             stderr=subprocess.PIPE,

@@ -62,7 +62,7 @@ def test_the_same_commands_run_on_other_files(tmp_path: Path, name: str) -> None
     data.mkdir()
     CASES[name](data)
     arguments = ["--data", str(data), "--out"]
-    first, last = ("1970-04-01", "1970-04-06") if name == "ten" else ("1970-04-10", "1970-04-25")
+    first, last = ("1970-04-03", "1970-04-06") if name == "ten" else ("1970-04-10", "1970-04-25")
     limits = ["--from", first, "--to", last, "--workers", "1", "--no-forecasts"]
     found = runner.invoke(app, ["backtest", *arguments, str(tmp_path / "report"), *limits])
     assert found.exit_code == 0, found.output
