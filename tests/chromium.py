@@ -78,15 +78,20 @@ class Chromium:
         return found
 
     def click(self, selector: str) -> None:
-        """Press the mouse on the middle of an element that can be seen."""
-        quoted = json.dumps(selector)
+        """Press the mouse on the middle of an element that can be seen; again, if the page has moved away below it."""
+        quoted, deadline = json.dumps(selector), time.monotonic() + PATIENCE_S
         self.until(f"!!document.querySelector({quoted})")
-        x, y = self.ask(
-            f"(() => {{ const e = document.querySelector({quoted}); e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        is_clicked = False
+        while not is_clicked:
+            assert time.monotonic() < deadline, f"{selector} is never where it was"
+            x, y = self.ask(
+                f"(() => {{ const e = document.querySelector({quoted}); e.scrollIntoView({{block: 'center'}});"
+                "isClicked = false; e.addEventListener('click', () => { isClicked = true }, {once: true});"
+                "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            )
+            for kind in ("mousePressed", "mouseReleased"):
+                self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            is_clicked = self.ask("isClicked")
 
     def type(self, selector: str, text: str) -> None:
         """Click into a field, and type in the place of what is there."""
