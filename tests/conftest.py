@@ -2,6 +2,7 @@
 
 The examples are the same in each run, so that a failure is one of the change that it comes with. MARGINGATE_EXPLORE=1
 draws others each time; MARGINGATE_EXAMPLES says how many examples a property has that states no number of its own.
+With it, one that states a number has as many of them as that is of a hundred, where the other pass has run all.
 MARGINGATE_PASS selects what a pass of `make test` runs, see passes.py; a module that runs in one of them only
 has all its examples there, whatever MARGINGATE_EXAMPLES says.
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
 import textwrap
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,7 @@ from hypothesis import settings
 from tests.passes import PASSES, ROOT, UNMEASURED, left_out, name_of, passes_of, suite
 
 EXAMPLES: Final = 100
+SHARE: Final = int(os.environ.get("MARGINGATE_EXAMPLES", EXAMPLES))
 PASS: Final = os.environ.get("MARGINGATE_PASS", "")
 # Worked out once, for all workers.
 LEFT_OUT: Final = "MARGINGATE_LEFT_OUT"
@@ -28,9 +32,7 @@ HERE_ONLY: Final = "MARGINGATE_HERE_ONLY"
 
 settings.register_profile("whole", deadline=None, derandomize=os.environ.get("MARGINGATE_EXPLORE") != "1",
                           max_examples=EXAMPLES)  # fmt: skip
-settings.register_profile(
-    "margingate", settings.get_profile("whole"), max_examples=int(os.environ.get("MARGINGATE_EXAMPLES", EXAMPLES))
-)
+settings.register_profile("margingate", settings.get_profile("whole"), max_examples=SHARE)
 settings.load_profile("margingate")
 
 
@@ -88,9 +90,31 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(ROOT) and name_of(item.path) in UNMEASURED:
-            item.add_marker("no_cover")
+    """What runs in both passes has its own number of examples in the compiled one, and a share of it in the other."""
+    if PASS == "plain":
+        for item in {item.obj: item for item in items if isinstance(item, pytest.Function)}.values():
+            if name_of(item.path) not in _names(HERE_ONLY):
+                _take_a_share(item)
+
+
+def _take_a_share(item: pytest.Function) -> None:
+    where, name = (item.cls, "settings") if item.cls is not None else (item.obj, "_hypothesis_internal_use_settings")
+    own = getattr(where, name, None)
+    if isinstance(own, settings) and own.max_examples > SHARE:
+        setattr(where, name, settings(own, max_examples=max(SHARE // 2, own.max_examples * SHARE // EXAMPLES)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Take the tracer off what is not measured. The marker no_cover of pytest-cov leaves one in place in a worker."""
+    tracer = sys.gettrace()
+    if PASS != "plain" or tracer is None or name_of(item.path) not in UNMEASURED:
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

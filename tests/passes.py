@@ -34,6 +34,7 @@ PLAIN: Final = (
 # measured of those tests that say what ought to be; and a tracer makes these take twice as long.
 UNMEASURED: Final = (
     "tests/test_simulator.py",
+    "tests/protocols/fix/test_conversations_tcp.py",
     "tests/protocols/fix/test_differential.py",
     "tests/protocols/fix/test_endurance.py",
     "tests/protocols/fix/test_fuzz.py",
@@ -44,6 +45,7 @@ UNMEASURED: Final = (
     "tests/protocols/venues/test_recorded_variations.py",
     "tests/risk/models/test_properties.py",
     "tests/risk/test_false_approvals.py",
+    "tests/risk/test_pool_margin.py",
 )
 
 # Where one of these stands, more may run than the import statements say, or another thing than they say.
