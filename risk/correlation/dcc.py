@@ -127,7 +127,7 @@ def _pair_likelihood(a: float, b: float, pairs: Floats, means: Floats) -> float:
     `pairs`: squares and products [3, T, n - 1]; `means`: what they return to [3, n - 1].
     """
     pushed = (1 - a - b) * means[:, None, :] + a * pairs
-    from scipy.signal import lfilter  # late: half a second that no start of a gateway needs
+    from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
 
     after, _ = lfilter([1.0], [1.0, -b], pushed, axis=1, zi=b * means[:, None, :])
     q = np.concatenate([means[:, None, :], after[:, :-1]], axis=1)

@@ -62,7 +62,7 @@ def ewma_filter(log_return: Floats, decay: float = 0.94, min_observations: int =
     ramp = min(int(np.floor(1.0 / (1.0 - decay))), len(squares))
     variance = np.cumsum(squares[:ramp]) / np.arange(1, ramp + 1)
     if ramp < len(squares):
-        from scipy.signal import lfilter  # late: half a second that no start of a gateway needs
+        from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
 
         late, _ = lfilter([1.0 - decay], [1.0, -decay], squares[ramp:], zi=[decay * variance[-1]])
         variance = np.concatenate([variance, late])

@@ -122,7 +122,7 @@ def recursion(p: Coefficients, r: Floats, variance: float) -> Floats:
     missing = np.isnan(r)
     pushed = p.omega + (p.alpha + p.gamma * (r < 0)) * r * r
     if not missing.any():
-        from scipy.signal import lfilter  # late: half a second that no start of a gateway needs
+        from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
 
         filtered, _ = lfilter([1.0], [1.0, -p.beta], pushed, zi=[p.beta * variance])
         return np.asarray(filtered, dtype=np.float64)
