@@ -334,7 +334,7 @@ def test_end_to_end() -> None:
 
 
 def test_without_a_screen_it_prints_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_demo(Options(seconds=1.5, seed=1, clients=1, rate=60, as_json=False)) == EXIT_OK
+    assert run_demo(Options(seconds=2.5, seed=1, clients=1, rate=60, as_json=False)) == EXIT_OK
     lines = capsys.readouterr().out.splitlines()
     phases = ["starting the venues", "starting the gateway", "starting the clients", "trading"]
     assert lines[:4] == phases
