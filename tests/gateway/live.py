@@ -37,6 +37,8 @@ PATIENCE_S: Final = 60.0
 # How soon it is seen that a condition holds says nothing: with 0 it is at once, with 0.1 long after, and all must pass.
 POLL_S: Final = float(os.environ.get("MARGINGATE_POLL_S", "0.001"))
 SECRET: Final = "canary-7d1f-5ecret"
+# A process that gets no core for some seconds is a busy machine: no order is refused for that, or a test would be.
+PATIENT: Final = "[market]\nmark_max_age_ms = 60000\ngeneration_max_age_ms = 60000\n"
 ENVIRONMENT: Final = {"LIVE_CLIENT_ID": "margingate", "LIVE_CLIENT_SECRET": SECRET}
 
 
@@ -186,7 +188,7 @@ def config_text(url: str, port: int, extra_fix: str = "", extra_session: str = "
     text = text.replace('name = "test"', 'name = "test"\njournal_segment_mib = 1')
     text = text.replace('"ws://127.0.0.1:1/ws/api/v2"', f'"{url}"').replace('"TEST"', '"LIVE"')
     text += "reconnect_min_ms = 50\nrequests_per_second = 10000\nrequest_burst = 10000\n"
-    return f'{text}[margin]\npricing = "{pricing}"\n'
+    return f'{text}{PATIENT}[margin]\npricing = "{pricing}"\n'
 
 
 class Live:

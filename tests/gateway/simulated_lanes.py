@@ -19,7 +19,7 @@ from fixtures.venues.core.venue import SimulatedVenue
 from fixtures.venues.registry import VENUES, Setting
 from gateway import config as configuration
 from gateway.app import App
-from tests.gateway.live import TcpClient, until
+from tests.gateway.live import PATIENT, TcpClient, until
 from tests.gateway.rig import CONFIG
 from tests.ports import free_port
 
@@ -144,7 +144,7 @@ reconnect_max_ms = 400
 {extra}
 """
         path = directory / "gateway.toml"
-        path.write_text(text)
+        path.write_text(text + PATIENT)
         app = App(configuration.load(path))
         try:
             await app.start()
