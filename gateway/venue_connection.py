@@ -110,8 +110,7 @@ class VenueConnection(asyncio.Protocol):
         """Frame and write what the session queued, in one write."""
         socket = self._socket
         if socket.is_open:
-            for frame in self._link.session.frames_to_send(self.lane):
-                socket.send_text(frame)
+            socket.send_texts(self._link.session.frames_to_send(self.lane))
         self._write()
 
     def close(self) -> None:
