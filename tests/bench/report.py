@@ -58,6 +58,8 @@ RATIOS: Final = (
     Budget("accept, reply and notification at once", "accept", 4.1, 6.8),
     Budget("accept, notification after the report", "apart", 4.1, 6.8),
 )
+# An order's time at the rate that is wanted to the echo's p50, 11.1 us, of the machine that it is wanted on.
+ROUND_TRIPS: Final = {"reject_64": 0.60, "accept_64": 1.50}
 RATES: Final = (
     Budget("rejects/s, 64 in flight", "reject_64", 150_000, 50_000),
     Budget("rejects/s, 256 in flight", "reject_256", None, None),
@@ -116,22 +118,32 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         table.add_row(budget.name, *_latency(wire[budget.key]), f"{ratio:.2f}", _bound(ratio, bound, is_least=False))
     console.print(table)
     table = Table(title=f"On the wire, {kind}: orders a second (medians)", title_justify="left")
-    for heading in ("", "orders/s", "best round", "us on the core", "core alone", "budget"):
+    headings = ("", "orders/s", "best round", "us on the core", "core alone", "budget", "echoes/s", "of them")
+    for heading in (*headings, "time / echo p50", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
-    floor = (f"{wire['echo_64']['per_s']:,.0f}", f"{wire['echo_64']['best']:,.0f}")
-    table.add_row("echo, 64 in flight (floor)", *floor, "", "", "")
     for budget in RATES:
         rate = wire[budget.key]
         bound = budget.compiled if kind == "compiled" else budget.plain
         cpu_us = rate["cpu_us"]
         alone = (f"{cpu_us:,.2f}", f"{1e6 / cpu_us:,.0f}") if cpu_us else ("", "")
         rates = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}")
-        table.add_row(budget.name, *rates, *alone, _bound(rate["per_s"], bound, is_least=True))
+        beside = _beside(rate, ROUND_TRIPS.get(budget.key) if kind == "compiled" else None)
+        table.add_row(budget.name, *rates, *alone, _bound(rate["per_s"], bound, is_least=True), *beside)
     console.print(table)
     console.print(
         "us on the core: what the gateway's thread used of it for each order, kernel included; core alone: as many a "
-        "second as that leaves room for, where nobody else uses the machine\n"
+        "second as that leaves room for, where nobody else uses the machine; echoes/s: a uvloop echo of as many bytes "
+        "at the same window in the same rounds, one for a reject, two (client's and venue's) for an accept; time / "
+        "echo p50: what an order takes at this rate, in round trips of one echo, which is how rates of two machines, "
+        "or of two hours of one, can be compared\n"
     )
+
+
+def _beside(rate: dict[str, float], budget: float | None) -> tuple[str, str, str, str]:
+    if "of_echo" not in rate:
+        return "", "", "", ""
+    ratio = rate["of_round_trip"]
+    return f"{rate['echo_per_s']:,.0f}", f"{rate['of_echo']:.2f}", f"{ratio:.2f}", _bound(ratio, budget, is_least=False)
 
 
 def _print_engine(kind: str, engine: dict[str, Any], console: Console) -> None:
