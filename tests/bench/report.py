@@ -118,8 +118,7 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         table.add_row(budget.name, *_latency(wire[budget.key]), f"{ratio:.2f}", _bound(ratio, bound, is_least=False))
     console.print(table)
     table = Table(title=f"On the wire, {kind}: orders a second (medians)", title_justify="left")
-    headings = ("", "orders/s", "best round", "us on the core", "core alone", "budget", "echoes/s", "of them")
-    for heading in (*headings, "time / echo p50", "budget"):
+    for heading in ("", "orders/s", "best round", "us on the core", "core alone", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
     for budget in RATES:
         rate = wire[budget.key]
@@ -127,23 +126,30 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         cpu_us = rate["cpu_us"]
         alone = (f"{cpu_us:,.2f}", f"{1e6 / cpu_us:,.0f}") if cpu_us else ("", "")
         rates = (f"{rate['per_s']:,.0f}", f"{rate['best']:,.0f}")
-        beside = _beside(rate, ROUND_TRIPS.get(budget.key) if kind == "compiled" else None)
-        table.add_row(budget.name, *rates, *alone, _bound(rate["per_s"], bound, is_least=True), *beside)
+        table.add_row(budget.name, *rates, *alone, _bound(rate["per_s"], bound, is_least=True))
     console.print(table)
     console.print(
         "us on the core: what the gateway's thread used of it for each order, kernel included; core alone: as many a "
-        "second as that leaves room for, where nobody else uses the machine; echoes/s: a uvloop echo of as many bytes "
-        "at the same window in the same rounds, one for a reject, two (client's and venue's) for an accept; time / "
-        "echo p50: what an order takes at this rate, in round trips of one echo, which is how rates of two machines, "
-        "or of two hours of one, can be compared\n"
+        "second as that leaves room for, where nobody else uses the machine\n"
     )
+    _print_beside(kind, wire, console)
 
 
-def _beside(rate: dict[str, float], budget: float | None) -> tuple[str, str, str, str]:
-    if "of_echo" not in rate:
-        return "", "", "", ""
-    ratio = rate["of_round_trip"]
-    return f"{rate['echo_per_s']:,.0f}", f"{rate['of_echo']:.2f}", f"{ratio:.2f}", _bound(ratio, budget, is_least=False)
+def _print_beside(kind: str, wire: dict[str, Any], console: Console) -> None:
+    """The same rates as ratios: what others do on the machine is in the echoes too."""
+    table = Table(title=f"The same rates beside echoes of the same rounds, {kind}", title_justify="left")
+    for heading in ("", "orders/s", "echoes/s", "orders / echoes", "order's time / echo p50", "budget"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, key, *_ in (budget for budget in RATES if "of_echo" in wire[budget.key]):
+        rate = wire[key]
+        bound = _bound(rate["of_round_trip"], ROUND_TRIPS.get(key) if kind == "compiled" else None, is_least=False)
+        rates = (f"{rate['per_s']:,.0f}", f"{rate['echo_per_s']:,.0f}")
+        table.add_row(name, *rates, f"{rate['of_echo']:.2f}", f"{rate['of_round_trip']:.2f}", bound)
+    console.print(table)
+    console.print(
+        "echoes/s: a uvloop echo of as many bytes at the same window, one for a reject, two (client's and venue's) for "
+        "an accept; order's time / echo p50: at this rate, in round trips of one echo at a time\n"
+    )
 
 
 def _print_engine(kind: str, engine: dict[str, Any], console: Console) -> None:
