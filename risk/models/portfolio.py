@@ -244,6 +244,8 @@ def prepared(portfolio: Portfolio) -> Portfolio:
     collateral = tuple(_priced(portfolio, held) for held in portfolio.collateral)
     for name, charge in portfolio.add_ons.items():
         require(charge >= 0, "bad_portfolio", f"add-on {name}: {charge} is negative")
+    ids = [order.id for order in portfolio.orders if order.id]
+    require(len(ids) == len(set(ids)), "bad_order", "two orders have one id: a cancel would not say which it ends")
     for order in portfolio.orders:
         require(order.qty > 0, "bad_order", f"{order.instrument}: quantity {order.qty} is not positive")
         require(order.price >= 0, "bad_order", f"{order.instrument}: price {order.price} is no price")

@@ -127,6 +127,11 @@ REFUSED: dict[str, tuple[str, list[str], Change]] = {
         sorted(KINDS),
         lambda d: d.update(orders=[{"instrument": "F", "side": "buy", "qty": 0, "price": 1}]),
     ),
+    "two orders have one id": (
+        "bad_order",
+        sorted(KINDS),
+        lambda d: d.update(orders=2 * [{"instrument": "F", "side": "buy", "qty": 1, "price": 1, "id": "a"}]),
+    ),
     "an add-on is negative": ("bad_portfolio", sorted(KINDS), lambda d: d.update(add_ons={"mmp_margin": -1.0})),
     "tiers are missing": ("missing_tiers", ["tiered"], lambda d: d.update(parameters={})),
     "account is in another coin": (
