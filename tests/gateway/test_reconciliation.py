@@ -398,7 +398,7 @@ def test_a_statement_of_another_moment_is_put_off_and_not_for_ever(tmp_path: Pat
         house.carried["alpha", BTC] = Decimal(100)
         house.faults.is_late = True
         one.dial()
-        for number in range(1, 4 if rests else 12):
+        for number in range(1, 4 if rests else 18):
             one.fill(100, f"t{number}")
             house.release(one.rig.now_ns)
             one.pump()
