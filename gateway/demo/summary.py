@@ -209,8 +209,8 @@ def summary(outcome: Outcome) -> RenderableType:
     )
     told: list[RenderableType] = []
     if outcome.scenario is not None:
-        scenario, figures = outcome.scenario
-        told = [Text(scenario.title, "bold"), table_of(figures), accounts_of(figures)]
+        scenario, tally = outcome.scenario
+        told = [Text(scenario.title, "bold"), table_of(tally), accounts_of(tally)]
     kernels = "compiled kernels" if outcome.is_compiled else "kernels in plain Python"
     return Group(
         Text(f"\nMargingate demo, {outcome.duration_s:.1f} s, {kernels}", "bold"),
