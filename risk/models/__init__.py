@@ -75,6 +75,9 @@ MODELS: Final[dict[str, Model]] = {
     "house": _reserving(_house),
 }
 
+# Their working orders touch the initial margin alone, at the price of an evaluation for every subset of fills.
+ENUMERATED: Final = frozenset({"derive_standard", "derive_portfolio", "span", "house"})
+
 
 def evaluate(
     portfolio: Portfolio | Mapping[str, Any], model: str | None = None, *, with_liquidation: bool = True
@@ -96,6 +99,8 @@ def evaluate(
     if not with_liquidation or (name == "tiered" and tiered.is_solved(given)):
         return result
     found = result.liquidation
+    if name in ENUMERATED:
+        given = msgspec.structs.replace(given, orders=())
     for underlying in sorted({held.underlying for held in given.positions if held.qty}):
         found += liquidation.search(lambda held: _priced(chosen, held), given, underlying)
     return msgspec.structs.replace(result, liquidation=found)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from risk import models
 from risk.models.result import total
+from tests.risk.models import drawn
 from tests.risk.models.portfolios import KINDS, portfolios
 
 MODELS = sorted(KINDS)
@@ -172,3 +173,13 @@ def test_no_partial_fill_costs_more_than_was_reserved(model: str, data: st.DataO
     filled = models.evaluate_orders(document, fills).after if fills else margin(document)
     scale = 1e-9 * (abs(reserved.equity) + reserved.initial)
     assert filled.available >= reserved.available - scale
+
+
+@pytest.mark.parametrize("model", sorted(models.ENUMERATED))
+@pytest.mark.parametrize("seed", range(3))
+def test_where_fills_are_enumerated_orders_move_no_liquidation_price(model: str, seed: int) -> None:
+    """So that its search need not price every subset of fills at every price."""
+    document, orders = drawn.document(random.Random(f"{model} {seed}"), model)
+    alone, working = models.evaluate(document), models.evaluate(document | {"orders": orders})
+    assert (working.equity, working.maintenance) == pytest.approx((alone.equity, alone.maintenance), rel=1e-12)
+    assert working.liquidation == alone.liquidation
