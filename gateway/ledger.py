@@ -25,6 +25,7 @@ from gateway import (
     order_terms,
     parameter_book,
     records,
+    settlements,
     transfer_book,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
@@ -83,6 +84,7 @@ class Ledger:
         "orders",
         "parameters",
         "run",
+        "settlements",
         "standing",
         "time_ns",
         "was_opened",
@@ -118,6 +120,7 @@ class Ledger:
         self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.margin = margin_book.MarginBook()
         self.parameters = parameter_book.ParameterBook()
+        self.settlements = settlements.Settlements()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -145,6 +148,15 @@ class Ledger:
         hold = self.holds.by_id.get(order_id)
         return self.orders.get(order_id) if hold is None else hold.order
 
+    def venue_quantities(self, venue: str) -> dict[str, Decimal]:
+        """Return the same as quantities, with what is less than a lot."""
+        held = {symbol: self.by_symbol[symbol].quantity(lots) for symbol, lots in self.venue_lots(venue).items()}
+        for account in self.accounts.values():
+            for position in account.positions.values():
+                if position.odd_quantity and position.instrument.venue == venue:
+                    held[position.instrument.symbol] += position.odd_quantity
+        return held
+
     def venue_lots(self, venue: str) -> dict[str, int]:
         """Return the house's position in lots by symbol at one venue, summed over accounts, without external fills."""
         lots: dict[str, int] = {}
@@ -164,7 +176,15 @@ class Ledger:
         for name in sorted(self.accounts):
             account = self.accounts[name]
             positions = [
-                (p.instrument.symbol, p.lots, p.cash_units, p.fee_units, p.bought_lots, p.sold_lots)
+                (
+                    p.instrument.symbol,
+                    p.lots,
+                    p.cash_units,
+                    p.fee_units,
+                    p.bought_lots,
+                    p.sold_lots,
+                    str(p.odd_quantity),
+                )
                 for _, p in sorted(account.positions.items())
             ]
             held = sorted(account.exposure.orders)
@@ -191,6 +211,7 @@ class Ledger:
         parts.append(sorted(self.lost_venues.items()))
         parts.append(self.margin.parts())
         parts.append(self.parameters.parts())
+        parts.append(self.settlements.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -205,6 +226,7 @@ class Ledger:
     def _started(self, record: records.GatewayStarted) -> None:
         # A prefix of its own for each start: a journal that lost its tail must not use an OrderID again.
         self.run = record.run
+        self.settlements.opened_ns = self.settlements.opened_ns or self.time_ns
 
     def _account_opened(self, record: records.AccountOpened) -> None:
         # Limits and rate come from the configuration, after the replay; until then the account may trade nothing.
@@ -461,4 +483,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **clearing_book.APPLIES,
     **parameter_book.APPLIES,
     **transfer_book.APPLIES,
+    **settlements.APPLIES,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -61,6 +62,12 @@ class Trade(msgspec.Struct):
     time_ns: int
     is_busted: bool = False
     is_corrected: bool = False
+    traded_ns: int = 0  # the venue's own time, 0 where it is not known
+
+    @property
+    def exact_lots(self) -> Fraction:
+        """The quantity in lots, what is less than one included."""
+        return Fraction(self.lots)
 
 
 class Trades:
@@ -85,10 +92,14 @@ class Trades:
 
     def since(self, account: str, begin_ns: int) -> Iterator[Trade]:
         """Yield the trades of an account from a time on, the newest first; busted ones have not happened."""
+        return (trade for trade in self.latest(begin_ns) if trade.account == account)
+
+    def latest(self, begin_ns: int) -> Iterator[Trade]:
+        """Yield the same of all accounts."""
         for trade in reversed(self._trades.values()):
             if trade.time_ns < begin_ns:
                 return
-            if trade.account == account and not trade.is_busted:
+            if not trade.is_busted:
                 yield trade
 
     def add_fill(self, reports: Reports, record: records.Filled, sequence: int, time_ns: int) -> None:
@@ -110,6 +121,7 @@ class Trades:
                 record.ticks,
                 record.fee_units,
                 time_ns,
+                traded_ns=record.traded_ns,
             ),
             time_ns,
         )
