@@ -139,6 +139,8 @@ class Executions:
             self.raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
         if event.fee_currency != instrument.settlement_currency and event.fee:
             self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+        if instrument.index in self._ledger.settlements.delivery_prices:
+            deliver_late_fills(self.pipeline, self.venue, now_ns)
 
     def _order_cancelled(self, event: events.OrderCancelled, now_ns: int) -> None:
         order = self._ledger.orders.get(event.label)
@@ -392,7 +394,9 @@ class Executions:
         told = {symbol: quantity for positions in self._positions.values() for symbol, quantity in positions.items()}
         before, self._suspects = self._suspects, {}
         for symbol in sorted(ours.keys() | told.keys()):
-            theirs, mine = told.get(symbol, Decimal(0)), ours.get(symbol, Decimal(0))
+            instrument = self._ledger.by_symbol.get(symbol)
+            nothing = Decimal(0) if instrument is None else instrument.quantity(0)
+            theirs, mine = told.get(symbol, Decimal(0)), ours.get(symbol, nothing)
             if mine == theirs or awaited(self._ledger, symbol, now_ns):
                 continue
             if before.get(symbol) == theirs - mine or self._asked_again >= ASKED_AGAIN_AT_MOST:

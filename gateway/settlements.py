@@ -82,7 +82,7 @@ def _funding(executions: Executions, event: events.FundingBooked, now_ns: int) -
     units = _units(event.amount)
     holders: dict[str, Fraction] = {}
     trouble = ""
-    if event.currency != instrument.settlement_currency:
+    if event.currency not in ("", instrument.settlement_currency):
         trouble = f"is in {event.currency}"
     else:
         holders = _holders(executions, instrument, event.time_ns)
@@ -147,7 +147,7 @@ def _delivered(executions: Executions, event: events.ContractDelivered, now_ns: 
         if executions.is_strange(text):
             executions.raise_break(event.symbol, text, now_ns)
         return
-    fee = event.fee if event.fee_currency == instrument.settlement_currency else Decimal(0)
+    fee = event.fee if event.fee_currency in ("", instrument.settlement_currency) else Decimal(0)
     if event.fee and not fee:
         text = f"delivery {event.settlement_id} has its fee in {event.fee_currency}"
         executions.raise_break(event.symbol, text, now_ns)

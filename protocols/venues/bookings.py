@@ -27,6 +27,8 @@ LOOK_BACK_NS: Final = 9 * HOUR_NS
 AFTER_THE_HOUR_NS: Final = 5 * NS_PER_S
 AFTER_EXPIRY_NS: Final = NS_PER_S
 AFTER_A_NOTICE_NS: Final = NS_PER_S // 5
+# Reconciliations may follow one another at once: what was answered so shortly before is not asked for by each.
+FRESH_NS: Final = NS_PER_S
 # How soon to ask again, for a minute after an expiry, and then until deliveries are published for certain.
 SOON_NS, SOON_FOR_NS = 5 * NS_PER_S, 60 * NS_PER_S
 LATER_NS, LATER_FOR_NS = 60 * NS_PER_S, 900 * NS_PER_S
@@ -63,6 +65,9 @@ class BookingSession(TradingSession):
             return
         for scope in self._booking_scopes():
             since_ns = self._booked_ns.get(scope, self._booked_since_ns)
+            if run and now_ns - (since_ns + OVERLAP_NS) < FRESH_NS:
+                self._set_timer(TIMER, now_ns + FRESH_NS)
+                continue
             since_ms = max(0, since_ns // NS_PER_MS)
             self._ask_booking_page(
                 Request(Kind.BOOKINGS, currency=scope, since_ms=since_ms, step=run, lane=HTTP), now_ns

@@ -116,7 +116,8 @@ class FundingUpdated(msgspec.Struct, frozen=True, gc=False):
 class FundingBooked(msgspec.Struct, frozen=True, gc=False):
     """Funding that a venue has booked to our account on its net position; `amount` is received, negative where paid.
 
-    `settlement_id` is the venue's own id of the booking, the same in its stream and in its answers.
+    `settlement_id` is the venue's own id of the booking, the same in its stream and in its answers. `currency` is empty
+    where the venue does not say it: then it is the instrument's settlement currency.
     """
 
     symbol: str
@@ -129,7 +130,8 @@ class FundingBooked(msgspec.Struct, frozen=True, gc=False):
 class ContractDelivered(msgspec.Struct, frozen=True, gc=False):
     """A contract that we held has ended: what was held of it is closed at what follows from `delivery_price`.
 
-    `delivery_price` is the underlying's; `fee` what the venue has charged for it on our net position.
+    `delivery_price` is the underlying's; `fee` what the venue has charged for it on our net position, in the settlement
+    currency where `fee_currency` is empty.
     """
 
     symbol: str

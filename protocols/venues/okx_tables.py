@@ -49,7 +49,7 @@ BUDGETS: Final = (
     Budget("account", 10, 2_000),
     Budget("settings", 5, 2_000),
     Budget("dead_man", 1, 1_000),
-    Budget("bills", 5, 2_000),
+    Budget("bills", 5, 1_000),
 )
 COSTS: Final = {
     Kind.PLACE: (("place", 1), (_SUB_ACCOUNT, 1)),
