@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, market_events, order_changes, records, settlements
+from gateway import corrections, exact_fills, market_events, order_changes, records, settlements
 from gateway.feed_clock import FeedClock
 from gateway.hold_fills import hear_fill
 from gateway.hot_path import venue_handlers
@@ -21,7 +21,7 @@ from gateway.settlements import awaited, deliver_late_fills
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import PendingReplace, WorkingOrder
-from risk.instrument import Side, fee_units_from_decimal
+from risk.instrument import Instrument, Side, fee_units_from_decimal
 from risk.lifecycle import TABLE, Happening, OrdStatus
 
 _ACCEPTED: Final = Happening.ACCEPTED
@@ -112,11 +112,11 @@ class Executions:
         hold = self._ledger.holds.by_id.get(event.label)
         if hold is not None and hear_fill(self.pipeline, hold, event, now_ns):
             return
-        order = self._ledger.orders.get(event.label)
+        order = self._ledger.orders.get(event.label) if hold is None else hold.order if hold.record.is_shared else None
         instrument = None if order is None else order.instrument
         lots = None if instrument is None else instrument.lots_from_decimal(event.quantity)
         ticks = None if instrument is None else instrument.ticks_from_decimal(event.price)
-        is_ours = instrument is not None and event.symbol == instrument.symbol and bool(lots and ticks)
+        is_ours = instrument is not None and event.symbol == instrument.symbol
         if order is None or instrument is None or not is_ours or (event.side == "buy") is not (order.side is Side.BUY):
             if self.is_strange(event.trade_id):
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
@@ -125,8 +125,13 @@ class Executions:
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
+        if event.fee_currency != instrument.settlement_currency and event.fee:
+            self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+        if not lots or not ticks:
+            exact_fills.hear(self, order, event, now_ns)
+            self._close_late_fills(instrument, now_ns)
+            return
         fee_units = fee_units_from_decimal(event.fee)
-        assert lots and ticks
         was_working, most_lots = order.is_working, order.largest_lots
         filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker,
                                 event.time_ns)  # fmt: skip
@@ -137,8 +142,9 @@ class Executions:
             self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:
             self.raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
-        if event.fee_currency != instrument.settlement_currency and event.fee:
-            self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+        self._close_late_fills(instrument, now_ns)
+
+    def _close_late_fills(self, instrument: Instrument, now_ns: int) -> None:
         if instrument.index in self._ledger.settlements.delivery_prices:
             deliver_late_fills(self.pipeline, self.venue, now_ns)
 

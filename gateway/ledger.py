@@ -18,6 +18,7 @@ from gateway import (
     adjustment_book,
     clearing_book,
     corrections,
+    exact_fills,
     holds,
     margin_book,
     mass_requests,
@@ -196,6 +197,8 @@ class Ledger:
             cancel = (o.cancel_cl_ord_id, o.is_cancel_pending)
             shape = (o.lots, o.ticks, o.cum_lots, o.cum_lot_ticks, o.held, o.held_alternative)
             parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
+            if o.exact is not None:
+                parts.append((str(o.exact.quantity), str(o.exact.value)))
             if o.terms is not None or o.adjusted_lots or o.adjusted_lot_ticks:
                 flags = (o.is_triggered, o.is_expiring)
                 parts.append((o.terms, flags, o.adjusted_lots, o.adjusted_lot_ticks, o.replace and o.replace.terms))
@@ -350,7 +353,7 @@ class Ledger:
         order.replace = None
         if order.is_working and order.cum_lots >= order.lots:
             order.happen(Happening.FILLED)
-            self._end(order)
+            self.end(order)
             self._check_overfill(order)
         else:
             exposure.hold(order)
@@ -369,7 +372,7 @@ class Ledger:
     def _venue_rejected(self, record: records.VenueRejected) -> None:
         order = self.orders[record.order_id]
         order.happen(Happening.REJECTED)
-        self._end(order)
+        self.end(order)
 
     def _order_lost(self, record: records.OrderLost) -> None:
         self.orders[record.order_id].happen(Happening.LOST)
@@ -377,7 +380,7 @@ class Ledger:
     def _cancelled(self, record: records.Cancelled) -> None:
         order = self.orders[record.order_id]
         order.happen(Happening.EXPIRED if order.is_expiring else Happening.CANCELLED)
-        self._end(order)
+        self.end(order)
 
     def _replaced(self, record: records.Replaced) -> None:
         order = self.orders[record.order_id]
@@ -404,7 +407,7 @@ class Ledger:
             return
         self._check_overfill(order)
         if not order.is_working:
-            self._end(order)
+            self.end(order)
 
     def remember_trade(self, venue: str, trade_id: str) -> None:
         """Know an execution as applied."""
@@ -412,7 +415,8 @@ class Ledger:
         if len(self._trade_ids) > TRADE_IDS_KEPT:
             del self._trade_ids[next(iter(self._trade_ids))]
 
-    def _end(self, order: WorkingOrder) -> None:
+    def end(self, order: WorkingOrder) -> None:
+        """Keep an order that works no more among the ended ones."""
         self.accounts[order.account].exposure.release(order)
         order.replace = None
         order.is_cancel_pending = False
@@ -484,4 +488,5 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **parameter_book.APPLIES,
     **transfer_book.APPLIES,
     **settlements.APPLIES,
+    **exact_fills.APPLIES,
 }

@@ -50,8 +50,8 @@ def terms_of(ledger: Ledger, trade: Trade) -> TradeTerms:
         fill = ledger.external_fills.find(trade.source.removeprefix(f"{EXTERNAL}:"), trade.trade_id)
         trade_id = fill.trade_id if fill is not None and fill.trade_id else trade_id
     return TradeTerms(
-        instrument.venue, trade_id, trade.account, instrument.symbol, trade.side, instrument.quantity(trade.lots),
-        instrument.price(trade.ticks), trade.time_ns,
+        instrument.venue, trade_id, trade.account, instrument.symbol, trade.side, trade.quantity, trade.price,
+        trade.time_ns,
     )  # fmt: skip
 
 
