@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.settlement_records import FilledExactly
@@ -25,7 +26,8 @@ def ordered(rig: Rig, side: str = "1") -> tuple[Desk, WorkingOrder]:
 
 
 def told(order: WorkingOrder, quantity: str, price: str, trade_id: str = "t1") -> events.OrderFilled:
-    return filled(order, 0, trade_id, quantity=Decimal(quantity), price=Decimal(price), fee=Decimal(0))
+    known = filled(order, 0, trade_id, price=Decimal(price), fee=Decimal(0))
+    return msgspec.structs.replace(known, quantity=Decimal(quantity))
 
 
 @pytest.mark.parametrize(("side", "sign"), [("1", 1), ("2", -1)])
