@@ -62,6 +62,7 @@ def check(world: World) -> None:
         ("reports", clients_were_told_once),
         ("books", readers_have_the_books),
         ("copies", copies_are_of_every_report),
+        ("house", the_house_has_what_we_have),
         ("replay", replay_gives_the_same_state),
     ):
         try:
@@ -176,6 +177,12 @@ def has_the_same_bookings(world: World, wire: LaneWire, of_venue: list[records.A
         instrument = ledger.by_symbol.get(wire.link.symbols.house(listing.name))
         known = None if instrument is None else ledger.settlements.delivery_prices.get(instrument.index)
         assert known is None or Decimal(known) == price, f"{listing.name}: delivered at {price}, here at {known}"
+
+
+def the_house_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
+    """The clearing house of worlds that have one: the same positions, trades and collateral, each thing done once."""
+    if world.house is not None:
+        world.house.check(history)
 
 
 def readers_have_the_books(world: World, history: list[records.AnyRecord]) -> None:
