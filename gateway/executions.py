@@ -116,7 +116,8 @@ class Executions:
         instrument = None if order is None else order.instrument
         lots = None if instrument is None else instrument.lots_from_decimal(event.quantity)
         ticks = None if instrument is None else instrument.ticks_from_decimal(event.price)
-        is_ours = instrument is not None and event.symbol == instrument.symbol
+        is_a_trade = event.quantity > 0 and event.price > 0
+        is_ours = instrument is not None and event.symbol == instrument.symbol and is_a_trade
         if order is None or instrument is None or not is_ours or (event.side == "buy") is not (order.side is Side.BUY):
             if self.is_strange(event.trade_id):
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
