@@ -65,7 +65,7 @@ class BookingSession(TradingSession):
             return
         for scope in self._booking_scopes():
             since_ns = self._booked_ns.get(scope, self._booked_since_ns)
-            if run and now_ns - (since_ns + OVERLAP_NS) < FRESH_NS:
+            if run and scope in self._booked_ns and now_ns - (since_ns + OVERLAP_NS) < FRESH_NS:
                 self._set_timer(TIMER, now_ns + FRESH_NS)
                 continue
             since_ms = max(0, since_ns // NS_PER_MS)
