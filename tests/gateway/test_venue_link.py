@@ -344,6 +344,19 @@ def test_an_execution_that_can_not_be_written_is_not_applied_and_comes_back(tmp_
         finished(world)
 
 
+def test_an_acknowledgement_that_can_not_be_written_is_not_applied_and_comes_back(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        placed = order(world)
+        pipeline = world.core.pipeline
+        pipeline.journal = FullFor(pipeline.journal, 1_000)  # type: ignore[assignment]
+        until(world, lambda: world.link._is_spoiled, step_ns=MS)
+        assert placed.venue_order_id == "" and placed.held is not None
+        pipeline.journal.count = 0
+        until(world, lambda: placed.venue_order_id)
+        assert placed.is_working and placed.held is not None
+        finished(world)
+
+
 def test_what_is_lost_at_a_disconnection_is_written_once_that_is_possible(tmp_path: Path) -> None:
     with running(tmp_path, seed=3) as world:
         placed = order(world)
