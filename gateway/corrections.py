@@ -50,7 +50,7 @@ def _busted(executions: Executions, event: events.TradeBusted, now_ns: int) -> N
     if trade is None or pipeline.ledger.order_of(trade.order_id) is None:
         executions.raise_break("", f"trade {event.trade_id} was busted, and is not known here", now_ns)
         return
-    if trade.is_busted:
+    if trade.is_busted or _is_a_persons(executions, trade, "busted", now_ns):
         return
     pipeline.commit(bust_of(trade, event.reason), now_ns)
     pipeline.monitor.alert(f"{venue}: trade {event.trade_id} of order {trade.order_id} was busted: {event.reason}")
@@ -63,6 +63,8 @@ def _corrected(executions: Executions, event: events.TradeCorrected, now_ns: int
     if trade is None or order is None or trade.is_busted:
         executions.raise_break("", f"trade {event.trade_id} was corrected, and does not stand here", now_ns)
         return
+    if _is_a_persons(executions, trade, f"corrected to {event.quantity} at {event.price}", now_ns):
+        return
     lots = order.instrument.lots_from_decimal(event.quantity)
     ticks = order.instrument.ticks_from_decimal(event.price)
     if not lots or not ticks:
@@ -74,6 +76,15 @@ def _corrected(executions: Executions, event: events.TradeCorrected, now_ns: int
         return
     pipeline.commit(correction_of(trade, lots, ticks, fee_units, event.reason), now_ns)
     pipeline.monitor.alert(f"{venue}: trade {event.trade_id} of order {trade.order_id} was corrected: {event.reason}")
+
+
+def _is_a_persons(executions: Executions, trade: Trade, what: str, now_ns: int) -> bool:
+    """Whether a trade is of no whole lots or ticks: its records say how it was booked, not how to take it back."""
+    if trade.exact is None:
+        return False
+    text = f"trade {trade.trade_id} of {trade.quantity} at {trade.price} was {what}: it stands until a person books it"
+    executions.raise_break(trade.instrument.symbol, text, now_ns)
+    return True
 
 
 HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {

@@ -12,15 +12,16 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, market_events, order_changes, records
+from gateway import corrections, exact_fills, market_events, order_changes, records, settlements
 from gateway.feed_clock import FeedClock
 from gateway.hold_fills import hear_fill
 from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
+from gateway.settlements import awaited, deliver_late_fills
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import PendingReplace, WorkingOrder
-from risk.instrument import Side, fee_units_from_decimal
+from risk.instrument import Instrument, Side, fee_units_from_decimal
 from risk.lifecycle import TABLE, Happening, OrdStatus
 
 _ACCEPTED: Final = Happening.ACCEPTED
@@ -111,26 +112,30 @@ class Executions:
         hold = self._ledger.holds.by_id.get(event.label)
         if hold is not None and hear_fill(self.pipeline, hold, event, now_ns):
             return
-        order = self._ledger.orders.get(event.label)
+        order = self._ledger.orders.get(event.label) if hold is None else hold.order if hold.record.is_shared else None
         instrument = None if order is None else order.instrument
         lots = None if instrument is None else instrument.lots_from_decimal(event.quantity)
         ticks = None if instrument is None else instrument.ticks_from_decimal(event.price)
-        is_ours = instrument is not None and event.symbol == instrument.symbol and bool(lots and ticks)
+        is_a_trade = event.quantity > 0 and event.price > 0
+        is_ours = instrument is not None and event.symbol == instrument.symbol and is_a_trade
         if order is None or instrument is None or not is_ours or (event.side == "buy") is not (order.side is Side.BUY):
-            if event.trade_id not in self._strange_trades:
-                if len(self._strange_trades) >= STRANGE_TRADES_KEPT:
-                    self._strange_trades.clear()
-                self._strange_trades.add(event.trade_id)
+            if self.is_strange(event.trade_id):
                 self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
             return
         corrections.take_back_copy(self.pipeline, order, event.trade_id, now_ns)
         if not order.venue_order_id:
             # The fill came before the acknowledgement: it says all that the acknowledgement would.
             self._monitor.order_answered(order.order_id)
+        if event.fee_currency != instrument.settlement_currency and event.fee:
+            self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+        if not lots or not ticks:
+            exact_fills.hear(self, order, event, now_ns)
+            self._close_late_fills(instrument, now_ns)
+            return
         fee_units = fee_units_from_decimal(event.fee)
-        assert lots and ticks
         was_working, most_lots = order.is_working, order.largest_lots
-        filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker)
+        filled = records.Filled(order.order_id, self.venue, event.trade_id, lots, ticks, fee_units, event.is_maker,
+                                event.time_ns)  # fmt: skip
         self.commit_end(order, filled, "the order was filled before", now_ns)
         self._monitor.fills += 1
         self.pipeline.touched_accounts[order.account] = None
@@ -138,8 +143,11 @@ class Executions:
             self.raise_break(event.symbol, f"order {order.order_id} was filled after it had ended", now_ns)
         elif order.cum_lots > most_lots:
             self.raise_break(event.symbol, f"order {order.order_id} was filled beyond its quantity", now_ns)
-        if event.fee_currency != instrument.settlement_currency and event.fee:
-            self.raise_break(event.symbol, f"trade {event.trade_id} has its fee in {event.fee_currency}", now_ns)
+        self._close_late_fills(instrument, now_ns)
+
+    def _close_late_fills(self, instrument: Instrument, now_ns: int) -> None:
+        if instrument.index in self._ledger.settlements.delivery_prices:
+            deliver_late_fills(self.pipeline, self.venue, now_ns)
 
     def _order_cancelled(self, event: events.OrderCancelled, now_ns: int) -> None:
         order = self._ledger.orders.get(event.label)
@@ -388,14 +396,15 @@ class Executions:
 
         A fill may be in the one and not yet in the other, so a difference counts once it was the same twice.
         """
-        ours = self._ledger.venue_lots(self.venue)
+        deliver_late_fills(self.pipeline, self.venue, now_ns)
+        ours = self._ledger.venue_quantities(self.venue)
         told = {symbol: quantity for positions in self._positions.values() for symbol, quantity in positions.items()}
         before, self._suspects = self._suspects, {}
         for symbol in sorted(ours.keys() | told.keys()):
             instrument = self._ledger.by_symbol.get(symbol)
-            theirs = told.get(symbol, Decimal(0))
-            mine = Decimal(0) if instrument is None else instrument.quantity(ours.get(symbol, 0))
-            if mine == theirs:
+            nothing = Decimal(0) if instrument is None else instrument.quantity(0)
+            theirs, mine = told.get(symbol, Decimal(0)), ours.get(symbol, nothing)
+            if mine == theirs or awaited(self._ledger, symbol, now_ns):
                 continue
             if before.get(symbol) == theirs - mine or self._asked_again >= ASKED_AGAIN_AT_MOST:
                 self._restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
@@ -408,7 +417,7 @@ class Executions:
     def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
         self.raise_break(symbol, text, now_ns)
         accounts = list(self._ledger.accounts.values())
-        holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.lots)]
+        holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.held)]
         for account in holders or accounts:
             if self._ledger.standing.state_of(account) is AccountState.TRADING:
                 self.pipeline.commit(
@@ -436,6 +445,15 @@ class Executions:
         self.raise_break(order.instrument.symbol, text, now_ns)
         self.pipeline.commit(records.AccountStateMoved(order.account, AccountState.HALTED, text), now_ns)
         return False
+
+    def is_strange(self, told_id: str) -> bool:
+        """Whether something that is not ours is told for the first time; it is told again and again."""
+        if told_id in self._strange_trades:
+            return False
+        if len(self._strange_trades) >= STRANGE_TRADES_KEPT:
+            self._strange_trades.clear()
+        self._strange_trades.add(told_id)
+        return True
 
     def raise_break(self, symbol: str, text: str, now_ns: int) -> None:
         """Journal and alert that our book and the venue's differ."""
@@ -468,5 +486,6 @@ HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     **market_events.HEARS,
     **order_changes.HEARS,
     **corrections.HEARS,
+    **settlements.HEARS,
     **venue_handlers(Executions),
 }

@@ -18,6 +18,7 @@ from gateway import (
     adjustment_book,
     clearing_book,
     corrections,
+    exact_fills,
     holds,
     margin_book,
     mass_requests,
@@ -25,6 +26,7 @@ from gateway import (
     order_terms,
     parameter_book,
     records,
+    settlements,
     transfer_book,
 )
 from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
@@ -83,6 +85,7 @@ class Ledger:
         "orders",
         "parameters",
         "run",
+        "settlements",
         "standing",
         "time_ns",
         "was_opened",
@@ -118,6 +121,7 @@ class Ledger:
         self.guards: dict[str, records.GuardMoved] = {}  # by pair: the last decision on it
         self.margin = margin_book.MarginBook()
         self.parameters = parameter_book.ParameterBook()
+        self.settlements = settlements.Settlements()
         self.time_ns = 0
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -145,6 +149,15 @@ class Ledger:
         hold = self.holds.by_id.get(order_id)
         return self.orders.get(order_id) if hold is None else hold.order
 
+    def venue_quantities(self, venue: str) -> dict[str, Decimal]:
+        """Return the same as quantities, with what is less than a lot."""
+        held = {symbol: self.by_symbol[symbol].quantity(lots) for symbol, lots in self.venue_lots(venue).items()}
+        for account in self.accounts.values():
+            for position in account.positions.values():
+                if position.odd_quantity and position.instrument.venue == venue:
+                    held[position.instrument.symbol] += position.odd_quantity
+        return held
+
     def venue_lots(self, venue: str) -> dict[str, int]:
         """Return the house's position in lots by symbol at one venue, summed over accounts, without external fills."""
         lots: dict[str, int] = {}
@@ -164,7 +177,15 @@ class Ledger:
         for name in sorted(self.accounts):
             account = self.accounts[name]
             positions = [
-                (p.instrument.symbol, p.lots, p.cash_units, p.fee_units, p.bought_lots, p.sold_lots)
+                (
+                    p.instrument.symbol,
+                    p.lots,
+                    p.cash_units,
+                    p.fee_units,
+                    p.bought_lots,
+                    p.sold_lots,
+                    str(p.odd_quantity),
+                )
                 for _, p in sorted(account.positions.items())
             ]
             held = sorted(account.exposure.orders)
@@ -176,6 +197,8 @@ class Ledger:
             cancel = (o.cancel_cl_ord_id, o.is_cancel_pending)
             shape = (o.lots, o.ticks, o.cum_lots, o.cum_lot_ticks, o.held, o.held_alternative)
             parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
+            if o.exact is not None:
+                parts.append((str(o.exact.quantity), str(o.exact.value)))
             if o.terms is not None or o.adjusted_lots or o.adjusted_lot_ticks:
                 flags = (o.is_triggered, o.is_expiring)
                 parts.append((o.terms, flags, o.adjusted_lots, o.adjusted_lot_ticks, o.replace and o.replace.terms))
@@ -191,6 +214,7 @@ class Ledger:
         parts.append(sorted(self.lost_venues.items()))
         parts.append(self.margin.parts())
         parts.append(self.parameters.parts())
+        parts.append(self.settlements.parts())
         return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -205,6 +229,7 @@ class Ledger:
     def _started(self, record: records.GatewayStarted) -> None:
         # A prefix of its own for each start: a journal that lost its tail must not use an OrderID again.
         self.run = record.run
+        self.settlements.opened_ns = self.settlements.opened_ns or self.time_ns
 
     def _account_opened(self, record: records.AccountOpened) -> None:
         # Limits and rate come from the configuration, after the replay; until then the account may trade nothing.
@@ -328,7 +353,7 @@ class Ledger:
         order.replace = None
         if order.is_working and order.cum_lots >= order.lots:
             order.happen(Happening.FILLED)
-            self._end(order)
+            self.end(order)
             self._check_overfill(order)
         else:
             exposure.hold(order)
@@ -347,7 +372,7 @@ class Ledger:
     def _venue_rejected(self, record: records.VenueRejected) -> None:
         order = self.orders[record.order_id]
         order.happen(Happening.REJECTED)
-        self._end(order)
+        self.end(order)
 
     def _order_lost(self, record: records.OrderLost) -> None:
         self.orders[record.order_id].happen(Happening.LOST)
@@ -355,7 +380,7 @@ class Ledger:
     def _cancelled(self, record: records.Cancelled) -> None:
         order = self.orders[record.order_id]
         order.happen(Happening.EXPIRED if order.is_expiring else Happening.CANCELLED)
-        self._end(order)
+        self.end(order)
 
     def _replaced(self, record: records.Replaced) -> None:
         order = self.orders[record.order_id]
@@ -382,7 +407,7 @@ class Ledger:
             return
         self._check_overfill(order)
         if not order.is_working:
-            self._end(order)
+            self.end(order)
 
     def remember_trade(self, venue: str, trade_id: str) -> None:
         """Know an execution as applied."""
@@ -390,7 +415,8 @@ class Ledger:
         if len(self._trade_ids) > TRADE_IDS_KEPT:
             del self._trade_ids[next(iter(self._trade_ids))]
 
-    def _end(self, order: WorkingOrder) -> None:
+    def end(self, order: WorkingOrder) -> None:
+        """Keep an order that works no more among the ended ones."""
         self.accounts[order.account].exposure.release(order)
         order.replace = None
         order.is_cancel_pending = False
@@ -461,4 +487,6 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     **clearing_book.APPLIES,
     **parameter_book.APPLIES,
     **transfer_book.APPLIES,
+    **settlements.APPLIES,
+    **exact_fills.APPLIES,
 }

@@ -19,21 +19,20 @@ FiguresOf = Callable[[Account, int], Figures | str]
 
 def positions_of(account: Account) -> dict[str, Decimal]:
     """Return an account's open positions by symbol, those that are held elsewhere too."""
-    held = (position for position in account.positions.values() if position.lots)
-    return {position.instrument.symbol: position.instrument.quantity(position.lots) for position in held}
+    held = (position for position in account.positions.values() if position.held)
+    return {position.instrument.symbol: position.quantity for position in held}
 
 
 def house_positions(ledger: Ledger, venue: str) -> dict[str, Decimal]:
     """Return what all accounts hold at one venue, by symbol, without what is held elsewhere."""
-    lots = ledger.venue_lots(venue)
-    return {symbol: ledger.by_symbol[symbol].quantity(count) for symbol, count in lots.items() if count}
+    return {symbol: quantity for symbol, quantity in ledger.venue_quantities(venue).items() if quantity}
 
 
 def cash_of(account: Account) -> dict[str, Decimal]:
     """Return an account's cash by currency: without what the fills of open positions have moved (margin_figures)."""
     cash_units = dict(account.cash_units)
     for position in account.positions.values():
-        if position.lots:
+        if position.held:
             cash_units[position.instrument.settlement_currency] -= position.cash_units
     return {currency: decimal_from_units(units) for currency, units in cash_units.items() if units}
 
@@ -51,8 +50,8 @@ def terms_of(ledger: Ledger, trade: Trade) -> TradeTerms:
         fill = ledger.external_fills.find(trade.source.removeprefix(f"{EXTERNAL}:"), trade.trade_id)
         trade_id = fill.trade_id if fill is not None and fill.trade_id else trade_id
     return TradeTerms(
-        instrument.venue, trade_id, trade.account, instrument.symbol, trade.side, instrument.quantity(trade.lots),
-        instrument.price(trade.ticks), trade.time_ns,
+        instrument.venue, trade_id, trade.account, instrument.symbol, trade.side, trade.quantity, trade.price,
+        trade.time_ns,
     )  # fmt: skip
 
 

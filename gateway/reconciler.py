@@ -19,6 +19,7 @@ from gateway import records
 from gateway.clearing_records import BreakChanged, BreakOpened, BreakResolved
 from gateway.journal import JournalError
 from gateway.own_books import FiguresOf, cash_of, find_trade, house_positions, margin_of, positions_of, terms_of
+from gateway.settlements import awaited
 from risk.account import Account, AccountState
 from risk.breaks import Break
 from risk.reconciliation import (
@@ -201,16 +202,20 @@ class Reconciler:
         for venue in self._venues:
             theirs = pipeline.venue_books.positions(venue)
             if theirs is not None and venue in live:
-                found = compare_positions("", house_positions(self._ledger, venue), theirs)
+                ours, told = house_positions(self._ledger, venue), dict(theirs)
+                for symbol in [one for one in ours.keys() | told.keys() if awaited(self._ledger, one, now_ns)]:
+                    ours.pop(symbol, None)
+                    told.pop(symbol, None)
+                found = compare_positions("", ours, told)
                 wants_look = self._told(venue, "", Topic.POSITIONS, found, now_ns) or wants_look
         wallets = pipeline.venue_books.wallets(self._venues)
         if self._compares_wallets and wallets is not None and live.issuperset(self._venues):
-            ours: dict[str, Decimal] = {}
+            cash: dict[str, Decimal] = {}
             for account in self._ledger.accounts.values():
                 for currency, amount in cash_of(account).items():
-                    ours[currency] = ours.get(currency, Decimal(0)) + amount
+                    cash[currency] = cash.get(currency, Decimal(0)) + amount
             theirs = {currency: amount for currency, amount in wallets.items() if amount}
-            found = compare_balances("", ours, theirs, self._balances)
+            found = compare_balances("", cash, theirs, self._balances)
             wants_look = self._told(VENUES, "", Topic.BALANCES, found, now_ns) or wants_look
         return wants_look
 
@@ -314,7 +319,7 @@ class Reconciler:
         holders = [
             name
             for name, account in accounts.items()
-            if any(p.lots and p.instrument.symbol == difference.subject for p in account.positions.values())
+            if any(p.held and p.instrument.symbol == difference.subject for p in account.positions.values())
         ]
         return tuple(sorted(holders or accounts))
 

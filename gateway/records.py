@@ -35,6 +35,7 @@ from gateway.order_records import (
 )
 from gateway.parameter_records import ParameterRecord, ParametersProposed
 from gateway.record_base import Record
+from gateway.settlement_records import SettlementRecord
 from gateway.transfer_records import TransferRecord
 
 __all__ = [
@@ -317,7 +318,7 @@ class OrderLost(Record, frozen=True, tag=22):
 
 
 class Filled(Record, frozen=True, tag=23):
-    """An execution; (venue, trade_id) is applied once."""
+    """An execution; (venue, trade_id) is applied once. `traded_ns` is the venue's time of it, 0 if unknown."""
 
     order_id: str
     venue: str
@@ -326,6 +327,7 @@ class Filled(Record, frozen=True, tag=23):
     ticks: int
     fee_units: int
     is_maker: bool
+    traded_ns: int = 0
 
 
 class Cancelled(Record, frozen=True, tag=24):
@@ -480,6 +482,7 @@ AnyRecord = (
     | ParameterRecord
     | OperatorRecord
     | TransferRecord
+    | SettlementRecord
 )
 
 encode = msgspec.msgpack.Encoder().encode

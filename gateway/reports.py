@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway import (
     clearing_book,
     corrections,
+    exact_fills,
     holds,
     margin_messages,
     mass_requests,
@@ -385,7 +386,7 @@ def _further_of(order: WorkingOrder) -> dict[int, bytes | int | None]:
         further[6] = average_price(order)
         further[14] = format_decimal(cum_lots * instrument.lot_mantissa, instrument.lot_exponent)
         further[39] = STATUSES[status_after(order)]
-    return further
+    return further | exact_fills.further_of(order)
 
 
 def _text(value: str) -> bytes | None:
@@ -420,6 +421,7 @@ HANDLERS: Final[dict[type[records.Record], Callable[[Reports, Any, int, int], No
     **mass_requests.REPORTS,
     **order_lists.REPORTS,
     **corrections.REPORTS,
+    **exact_fills.REPORTS,
     **trade_capture.REPORTS,
     **report_handlers(Reports, Copies),
     **holds.REPORTS,

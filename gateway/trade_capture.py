@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.hold_records import HoldFilled
     from gateway.pipeline import Pipeline
     from gateway.reports import Reports
+    from gateway.settlement_records import FilledExactly
+    from risk.exposure import WorkingOrder
 
 TRADES_KEPT: Final = 100_000
 # Reports that one request may cause; a client that wants more asks by time.
@@ -61,6 +65,23 @@ class Trade(msgspec.Struct):
     time_ns: int
     is_busted: bool = False
     is_corrected: bool = False
+    traded_ns: int = 0  # the venue's own time, 0 where it is not known
+    exact: tuple[Decimal, Decimal] | None = None  # quantity and price, where lots and ticks can not say them
+
+    @property
+    def quantity(self) -> Decimal:
+        """The quantity in the instrument's unit."""
+        return self.instrument.quantity(self.lots) if self.exact is None else self.exact[0]
+
+    @property
+    def price(self) -> Decimal:
+        """The price in the instrument's unit."""
+        return self.instrument.price(self.ticks) if self.exact is None else self.exact[1]
+
+    @property
+    def exact_lots(self) -> Fraction:
+        """The quantity in lots, what is less than one included."""
+        return Fraction(self.quantity) / Fraction(self.instrument.lot_size)
 
 
 class Trades:
@@ -85,10 +106,14 @@ class Trades:
 
     def since(self, account: str, begin_ns: int) -> Iterator[Trade]:
         """Yield the trades of an account from a time on, the newest first; busted ones have not happened."""
+        return (trade for trade in self.latest(begin_ns) if trade.account == account)
+
+    def latest(self, begin_ns: int) -> Iterator[Trade]:
+        """Yield the same of all accounts."""
         for trade in reversed(self._trades.values()):
             if trade.time_ns < begin_ns:
                 return
-            if trade.account == account and not trade.is_busted:
+            if not trade.is_busted:
                 yield trade
 
     def add_fill(self, reports: Reports, record: records.Filled, sequence: int, time_ns: int) -> None:
@@ -110,9 +135,23 @@ class Trades:
                 record.ticks,
                 record.fee_units,
                 time_ns,
+                traded_ns=record.traded_ns,
             ),
             time_ns,
         )
+
+    def add_exact(
+        self, reports: Reports, record: FilledExactly, order: WorkingOrder, sequence: int, time_ns: int
+    ) -> None:
+        """Keep a fill that is of no whole lots or ticks."""
+        exact = Decimal(record.quantity), Decimal(record.price)
+        trade = Trade(
+            sequence, record.venue, record.trade_id, order.session, order.account, order.order_id, order.cl_ord_id,
+            order.instrument, int(order.side), int(exact[0] / order.instrument.lot_size),
+            int(exact[1] / order.instrument.tick_size), record.fee_units, time_ns, traded_ns=record.traded_ns,
+            exact=exact,
+        )  # fmt: skip
+        self._add(reports, trade, time_ns)
 
     def add_external(self, reports: Reports, record: records.ExternalFill, sequence: int, time_ns: int) -> None:
         """Keep a fill that was made elsewhere, under the id that its reporter gave it."""
@@ -314,6 +353,10 @@ def _send_trade(
     reports.touched.add(session)
 
 
+def _decimal(value: Decimal) -> bytes:
+    return format(value.normalize(), "f").encode()
+
+
 def trade_values(trade: Trade, report_id: int) -> dict[int, Value]:
     """Return what a TradeCaptureReport(AE) says of a trade as it stands; `report_id` is its TradeReportID(571)."""
     instrument = trade.instrument
@@ -324,8 +367,8 @@ def trade_values(trade: Trade, report_id: int) -> dict[int, Value]:
     ]
     return {
         17: trade.exec_id,
-        31: price_text(instrument, trade.ticks),
-        32: quantity_text(instrument, trade.lots),
+        31: price_text(instrument, trade.ticks) if trade.exact is None else _decimal(trade.price),
+        32: quantity_text(instrument, trade.lots) if trade.exact is None else _decimal(trade.quantity),
         55: instrument.symbol.encode(),
         60: when,
         75: when[:8],

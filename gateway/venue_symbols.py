@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from protocols.venues.events import (
     BookGapped,
+    ContractDelivered,
     Event,
+    FundingBooked,
     FundingUpdated,
     InstrumentListed,
     MarginCallReported,
@@ -34,6 +36,8 @@ _OF_ONE: Final = frozenset(
         BookGapped,
         OrderAccepted,
         OrderFilled,
+        FundingBooked,
+        ContractDelivered,
     }
 )
 

@@ -39,6 +39,8 @@ cdef Py_ssize_t exposure_to_mirror = offset_of(_exposures.Exposure, "_to_mirror"
 cdef Py_ssize_t exposure_venues = offset_of(_exposures.Exposure, "_venues")
 cdef Py_ssize_t exposure_venues_next = offset_of(_exposures.Exposure, "_venues_next")
 cdef Py_ssize_t position_lots = offset_of(_positions.Position, "lots")
+cdef Py_ssize_t position_odd = offset_of(_positions.Position, "odd_quantity")
+cdef object NOTHING_ODD = _positions.NOTHING_ODD
 
 
 cdef bint is_plain(object account, bint is_mirroring) except -1:
@@ -74,7 +76,10 @@ def begin_some(
         place = 0
         while PyDict_Next(<dict>positions, &place, &key, &value):
             one = <object>value
-            held = slot(one, position_lots) if is_a(one, <PyObject *>Position) else one.lots
+            if is_a(one, <PyObject *>Position) and slot(one, position_odd) is NOTHING_ODD:
+                held = slot(one, position_lots)
+            else:
+                held = one.held
             if held:
                 add_position(index, <object>key, held)
         place = 0

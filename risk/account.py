@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -189,7 +191,7 @@ class Account:
             if pinned is not None and pinned.collateral_units is not None:
                 yield venue, currency, units
 
-    def _move_lots(self, instrument: Instrument, lots: int, moved_units: int) -> None:
+    def _move_lots(self, instrument: Instrument, lots: float, moved_units: int) -> None:
         for books in self._books:
             books.kernel.add_position(self.index, instrument.index, lots)
             if books.haircuts is not None:
@@ -236,6 +238,26 @@ class Account:
         self.move_cash(instrument.settlement_currency, moved, instrument.venue)
         self._move_lots(instrument, -lots if side is _BUY else lots, moved)
 
+    def book_exact(
+        self, instrument: Instrument, side: Side, quantity: Decimal, moved_units: int, fee_units: int
+    ) -> None:
+        """Book a fill that is of no whole lots or ticks: the position to the last digit, and the cash it moved."""
+        position = self.positions.get(instrument.index)
+        if position is None:
+            position = self.positions[instrument.index] = Position(instrument)
+        position.apply_exact(side, quantity, moved_units, fee_units)
+        self.move_cash(instrument.settlement_currency, moved_units - fee_units, instrument.venue)
+        lots = float(side.sign * Fraction(quantity) / Fraction(instrument.lot_size))
+        self._move_lots(instrument, lots, moved_units - fee_units)
+
+    def deliver(self, instrument: Instrument, moved_units: int, fee_units: int) -> None:
+        """Book the end of a contract that is held: its cash comes, and the position is gone."""
+        position = self.positions[instrument.index]
+        lots = position.held
+        position.close(moved_units, fee_units)
+        self.move_cash(instrument.settlement_currency, moved_units - fee_units, instrument.venue)
+        self._move_lots(instrument, -lots, moved_units - fee_units)
+
     def mirror_into(
         self,
         kernel: MarginKernel | Fan,
@@ -266,12 +288,12 @@ class Account:
             self.drop_mirror()
         index = self.index
         for instrument_index, position in self.positions.items():
-            if position.lots:
-                kernel.add_position(index, instrument_index, position.lots)
+            if position.held:
+                kernel.add_position(index, instrument_index, position.held)
         for currency, units in self.cash_units.items():
             kernel.add_cash(index, currency_index[currency], units / UNITS_PER_WHOLE)
         if haircuts is not None:
-            held = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
+            held = [(i, p.held, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.held]
             cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
             haircuts.apply(kernel, index, held, cash)
         self._is_mirroring = True
@@ -290,8 +312,8 @@ class Account:
     def _fill_venue_book(self, venue: str, book: VenueBook) -> None:
         """Write what the sub-account at a venue holds."""
         for instrument_index, position in self.positions.items():
-            if position.lots and position.instrument.venue == venue:
-                book.kernel.add_position(self.index, instrument_index, position.lots)
+            if position.held and position.instrument.venue == venue:
+                book.kernel.add_position(self.index, instrument_index, position.held)
         collateral = self.sub_accounts[venue].collateral_units
         cash = dict(self.cash_units if collateral is None else collateral)
         if collateral is not None:

@@ -8,6 +8,7 @@ the worst of the old, the new, and the old with the rest of the new, in each sce
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +37,18 @@ class PendingReplace(msgspec.Struct, frozen=True, gc=False):
     ticks: int
     session: str = ""  # which asked; the order may be another session's of the same account
     terms: Terms | None = None  # those of the order once it is taken; None: as they were
+
+
+class ExactFills(msgspec.Struct, frozen=True, gc=False):
+    """Sums over an order's fills of no whole lots or ticks: quantity, and quantity times price, in their own units.
+
+    `lots` and `lot_ticks` are what of them is counted in the order's own sums: the whole lots, and their value.
+    """
+
+    quantity: Decimal = Decimal(0)
+    value: Decimal = Decimal(0)
+    lots: int = 0
+    lot_ticks: int = 0
 
 
 class WorkingOrder(msgspec.Struct, gc=False):
@@ -76,6 +89,7 @@ class WorkingOrder(msgspec.Struct, gc=False):
     # do not come back to the book.
     adjusted_lots: int = 0
     adjusted_lot_ticks: int = 0
+    exact: ExactFills | None = None
 
     @property
     def is_at_rest(self) -> bool:

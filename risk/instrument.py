@@ -158,6 +158,12 @@ class Instrument(msgspec.Struct, frozen=True):
             return (sign * lots * self.value_numerator) // (ticks * self.value_denominator)
         return -sign * lots * ticks * self.value_numerator
 
+    def exact_cash_units(self, side: Side, quantity: Decimal, price: Decimal) -> int:
+        """Return `cash_units` of any quantity and price; any fraction of a unit goes against the client."""
+        size = Fraction(quantity) * Fraction(self.contract_size) * UNITS_PER_WHOLE
+        moved = side.sign * size / Fraction(price) if self.is_inverse else -side.sign * size * Fraction(price)
+        return moved.numerator // moved.denominator
+
     def fill_cash(self, side: Side, lots: int, ticks: int) -> float:
         """Return an upper bound against the client of the cash a fill moves, fee taken off, in whole currency.
 

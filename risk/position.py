@@ -1,14 +1,20 @@
 """A position as lots and cash: profit is exact, additive over fills, and needs no average price."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import msgspec
 
 from risk.instrument import Instrument, Side
+
+NOTHING_ODD = Decimal(0)  # what most positions have: the compiled mirror knows it by identity
 
 
 class Position(msgspec.Struct):
     """What one account holds of one instrument.
 
     `cash_units` is the sum of what its fills moved, in money units of the settlement currency, fees apart.
+    `odd_quantity` is what venues have filled beside whole lots: signed, less than a lot, in the unit of quantities.
     """
 
     instrument: Instrument
@@ -17,6 +23,46 @@ class Position(msgspec.Struct):
     fee_units: int = 0
     bought_lots: int = 0
     sold_lots: int = 0
+    odd_quantity: Decimal = NOTHING_ODD
+
+    @property
+    def exact_lots(self) -> Fraction:
+        """The signed position in lots, what is less than one included."""
+        return self.lots + Fraction(self.odd_quantity) / Fraction(self.instrument.lot_size)
+
+    @property
+    def held(self) -> float:
+        """The same as the margin kernels take it; whole lots stay whole numbers."""
+        return float(self.exact_lots) if self.odd_quantity else self.lots
+
+    @property
+    def quantity(self) -> Decimal:
+        """The signed position in the unit of quantities, exactly."""
+        return self.instrument.quantity(self.lots) + self.odd_quantity
+
+    def apply_exact(self, side: Side, quantity: Decimal, moved_units: int, fee_units: int) -> int:
+        """Book a fill that is of no whole lots or ticks, with the cash that it moved; return the whole lots gained."""
+        total = self.odd_quantity + side.sign * quantity
+        lots = int(total / self.instrument.lot_size)
+        self.odd_quantity = (total - self.instrument.quantity(lots)) or NOTHING_ODD
+        self.lots += lots
+        self.cash_units += moved_units
+        self.fee_units += fee_units
+        if side is Side.BUY:
+            self.bought_lots += lots
+        else:
+            self.sold_lots -= lots
+        return lots
+
+    def close(self, moved_units: int, fee_units: int) -> None:
+        """Book the end of the contract: nothing is held any more, and this much cash was moved by it."""
+        if self.lots > 0:
+            self.sold_lots += self.lots
+        else:
+            self.bought_lots -= self.lots
+        self.lots, self.odd_quantity = 0, NOTHING_ODD
+        self.cash_units += moved_units
+        self.fee_units += fee_units
 
     def apply_fill(self, side: Side, lots: int, ticks: int, fee_units: int) -> int:
         """Book a fill; return the change of the account's cash in money units, fee taken off."""

@@ -141,6 +141,9 @@ class ScenarioClient:
 class ScenarioWorld(World):
     """One scenario, `length_s` long. `play` it, then look at `figures`."""
 
+    expires = False
+    house = None
+
     def __init__(self, name: str, directory: Path, *, length_s: float, seed: int = 1) -> None:
         self.scenario = read_scenario(demo.path_of(name))
         self.terms = demo.read_scenario(name)

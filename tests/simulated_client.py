@@ -20,6 +20,7 @@ from protocols.fix.session import (
     send_or_store,
 )
 from tests.gateway.readers import ROOMY
+from tests.simulated_expiry import TRADED
 from tests.simulated_reader import MESSAGES, Reading
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Client:
         self.rejects: Counter[bytes] = Counter()
         self.next_action_ns = world.now_ns
         elsewhere = [contract for wire in world.wires for contract in ELSEWHERE[wire.kind]]
+        if world.expires:
+            elsewhere += [contract for wire in world.wires for contract in TRADED[wire.kind]]
         self.contracts = (*CONTRACTS, *elsewhere)
         self.elsewhere = frozenset(symbol for symbol, _, _ in elsewhere)
 

@@ -37,6 +37,7 @@ from gateway.venue_kinds import KINDS, dials_of
 from gateway.venue_link import SessionLink
 from protocols.venues.codec import HttpRequest, HttpResponse, VenueCodec
 from protocols.venues.signing import Ed25519Signer, HmacSigner, Keyring
+from tests.simulated_expiry import FUTURES, binance_contracts, bybit_listed, okx_listed
 
 if TYPE_CHECKING:
     from tests.simulator import World
@@ -67,7 +68,7 @@ OPEN_OPS: Final = {
 WELCOMES: Final = {"okx": b'"login"', "bybit": b'"auth"', "binance": b'"authorizedSince"'}
 
 
-def config_text(kinds: Iterable[str]) -> str:
+def config_text(kinds: Iterable[str], expires: bool = False) -> str:
     """The [[venue]] tables of these venues."""
     return "".join(
         f"""
@@ -77,7 +78,7 @@ kind = "{kind}"
 url = "ws://127.0.0.1:1"
 rest_url = "http://127.0.0.1:1"
 currencies = ["BTC", "ETH", "USDT"]
-instruments = [{", ".join(f'"{symbol}"' for symbol in SYMBOLS[kind])}]
+instruments = [{", ".join(f'"{symbol}"' for symbol in symbols_of(kind, expires))}]
 credentials_env = "SIMULATED"
 symbol_suffix = "{SUFFIXES.get(kind, "")}"
 reconnect_min_ms = 50
@@ -85,6 +86,11 @@ reconnect_max_ms = 400
 """
         for kind in kinds
     )
+
+
+def symbols_of(kind: str, expires: bool) -> tuple[str, ...]:
+    """What is traded at a venue, as it writes them; in a world in which contracts end, those too."""
+    return SYMBOLS[kind] + (FUTURES[kind] if expires else ())
 
 
 class LaneWire:
@@ -139,7 +145,7 @@ class LaneWire:
             keyring = Keyring(DEMO_ED25519_KEY, Ed25519Signer(pem))
         else:
             keyring = Keyring(DEMO_KEY, HmacSigner(DEMO_SECRET), DEMO_PASSPHRASE if self.kind == "okx" else "")
-        wanted = frozenset(SYMBOLS[self.kind])
+        wanted = frozenset(symbols_of(self.kind, self.world.expires))
         common = {
             "keyring": keyring,
             "symbols": wanted.__contains__,
@@ -380,15 +386,20 @@ def build(kind: str, world: World, faults: Faults) -> SimulatedVenue:
     from fixtures.venues.registry import ApiKey, BybitKey, OkxKey
 
     market, start_ns = world.market_of(kind), world.now_ns
+    symbols = symbols_of(kind, world.expires)
     common: dict[str, Any] = {"seed": world.seed, "start_ns": start_ns, "faults": faults, "liquidity": QUIET}
     if kind == "okx":
-        terms = [one for one in okx_terms(market) if one.inst_id in SYMBOLS[kind]]
+        of_okx = okx_listed(world.seed) if world.expires else okx_terms(market)
+        terms = [one for one in of_okx if one.inst_id in symbols]
         return OkxVenue(market, keys=[OkxKey(DEMO_KEY, DEMO_SECRET, DEMO_PASSPHRASE)], terms=terms, **common)
     if kind == "bybit":
-        listed = [one for one in bybit_terms(market) if one.category == "linear" and one.symbol in SYMBOLS[kind]]
+        of_bybit = bybit_listed(world.seed) if world.expires else bybit_terms(market)
+        listed = [one for one in of_bybit if one.category == "linear" and one.symbol in symbols]
         return BybitVenue(market, keys=[BybitKey(DEMO_KEY, DEMO_SECRET)], terms=listed, **common)
     public = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(DEMO_ED25519_SEED)).public_key().public_bytes_raw()
     keys = [ApiKey(DEMO_KEY, "demo", DEMO_SECRET), ApiKey(DEMO_ED25519_KEY, "demo", public_key=public)]
+    if world.expires:
+        common["listed"] = binance_contracts(world.seed)
     return BinanceVenue(market, keys=keys, **common)
 
 

@@ -36,6 +36,7 @@ from protocols.venues.deribit_tables import RateLimits
 from protocols.venues.events import Event, TradeBusted, TradeCorrected
 from tests.simulated_client import Client
 from tests.simulated_config import CONFIG
+from tests.simulated_expiry import BEFORE_EXPIRY_NS, EXPIRY_NS, Funded
 from tests.simulated_house import STATEMENTS_S, HouseWire, has_house, with_house
 from tests.simulated_wires import LaneWire, calm, config_text
 from tests.simulator_checks import bounds_of
@@ -78,14 +79,22 @@ class World:
     house: HouseWire | None = None  # the clearing house of worlds that have one
 
     def __init__(
-        self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 0, others: tuple[str, ...] = ()
+        self,
+        seed: int,
+        directory: Path,
+        *,
+        faults: bool = True,
+        duration_ms: int = 0,
+        others: tuple[str, ...] = (),
+        expires: bool = False,
     ) -> None:
-        self.seed, self.directory = seed, directory
+        self.seed, self.directory, self.expires = seed, directory, expires
+        begin_ns = EXPIRY_NS - BEFORE_EXPIRY_NS if expires else START_NS
         self.random = Random(f"world:{seed}")
         self.chance = Random(f"backlogs:{seed}")
-        self.now_ns = START_NS
+        self.now_ns = begin_ns
         self.wire_delay_ns = self.random.randrange(1, 20) * MS // 10  # constant, since TCP keeps order
-        self.end_ns = START_NS + (duration_ms or (4_500 if others else 3_000)) * MS
+        self.end_ns = begin_ns + (duration_ms or (4_500 if others else 3_000)) * MS
         self.calls: list[tuple[int, int, Callable[[], None]]] = []
         self.call_count = 0
         self.operator = Random(f"controls:{seed}")
@@ -105,7 +114,7 @@ class World:
             margin=(250_000, 90_000)[seed % 5 == 4],
             offset_cap=(0.0, 0.8)[seed % 4 == 1],
         )
-        text += config_text(others)
+        text += config_text(others, expires)
         has_one = has_house(seed) and not others
         self.config = configuration.parse(with_house(text) if has_one else text, Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
@@ -114,7 +123,7 @@ class World:
         self.venue = DeribitVenue(
             self.market_of("deribit"),
             seed=seed,
-            start_ns=START_NS,
+            start_ns=begin_ns,
             credentials=CREDENTIALS,
             faults=self.faults,
             limits=GENEROUS,
@@ -133,7 +142,7 @@ class World:
 
     def market_of(self, venue: str) -> Curves:
         """The prices of a venue: those of all, each with a clock of its own."""
-        return MarketData(self.seed, self.now_ns)
+        return (Funded if self.expires and venue != "deribit" else MarketData)(self.seed, self.now_ns)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -444,13 +453,13 @@ def _fault_chances(random: Random) -> dict[Fault, float]:
     return chances
 
 
-def run_seed(seed: int, *, faults: bool = True, others: tuple[str, ...] = ()) -> World:
+def run_seed(seed: int, *, faults: bool = True, others: tuple[str, ...] = (), expires: bool = False) -> World:
     """Run one seed and check it; return the world for a closer look (its journal is gone)."""
     from tests.simulator_checks import check
 
     directory = Path(tempfile.mkdtemp(prefix="margingate-simulator-"))
     try:
-        world = World(seed, directory, faults=faults, others=others)
+        world = World(seed, directory, faults=faults, others=others, expires=expires)
         world.run()
         check(world)
         world.journal.close()

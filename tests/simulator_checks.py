@@ -11,7 +11,8 @@ from gateway import records
 from gateway.corrections import status_after
 from gateway.journal import read
 from gateway.recovery import replay
-from risk.instrument import UNITS_PER_WHOLE, Side
+from gateway.settlement_records import FundingBooked, PositionsDelivered
+from risk.instrument import UNITS_PER_WHOLE, Instrument, Side, decimal_from_units
 from risk.kernel import MarginKernel
 from tests.simulated_wires import LaneWire, decoded
 
@@ -95,8 +96,10 @@ def fills_are_the_venues(world: World, history: list[records.AnyRecord]) -> None
 def every_venue_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
     """At each venue of several lanes: the same trades of the same orders, positions, cash; nothing open or refused."""
     for wire in world.wires:
+        of_venue = [r for r in history if getattr(r, "venue", "") == wire.kind]
         try:
-            _is_the_same(world, wire, [r for r in history if isinstance(r, records.Filled) and r.venue == wire.kind])
+            _is_the_same(world, wire, [r for r in of_venue if isinstance(r, records.Filled)])
+            has_the_same_bookings(world, wire, of_venue)
         except AssertionError as error:
             raise AssertionError(f"{wire.kind}: {error}") from error
 
@@ -107,8 +110,7 @@ def _is_the_same(world: World, wire: LaneWire, fills: list[records.Filled]) -> N
     assert all(count == 1 for count in counts.values()), f"applied twice: {[t for t, n in counts.items() if n > 1]}"
     lost, invented = sorted(theirs.keys() - counts.keys()), sorted(counts.keys() - theirs.keys())
     assert not lost and not invented, f"lost {lost}, invented {invented}"
-    cash: Counter[str] = Counter()
-    fees: Counter[str] = Counter()
+    cash, fees = booked_beside(world, wire.kind)
     for fill in fills:
         order, trade = ledger.orders[fill.order_id], theirs[fill.trade_id]
         instrument = order.instrument
@@ -122,7 +124,7 @@ def _is_the_same(world: World, wire: LaneWire, fills: list[records.Filled]) -> N
     ours = {symbol: lots for symbol, lots in ledger.venue_lots(wire.kind).items() if lots}
     quantities = {symbol: ledger.by_symbol[symbol].quantity(lots) for symbol, lots in ours.items()}
     assert quantities == wire.positions(), f"ours {quantities}, the venue's {wire.positions()}"
-    _has_the_same_cash(wire, cash, fees, len(fills))
+    _has_the_same_cash(wire, cash, fees, len(fills) + len(wire.account.income))
     assert not wire.account.open_orders, f"works at the venue: {wire.account.open_orders}"
     assert wire.limits_exceeded() == 0, f"{wire.limits_exceeded()} limits exceeded: {wire.errors}"
 
@@ -137,6 +139,44 @@ def _has_the_same_cash(wire: LaneWire, cash: Counter[str], fees: Counter[str], f
         expected = Decimal(cash[currency] - fees[currency]) / UNITS_PER_WHOLE
         # Both sides round a fraction of their smallest unit on each fill of an inverse contract, and on each fee.
         assert abs(moved - expected) <= (fills + 1) * ROUNDING, f"{currency}: the venue moved {moved}, we {expected}"
+
+
+def booked_beside(world: World, venue: str) -> tuple[Counter[str], Counter[str]]:
+    """Return what funding and deliveries have moved at a venue, by currency, and their fees, from the journal."""
+    cash: Counter[str] = Counter()
+    fees: Counter[str] = Counter()
+    for entry in read(world.directory):
+        record = records.decode(entry.payload)
+        if isinstance(record, FundingBooked | PositionsDelivered) and record.venue == venue:
+            currency = world.core.ledger.instruments[record.instrument].settlement_currency
+            if isinstance(record, FundingBooked):
+                cash[currency] += sum(units for _, units in record.shares)
+            else:
+                cash[currency] += sum(share[3] for share in record.shares)
+                fees[currency] += sum(share[4] for share in record.shares)
+    return cash, fees
+
+
+def has_the_same_bookings(world: World, wire: LaneWire, of_venue: list[records.AnyRecord]) -> None:
+    """Each funding of the venue is in the journal once, to the unit, shared whole; what has ended is held no more."""
+    ledger = world.core.ledger
+    fundings = [r for r in of_venue if isinstance(r, FundingBooked)]
+    theirs = sorted(
+        (wire.link.symbols.house(one.name), decimal_of(one.change))
+        for one in wire.account.income
+        if one.why == "funding"
+    )
+    ours = sorted((ledger.instruments[r.instrument].symbol, decimal_from_units(r.units)) for r in fundings)
+    assert ours == theirs, f"funding: ours {ours}, the venue's {theirs}"
+    assert all(sum(units for _, units in r.shares) == r.units for r in fundings), f"shared in part: {fundings}"
+    assert len({r.settlement_id for r in fundings}) == len(fundings)
+    ended = {wire.link.symbols.house(one.name) for one in wire.account.income if one.why == "settlement"}
+    delivered = {ledger.instruments[r.instrument].symbol for r in of_venue if isinstance(r, PositionsDelivered)}
+    assert delivered == ended, f"deliveries: ours {delivered}, the venue's {ended}"
+    for listing, price, _ in wire.venue.exchange.deliveries:
+        instrument = ledger.by_symbol.get(wire.link.symbols.house(listing.name))
+        known = None if instrument is None else ledger.settlements.delivery_prices.get(instrument.index)
+        assert known is None or Decimal(known) == price, f"{listing.name}: delivered at {price}, here at {known}"
 
 
 def the_house_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
@@ -164,6 +204,8 @@ def profit_is_the_sum_of_fills(world: World, history: list[records.AnyRecord]) -
     for record in history:
         if isinstance(record, records.CashMoved):
             balances[record.account, record.currency] += record.units
+        if isinstance(record, FundingBooked | PositionsDelivered):
+            _add_booking(ledger.instruments[record.instrument], record, cash, lots, balances)
         booked: list[tuple[int, int, int, int]] = []  # sign, lots, ticks, fee
         if isinstance(record, records.Filled):
             booked = [(1, record.lots, record.ticks, record.fee_units)]
@@ -186,6 +228,24 @@ def profit_is_the_sum_of_fills(world: World, history: list[records.AnyRecord]) -
             assert (position.lots, position.cash_units) == (lots[key], cash[key]), f"{key}: {position}"
         for currency, units in account.cash_units.items():
             assert units == balances[account.name, currency], f"{account.name} {currency}: {units}"
+
+
+def _add_booking(
+    instrument: Instrument,
+    record: FundingBooked | PositionsDelivered,
+    cash: Counter[tuple[str, str]],
+    lots: Counter[tuple[str, str]],
+    balances: Counter[tuple[str, str]],
+) -> None:
+    if isinstance(record, FundingBooked):
+        for account, units in record.shares:
+            balances[account, instrument.settlement_currency] += units
+        return
+    for account, closed, odd, units, fee_units in record.shares:
+        assert Decimal(odd) == 0, f"{account} held {odd} of {instrument.symbol} beside lots"
+        cash[account, instrument.symbol] += units
+        lots[account, instrument.symbol] -= closed
+        balances[account, instrument.settlement_currency] += units - fee_units
 
 
 def holds_are_what_works(world: World, history: list[records.AnyRecord]) -> None:

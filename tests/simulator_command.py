@@ -1,4 +1,4 @@
-"""`python -m tests.simulator [--venues all] [--seeds A-B]`: many worlds in two processes, with a progress bar."""
+"""`python -m tests.simulator [--venues all [--expiry]] [--seeds A-B]`: many worlds in two processes, with a bar."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Verdict(NamedTuple):
     faults: int
 
 
-def judged(job: tuple[int, tuple[str, ...]]) -> Verdict:
+def judged(job: tuple[int, tuple[str, ...], bool]) -> Verdict:
     """Run one seed."""
     from tests.simulator import run_seed
 
-    seed, others = job
+    seed, others, expires = job
     try:
-        world = run_seed(seed, others=others)
+        world = run_seed(seed, others=others, expires=expires)
     except Exception as error:  # whatever it is, it is a finding, and the other seeds are run all the same
         return Verdict(seed, f"{type(error).__name__}: {error}"[:600], 0, 0, 0, 0)
     committed = sum(sum(wire.faults.committed.values()) for wire in world.wires)
@@ -46,14 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.simulator", description=__doc__)
     parser.add_argument("--venues", choices=("deribit", "all"), default="deribit")
     parser.add_argument("--seeds", default="0-99", help="FIRST-LAST, or one")
+    parser.add_argument("--expiry", action="store_true", help="with --venues all: funding is paid and futures end")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     arguments = parser.parse_args(argv)
+    if arguments.expiry and arguments.venues != "all":
+        parser.error("--expiry needs --venues all")
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     others = KINDS_SIMULATED if arguments.venues == "all" else ()
     console, began_s, verdicts = Console(), time.monotonic(), []
     columns = [TextColumn("seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    jobs = [(seed, others) for seed in seeds]
+    jobs = [(seed, others, arguments.expiry) for seed in seeds]
     with (
         Progress(*columns, TextColumn("{task.fields[failed]} failed"), console=console) as progress,
         multiprocessing.get_context("spawn").Pool(min(arguments.processes, len(jobs))) as pool,

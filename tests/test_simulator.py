@@ -36,6 +36,14 @@ def test_seeds_of_four_venues(seed: int) -> None:
     run_seed(seed, others=KINDS_SIMULATED)
 
 
+# 4 and 14 a fill that was told after its contract had ended; 101 a funding that came before the list of instruments.
+@pytest.mark.parametrize("seed", [4, 14, 101] if FOUR_VENUE_SEEDS > 1 else [4])
+def test_worlds_in_which_funding_is_paid_and_contracts_end(seed: int) -> None:
+    """Each booking counts once, its shares are the whole, and cash is the venues' own at the end."""
+    world = run_seed(seed, others=KINDS_SIMULATED, expires=True)
+    assert any(one.why in ("funding", "settlement") for wire in world.wires for one in wire.account.income)
+
+
 def test_four_venues_without_faults_trade_and_are_hedged() -> None:
     world = run_seed(3, faults=False, others=KINDS_SIMULATED)
     assert all(len(wire.account.trades) > 3 for wire in world.wires) and world.venue.trades("margingate")

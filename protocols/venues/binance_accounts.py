@@ -7,6 +7,20 @@ from typing import Final
 
 import msgspec
 
+from protocols.venues.binance_bookings import (
+    DELIVERED,
+    DELIVERIES,
+    FUNDING,
+    INCOME,
+    INCOME_TYPES,
+    SETTLES,
+    IncomeWire,
+    booking_id,
+    delivery_by_trade,
+    delivery_of,
+    funding_of,
+    pair_of,
+)
 from protocols.venues.binance_decode import (
     ACCOUNT,
     BRACKETS,
@@ -36,15 +50,28 @@ from protocols.venues.binance_decode import (
 )
 from protocols.venues.binance_encode import Params, Requests
 from protocols.venues.binance_market import BinanceMarket
-from protocols.venues.binance_streams import AccountUpdate, OrderUpdate
+from protocols.venues.binance_streams import AccountUpdate, OrderBody, OrderUpdate
 from protocols.venues.binance_tables import KEY_RENEWAL_S, LIMIT_NAMES, PRIVATE, TRADE, Product
+from protocols.venues.bookings import BookingSession
 from protocols.venues.events import (
     BalancesReported,
     BalanceState,
+    ContractDelivered,
     OpenOrdersReported,
     PositionsReported,
 )
-from protocols.venues.fields import DECODE_ERRORS, NS_PER_MS, NS_PER_S, ONE, FieldError, decimal_of, since_epoch_ns
+from protocols.venues.fields import (
+    DECODE_ERRORS,
+    NS_PER_MS,
+    NS_PER_S,
+    ONE,
+    ZERO,
+    FieldError,
+    decimal_of,
+    optional,
+    positive,
+    since_epoch_ns,
+)  # fmt: skip
 from protocols.venues.jsonrpc import Request
 from protocols.venues.lanes import LaneState
 from protocols.venues.order_tracker import OrderSeen
@@ -52,7 +79,6 @@ from protocols.venues.requests import HTTP, Kind, RefusedError
 from protocols.venues.session import Step
 from protocols.venues.settings import Settings
 from protocols.venues.tables import VenueTables
-from protocols.venues.trading import TradingSession
 
 PAGE: Final = 1_000
 SNAPSHOT_LEVELS: Final = 1_000
@@ -60,11 +86,12 @@ SNAPSHOT_LEVELS: Final = 1_000
 WEEK_MS: Final = 7 * 86_400_000
 KEY_RETRY_NS: Final = 60 * NS_PER_S
 KEY_GONE: Final = -1125
+DELIVERY_PRICES: Final = "/futures/data/delivery-price"
 # Trades whose orders have to be asked for before they can be told, held at one time.
 MAX_HELD_TRADES: Final = 100_000
 
 
-class BinanceAccounts(TradingSession):
+class BinanceAccounts(BookingSession):
     """Questions to the account and their answers; the lanes and streams are the subclass's."""
 
     _streams: BinanceMarket
@@ -73,6 +100,7 @@ class BinanceAccounts(TradingSession):
         super().__init__(tables, settings)
         self._product = product
         self._writer = Requests(self._keyring, self._clock, settings.recv_window_ms, product.rest)
+        self._delivered: set[str] = set()  # contracts whose end was told
         self._held: dict[str, list[TradeWire]] = {}  # order id -> trades whose label is not known yet
 
     # -- the listenKey
@@ -109,6 +137,8 @@ class BinanceAccounts(TradingSession):
             self._ask_clock(0, now_ns)
         elif name == "dead_man":
             self._hold_dead_man(now_ns)
+        else:
+            super()._on_timer(name, now_ns)
 
     def _takes_refusal(self, request: Request, code: int, now_ns: int) -> bool:
         if request.kind == Kind.RENEW_KEY and code == KEY_GONE:
@@ -163,10 +193,10 @@ class BinanceAccounts(TradingSession):
         self._ask(request, send, now_ns)
 
     def _setup_steps(self) -> tuple[Step, ...]:
-        return (self._ask_settings, self._ask_listings, self._ask_trades, self._ask_accounts)
+        return (self._ask_settings, self._ask_listings, self._ask_trades, self._ask_bookings, self._ask_accounts)
 
     def _reconcile_steps(self) -> tuple[Step, ...]:
-        return (self._ask_trades, self._ask_accounts)
+        return (self._ask_trades, self._ask_bookings, self._ask_accounts)
 
     def _ask_clock(self, run: int, now_ns: int) -> None:
         self._rest(Request(Kind.TIME, step=run), "GET", "/time", {}, now_ns, is_signed=False)
@@ -215,6 +245,13 @@ class BinanceAccounts(TradingSession):
             params["startTime"] = request.since_ms
         self._rest(request, "GET", "/userTrades", params, now_ns)
 
+    def _booking_scopes(self) -> list[str]:
+        return list(INCOME_TYPES)
+
+    def _ask_booking_page(self, request: Request, now_ns: int) -> None:
+        params: Params = {"incomeType": request.currency, "startTime": request.since_ms, "limit": PAGE}
+        self._rest(request, "GET", "/income", params, now_ns)
+
     # -- answers
 
     def _on_result(self, request: Request, body: bytes | msgspec.Raw, now_ns: int) -> None:
@@ -249,8 +286,14 @@ class BinanceAccounts(TradingSession):
         kind = request.kind
         if kind == Kind.TRADES:
             self._on_trades(request, TRADES.decode(body), now_ns)
+        elif kind == Kind.BOOKINGS:
+            self._on_income(request, INCOME.decode(body), now_ns)
+        elif kind == Kind.DELIVERY_PRICE:
+            told = delivery_of(request.symbol, request.order_id, request.since_ms, DELIVERIES.decode(body))
+            if told is not None:  # else it is not published yet, and asked for with the next look
+                self._tell_delivery(told)
         elif kind == Kind.ORDER_LABEL:
-            self._on_label(request, self._seen(ORDER.decode(body)))
+            self._on_label(request, ORDER.decode(body))
         elif kind == Kind.OPEN_ORDERS:
             orders = [self._seen(one) for one in ORDERS.decode(body)]
             orders = self._orders.on_open_orders(orders)
@@ -325,6 +368,29 @@ class BinanceAccounts(TradingSession):
             if self._market.is_wanted(wire.symbol):
                 self._events.append(margin_tiers(wire, self._product))
 
+    # -- funding and deliveries
+
+    def _on_income(self, request: Request, page: list[IncomeWire], now_ns: int) -> None:
+        for wire in page:
+            if wire.income_type == FUNDING:
+                self._events.append(funding_of(wire))
+            elif wire.income_type == DELIVERED and wire.symbol not in self._delivered:
+                price = Request(Kind.DELIVERY_PRICE, symbol=wire.symbol, order_id=booking_id(wire), step=request.step)
+                price.since_ms = wire.time
+                self._rest(price, "GET", DELIVERY_PRICES, {"pair": pair_of(wire.symbol)}, now_ns, is_signed=False)
+        since_ms = page[-1].time if len(page) >= PAGE else request.since_ms
+        self._on_booking_page(request, "", since_ms, now_ns)
+
+    def _on_settling_order(self, body: OrderBody, time_ns: int) -> None:
+        """An order of the venue's own closes what we hold of a contract that ends: by its trade the price is known."""
+        if body.x == "TRADE":
+            price, fee = positive(body.L, "L"), optional(body.n, "n") or ZERO
+            self._tell_delivery(ContractDelivered(body.s, f"settled-{body.s}", price, fee, body.N or "", time_ns))
+
+    def _tell_delivery(self, told: ContractDelivered) -> None:
+        self._delivered.add(told.symbol)
+        self._events.append(told)
+
     # -- trades that do not say whose they are
 
     def _on_trades(self, request: Request, page: list[TradeWire], now_ns: int) -> None:
@@ -353,10 +419,15 @@ class BinanceAccounts(TradingSession):
             since_ms += WEEK_MS
         self._on_trade_page(request, known, cursor, since_ms, now_ns)
 
-    def _on_label(self, request: Request, seen: OrderSeen) -> None:
+    def _on_label(self, request: Request, wire: OrderWire) -> None:
+        seen = self._seen(wire)
+        if wire.client_order_id.startswith(SETTLES):
+            for trade in self._held.pop(request.order_id, ())[:1]:
+                self._tell_delivery(delivery_by_trade(trade))
+            return
         unit = self._unit(request.symbol)
-        for wire in self._held.pop(request.order_id, ()):
-            self._orders.on_trade(trade_seen(wire, seen.label, unit), is_backfill=True)
+        for trade in self._held.pop(request.order_id, ()):
+            self._orders.on_trade(trade_seen(trade, seen.label, unit), is_backfill=True)
 
     def _on_interrupted(self, was_live: bool, now_ns: int) -> None:
         super()._on_interrupted(was_live, now_ns)
@@ -366,6 +437,9 @@ class BinanceAccounts(TradingSession):
 
     def _on_order_update(self, event: OrderUpdate, now_ns: int) -> None:
         body, ids = event.o, self.tables.client_ids
+        if body.c.startswith(SETTLES):
+            self._on_settling_order(body, since_epoch_ns(event.T, "T"))
+            return
         unit = self._unit(body.s)
         seen = order_of(body, ids, unit, since_epoch_ns(event.T, "T"))
         trade = trade_of(body, ids, unit)
@@ -376,6 +450,8 @@ class BinanceAccounts(TradingSession):
 
     def _on_account_update(self, event: AccountUpdate, now_ns: int) -> None:
         body = event.a
+        if body.m == FUNDING:
+            self._something_was_booked(now_ns)
         balances = tuple(BalanceState(one.a, decimal_of(one.wb, "wb"), None) for one in body.B)
         positions = tuple(position_state(one.s, one.pa, one.ep, one.ps, self._unit(one.s)) for one in body.P)
         if balances:

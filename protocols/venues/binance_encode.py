@@ -66,7 +66,7 @@ class Requests:
     def rest(
         self, request_id: int, method: str, path: str, params: Params, now_ns: int, deadline_ns: int, is_signed: bool
     ) -> HttpRequest:
-        """Return a REST request; `path` begins after the version, parameters are in the query."""
+        """Return a REST request; `path` begins after the version, or with /futures/; parameters are in the query."""
         query = "&".join([f"{name}={value}" for name, value in params.items()])
         headers: tuple[tuple[str, str], ...] = ()
         if is_signed:
@@ -76,7 +76,9 @@ class Requests:
             signature = self.signature(query).replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
             query += f"&signature={signature}"
             headers = ((API_KEY_HEADER, self._keyring.api_key),)
-        target = f"{self._prefix}{path}" + (f"?{query}" if query else "")
+        # Lists of the market's past are beside the versions of the interface.
+        prefix = "" if path.startswith("/futures/") else self._prefix
+        target = f"{prefix}{path}" + (f"?{query}" if query else "")
         return HttpRequest(request_id, method, target, headers, b"", deadline_ns)
 
 

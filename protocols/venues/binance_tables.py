@@ -117,6 +117,8 @@ COSTS: Final = {
     Kind.OPEN_ORDERS: ((_WEIGHT, 40),),
     Kind.POSITIONS: ((_WEIGHT, 5),),
     Kind.BALANCES: ((_WEIGHT, 5),),
+    Kind.BOOKINGS: ((_WEIGHT, 30),),
+    Kind.DELIVERY_PRICE: ((_WEIGHT, 1),),
 }
 
 _DEFINITE: Final = {

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from protocols.venues.bookings import BookingSession
+from protocols.venues.bybit_bookings import DELIVERY, DELIVERY_RECORD, ENDS, FUNDING, delivery_of, funding_of
 from protocols.venues.bybit_decode import (
     ACCOUNT,
     CLOCK,
@@ -36,7 +38,7 @@ from protocols.venues.bybit_decode import (
     trade_seen,
 )
 from protocols.venues.bybit_encode import Requests
-from protocols.venues.bybit_tables import DISCONNECT_PRODUCTS, PRIVATE
+from protocols.venues.bybit_tables import DISCONNECT_PRODUCTS, PRIVATE, TRADE_TYPES
 from protocols.venues.events import (
     BalancesReported,
     InstrumentListed,
@@ -51,10 +53,10 @@ from protocols.venues.requests import HTTP, Kind, RefusedError
 from protocols.venues.session import Step
 from protocols.venues.settings import Settings
 from protocols.venues.tables import VenueTables
-from protocols.venues.trading import TradingSession
 
 # Executions are listed for a week from the start, where no end is given.
 WEEK_MS: Final = 7 * 86_400_000
+MONTH_MS: Final = 30 * 86_400_000
 CLOCK_RETRY_NS: Final = 60 * NS_PER_S
 PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
 MAX_COLLECTED: Final = 100_000
@@ -62,7 +64,7 @@ MAX_COLLECTED: Final = 100_000
 UNIFIED_STATUS: Final = 3
 
 
-class BybitAccounts(TradingSession):
+class BybitAccounts(BookingSession):
     """Questions to the account and their answers; the lanes and public topics are the subclass's."""
 
     def __init__(self, tables: VenueTables, settings: Settings, scopes: tuple[tuple[str, str], ...]) -> None:
@@ -95,11 +97,12 @@ class BybitAccounts(TradingSession):
 
     def _setup_steps(self) -> tuple[Step, ...]:
         return (
-            self._ask_settings, self._ask_private, self._ask_listings, self._ask_trades, self._ask_accounts,
+            self._ask_settings, self._ask_private, self._ask_listings, self._ask_trades, self._ask_bookings,
+            self._ask_accounts,
         )  # fmt: skip
 
     def _reconcile_steps(self) -> tuple[Step, ...]:
-        return (self._ask_trades, self._ask_accounts)
+        return (self._ask_trades, self._ask_bookings, self._ask_accounts)
 
     def _ask_clock(self, run: int, now_ns: int) -> None:
         self._rest(Request(Kind.TIME, step=run), "GET", "/v5/market/time", {}, now_ns)
@@ -163,6 +166,23 @@ class BybitAccounts(TradingSession):
             params["cursor"] = request.cursor
         self._rest(request, "GET", "/v5/execution/list", params, now_ns)
 
+    def _booking_scopes(self) -> list[str]:
+        """Return what is asked for, and of which category: funding is in the executions, deliveries are not."""
+        categories = [category for category in self._trade_scopes() if category != "spot"]
+        funded = [f"{FUNDING}:{category}" for category in categories if category != "option"]
+        return funded + [f"{DELIVERY}:{category}" for category in categories]
+
+    def _ask_booking_page(self, request: Request, now_ns: int) -> None:
+        what, _, category = request.currency.partition(":")
+        params = {"category": category, "startTime": str(request.since_ms)}
+        if what == FUNDING:
+            path, params["execType"], params["limit"] = "/v5/execution/list", FUNDING, "100"
+        else:
+            path, params["limit"] = "/v5/asset/delivery-record", "50"
+        if request.cursor:
+            params["cursor"] = request.cursor
+        self._rest(request, "GET", path, params, now_ns)
+
     def _ask_order(self, label: str, client_id: str, symbol: str, now_ns: int) -> None:
         request = Request(Kind.QUERY_ORDER, label=label, symbol=symbol)
         params = {"category": self._categories[symbol], "symbol": symbol, "orderLinkId": client_id}
@@ -182,6 +202,8 @@ class BybitAccounts(TradingSession):
     def _on_timer(self, name: str, now_ns: int) -> None:
         if name == "clock":
             self._ask_clock(0, now_ns)
+        else:
+            super()._on_timer(name, now_ns)
 
     def _on_lost_query(self, request: Request, reason: str) -> None:
         if request.kind == Kind.TIME:
@@ -217,6 +239,8 @@ class BybitAccounts(TradingSession):
             self._events.append(margin_tiers(request.symbol, wires))
         elif kind == Kind.TRADES:
             self._on_trades(request, PAGE.decode(result), now_ns)
+        elif kind == Kind.BOOKINGS:
+            self._on_bookings(request, PAGE.decode(result), now_ns)
         elif kind == Kind.QUERY_ORDER:
             self._on_query(request, PAGE.decode(result), now_ns)
         elif kind == Kind.ORDER_TRADES:
@@ -257,7 +281,7 @@ class BybitAccounts(TradingSession):
 
     def _trade(self, wire: ExecutionWire) -> TradeSeen | None:
         instrument = self._market.instruments.get(wire.symbol)
-        if instrument is None and not wire.fee_currency:
+        if instrument is None and not wire.fee_currency and wire.exec_type in TRADE_TYPES:
             raise FieldError(f"feeCurrency: empty for {wire.symbol[:40]!r}, which is not listed")
         settlement = "" if instrument is None else instrument.settlement_currency
         return trade_seen(wire, self.tables.client_ids, settlement)
@@ -298,6 +322,19 @@ class BybitAccounts(TradingSession):
             since_ms += WEEK_MS
         self._on_trade_page(request, [trade for trade in trades if trade is not None], cursor, since_ms, now_ns)
 
+    def _on_bookings(self, request: Request, page: Page, now_ns: int) -> None:
+        is_funding, window_ms = request.currency.startswith(FUNDING), WEEK_MS
+        if is_funding:
+            for raw in page.entries:
+                self._on_execution(EXECUTION.decode(raw), now_ns)
+        else:
+            self._events.extend(delivery_of(DELIVERY_RECORD.decode(raw)) for raw in page.entries)
+            window_ms = MONTH_MS
+        cursor, since_ms = (page.next_page_cursor or "") if page.entries else "", request.since_ms
+        if not cursor and now_ns // NS_PER_MS - since_ms > window_ms:
+            since_ms += window_ms
+        self._on_booking_page(request, cursor, since_ms, now_ns)
+
     def _on_query(self, request: Request, page: Page, now_ns: int) -> None:
         """An order that is not among the open and latest ones may be in the archive."""
         if page.entries:
@@ -320,9 +357,19 @@ class BybitAccounts(TradingSession):
 
     def _on_executions(self, data: msgspec.Raw, now_ns: int) -> None:
         for wire in EXECUTIONS.decode(data):
-            trade = self._trade(wire)
-            if trade is not None:
-                self._orders.on_trade(trade)
+            self._on_execution(wire, now_ns)
+
+    def _on_execution(self, wire: ExecutionWire, now_ns: int) -> None:
+        """Tell of a trade or a funding; of a delivery, that there is something to ask for."""
+        trade = self._trade(wire)
+        if trade is not None:
+            self._orders.on_trade(trade)
+        elif wire.exec_type == FUNDING:
+            instrument = self._market.instruments.get(wire.symbol)
+            settlement = "" if instrument is None else instrument.settlement_currency
+            self._events.append(funding_of(wire, settlement))
+        elif wire.exec_type in ENDS:
+            self._something_was_booked(now_ns)
 
     def _on_positions(self, data: msgspec.Raw, now_ns: int) -> None:
         positions = tuple(position_state(wire) for wire in POSITIONS.decode(data))

@@ -71,6 +71,7 @@ COSTS: Final = {
     Kind.BALANCES: (("account", 1), ("http", 1)),
     Kind.SETTINGS: (("account", 1), ("http", 1)),
     Kind.DEAD_MAN: (("disconnect_cancel", 1), ("http", 1)),
+    Kind.BOOKINGS: (("executions", 1), ("http", 1)),
     Kind.TIME: (("http", 1),),
     Kind.INSTRUMENTS: (("http", 1),),
     Kind.TIERS: (("http", 1),),

@@ -113,6 +113,35 @@ class FundingUpdated(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
+class FundingBooked(msgspec.Struct, frozen=True, gc=False):
+    """Funding that a venue has booked to our account on its net position; `amount` is received, negative where paid.
+
+    `settlement_id` is the venue's own id of the booking, the same in its stream and in its answers. `currency` is empty
+    where the venue does not say it: then it is the instrument's settlement currency.
+    """
+
+    symbol: str
+    settlement_id: str
+    amount: Decimal
+    currency: str
+    time_ns: int
+
+
+class ContractDelivered(msgspec.Struct, frozen=True, gc=False):
+    """A contract that we held has ended: what was held of it is closed at what follows from `delivery_price`.
+
+    `delivery_price` is the underlying's; `fee` what the venue has charged for it on our net position, in the settlement
+    currency where `fee_currency` is empty.
+    """
+
+    symbol: str
+    settlement_id: str
+    delivery_price: Decimal
+    fee: Decimal
+    fee_currency: str
+    time_ns: int
+
+
 class OptionVolsUpdated(msgspec.Struct, frozen=True, gc=False):
     """Volatilities as annual fractions, and the forward price; None: the venue gave no value."""
 
@@ -427,6 +456,8 @@ Event: TypeAlias = (
     | TradesReported
     | TradeBusted
     | TradeCorrected
+    | FundingBooked
+    | ContractDelivered
     | ReconcileFinished
     | ReconcileFailed
     | VenueErrorReported

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from protocols.venues.bookings import BookingSession
 from protocols.venues.events import (
     BalancesReported,
     MarginCallReported,
@@ -16,6 +17,7 @@ from protocols.venues.events import (
 )
 from protocols.venues.fields import DECODE_ERRORS, NS_PER_MS, NS_PER_S, FieldError, time_of
 from protocols.venues.jsonrpc import Request
+from protocols.venues.okx_bookings import BILL_TYPES, BILLS, BOOKED_EVENTS, JOINT, BillWire, booking_of
 from protocols.venues.okx_decode import (
     ACCOUNTS,
     CLOCKS,
@@ -47,18 +49,19 @@ from protocols.venues.requests import HTTP, Kind, RefusedError
 from protocols.venues.session import Step
 from protocols.venues.settings import Settings
 from protocols.venues.tables import VenueTables
-from protocols.venues.trading import TradingSession
 
 PAGE: Final = 100
 # Further back than three days, fills are in the archive.
 RECENT_NS: Final = 3 * 86_400 * NS_PER_S - 3_600 * NS_PER_S
+# Further back than a week, bills are in the archive.
+RECENT_BILLS_NS: Final = 7 * 86_400 * NS_PER_S - 3_600 * NS_PER_S
 CLOCK_RETRY_NS: Final = 60 * NS_PER_S
-PRIVATE_CHANNELS: Final = ("orders:ANY", "positions:ANY", "account", "liquidation-warning:ANY")
+PRIVATE_CHANNELS: Final = ("orders:ANY", "positions:ANY", "account", "liquidation-warning:ANY", "balance_and_position")
 MAX_OPEN_ORDERS: Final = 20_000
 MAX_TIERS_AWAITED: Final = 20
 
 
-class OkxAccounts(TradingSession):
+class OkxAccounts(BookingSession):
     """Questions to the account and their answers; the lanes and public channels are the subclass's."""
 
     def __init__(
@@ -78,6 +81,7 @@ class OkxAccounts(TradingSession):
             "positions": self._on_positions,
             "account": self._on_account,
             "liquidation-warning": self._on_warning,
+            "balance_and_position": self._on_joint,
         }
 
     # -- questions
@@ -92,10 +96,13 @@ class OkxAccounts(TradingSession):
         self._ask(request, send, now_ns)
 
     def _setup_steps(self) -> tuple[Step, ...]:
-        return (self._ask_settings, self._ask_private, self._ask_listings, self._ask_trades, self._ask_accounts)
+        return (
+            self._ask_settings, self._ask_private, self._ask_listings, self._ask_trades, self._ask_bookings,
+            self._ask_accounts,
+        )  # fmt: skip
 
     def _reconcile_steps(self) -> tuple[Step, ...]:
-        return (self._ask_trades, self._ask_accounts)
+        return (self._ask_trades, self._ask_bookings, self._ask_accounts)
 
     def _ask_clock(self, run: int, now_ns: int) -> None:
         self._rest(Request(Kind.TIME, step=run), "GET", "/api/v5/public/time", now_ns)
@@ -153,6 +160,16 @@ class OkxAccounts(TradingSession):
             of = f"instType={inst_type}&" if inst_type else ""
             self._rest(page, "GET", f"/api/v5/trade/{path}?{of}begin={request.since_ms}&limit={PAGE}{after}", now_ns)
 
+    def _booking_scopes(self) -> list[str]:
+        return list(BILL_TYPES)
+
+    def _ask_booking_page(self, request: Request, now_ns: int) -> None:
+        """Ask for bills, which the venue lists newest first."""
+        is_recent = now_ns - request.since_ms * NS_PER_MS < RECENT_BILLS_NS
+        path, after = "bills" if is_recent else "bills-archive", f"&after={request.cursor}" if request.cursor else ""
+        query = f"type={request.currency}&begin={request.since_ms}&limit={PAGE}{after}"
+        self._rest(request, "GET", f"/api/v5/account/{path}?{query}", now_ns)
+
     # -- timers
 
     def _on_timer(self, name: str, now_ns: int) -> None:
@@ -160,6 +177,8 @@ class OkxAccounts(TradingSession):
             self._ask_clock(0, now_ns)
         elif name == "dead_man":
             self._hold_dead_man(now_ns)
+        else:
+            super()._on_timer(name, now_ns)
 
     def _hold_dead_man(self, now_ns: int) -> None:
         """Put off the cancel of all our orders."""
@@ -208,7 +227,13 @@ class OkxAccounts(TradingSession):
 
     def _on_account_answer(self, request: Request, data: msgspec.Raw, now_ns: int) -> None:
         kind = request.kind
-        if kind == Kind.OPEN_ORDERS:
+        if kind == Kind.BOOKINGS:
+            bills = BILLS.decode(data)
+            for bill in bills:
+                self._on_bill(bill)
+            cursor = bills[-1].bill_id if len(bills) >= PAGE else ""
+            self._on_booking_page(request, cursor, request.since_ms, now_ns)
+        elif kind == Kind.OPEN_ORDERS:
             self._on_open_orders(request, ORDERS.decode(data), now_ns)
         elif kind == Kind.POSITIONS:
             wires = POSITIONS.decode(data)
@@ -224,6 +249,13 @@ class OkxAccounts(TradingSession):
         elif kind == Kind.ORDER_TRADES:
             ids, fills = self.tables.client_ids, FILLS.decode(data)
             self._on_order_trades(request, [trade_seen(one, ids, self._market.unit(one.inst_id)) for one in fills])
+
+    def _on_bill(self, bill: BillWire) -> None:
+        """Tell of a bill; one that can not be read says nothing of the others, and is seen in the balance."""
+        try:
+            self._events.append(booking_of(bill))
+        except DECODE_ERRORS as error:
+            self._report(str(error), "bills")
 
     def _seen(self, wire: OrderWire) -> OrderSeen:
         return order_seen(wire, self.tables.client_ids, self._market.unit(wire.inst_id))
@@ -288,6 +320,10 @@ class OkxAccounts(TradingSession):
         for account in ACCOUNTS.decode(data):
             self._events.extend(portfolios(account))
             self._events.append(BalancesReported(balance_states(account), False))
+
+    def _on_joint(self, data: msgspec.Raw, now_ns: int) -> None:
+        if any(one.event_type in BOOKED_EVENTS for one in JOINT.decode(data)):
+            self._something_was_booked(now_ns)
 
     def _on_warning(self, data: msgspec.Raw, now_ns: int) -> None:
         for warning in WARNINGS.decode(data):

@@ -49,6 +49,7 @@ BUDGETS: Final = (
     Budget("account", 10, 2_000),
     Budget("settings", 5, 2_000),
     Budget("dead_man", 1, 1_000),
+    Budget("bills", 5, 1_000),
 )
 COSTS: Final = {
     Kind.PLACE: (("place", 1), (_SUB_ACCOUNT, 1)),
@@ -69,6 +70,7 @@ COSTS: Final = {
     Kind.POSITIONS: (("account", 1),),
     Kind.BALANCES: (("account", 1),),
     Kind.DEAD_MAN: (("dead_man", 1),),
+    Kind.BOOKINGS: (("bills", 1),),
 }
 
 _DEFINITE: Final = {

@@ -44,6 +44,8 @@ class Kind(IntEnum):
     BALANCES = 21
     TRADES = 22
     ORDER_LABEL = 23
+    BOOKINGS = 24
+    DELIVERY_PRICE = 25
 
 
 ORDER_KINDS: Final = frozenset({Kind.PLACE, Kind.REPLACE, Kind.CANCEL})

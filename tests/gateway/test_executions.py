@@ -211,8 +211,7 @@ STRANGE: dict[str, dict[str, Any]] = {
     "no label": {"label": ""},
     "symbol": {"symbol": ETH},
     "side": {"side": "sell"},
-    "lot": {"quantity": Decimal(45)},
-    "tick": {"price": Decimal("59000.3")},
+    "price": {"price": Decimal(0)},
     "nothing": {"quantity": Decimal(0)},
 }
 

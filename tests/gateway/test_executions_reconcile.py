@@ -192,6 +192,22 @@ def test_an_instrument_with_other_terms_closes_and_keeps_its_scale(tmp_path: Pat
         is_sound(rig)
 
 
+def test_what_its_ticker_had_closed_before_its_terms_changed_no_ticker_opens_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as rig:
+        shut, open_again = (
+            events.MarkPriceUpdated(BTC, 60_000.0, 60_000.0, rig.now_ns, is_open=is_open) for is_open in (False, True)
+        )
+        rig.hear(shut, listed(BTC, tick_size=Decimal(1)), open_again, shut, open_again)
+        assert not rig.ledger.by_symbol[BTC].is_open and "other terms" in rig.ledger.breaks[0].text
+        rig.hear(listed(BTC, tick_size=Decimal(1)), open_again)
+        assert not rig.ledger.by_symbol[BTC].is_open
+        is_sound(rig)
+        again = rig.restart()
+        again.hear(events.MarkPriceUpdated(BTC, 60_000.0, 60_000.0, rig.now_ns, is_open=True))
+        assert again.ledger.by_symbol[BTC].is_open  # the rig's venue lists it on the terms that it had
+        again.journal.close()
+
+
 def test_an_answer_written_before_fills_that_we_have_proves_nothing(tmp_path: Path) -> None:
     """The order has ended; a state of it from before says that it is open. One with all its fills would be a break."""
     with opened(tmp_path) as rig:

@@ -16,6 +16,7 @@ from gateway import (
     margin_records,
     parameter_records,
     records,
+    settlement_records,
     transfer_records,
 )
 
@@ -56,8 +57,8 @@ GOLDEN: list[tuple[records.Record, str]] = [
     (records.VenueAccepted("r-1", "V1"), "9314a3722d31a25631"),
     (records.VenueRejected("r-1", 10009, "text"), "9415a3722d31cd2719a474657874"),
     (records.OrderLost("r-1"), "9216a3722d31"),
-    (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True),
-     "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
+    (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True, 1_760_000_000_000_000_000),
+     "9917a3722d31a764657269626974a2743104ce0001ccf0fdc3cf186cc6acd4b00000"),
     (records.Cancelled("r-1", "user_request"), "9318a3722d31ac757365725f72657175657374"),
     (records.Replaced("r-1", "o"), "9419a3722d31a16fa0"),
     (records.OrderApprovedWithTerms(
@@ -208,6 +209,15 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "95ccaaa5484f555345a26331a36d6574a3776879"),
     (transfer_records.TransferCharged("r-P1.1", 3),
      "93ccaba6722d50312e3103"),
+    (settlement_records.FundingBooked(
+        "okx", "700", 3, -250, (("alpha", -500), ("beta", 250)), 1_760_000_000_000_000_000),
+     "97cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000"),
+    (settlement_records.PositionsDelivered(
+        "okx", "701", 7, "65001.25", (("alpha", -3, "0", -19_500_000, 12),), 1_760_000_000_000_000_000),
+     "97cccea36f6b78a337303107a836353030312e32359195a5616c706861fda130d2fed674200ccf186cc6acd4b00000"),
+    (settlement_records.FilledExactly(
+        "r-1", "okx", "t2", "0.0005", "118000.25", -5_900_012, 3, False, 1_760_000_000_000_000_000),
+     "9acccfa3722d31a36f6b78a27432a6302e30303035a93131383030302e3235d2ffa5f91403c2cf186cc6acd4b00000"),
 ]  # fmt: skip
 
 
@@ -226,6 +236,8 @@ OLD: list[tuple[records.Record, str]] = [
      "94a27573a0a0a17806"),
     (records.ReplaceRequested("ALPHA", 3, "r-1", "p", 12, 119_000, 11),
      "980da5414c50484103a3722d31a1700cce0001d0d80b"),
+    (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True),
+     "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
     (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
 ]  # fmt: skip
 
@@ -265,6 +277,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TradesReported": 164, "TradeReportAnswered": 165, "LimitMoved": 140,
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
+        "FundingBooked": 205, "PositionsDelivered": 206, "FilledExactly": 207,
     }  # fmt: skip
 
 
@@ -301,6 +314,8 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "tuple[tuple[int, int, int], ...]": st.lists(st.tuples(integers, integers, integers), max_size=3).map(tuple),
     "float": st.floats(allow_nan=False),
     "tuple[tuple[str, int], ...]": st.lists(st.tuples(texts, integers), max_size=3).map(tuple),
+    "tuple[tuple[str, int, str, int, int], ...]": st.lists(
+        st.tuples(texts, integers, texts, integers, integers), max_size=3).map(tuple),
     "tuple[tuple[str, float, float, float], ...]": st.lists(
         st.tuples(texts, *[st.floats(allow_nan=False)] * 3), max_size=3).map(tuple),
     "tuple[tuple[str, str], ...]": st.lists(st.tuples(texts, texts), max_size=3).map(tuple),

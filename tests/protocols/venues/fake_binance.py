@@ -144,6 +144,7 @@ class FakeBinance(LanePeer[Binance]):
             "GET /fapi/v1/exchangeInfo": lambda _: {"rateLimits": LIMITS, "symbols": [SYMBOL, FUTURE]},
             "GET /fapi/v1/leverageBracket": lambda _: BRACKETS,
             "GET /fapi/v1/userTrades": lambda _: [],
+            "GET /fapi/v1/income": lambda _: [],
             "GET /fapi/v1/openOrders": lambda _: self.open_orders,
             "GET /fapi/v1/depth": lambda _: {"lastUpdateId": 1, "E": T0_MS, "T": T0_MS, "bids": [], "asks": []},
             "POST /fapi/v1/countdownCancelAll": lambda _: {"symbol": "BTCUSDT", "countdownTime": "60000"},

@@ -98,6 +98,7 @@ class FakeBybit(LanePeer[Bybit]):
                 "list": [one | {"symbol": query_of(request)["symbol"]} for one in RISK]
             },
             "GET /v5/execution/list": lambda _: {"list": [], "nextPageCursor": ""},
+            "GET /v5/asset/delivery-record": lambda _: {"list": [], "nextPageCursor": ""},
             "GET /v5/order/realtime": only("linear", self.open_orders),
             "GET /v5/order/history": lambda _: {"list": []},
             "GET /v5/position/list": only("linear", [POSITION]),

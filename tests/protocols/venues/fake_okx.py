@@ -104,6 +104,8 @@ class FakeOkx(LanePeer[Okx]):
             "GET /api/v5/public/instruments": lambda request: LISTING[query_of(request)["instType"]],
             "GET /api/v5/public/position-tiers": lambda _: TIERS,
             "GET /api/v5/trade/fills": lambda _: [],
+            "GET /api/v5/account/bills": lambda _: [],
+            "GET /api/v5/account/bills-archive": lambda _: [],
             "GET /api/v5/trade/fills-history": lambda _: [],
             "GET /api/v5/trade/orders-pending": lambda _: self.open_orders,
             "GET /api/v5/account/positions": lambda _: [POSITION],

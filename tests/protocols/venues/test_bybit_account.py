@@ -158,7 +158,7 @@ def test_an_execution_before_its_order() -> None:
 
 def test_money_that_moves_without_a_trade() -> None:
     venue = live()
-    for kind in ("Funding", "Delivery", "Settle"):
+    for kind in ("Delivery", "Settle"):
         assert tell(venue, BYBIT, push("execution", execution(execType=kind))) == []
     for kind in ("AdlTrade", "BustTrade"):
         (filled,) = tell(venue, BYBIT, push("execution", execution(execType=kind, execId=kind)))

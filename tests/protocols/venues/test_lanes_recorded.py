@@ -15,6 +15,7 @@ from protocols.venues.codec import HttpResponse
 from protocols.venues.events import (
     BookGapped,
     BookUpdated,
+    ContractDelivered,
     FundingUpdated,
     InstrumentListed,
     MarginTiersListed,
@@ -226,7 +227,7 @@ BINANCE: dict[str, Expected] = {
     "futures/user_data_json/order_update_calculated_pending.json": ("private", OrderAccepted),
     "futures/user_data_json/order_update_insurance.json": ("private", OrderFilled),
     "futures/user_data_json/order_update_new.json": ("private", OrderAccepted),
-    "futures/user_data_json/order_update_settlement.json": ("private", OrderFilled),
+    "futures/user_data_json/order_update_settlement.json": ("private", ContractDelivered),
     "futures/user_data_json/order_update_trade.json": ("private", OrderFilled),
     "futures/user_data_json/order_update_trade_partial.json": ("private", OrderFilled),
     "futures/user_data_json/trade_lite.json": ("private", None),
