@@ -119,7 +119,10 @@ class CollateralReports:
         ]
         for one in figures.collateral:
             haircut: list[Values] = [{233: HAIRCUT, 234: coins(one.haircut)}]
-            rows.append({15: one.currency.encode(), 900: coins(one.counted), 901: units(one.units), 232: haircut})
+            row = {15: one.currency.encode(), 900: coins(one.counted), 901: units(one.units), 232: haircut}
+            if one.not_taken_by:
+                row[58] = f"profile {one.not_taken_by}, rule eligible_collateral".encode("ascii", "replace")
+            rows.append(row)
         reports: list[tuple[str, Values]] = []
         for number, row in enumerate(rows, 1):
             self._reports += 1

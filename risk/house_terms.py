@@ -67,16 +67,16 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
         if self.hierarchy is not None:
             kernel.set_terms(0, self.hierarchy.terms_of(account))
-        return self._charge(kernel, generation, instruments)
+        return self._charge(kernel, generation, instruments, account)
 
     def _charge(
-        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], alone: int = -1
     ) -> Haircuts | None:
         if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
         haircuts = self.haircuts_of(generation, instruments)
         if haircuts is not None:
-            haircuts.install(kernel)
+            haircuts.install(kernel, alone)
         return haircuts
 
     def haircuts_of(self, generation: Generation, instruments: Sequence[Instrument]) -> Haircuts | None:

@@ -45,8 +45,8 @@ NO_WALLETS: Final[Floats] = np.zeros((0, WALLET_COLUMNS))
 class BookChange(msgspec.Struct, frozen=True, eq=False):
     """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all.
 
-    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there, moved (P, 3)
-    what their positions have cost, where haircuts ask for it.
+    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there, and of all where
+    location costs; moved (P, 3) what their positions have cost, where haircuts ask for it.
     """
 
     accounts: Ints
@@ -86,9 +86,9 @@ def change_of(
 class BookTeller:
     """Finds out what of the accounts has changed since the last change that was told. One for each listener."""
 
-    def __init__(self, *, tells_moved: bool = False) -> None:
+    def __init__(self, *, tells_moved: bool = False, tells_places: bool = False) -> None:
         self._told = array("q")
-        self._tells_moved = tells_moved
+        self._tells_moved, self._tells_places = tells_moved, tells_places
         self._names: dict[str, int] = {}
         self._venues: dict[str, int] = {}
         self.change: BookChange | None = None
@@ -114,7 +114,7 @@ class BookTeller:
                     if units:
                         rows.append(-1 - names.setdefault(currency, len(names)))
                         amounts.append(units / UNITS_PER_WHOLE)
-                for venue, currency, units in account.pinned_cash():
+                for venue, currency, units in account.placed_cash() if self._tells_places else account.pinned_cash():
                     place = self._venues.setdefault(venue, len(self._venues))
                     row = -1 - names.setdefault(currency, len(names))
                     wallets.extend((account.index, place, row, units / UNITS_PER_WHOLE))

@@ -14,7 +14,7 @@ import numpy as np
 
 from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of
 from risk.book_builder import ELSEWHERE
-from risk.haircuts import Held
+from risk.haircuts import Held, Placed
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
@@ -87,7 +87,8 @@ class HouseKernel:
         for row, amount in held:
             self._add(row, amount)
         if self._haircuts is not None:
-            self._take_off(account, self._haircuts.of(*self._holdings(account, held)))
+            positions, cash = self._holdings(account, held)
+            self._take_off(account, self._haircuts.of(positions, cash, account, self._placed(account)))
         self._hold(orders)
         return self.figures()
 
@@ -107,6 +108,11 @@ class HouseKernel:
         positions = [(row, lots, moved.get(row, 0.0)) for row, lots in held if row < count]
         last = len(self._rows.groups) - 1
         return positions, {self._currencies[row - count]: amount for row, amount in held if count <= row < last}
+
+    def _placed(self, account: int) -> list[Placed]:
+        """Return what of its cash lies at venues."""
+        wallets = self._book.wallets.get(account, {})
+        return [(venue, name, amount) for venue, held in wallets.items() for name, amount in held]
 
     def level(self, row: int, amounts: Floats, has_any: list[int], orders: list[list[float]]) -> Iterator[None]:
         """Take up what a desk or a firm holds, and the orders of its accounts, in slices; `figures` come after."""
@@ -134,6 +140,8 @@ class HouseKernel:
         self._is_known = self._is_told = True
         if self._terms.hierarchy is not None:
             self._kernel.set_terms(0, self._terms.hierarchy.terms_of(row))
+        if self._haircuts is not None:
+            self._kernel.bear(0, self._haircuts.set_of(row))
 
     def _add(self, row: int, amount: float) -> None:
         if not self._known[row]:
