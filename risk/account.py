@@ -181,7 +181,7 @@ class Account:
 
     def held_for(self, haircuts: Haircuts) -> tuple[list[Held], dict[str, float], list[Placed]]:
         """Return what haircuts take: positions with what they cost, cash, and what of it lies at venues."""
-        held = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
+        held: list[Held] = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.lots]
         cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
         placed = self.placed_cash() if haircuts.asks_where else ()
         return held, cash, [(venue, currency, units / UNITS_PER_WHOLE) for venue, currency, units in placed]
@@ -190,7 +190,7 @@ class Account:
         """Yield venue, currency and units of the cash that lies at venues.
 
         There is what fills there have moved, and what the configuration says of a sub-account; all that is nowhere
-        else is at the one sub-account of which it says nothing. Where there are several of those it lies with the house.
+        else is at the one sub-account of which it says nothing. Where there are several of those, with the house.
         """
         found = dict(self.venue_cash)
         for venue, currency, units in self._pledged():

@@ -10,9 +10,9 @@ equal to it where every group is at its worst. Stress scenarios bear none, as in
 Of what lies at a venue its asset's average haircut is taken off, at the highest value of any scenario; the model takes
 that of the scenario off. So less counts here, and what is missing is never less than in the model.
 
-A fill that moves what a venue has by d changes what is missing by at most max(0, -d), and what it makes others' haircuts
-grow by is in K of risk/haircuts.py; so the kernel counts what orders lose 1 + rate times, and puts 1 + rate times K
-aside. The gap: an order at a venue that has enough bears the rate as well, until the next generation.
+A fill that moves what a venue has by d changes what is missing by at most max(0, -d), and what it makes haircuts
+elsewhere grow by is in K of risk/haircuts.py; so the kernel counts what orders lose 1 + rate times, and puts 1 + rate
+times K aside. The gap: an order at a venue that has enough bears the rate as well, until the next generation.
 """
 
 from __future__ import annotations

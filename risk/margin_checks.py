@@ -113,6 +113,11 @@ def _by_a_profile(order: Order, account: Account, market: Market, equity: float,
     given = account.not_taken()
     if given is None or not market.kernel.what_if_given(account.index, *given, *asked_of(order)) >= 0.0:
         return None
+    return not_taken(account, equity, worst, _HOUSE)
+
+
+def not_taken(account: Account, equity: float, worst: float, check: str) -> Reject:
+    """Refuse for want of collateral, naming the profile and what of the account's collateral it does not take."""
     assert account.constraints is not None and account.constraints.eligible is not None, _KNOWN
     held = sorted(name for name, units in account.cash_units.items() if units > 0)
     held += sorted({p.instrument.settlement_currency for p in account.positions.values() if p.lots})
@@ -120,7 +125,7 @@ def _by_a_profile(order: Order, account: Account, market: Market, equity: float,
     by = next(iter(refused.values()), account.constraints.eligible.by[0][0])
     names = ", ".join(asset for asset, name in refused.items() if name == by)
     text = f"profile {by}, rule eligible_collateral: initial margin above equity without {names}, in USD"
-    return Reject(RejectReason.PROFILE_COLLATERAL, _HOUSE, text, equity, worst, equity - worst)
+    return Reject(RejectReason.PROFILE_COLLATERAL, check, text, equity, worst, equity - worst)
 
 
 def _shortfall(equity: float, worst: float) -> Reject:

@@ -107,8 +107,8 @@ def left(held: Portfolio, terms: HaircutTerms) -> float:
             coin, at = CURRENCIES.index(contract.base_currency), contract.venue if terms.location else HOME
             amount = lots * float(values[i][base]) / float(prices[coin][base])  # at its own mark
             owned[at, coin] = owned.get((at, coin), 0.0) + amount
-            # A defaulted exchange's stands still.
-            by_venue[at, int(GENERATION.group_of_instrument[i])] += lots * values[i] - amount * prices[coin]
+            # The model knows the coin alone; what the contract differs by (a defaulted exchange's stands still) is nowhere.
+            by_venue[HOME, int(GENERATION.group_of_instrument[i])] += lots * values[i] - amount * prices[coin]
             continue
         own = lots * values[i]
         if contract.kind is not Kind.OPTION:  # the profit is not paid yet: what it cost is no cash
