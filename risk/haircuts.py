@@ -38,7 +38,7 @@ import numpy as np
 
 from risk.collateral import AssetRule, CollateralRules, narrowed
 from risk.instrument import Instrument, Kind
-from risk.joint import JointScenarios
+from risk.joint import Flags, JointScenarios
 from risk.kernel import MarginKernel
 from risk.kernel_checks import ASIDE_COLUMNS, Ints
 from risk.location import Places
@@ -69,6 +69,17 @@ class HaircutTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     eligible: Mapping[int, tuple[str, ...]] = {}
 
 
+class Given(msgspec.Struct, frozen=True, eq=False):
+    """Scenarios of the grid and behind them the joint ones: values (I, S + J), prices and prices before what is lost with
+    an exchange (C, S + J), and which are of the market (S + J,).
+    """
+
+    values: Floats
+    prices: Floats
+    pegs: Floats
+    is_market: Flags
+
+
 class Row(Protocol):
     """What an account's holdings are written into."""
 
@@ -88,7 +99,7 @@ class Haircuts:
     ) -> None:
         if not (0 <= terms.netting <= MAX_NETTING and 0 <= terms.location <= 1):
             raise ValueError(f"a netting haircut lies in 0..{MAX_NETTING}, a charge for location in 0..1")
-        self._terms, self._generation, self._instruments = terms, generation, instruments
+        self.terms, self.generation, self.instruments = terms, generation, instruments
         self._base = base = generation.grid.base
         self._column = {name: column for column, name in enumerate(generation.currencies)}
         # Prices by currency in all scenarios, the joint ones behind the grid's, and the same before losses by default.
@@ -108,21 +119,26 @@ class Haircuts:
             raise ValueError(f"{len(sets)} different sets of eligible collateral are more than {MAX_SETS}")
         self._sets: tuple[tuple[str, ...] | None, ...] = (None, *sets)
         number = {assets: place for place, assets in enumerate(sets, 1)}
-        self._set_of = {row: number[assets] for row, assets in terms.eligible.items()}
-        self._rules = [self._rules_of(assets) for assets in self._sets]
-        self._worst = [{c: self._most(rules, c) for c in self._column.values()} for rules in self._rules]
+        self.sets = {row: number[assets] for row, assets in terms.eligible.items()}
+        self.rules = [self._rules_of(assets) for assets in self._sets]
+        self._worst = [{c: self._most(rules, c) for c in self._column.values()} for rules in self.rules]
 
     def _rules_of(self, eligible: tuple[str, ...] | None) -> dict[int, AssetRule]:
         """Return the rule of each currency, by column; none where all counts in full."""
-        rules = self._terms.rules
+        rules = self.terms.rules
         if rules is None and eligible is None:
             return {}
         return {column: narrowed(rules, name, eligible) for name, column in self._column.items()}
 
     @property
+    def given(self) -> Given:
+        """What of the generation it goes by."""
+        return Given(self._values, self._prices, self._pegs, self._market)
+
+    @property
     def asks_where(self) -> bool:
         """Whether it matters where cash lies."""
-        return self._terms.location > 0
+        return self.terms.location > 0
 
     def install(self, kernel: MarginKernel, alone: int = -1) -> None:
         """Tell a kernel that has just loaded the generation what of fills is put aside.
@@ -132,26 +148,26 @@ class Haircuts:
         bearers: Ints | None = None
         if alone >= 0:
             bearers = np.array([self.set_of(alone)], np.int32)
-        elif self._set_of:
+        elif self.sets:
             bearers = np.zeros(kernel.accounts, np.int32)
-            for row, place in self._set_of.items():
+            for row, place in self.sets.items():
                 if row < kernel.accounts:  # of a kernel that accounts take turns in each says so itself
                     bearers[row] = place
         rates = np.stack([self.rates(place) for place in range(len(self._sets))])
-        kernel.put_aside(self._base, rates, self._terms.netting, self._terms.location, bearers)
+        kernel.put_aside(self._base, rates, self.terms.netting, self.terms.location, bearers)
 
     def set_of(self, account: int) -> int:
         """Return the number of an account's set of rules, by which its row puts aside; 0 is the house's own."""
-        return self._set_of.get(account, 0)
+        return self.sets.get(account, 0)
 
     def rates(self, place: int = 0) -> Floats:
         """Return what of each fill is put aside by a set of rules, (I, ASIDE_COLUMNS), as MarginKernel.put_aside."""
-        generation, n, worst = self._generation, self._terms.netting, self._worst[place]
+        generation, n, worst = self.generation, self.terms.netting, self._worst[place]
         rates = np.zeros((len(generation.values), ASIDE_COLUMNS))
         for index, settled in enumerate(generation.currency_of_instrument.tolist()):
             if not generation.known[index]:
                 continue
-            instrument, (share, rise, move) = self._instruments[index], worst[settled]
+            instrument, (share, rise, move) = self.instruments[index], worst[settled]
             paid = n * move if instrument.kind in _PAID else 0.0
             rates[index, :2] = share * rise + n * move, n + share * move + n * move + paid
             if instrument.kind in _PAID:
@@ -160,7 +176,7 @@ class Haircuts:
                 rates[index, 2] = (bought * risen + paid) * float(generation.values[index, self._base])
                 price = float(generation.currency_values[settled, self._base])
                 rates[index, 3] = (share * (rise + move) + paid) * price
-        return rates * (1.0 + self._terms.location) / (1.0 - n)
+        return rates * (1.0 + self.terms.location) / (1.0 - n)
 
     def apply(
         self, kernel: Row, account: int, positions: Iterable[Held], cash: Mapping[str, float],
@@ -174,7 +190,7 @@ class Haircuts:
 
     def take_off(self, kernel: Row, account: int, off: Mapping[int, Floats]) -> None:
         """Take off a kernel's row what `of` returned."""
-        size, none = self._generation.grid.size, np.zeros(self._generation.joint)
+        size, none = self.generation.grid.size, np.zeros(self.generation.joint)
         for group, row in off.items():
             kernel.take_off(account, group, row[:size], row[size:] if group == 0 else none)
 
@@ -183,24 +199,24 @@ class Haircuts:
 
         Of one that went out, what it may leave missing where it lay.
         """
-        column, size = self._column[currency], self._generation.grid.size
-        prices, location = self._prices[column], self._terms.location
+        column, size = self._column[currency], self.generation.grid.size
+        prices, location = self._prices[column], self.terms.location
         if not prices[self._base] > 0 or (amount < 0 and not location):
             return
         if amount < 0:
             off = -amount * location * prices
         else:
-            off = amount * self._terms.netting * np.maximum(0.0, prices - self._today(prices))
-            rules = self._rules[self.set_of(account)]
+            off = amount * self.terms.netting * np.maximum(0.0, prices - self._today(prices))
+            rules = self.rules[self.set_of(account)]
             if column in rules:
                 off = off + amount * self._share(rules, column) * prices
-        group = int(self._generation.group_of_currency[column])
+        group = int(self.generation.group_of_currency[column])
         kernel.take_off(account if row < 0 else row, group, off[:size], off[size:])
 
     def counts(self, account: int, currency: str) -> float:
         """Return the share of the first dollar of a currency that counts for an account, 0..1, at today's price."""
         column = self._column.get(currency, -1)
-        rule = self._rules[self.set_of(account)].get(column)
+        rule = self.rules[self.set_of(account)].get(column)
         if rule is None:
             return 1.0
         today = float(self._prices[column, self._base])
@@ -210,7 +226,7 @@ class Haircuts:
         self, account: int, positions: Sequence[Held], cash: Mapping[str, float], placed: Sequence[Placed] = ()
     ) -> tuple[Floats, Floats]:
         """Return what would count beside if no profile said anything, USD (G, S) and (J,)."""
-        size, groups = self._generation.grid.size, len(self._generation.groups)
+        size, groups = self.generation.grid.size, len(self.generation.groups)
         own, house = (self.of(positions, cash, one, placed) for one in (account, -1))
         given = np.zeros((groups, size))
         for sign, off in ((1.0, own), (-1.0, house)):
@@ -225,9 +241,9 @@ class Haircuts:
 
         `placed` says what of the cash lies at venues; it is looked at where location costs.
         """
-        generation, base, size = self._generation, self._base, self._generation.grid.size
+        generation, base, size = self.generation, self._base, self.generation.grid.size
         assets: dict[int, _Asset] = {}
-        places = Places(self._terms.location) if self._terms.location else None
+        places = Places(self.terms.location) if self.terms.location else None
         for venue, name, amount in placed if places is not None else ():
             if name in self._column:
                 assets.setdefault(self._column[name], _Asset()).move(venue, amount)
@@ -238,7 +254,7 @@ class Haircuts:
         for index, lots, moved in positions:
             if index >= len(generation.known) or not generation.known[index]:
                 continue
-            instrument, settled = self._instruments[index], int(generation.currency_of_instrument[index])
+            instrument, settled = self.instruments[index], int(generation.currency_of_instrument[index])
             own = lots * self._values[index]
             if instrument.kind is Kind.SPOT:
                 bought = self._column.get(instrument.base_currency, -1)
@@ -264,8 +280,8 @@ class Haircuts:
                 places.worth(instrument.venue, settled, float(own[base]))
         off: dict[int, Floats] = {0: np.zeros(size + generation.joint)}
         for column, asset in assets.items():
-            self._of_asset(off, column, asset, self._rules[self.set_of(account)].get(column), places)
-        if self._terms.netting:
+            self._of_asset(off, column, asset, self.rules[self.set_of(account)].get(column), places)
+        if self.terms.netting:
             self._of_venues(off, changes)
         if places is not None:
             places.charge(off, size, self._market)
@@ -275,7 +291,7 @@ class Haircuts:
         self, off: dict[int, Floats], column: int, asset: _Asset, rule: AssetRule | None, places: Places | None
     ) -> None:
         """Add the haircut of one asset, and what its own gain bears; say what of it lies at each venue."""
-        prices, n = self._prices[column], self._terms.netting
+        prices, n = self._prices[column], self.terms.netting
         today = float(prices[self._base])
         if not today > 0:
             return
@@ -289,8 +305,8 @@ class Haircuts:
         if n:
             found += n * today * (gross * rises + (gross - asset.owned) * falls)
             found += n * (asset.unpaid_gain * rises + asset.unpaid_loss * falls)
-        group = int(self._generation.group_of_currency[column])
-        _add(off, group, found, self._generation.grid.size)
+        group = int(self.generation.group_of_currency[column])
+        _add(off, group, found, self.generation.grid.size)
         if places is not None:
             rise, fall = (max(0.0, float(way[self._market].max())) for way in (moves, -moves))
             lost = self._lost_share(rule, column, (gross * today + asset.gained) * (1.0 + rise))
@@ -312,10 +328,10 @@ class Haircuts:
 
     def _of_venues(self, off: dict[int, Floats], changes: Mapping[tuple[str, int], Floats]) -> None:
         """Add what gains of contracts at each venue bear: each coin's alone in the grid, all together jointly."""
-        size, share = self._generation.grid.size, self._terms.netting
+        size, share = self.generation.grid.size, self.terms.netting
         jointly: dict[str, Floats] = {}
         for (venue, group), change in changes.items():
-            row = off.setdefault(group, np.zeros(size + self._generation.joint))
+            row = off.setdefault(group, np.zeros(size + self.generation.joint))
             row[:size] += share * np.maximum(0.0, change[:size])
             jointly[venue] = jointly[venue] + change[size:] if venue in jointly else change[size:]
         for change in jointly.values():
@@ -323,7 +339,7 @@ class Haircuts:
 
     def _today(self, values: Floats) -> Floats:
         """Return today's value for each scenario: of the grid its base, of the joint ones their first."""
-        size = self._generation.grid.size
+        size = self.generation.grid.size
         today = np.full(len(values), values[self._base])
         today[size:] = values[size] if len(values) > size else 0.0
         return today

@@ -115,7 +115,7 @@ def largest(config: str, directory: Path) -> tuple[int, str | None]:
     return taken, refusal
 
 
-CASH_ONLY = CONFIG.replace('{ BTC = "2", USDC = "100000" }', '{ BTC = "2", USD = "1000" }')
+CASH_ONLY = CONFIG.replace('{ BTC = "2", USDC = "100000" }', '{ BTC = "2", USD = "300" }')
 
 
 def test_collateral_that_a_profile_does_not_take_counts_for_nothing_and_is_named(tmp_path: Path) -> None:
@@ -125,17 +125,17 @@ def test_collateral_that_a_profile_does_not_take_counts_for_nothing_and_is_named
     (taken, _), (less, refused) = (largest(text, tmp_path / str(n)) for n, text in enumerate((CASH_ONLY, bound)))
     assert refused is not None and "PROFILE_COLLATERAL" in refused
     assert "profile bank_sco60, rule eligible_collateral: initial margin above equity without BTC" in refused
-    assert 0 < less < taken / 4
+    assert 0 < less < taken / 2
     with opened(tmp_path / "c", config=bound) as rig:
         (row,) = [row for row in rig.core.account_rows() if row["account"] == "alpha"]
-        assert row["equity"] == pytest.approx(1_000.0) and row["not_taken"] == {"BTC": "bank_sco60"}
+        assert row["equity"] == pytest.approx(300.0) and row["not_taken"] == {"BTC": "bank_sco60"}
         account = rig.ledger.accounts["alpha"]
         figures = figures_of(account, rig.core.market, rig.core.valuation.generation, rig.now_ns)
         assert isinstance(figures, Figures) and figures.equity == row["equity"]
         told = {one.currency: (one.haircut, one.not_taken_by) for one in figures.collateral}
         assert told["BTC"] == (1.0, "bank_sco60") and told["USD"] == (0.0, "")
         intraday, watched = rig.core.intraday, rig.core.intraday.margin_of("alpha", rig.now_ns)
-        assert watched is not None and watched.equity_units == pytest.approx(1_000 * 10**8)
+        assert watched is not None and watched.equity_units == pytest.approx(300 * 10**8)
         assert intraday.price("BTC", rig.now_ns, "alpha") is None  # a pledge of it is declined, and no route brings it
         assert intraday.price("BTC", rig.now_ns, "beta") == intraday.price("BTC", rig.now_ns)
         assert intraday.last_price("USD", "alpha") == 1.0

@@ -107,7 +107,7 @@ def left(held: Portfolio, terms: HaircutTerms) -> float:
             coin, at = CURRENCIES.index(contract.base_currency), contract.venue if terms.location else HOME
             amount = lots * float(values[i][base]) / float(prices[coin][base])  # at its own mark
             owned[at, coin] = owned.get((at, coin), 0.0) + amount
-            # The model knows the coin alone; what the contract differs by (a defaulted exchange's stands still) is nowhere.
+            # The model knows the coin alone; what the contract differs by (at a default it stands still) is nowhere.
             by_venue[HOME, int(GENERATION.group_of_instrument[i])] += lots * values[i] - amount * prices[coin]
             continue
         own = lots * values[i]
