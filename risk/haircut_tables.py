@@ -1,4 +1,4 @@
-"""What haircuts of many accounts at once go by: the tables of risk/haircuts.py as arrays, and whose holdings they are of.
+"""What haircuts of many accounts at once go by: the tables of risk/haircuts.py as arrays, and whose holdings they are.
 
 `off_rows` writes for each segment of some accounts (an account and a risk group) what does not count in the grid, and
 for each account what does not in the joint scenarios: what Haircuts.of returns, but for the order of additions.
@@ -101,7 +101,8 @@ def tables_of(haircuts: Haircuts, placed_at: Sequence[str] = ()) -> HaircutTable
     floors, rates, offsets = _tiers(rules)
     least = np.minimum(today[:, None], pegs)
     by_set = [
-        [np.zeros(prices.shape[1]) if r is None else r.peg_haircut(least[c]) for c, r in enumerate(row)] for row in rules
+        [np.zeros(prices.shape[1]) if r is None else r.peg_haircut(least[c]) for c, r in enumerate(row)]
+        for row in rules
     ]
     return HaircutTables(
         haircuts=haircuts,
@@ -195,7 +196,11 @@ def plain_off_rows(tables: HaircutTables, held: Holders, start: int, stop: int, 
 
 def _placed(tables: HaircutTables, held: Holders, account: int) -> list[tuple[str, str, float]]:
     part = slice(int(held.placed_offsets[account]), int(held.placed_offsets[account + 1]))
-    columns = (held.placed_venues[part].tolist(), held.placed_columns[part].tolist(), held.placed_amounts[part].tolist())
+    columns = (
+        held.placed_venues[part].tolist(),
+        held.placed_columns[part].tolist(),
+        held.placed_amounts[part].tolist(),
+    )
     return [(tables.venues[v], tables.names[c], amount) for v, c, amount in zip(*columns, strict=True)]
 
 

@@ -70,8 +70,8 @@ class HaircutTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Given(msgspec.Struct, frozen=True, eq=False):
-    """Scenarios of the grid and behind them the joint ones: values (I, S + J), prices and prices before what is lost with
-    an exchange (C, S + J), and which are of the market (S + J,).
+    """Scenarios of the grid and behind them the joint ones: values (I, S + J), prices, and prices before what is lost
+    with an exchange (C, S + J), and which are of the market (S + J,).
     """
 
     values: Floats

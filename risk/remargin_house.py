@@ -17,7 +17,6 @@ from risk.remargin import Margins, Portfolios, RiskArrays, make_risk_arrays, rem
 from risk.remargin_plain import Flags, Ints, Offsets
 from risk.scenarios import Generation
 
-
 # What haircuts of a holding take, beside its own scenarios.
 PRODUCTS_OF_HAIRCUTS = 4
 

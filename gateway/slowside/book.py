@@ -148,8 +148,8 @@ class BookTeller:
 class Rows(msgspec.Struct, frozen=True, eq=False):
     """The rows of one generation: instruments, then its currencies, then one that is never known.
 
-    `of_currency` is by place in a book's list of names, and one more for what is not among them. `beside` (B, R) are rows
-    of which an account has something, if only zero, where it has a row: haircuts are in their risk groups too.
+    `of_currency` is by place in a book's list of names, and one more for what is not among them. `beside` (B, R) are
+    rows of which an account has something, if only zero, where it has a row: haircuts are in their risk groups too.
     """
 
     instruments: int

@@ -37,7 +37,9 @@ class LevelHoldings:
         if not self._lacking:
             groups_known = int(margins.groups.max()) + 1
             levels, size = len(self._hierarchy.levels), margins.off.shape[1]
-            self._lacking = [(np.zeros((groups_known, size)), np.zeros(margins.joint_off.shape[1])) for _ in range(levels)]
+            self._lacking = [
+                (np.zeros((groups_known, size)), np.zeros(margins.joint_off.shape[1])) for _ in range(levels)
+            ]
         for level in np.unique(above[above >= 0]).tolist():
             grid, joint = self._lacking[level - self._first]
             mine = np.flatnonzero(above[portfolios.segment_accounts] == level)
