@@ -8,6 +8,7 @@ The interface for whoever watches margin (calls, states):
     listeners                                        called with (account, outcome): "cured", "stopped", "handed_over",
                                                      "exhausted": or it was still short at the deadline
     transfers                                        who moves collateral (Transfers); None: that rung is left out
+    ratio_of                                         an account's margin ratio, bps: whoever is shortest goes first
 
 A round looks at what the account holds at that moment, so whatever happened meanwhile (a payment, a fill, a crash of
 this process) is in it, and nothing is done twice: while an order of a round before works, the next waits; whether the
@@ -24,11 +25,23 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gateway import guard_records as records
 from gateway.adjustment_book import Adjustment
 from gateway.adjustment_books import blocked, candidates, coins_doubted, quotes_of
+from gateway.adjustment_turns import Turns
 from gateway.config import Adjust
 from gateway.feeds import Feeds
 from gateway.journal import JournalError
 from risk.account import Account, AccountState
-from risk.adjust import NOTHING, Plan, Rung, Step, Terms, Trial, UnknownMarginError, plan
+from risk.adjust import (
+    MAX_STEPS,
+    NOTHING,
+    Plan,
+    Rung,
+    Step,
+    Terms,
+    Trial,
+    TrialKernel,
+    UnknownMarginError,
+    plan,
+)
 from risk.deleverage import Candidate, deleverage, ranking
 from risk.exposure import WorkingOrder
 from risk.house_terms import HouseTerms
@@ -48,8 +61,13 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 # How long a round waits for its cancels before the next goes on without them; that they work is counted meanwhile.
 CANCELS_WAIT_NS: Final = 2 * NS_PER_S
-# Accounts that one turn of the loop looks at: a plan may take milliseconds.
-ACCOUNTS_PER_TURN: Final = 4
+# Accounts that one turn of the loop looks at, some 0.2 ms each; while more are due, turns follow each other, and what
+# has come on sockets goes between two of them.
+ACCOUNTS_PER_TURN: Final = 1
+# A round does the first of what it plans: it looks so many times as far ahead as it may send orders.
+LOOKED_AHEAD: Final = 4
+# How long an adjustment counts on collateral that it has asked for, or that is on its way.
+COLLATERAL_WAIT_NS: Final = 60 * NS_PER_S
 # The house's own orders a second for one account; rounds are slower anyhow.
 OWN_RATE: Final = 100
 ROWS_SHOWN: Final = 1_000
@@ -65,13 +83,14 @@ class AdjustmentError(Exception):
 class Transfers(Protocol):
     """Who moves collateral to where it is short, on this ladder's word and before it reduces anything.
 
-    gateway.transfer_desk is none: it plans for accounts that are called or adjusting by itself, and what it brings ends
-    the adjustment when it has settled. A mover that is set here is asked first, and holds reductions back while its
-    transfer is on the way.
+    What it brings holds reductions back, as far as it covers what is short, while it is on its way, for a minute.
     """
 
     def movable_usd(self, account: str) -> float:
-        """What could be brought to an account now, haircuts taken off."""
+        """What is on its way to an account, or else what could be brought now, haircuts taken off."""
+
+    def is_coming(self, account: str) -> bool:
+        """Whether something is on its way already."""
 
     def move(self, account: str, amount_usd: float, reason: str, now_ns: int) -> bool:
         """Begin to bring so much, once: asked again while it is on its way, say False. Its record is the mover's."""
@@ -97,7 +116,9 @@ class Adjustments:
         self._house = house
         self._round_ns = config.round_ms * NS_PER_MS
         # After a start each waits a round: the venue's answers come first.
-        self._due_ns = dict.fromkeys(pipeline.ledger.adjustments, now_ns + self._round_ns)
+        self.turns = Turns(pipeline.ledger.adjustments, now_ns + self._round_ns, self._round_ns)
+        self._loaded: tuple[HouseTerms, TrialKernel] | None = None
+        self._counts_on_until_ns: dict[str, int] = {}
         self._cancels_until_ns: dict[str, int] = {}
         self._rates: dict[str, RateLimit] = {}
         self._second, self._spent_usd = 0, 0.0
@@ -121,7 +142,7 @@ class Adjustments:
         self._pipeline.commit(records.AdjustmentBegun(account, required_bps, reason), now_ns)
         text = f"account {account} is being adjusted: {reason}"
         self._pipeline.monitor.alert_now_and_then(("adjust", "begun"), text, now_ns)
-        self._due_ns.setdefault(account, now_ns)
+        self.turns.join(account, now_ns)
 
     def stop(self, account: str, reason: str, now_ns: int) -> None:
         """End an adjustment where there is one. Raises JournalError where it can not be written."""
@@ -159,16 +180,14 @@ class Adjustments:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` has something to do."""
-        return min(self._due_ns.values(), default=None)
+        return self.turns.deadline_ns
 
     def tick(self, now_ns: int) -> None:
-        """Take a round of each account whose turn it is."""
-        due = sorted((at_ns, name) for name, at_ns in self._due_ns.items() if at_ns <= now_ns)
-        for _, name in due[:ACCOUNTS_PER_TURN]:
+        """Take a round of the next account whose turn it is."""
+        for name in self.turns.take(ACCOUNTS_PER_TURN, now_ns):
             if name not in self._ledger.adjustments:
-                del self._due_ns[name]
+                self.turns.leave(name)
                 continue
-            self._due_ns[name] = now_ns + self._round_ns
             try:
                 self._round(self._ledger.accounts[name], now_ns)
             except JournalError as error:  # nothing acts that is not written; the next round tries again
@@ -177,7 +196,7 @@ class Adjustments:
     def _round(self, account: Account, now_ns: int) -> None:
         adjustment = self._ledger.adjustments[account.name]
         own = [order for order in self._ledger.orders_of(account.name) if order.session == INTERNAL]
-        found = self._plan(account, adjustment.required_bps, now_ns)
+        found = self._plan(account, adjustment.required_bps, now_ns, LOOKED_AHEAD * self._config.orders_a_round)
         if isinstance(found, str):
             self._hold(account, found, now_ns)
             return
@@ -219,7 +238,7 @@ class Adjustments:
             return False
         return not blocked(self._ledger, market, self._feeds, account, now_ns, needs_book=False)
 
-    def _plan(self, account: Account, required_bps: int, now_ns: int) -> Plan | str:
+    def _plan(self, account: Account, required_bps: int, now_ns: int, most_steps: int = MAX_STEPS) -> Plan | str:
         market, generation, config = self._pipeline.market, self._generation(), self._config
         if generation is None or now_ns - market.generation_time_ns > market.generation_max_age_ns:
             return "risk arrays are too old"
@@ -236,27 +255,38 @@ class Adjustments:
             convert_fee=float(config.convert_fee),
             may_convert=can_take and not coins_doubted(self._ledger, market, account, now_ns),
             may_hand_over=can_take and not unpriced,
-            movable_usd=0.0 if self.transfers is None else self.transfers.movable_usd(account.name),
+            movable_usd=self._movable_usd(account.name, now_ns),
             hedges=hedges,
         )
         quotes = quotes_of(self._ledger, market, self._feeds, account, hedges, now_ns)
         house = self._house()
         try:
-            instruments = self._ledger.instruments
-            trial = Trial(
-                generation,
-                account,
-                terms.required,
-                lambda kernel: house.prepare_alone(kernel, generation, instruments, account.index),
-            )
-            return plan(trial, terms, instruments, quotes)
+            trial = Trial(self._kernel(generation, house), account, terms.required, house.terms_of(account.index))
+            return plan(trial, terms, self._ledger.instruments, quotes, most_steps)
         except UnknownMarginError as error:
             return str(error)
+
+    def _kernel(self, generation: Generation, house: HouseTerms) -> TrialKernel:
+        """Return the kernel of a generation: loaded once, however many accounts are tried on it."""
+        if self._loaded is None or self._loaded[0] is not house or self._loaded[1].generation is not generation:
+            instruments = self._ledger.instruments
+            made = TrialKernel(generation, lambda kernel: house.prepare_alone(kernel, generation, instruments))
+            self._loaded = house, made
+        return self._loaded[1]
+
+    def _movable_usd(self, account: str, now_ns: int) -> float:
+        if self.transfers is None or now_ns >= self._counts_on_until_ns.get(account, now_ns + 1):
+            return 0.0
+        return self.transfers.movable_usd(account)
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def _act(self, account: Account, steps: tuple[Step, ...], now_ns: int) -> None:
         """Do the first rung of a plan, as far as one round may: one order an instrument."""
+        if steps[0].rung is Rung.COLLATERAL and self._is_brought(account.name, steps[0], now_ns):
+            steps = steps[1:]  # what it does not cover does not wait
+            if not steps or steps[0].rung is Rung.HAND_OVER:
+                return
         rung, traded = steps[0].rung, set[int]()
         for step in steps:
             if step.rung is not rung or len(traded) >= self._config.orders_a_round:
@@ -275,11 +305,17 @@ class Adjustments:
             elif rung is Rung.COLLATERAL:
                 if self.transfers is not None:
                     self.transfers.move(account.name, step.amount, "adjustment", now_ns)
+                return
             elif rung is Rung.HAND_OVER:
                 self.hand_over(account.name, "nothing else is left", now_ns)
                 return
             else:
                 self._place(account, step, now_ns)
+
+    def _is_brought(self, account: str, step: Step, now_ns: int) -> bool:
+        """Whether collateral is on its way already; from the first time on, it is counted on for so long."""
+        self._counts_on_until_ns.setdefault(account, now_ns + COLLATERAL_WAIT_NS)
+        return self.transfers is not None and self.transfers.is_coming(account)
 
     def _note(self, account: str, step: Step, now_ns: int) -> None:
         number = self._ledger.adjustments[account].steps + 1
@@ -413,7 +449,8 @@ class Adjustments:
 
     def _end(self, account: str, outcome: str, reason: str, now_ns: int) -> None:
         self._pipeline.commit(records.AdjustmentEnded(account, outcome, reason), now_ns)
-        self._due_ns.pop(account, None)
+        self.turns.leave(account)
+        self._counts_on_until_ns.pop(account, None)
         self._cancels_until_ns.pop(account, None)
         self._stuck.pop(account, None)
         text = f"adjustment of {account} ended, {outcome}: {reason}"

@@ -82,6 +82,7 @@ class App:
         self.pricing = self._pricing_process() if config.margin.pricing == "process" else None
         self.fits = None if config.parameters.data_directory is None else ScheduledFits(self.core, now_ns)
         self._ticking: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Handle | None = None  # markets and adjustments have more to do
         for venue in self.venues:
             self.core.inquiries.feeds.connect(venue.link.venue, venue.link)
         self.core.inquiries.watch_backlogs(self.server.backlog_bytes)
@@ -149,6 +150,8 @@ class App:
         self.control.stop()
         if self._ticking is not None:
             self._ticking.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         self.server.abort()
         self.server.door.close()
         self.counterparties.close(now_ns())
@@ -201,8 +204,7 @@ class App:
         """Do what is due of sessions and orders, for ever; an exception in it is one that nobody caught."""
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         core, now = self.core, now_ns()
-        if core.tick_markets(now):
-            self.server.flush()
+        self._tick_markets()
         if now - self._ticked_ns > STALL_NS:
             core.intraday.stalled(now)
         self._ticked_ns = now
@@ -210,6 +212,19 @@ class App:
         if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
             core.tick(now)
             self.server.flush()
+
+    def _tick_markets(self) -> None:
+        """Do what is due of markets and adjustments, in turns: what has come meanwhile goes between two of them."""
+        core, now = self.core, now_ns()
+        if core.tick_markets(now):
+            self.server.flush()
+        due_ns = core.markets_deadline_ns
+        if due_ns is not None and due_ns <= now and self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._tick_markets()
 
     def _watch_journal(self) -> None:
         """Tell of a disk that fills while half a segment is left, and of a sync that failed."""

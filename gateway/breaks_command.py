@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gateway.clock import now_ns
 from gateway.control import CloseBreak, ListBreaks
-from gateway.control_cli import Place, Reason, Who, asked, fail, journal_directory
+from gateway.control_cli import Place, Reason, Who, answered, asked, fail, journal_directory
 from gateway.journal import JournalError, read
 from gateway.reconciler import row_of
 from gateway.recovery import UnreadableRecordError, replay
@@ -51,9 +51,7 @@ def close_break(
     place: Place, number: Annotated[int, typer.Argument(help="The break's number.")], reason: Reason, who: Who = ""
 ) -> None:
     """End a break that somebody has looked into: the same difference does not open it again, another one does."""
-    answer = asked(journal_directory(place), CloseBreak(number, reason, who))
-    if answer is None:
-        fail("no gateway runs there")
+    answer = answered(place, CloseBreak(number, reason, who))
     closed = answer["closed"]
     typer.echo(f"break {number}: closed; {closed['account'] or 'what it restricted'} stays as it is (set-state)")
 

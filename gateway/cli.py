@@ -30,6 +30,7 @@ from gateway.journal import Journal, JournalError, page, read
 from gateway.margin_command import margin
 from gateway.parameters_command import app as parameters_app
 from gateway.passwords import MAX_CHARACTERS, hashed
+from gateway.recorded.command import recorded
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
@@ -48,6 +49,7 @@ app.command("margin")(margin)
 app.command("backtest")(backtest)
 app.command("fit")(fit)
 app.command("venues")(venues)
+app.command("recorded")(recorded)
 app.command("storm")(storm)
 app.command("breaks")(breaks)
 app.command("close-break")(close_break)

@@ -1,7 +1,7 @@
 """The operator's channel to a running gateway: a Unix socket in the journal's directory, one JSON object a line.
 
 It needs no configuration, no venue, no client and no disk. Whoever may open the socket (mode 0600) may use it; the
-kernel says which user that is, and the journal keeps it.
+kernel says which user that is, and the journal keeps it. What people share counts persons by proof: gateway.callers.
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ ANSWER_TIMEOUT_S: Final = 10.0
 MAX_WHO: Final = 64
 
 
-class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
-    """Base of what an operator may ask for."""
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """Base of what an operator may ask for. `token` is a person's, as for the operator's page; it is never kept."""
+
+    token: str = ""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "token")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class Kill(Command, frozen=True, tag="kill"):

@@ -8,12 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway import records
+from gateway.callers import own_token
 from gateway.clock import now_ns
 from gateway.control import (
     Answer,
@@ -49,7 +51,7 @@ FirmName = Annotated[str | None, typer.Option("--firm", help="A firm's name, or 
 VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name.")]
 InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
-Who = Annotated[str, typer.Option(help="Who decides, besides the user of this machine.")]
+Who = Annotated[str, typer.Option(help="Who decides: kept, and not believed; MARGINGATE_TOKEN proves it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,15 +87,15 @@ def kill(
         (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
         (HOOK, hook),
     )  # fmt: skip
-    directory = _journal_directory(place)
-    answer = _asked(directory, Kill(scope, name, reason, who))
+    directory = journal_directory(place)
+    answer = asked(directory, Kill(scope, name, reason, who))
     if answer is None:
         _write(directory, records.Killed(scope, name, *_said(who, reason)))
         typer.echo(f"{scope} {name}: no gateway runs; killed from its next start on")
         return
     typer.echo(f"{scope} {name}: killed, {answer['cancels']} orders being cancelled")
     if not answer["is_journalled"]:
-        _fail("the journal can not be written: a restart would not know of this kill")
+        fail("the journal can not be written: a restart would not know of this kill")
 
 
 def reinstate(
@@ -113,8 +115,8 @@ def reinstate(
         (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
         (HOOK, hook),
     )  # fmt: skip
-    directory = _journal_directory(place)
-    if _asked(directory, Reinstate(scope, name, reason, who)) is None:
+    directory = journal_directory(place)
+    if asked(directory, Reinstate(scope, name, reason, who)) is None:
         _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
         typer.echo(f"{scope} {name}: no gateway runs; reinstated from its next start on")
         return
@@ -123,8 +125,7 @@ def reinstate(
 
 def logout(place: Place, session: Annotated[str, typer.Option(help="A session's name.")], reason: Reason) -> None:
     """Log a client out; it may log on again."""
-    if _asked(_journal_directory(place), LogOut(session, reason)) is None:
-        _fail("no gateway runs there")
+    answered(place, LogOut(session, reason))
     typer.echo(f"session {session}: logged out")
 
 
@@ -132,16 +133,14 @@ def sessions(
     place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """Show the sessions and accounts of a running gateway."""
-    answer = _asked(_journal_directory(place), Status())
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, Status())
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    _show(answer["sessions"], "session")
-    _show(answer["accounts"], "account")
+    show(answer["sessions"], "session")
+    show(answer["accounts"], "account")
     if answer["hooks"]:
-        _show(answer["hooks"], "hook")
+        show(answer["hooks"], "hook")
 
 
 def holds(
@@ -150,13 +149,11 @@ def holds(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the holds of systems that send their own orders."""
-    answer = _asked(_journal_directory(place), ListHolds(unknown))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, ListHolds(unknown))
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    _show(answer["holds"], "hold")
+    show(answer["holds"], "hold")
     if not answer["is_complete"]:
         typer.echo("and more")
 
@@ -165,9 +162,7 @@ def release_hold(
     place: Place, hold: Annotated[str, typer.Argument(help="Its id.")], reason: Reason, who: Who = ""
 ) -> None:
     """Free the margin of an unknown hold: somebody has seen at the venue that its order has ended."""
-    answer = _asked(_journal_directory(place), ReleaseHold(hold, reason, who))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, ReleaseHold(hold, reason, who))
     typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
 
 
@@ -178,15 +173,13 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what would be done to cover an account's margin again: each step with before, after and cost, in USD."""
-    answer = _asked(_journal_directory(place), Plan(account, max(1, round(required * 10_000))))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, Plan(account, max(1, round(required * 10_000))))
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
     rows = answer["steps"]
     if rows:
-        _show([{name: _two_places(value) for name, value in row.items()} for row in rows], "rung")
+        show([{name: _two_places(value) for name, value in row.items()} for row in rows], "rung")
     cured = "covered then" if answer["is_cured"] else "not covered then"
     typer.echo(
         f"account {account}: excess {answer['before']:,.2f} before, {answer['after']:,.2f} after, "
@@ -204,28 +197,24 @@ def show_ranking(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show who would be deleveraged first in an instrument, of longs and of shorts."""
-    answer = _asked(_journal_directory(place), Ranking(symbol))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, Ranking(symbol))
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    _show([{"side": side} | row for side in ("long", "short") for row in answer[side]], "side")
+    show([{"side": side} | row for side in ("long", "short") for row in answer[side]], "side")
 
 
 def margin_calls(
     place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """Show accounts that are short of margin, what they are called for, and collateral on its way."""
-    answer = _asked(_journal_directory(place), ShowMargin())
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, ShowMargin())
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    _show(answer["accounts"], "account")
-    _show(answer["wallets"], "short wallet")
-    _show(answer["transfers"], "transfer")
+    show(answer["accounts"], "account")
+    show(answer["wallets"], "short wallet")
+    show(answer["transfers"], "transfer")
 
 
 def move_transfer(
@@ -238,9 +227,7 @@ def move_transfer(
     who: Who = "",
 ) -> None:
     """Tell what a bank, a chain or a custodian says of a transfer of collateral."""
-    answer = _asked(_journal_directory(place), MoveTransfer(transfer, happening, reason, amount, reference, who))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, MoveTransfer(transfer, happening, reason, amount, reference, who))
     typer.echo(f"transfer {transfer}: {answer['state']}" + ("" if answer["is_news"] else ", as told before"))
 
 
@@ -253,9 +240,7 @@ def decide_margin(
     who: Who = "",
 ) -> None:
     """Decide what only a person decides of an account's margin."""
-    answer = _asked(_journal_directory(place), DecideMargin(account, decision, reason, call, who))
-    if answer is None:
-        _fail("no gateway runs there")
+    answer = answered(place, DecideMargin(account, decision, reason, call, who))
     typer.echo(f"account {account}: {answer['state']}")
 
 
@@ -266,7 +251,8 @@ def hook_token(client: Annotated[str, typer.Argument(help="The client's name in 
     typer.echo(f'client = "{client}"\ntoken_sha256 = "{token_hash(token).hex()}"')
 
 
-def _show(rows: list[dict[str, Any]], first: str) -> None:
+def show(rows: list[dict[str, Any]], first: str) -> None:
+    """Print a table; `first` is its only heading where there are no rows."""
     table = Table()
     for key in rows[0] if rows else (first,):
         table.add_column(key.removeprefix("is_").replace("_", " "))
@@ -278,7 +264,7 @@ def _show(rows: list[dict[str, Any]], first: str) -> None:
 def _target(*given: tuple[str, str | None]) -> tuple[str, str]:
     named = [(scope, name) for scope, name in given if name is not None]
     if len(named) != 1:
-        _fail(f"give one of {', '.join(f'--{scope}' for scope, _ in given)}")
+        fail(f"give one of {', '.join(f'--{scope}' for scope, _ in given)}")
     return named[0]
 
 
@@ -286,7 +272,7 @@ def _said(who: str, reason: str) -> tuple[str, str]:
     return printable(person(who), MAX_WHO), printable(reason, MAX_REASON)
 
 
-def _journal_directory(place: Path) -> Path:
+def journal_directory(place: Path) -> Path:
     """Find the journal, without a look at the rest: a kill must not fail for a mistake in another table."""
     if place.is_dir():
         return place
@@ -294,23 +280,40 @@ def _journal_directory(place: Path) -> Path:
         written = tomllib.loads(place.read_text())["gateway"]["journal_directory"]
         return place.parent / str(written)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        _fail(f"{place}: no journal_directory can be read from it: {error}")
+        fail(f"{place}: no journal_directory can be read from it: {error}")
 
 
-def _asked(directory: Path, command: AnyCommand) -> Answer | None:
+def answered(place: Path, command: AnyCommand) -> Answer:
+    """Return the gateway's answer; ends the process, with the reason, where none runs or it refuses."""
+    answer = asked(journal_directory(place), command)
+    if answer is None:
+        fail("no gateway runs there")
+    return answer
+
+
+def asked(directory: Path, command: AnyCommand) -> Answer | None:
     """Return the gateway's answer; None where none runs."""
     try:
-        return ask(directory, command)
+        return ask(directory, msgspec.structs.replace(command, token=_token(command)))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except (ControlError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
+
+
+def _token(command: AnyCommand) -> str:
+    try:
+        return own_token()
+    except ControlError:
+        if isinstance(command, Kill):  # it waits for nothing
+            return ""
+        raise
 
 
 def _write(directory: Path, record: records.Killed | records.Reinstated) -> None:
     """Write a kill or its end into the journal of a gateway that is stopped."""
     if not directory.is_dir():
-        _fail(f"{directory}: there is no such directory")  # to open a journal is to make one
+        fail(f"{directory}: there is no such directory")  # to open a journal is to make one
     try:
         log = Journal.open(directory)
         try:
@@ -326,21 +329,18 @@ def _write(directory: Path, record: records.Killed | records.Reinstated) -> None
             names = by_scope.get(record.scope, ())
             # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
             if record.scope not in GROUPS and record.name not in names:
-                _fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
+                fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
             is_killed = (record.scope, record.name) in known.ledger.standing.kills
             if isinstance(record, records.Reinstated) and not is_killed:
-                _fail(f"{record.scope} {record.name} is not killed")
+                fail(f"{record.scope} {record.name} is not killed")
             log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
         finally:
             log.close()
     except (JournalError, UnreadableRecordError) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
-def _fail(text: str) -> NoReturn:
+def fail(text: str) -> NoReturn:
+    """Print why, and end with code 1."""
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
     raise typer.Exit(1)
-
-
-# For commands that have a module of their own.
-asked, fail, journal_directory, show = _asked, _fail, _journal_directory, _show

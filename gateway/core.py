@@ -36,6 +36,7 @@ from gateway.reports import Reports
 from gateway.router import Router
 from gateway.sessions import clients_of, name_of, state_of
 from gateway.transfer_desk import TransferDesk
+from gateway.transfer_seam import AccountTransfers
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
 from risk.composite import IndexBoard
@@ -114,6 +115,8 @@ class Core:
         self.margin_actions = MarginActions(self.pipeline, self.intraday, self.adjustments, now_ns)
         self.parameters = Parameters(self.pipeline, self.valuation, config, grid, now_ns)
         self.transfers = TransferDesk(self.pipeline, self.intraday, config.collateral, now_ns)
+        if self.transfers.is_on:
+            self.adjustments.transfers = AccountTransfers(self.transfers)
 
     def publish_news(self, headline: str, lines: tuple[str, ...], now_ns: int) -> int:
         """Send an operator's News(B) to every client that is logged on; return to how many.
@@ -186,6 +189,13 @@ class Core:
             if due_ns is not None and due_ns <= now_ns:
                 self._guarded(name, one.tick, now_ns)
                 has_acted = True
+        return has_acted
+
+    def run_markets(self, now_ns: int) -> bool:
+        """Take all turns of `tick_markets` that are due, for who has nothing else to do between them."""
+        has_acted = self.tick_markets(now_ns)
+        while (due_ns := self.markets_deadline_ns) is not None and due_ns <= now_ns:
+            has_acted = self.tick_markets(now_ns) or has_acted
         return has_acted
 
     def _guarded(self, name: str, tick: Callable[[int], None], now_ns: int) -> None:

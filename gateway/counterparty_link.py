@@ -74,6 +74,7 @@ class CounterpartyLink:
         self.statements = Statements(terms, accounts, state.dictionary, reconciler, self.send, pipeline.ledger.run)
         grace_ns = terms.trade_grace_s * 1_000_000_000
         self.trades = TradeReporting(terms.name, pipeline, reconciler, state, grace_ns, self.send, now_ns)
+        self.statements.has_reported = self.trades.has_sent_all
         # Set by whoever keeps collateral: gets (counterparty, message, now_ns), and may answer by `send`.
         self.collateral: Callable[[str, Message, int], None] | None = None
         self.is_up = False
@@ -128,10 +129,10 @@ class CounterpartyLink:
             self.session.tick(now_ns)
             self._handle_events(now_ns)
         self.may_connect(now_ns)
-        self.statements.tick(now_ns)
-        if self.is_up:
+        if self.is_up:  # first: what is asked for next has it
             self.trades.tick(now_ns)
             self.trades.send_due(now_ns)
+        self.statements.tick(now_ns)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -192,6 +193,7 @@ class CounterpartyLink:
             elif isinstance(event, LoggedOn):
                 self.is_up, self.up_since_ns, self.trouble = True, now_ns, ""
                 self.logons += 1
+                self.trades.send_due(now_ns)
                 self.statements.logged_on(now_ns)
             elif isinstance(event, RejectReceived):
                 self._rejected(event.message, now_ns)

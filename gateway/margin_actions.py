@@ -24,7 +24,7 @@ from gateway.intraday import Intraday
 from gateway.journal import JournalError
 from gateway.margin_records import MarginCallMoved, MarginStateMoved
 from risk.lifecycle import IllegalTransitionError
-from risk.margin_states import BPS, MarginState, Signal
+from risk.margin_states import BPS, MarginState, Signal, ratio_bps
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 NS_PER_S: Final = 1_000_000_000
 # What could not be done is tried again after this, and so is what the watch has not let go of yet.
 AGAIN_NS: Final = NS_PER_S
+SOON_NS: Final = 20_000_000
 # Accounts that one turn of the loop looks at, some 20 us each.
-ACCOUNTS_PER_TURN: Final = 64
+ACCOUNTS_PER_TURN: Final = 4
 # A hair more than the state asks for, so that rounding does not leave the account a unit short of its way out.
 HAIR_BPS: Final = 10
 GONE: Final = frozenset({MarginState.TAKEN_OVER, MarginState.CLOSED})
@@ -51,6 +52,8 @@ class MarginActions:
         intraday.listeners.append(self._decided)
         adjustments.listeners.append(self._ended)
         adjustments.is_watched = self._is_watched
+        adjustments.turns.ratio_of = lambda account: self._ratio_bps.get(account, 0)
+        self._ratio_bps: dict[str, int] = {}  # when the account's state moved last
         if intraday.is_on:
             watches = self._ledger.margin.watches.values()
             unfinished = [watch.account for watch in watches if watch.state in ACTED_ON]
@@ -78,7 +81,7 @@ class MarginActions:
                 self._due_ns[name] = now_ns + AGAIN_NS
                 self._pipeline.monitor.journal_failed(str(error))
             except IllegalTransitionError:  # a person was quicker
-                self._due_ns[name] = now_ns
+                self._due_ns[name] = now_ns + SOON_NS
 
     def _look(self, name: str, now_ns: int) -> None:
         state = self._state(name)
@@ -121,8 +124,16 @@ class MarginActions:
     def _decided(self, record: records.Record, now_ns: int) -> None:
         if isinstance(record, MarginStateMoved | MarginCallMoved):
             state = self._state(record.account)
+            if isinstance(record, MarginStateMoved):
+                self._note_ratio(record, state)
             if state in ACTED_ON or record.account in self._ledger.adjustments:
                 self._due_ns[record.account] = now_ns
+
+    def _note_ratio(self, record: MarginStateMoved, state: MarginState) -> None:
+        if state is MarginState.ADJUSTING:
+            self._ratio_bps[record.account] = ratio_bps(record.equity_units, record.maintenance_units)
+        else:
+            self._ratio_bps.pop(record.account, None)
 
     def _ended(self, account: str, outcome: str) -> None:
         """An adjustment is over. One that covered its target is looked at again behind the watch's next pass."""

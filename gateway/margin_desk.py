@@ -22,7 +22,7 @@ from risk.instrument import units_from_decimal
 from risk.lifecycle import IllegalTransitionError
 from risk.margin_states import Signal
 from risk.margin_watch import CallAnswerError
-from risk.transfer_orders import ApprovalError
+from risk.transfer_orders import ONE_PERSON, ApprovalError
 
 HAPPENINGS: Final = {
     "sent": TransferHappening.SENT,
@@ -54,6 +54,12 @@ def answer(core: Core, command: ShowMargin | MoveTransfer | DecideMargin, who: s
         raise ControlError(str(error)) from None
     except JournalError as error:
         raise ControlError(f"the journal can not be written: {error}") from None
+
+
+def is_shared(core: Core, key: str) -> bool:
+    """Whether a transfer takes more than one person."""
+    order = core.ledger.margin.orders.orders.get(key)
+    return order is not None and order.approvals > ONE_PERSON
 
 
 def decide_transfer(core: Core, command: ApproveTransfer | DeclineTransfer, who: str, now_ns: int) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import margin_desk, parameter_desk, plan_desk, records
+from gateway.callers import Caller, Callers
 from gateway.control import (
     Answer,
     AnyCommand,
@@ -35,7 +36,6 @@ from gateway.control import (
     SetState,
     ShowMargin,
     ShowParameters,
-    person,
 )
 from gateway.core import Core
 from gateway.fix_server import FixServer
@@ -59,47 +59,50 @@ class Operator:
         self._core = core
         self._server = server
         self._now_ns = now_ns
+        self._callers = Callers(None if core.config.admin is None else core.config.admin.tokens_file)
 
     def answer(self, command: AnyCommand, user: str) -> Answer:
         """Act on a command of a user of this machine. Raises ControlError where it is refused."""
+        caller = self._callers.caller(command, user)
+        who = caller.said(getattr(command, "who", ""))
         if isinstance(command, Kill | Reinstate):
-            return self._kill_or_reinstate(command, person(command.who, user))
+            return self._kill_or_reinstate(command, who)
         if isinstance(command, LogOut):
-            return self._log_out(command, person(command.who, user))
+            return self._log_out(command, who)
         if isinstance(command, ListHolds):
             return self._holds(command)
         if isinstance(command, ReleaseHold):
-            return self._release(command, person(command.who, user))
+            return self._release(command, who)
         if isinstance(command, Plan | Ranking):
             return plan_desk.answer(self._core, command, self._now_ns())
         if isinstance(command, ListLimits | SetLimit):
-            return self._limits(command, user)
+            return self._limits(command, _proposer(command, caller))
         if isinstance(command, SetState):
-            return self._set_state(command, person(command.who, user))
+            return self._set_state(command, who)
         if isinstance(command, ShowMargin | MoveTransfer | DecideMargin):
-            who = "" if isinstance(command, ShowMargin) else person(command.who, user)
             try:
-                return margin_desk.answer(self._core, command, who, self._now_ns())
+                return margin_desk.answer(self._core, command, _proposer(command, caller), self._now_ns())
             finally:
                 self._server.flush()
         if isinstance(command, ListParameters | ShowParameters | ProposeParameters | DecideParameters):
-            return parameter_desk.answer(self._core, command, user, self._now_ns())
+            return parameter_desk.answer(self._core, command, self._callers, caller, self._now_ns())
         if isinstance(command, ListTransfers):
             return self._core.transfers.snapshot()
         if isinstance(command, ApproveTransfer | DeclineTransfer):
-            return margin_desk.decide_transfer(self._core, command, person(command.who, user), self._now_ns())
+            if isinstance(command, ApproveTransfer) and margin_desk.is_shared(self._core, command.transfer):
+                who = self._callers.shared(caller)
+            return margin_desk.decide_transfer(self._core, command, who, self._now_ns())
         if isinstance(command, ListBreaks):
             return self._breaks(command)
         if isinstance(command, CloseBreak):
-            return self._close_break(command, person(command.who, user))
+            return self._close_break(command, who)
         return self._status()
 
-    def _limits(self, command: ListLimits | SetLimit, user: str) -> Answer:
+    def _limits(self, command: ListLimits | SetLimit, who: str) -> Answer:
         moves = self._core.limit_moves
         try:
             if isinstance(command, ListLimits):
                 return {"limits": moves.rows(command.account)}
-            who = printable(person(command.who, user), MAX_WHO)
             approved_by = printable(command.approved_by, MAX_WHO) if command.approved_by else ""
             name = (command.account, command.rule, command.key)
             reason = printable(command.reason, MAX_REASON)
@@ -228,3 +231,10 @@ class Operator:
                 for _, one in sorted(kills.items())
             ],
         }
+
+
+def _proposer(command: AnyCommand, caller: Caller) -> str:
+    """Return who wanted it: where another has approved, the token is that one's, and the page says who proposed."""
+    if getattr(command, "approved_by", ""):
+        return Caller(caller.user).said(getattr(command, "who", ""))
+    return caller.said(getattr(command, "who", ""))

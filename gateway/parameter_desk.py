@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import Config
+from gateway.callers import Caller, Callers
 from gateway.control import (
     Answer,
     ControlError,
@@ -16,11 +16,10 @@ from gateway.control import (
     ListParameters,
     ProposeParameters,
     ShowParameters,
-    person,
 )
 from gateway.core import Core
 from gateway.journal import JournalError
-from gateway.kills import MAX_REASON, MAX_WHO, printable
+from gateway.kills import MAX_REASON, printable
 from gateway.parameter_book import OF_CONFIGURATION, ParameterBook
 from gateway.parameter_file import ParameterFileError, place_of, read_content
 from risk.parameter_life import AccountEffect, ParameterError, Proposal
@@ -34,18 +33,17 @@ ACCOUNTS_SHOWN: Final = 1_000
 Command = ListParameters | ShowParameters | ProposeParameters | DecideParameters
 
 
-def answer(core: Core, command: Command, user: str, now_ns: int) -> Answer:
-    """Act on a command of a user of this machine; raises ControlError where it is refused."""
+def answer(core: Core, command: Command, callers: Callers, caller: Caller, now_ns: int) -> Answer:
+    """Act on somebody's command; raises ControlError where it is refused."""
     parameters = core.parameters
     if isinstance(command, ListParameters):
         return {"parameters": rows(parameters.book), **parameters.snapshot()}
-    who = approver(core.config, command.who, user)
     try:
         if isinstance(command, ShowParameters):
             if command.is_anew:
-                parameters.show_again(command.number, who)
+                parameters.show_again(command.number, caller.said(command.who))
             return detail(parameters.book, command.number, parameters.effects.get(command.number))
-        reason = said(command.who, user, command.reason)
+        who, reason = counted(command, callers, caller), said(caller, command.who, command.reason)
         if isinstance(command, ProposeParameters):
             directory = core.config.gateway.journal_directory
             return {"number": propose(core, directory, command.parameters_hash, who, reason, now_ns)}
@@ -56,15 +54,16 @@ def answer(core: Core, command: Command, user: str, now_ns: int) -> Answer:
         raise ControlError(f"the journal can not be written: {error}") from None
 
 
-def approver(config: Config, who: str, user: str = "") -> str:
-    """Return whom a step counts for: the user alone, or with the name that they give."""
-    found = person("", user) if config.parameters.approvers == "users" else person(who, user)
-    return printable(found, MAX_WHO)
+def counted(command: ProposeParameters | DecideParameters, callers: Callers, caller: Caller) -> str:
+    """Return whom a step counts for: nobody approves what he proposed, so both are proven. Raises ControlError."""
+    if isinstance(command, ProposeParameters) or command.decision == APPROVE:
+        return callers.shared(caller)
+    return caller.name or caller.user
 
 
-def said(who: str, user: str, reason: str) -> str:
+def said(caller: Caller, who: str, reason: str) -> str:
     """Return why, and who said so."""
-    return f"{printable(person(who, user), MAX_WHO)}: {printable(reason, MAX_REASON)}"
+    return f"{caller.said(who)}: {printable(reason, MAX_REASON)}"
 
 
 def propose(core: Core, directory: Path, parameters_hash: str, who: str, reason: str, now_ns: int) -> int:

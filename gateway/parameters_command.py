@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Final
 
+import msgspec
 import orjson
 import typer
 from rich.console import Console
@@ -16,11 +17,13 @@ from rich.table import Table
 
 from gateway import parameter_decisions as decisions
 from gateway import records
+from gateway.callers import Caller, Callers, own_token
 from gateway.clock import now_ns
 from gateway.config import Config, ConfigError, load
 from gateway.control import (
     Answer,
     AnyCommand,
+    ControlError,
     DecideParameters,
     ListParameters,
     ProposeParameters,
@@ -29,9 +32,10 @@ from gateway.control import (
 from gateway.control_cli import Place, Reason, Who, asked, fail, journal_directory
 from gateway.journal import Journal, JournalError, read
 from gateway.ledger import Ledger
-from gateway.parameter_desk import ACTIVATE, APPROVE, REJECT, ROLLBACK, approver, detail, rows, said
+from gateway.parameter_desk import ACTIVATE, APPROVE, REJECT, ROLLBACK, counted, detail, rows, said
 from gateway.parameter_file import ParameterFileError, hash_of, place_of
 from gateway.recovery import UnreadableRecordError, replay
+from gateway.unix_sockets import own_user
 from risk.parameter_life import ParameterError, Step
 
 EPOCH: Final = date(1970, 1, 1)
@@ -93,16 +97,17 @@ def propose(
         fail(str(error))
     except OSError as error:
         fail(f"{directory}: {error.strerror}")
-    answer = asked(directory, ProposeParameters(parameters_hash, reason, who))
+    command = ProposeParameters(parameters_hash, reason, who)
+    answer = asked(directory, command)
     if answer is None:
         config = _config(place)
+        by, why = _by(config, command)
         number = _written(
             config,
             lambda ledger, now: decisions.proposed(
-                config, ledger, content, parameters_hash, version("margingate"), approver(config, who),
-                said(who, "", reason), now,
+                config, ledger, content, parameters_hash, version("margingate"), by, why, now
             ),
-        ).number  # fmt: skip
+        ).number
         typer.echo(f"parameters {number}: proposed; no gateway runs, their effect is shown once one does")
         return
     typer.echo(f"parameters {answer['number']}: proposed")
@@ -170,12 +175,13 @@ def rollback(
 
 def _decide(place: Path, number: int, decision: str, reason: str, who: str) -> None:
     directory = journal_directory(place)
-    answer = asked(directory, DecideParameters(number, decision, reason, who))
+    command = DecideParameters(number, decision, reason, who)
+    answer = asked(directory, command)
     if answer is not None:
         typer.echo(f"parameters {number}: {answer['stage']}")
         return
     config = _config(place)
-    by, why, rules = approver(config, who), said(who, "", reason), decisions.rules_of(config)
+    (by, why), rules = _by(config, command), decisions.rules_of(config)
 
     def decided(ledger: Ledger, now: int) -> Any:
         if decision in (APPROVE, REJECT):
@@ -187,6 +193,16 @@ def _decide(place: Path, number: int, decision: str, reason: str, who: str) -> N
     record = _written(config, decided)
     stage = getattr(record, "stage", "active")
     typer.echo(f"parameters {number}: {stage}; no gateway runs, its next start has it so")
+
+
+def _by(config: Config, command: ProposeParameters | DecideParameters) -> tuple[str, str]:
+    """Return whom a step counts for, and why it is taken, as a running gateway would say."""
+    callers = Callers(None if config.admin is None else config.admin.tokens_file)
+    try:
+        caller: Caller = callers.caller(msgspec.structs.replace(command, token=own_token()), own_user())
+        return counted(command, callers, caller), said(caller, command.who, command.reason)
+    except ControlError as error:
+        fail(str(error))
 
 
 def _written(config: Config, decide: Callable[[Ledger, int], Any]) -> Any:

@@ -65,6 +65,10 @@ TABLE: Final = {
 # What a counterparty may send, beside ExecutionReport(8) and answers to our trade reports.
 ACKNOWLEDGEMENTS: Final = {"AO": 710, "AQ": 568, "BG": 909, "CI": 1635}
 REPORTS: Final = {"AP": 710, "AE": 568, "BA": 909, "CJ": 1635}
+# What is another the moment after: two fills of the same size would look like one difference that stays. A statement
+# during which our book has moved is asked for again, at most so often in a row.
+_OF_A_MOMENT: Final = frozenset({Topic.POSITIONS, Topic.BALANCES})
+PUT_OFF_AT_MOST: Final = 5
 # Number of reports that follow.
 _COUNTS: Final = {"AO": 727, "AQ": 748, "BG": 911, "CI": 911, "AP": 727, "AE": 748, "BA": 911, "CJ": 911}
 # Field that says whether a question is refused, and the values that say so.
@@ -84,6 +88,7 @@ class _Question(msgspec.Struct):
     due_ns: int
     phase: Phase = Phase.ASKED
     count: int | None = None
+    changes: int = 0  # of the account's book when it was asked; -1: it is on its way to the counterparty still
     rows: list[Any] = msgspec.field(default_factory=list)
 
     def step(self, step: Step) -> None:
@@ -119,6 +124,9 @@ class Statements:
         self._confirm_ns = terms.confirm_after_ms * NS_PER_MS
         self._timeout_ns = terms.answer_timeout_s * NS_PER_S
         self._max_age_ns = terms.statement_max_age_s * NS_PER_S
+        # Whether all that we report has been sent: what was not is not in their book.
+        self.has_reported: Callable[[], bool] = lambda: True
+        self._put_off: dict[tuple[Topic, str], int] = {}
         self.is_up = False
         self.is_due = True  # it is expected to be up
         self.taken = 0
@@ -179,7 +187,8 @@ class Statements:
         self._count += 1
         request_id = f"{self._run}-{self._count}"
         since_ns = self._reconciler.trades_since_ns(self._terms.name, now_ns)
-        one = _Question(request_id, topic, account, since_ns, now_ns + self._timeout_ns)
+        changes = account.changes if self.has_reported() else -1
+        one = _Question(request_id, topic, account, since_ns, now_ns + self._timeout_ns, changes=changes)
         self._open[request_id] = one
         self._send(*question(topic, request_id, account.name, since_ns, now_ns), now_ns)
 
@@ -251,11 +260,24 @@ class Statements:
             self._unanswered(one, f"unreadable: {error}", now_ns)
             return
         self.taken += 1
+        if one.topic in _OF_A_MOMENT and self._has_moved(one):
+            self.hurry(one.topic, one.account.name, now_ns)
+            return
         wants_look = ROWS[one.topic].compare(
             self._reconciler, self._terms.name, one.account, told, one.since_ns, now_ns
         )
         if wants_look:
             self.hurry(one.topic, one.account.name, now_ns)
+
+    def _has_moved(self, one: _Question) -> bool:
+        """Whether a statement is of another moment than our book; one that never rests is compared all the same."""
+        place = one.topic, one.account.name
+        times = self._put_off.get(place, 0)
+        if one.changes == one.account.changes or times >= PUT_OFF_AT_MOST:
+            self._put_off.pop(place, None)
+            return False
+        self._put_off[place] = times + 1
+        return True
 
     def _fail(self, request_id: str, step: Step, why: str, now_ns: int) -> None:
         one = self._open.pop(request_id)

@@ -126,6 +126,12 @@ class TradeReporting:
         duty = self._pipeline.reports.trades.duties.of.get(self._name)
         return bool(self._deferred or self._sent or (duty is not None and duty.pending))
 
+    def has_sent_all(self) -> bool:
+        """Whether every trade that is owed has been queued behind what was sent before."""
+        duty = self._pipeline.reports.trades.duties.of.get(self._name)
+        sent_through = max(self._new_through, self._through)
+        return duty is None or not duty.pending or duty.pending[-1].number <= sent_through
+
     def _report(self, due: Due, now_ns: int, header_fields: tuple[tuple[int, bytes], ...]) -> None:
         trade = self._pipeline.reports.trades.find(due.source, due.trade_id)
         self._sent[due.number] = now_ns, self._sent.get(due.number, (0, 0))[1] + 1

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from gateway.control import ApproveTransfer, DeclineTransfer, ListTransfers
-from gateway.control_cli import Place, Reason, Who, asked, fail, journal_directory, show
+from gateway.control_cli import Place, Reason, Who, answered, fail, show
 
 Key = Annotated[str, typer.Argument(help="Its key, as transfers shows it.")]
 
@@ -17,9 +17,7 @@ def transfers(
     place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """Show transfers that are wanted, await approval or are on their way, and what stays short."""
-    answer = asked(journal_directory(place), ListTransfers())
-    if answer is None:
-        fail("no gateway runs there")
+    answer = answered(place, ListTransfers())
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
@@ -31,15 +29,11 @@ def transfers(
 
 def approve_transfer(place: Place, transfer: Key, reason: Reason, who: Who = "") -> None:
     """Approve of a transfer; a large one takes two people."""
-    answer = asked(journal_directory(place), ApproveTransfer(transfer, reason, who))
-    if answer is None:
-        fail("no gateway runs there")
+    answer = answered(place, ApproveTransfer(transfer, reason, who))
     typer.echo(f"transfer {transfer}: {answer['state']}, approvals {answer['approvals']}")
 
 
 def decline_transfer(place: Place, transfer: Key, reason: Reason, who: Who = "") -> None:
     """Have a transfer that has not begun dropped; its route is not taken for a while."""
-    answer = asked(journal_directory(place), DeclineTransfer(transfer, reason, who))
-    if answer is None:
-        fail("no gateway runs there")
+    answer = answered(place, DeclineTransfer(transfer, reason, who))
     typer.echo(f"transfer {transfer}: {answer['state']}")

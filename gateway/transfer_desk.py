@@ -173,11 +173,20 @@ class TransferDesk:
         if self.config is None:
             return 0
         now_ns = self._now_ns
-        if now_ns < self._waited.get(account, 0):
-            asked, _ = self._needs.asked.get(account, (0, 0))
-            return max(asked, self._needs.expected_in(account))
+        coming = self._coming_units(account)
+        if coming or now_ns < self._waited.get(account, 0):
+            return coming
         room = min(self._limits.automatic_units, self._limits.hour_units - self._margin.orders.used_units(now_ns))
         return min(room, self._needs.movable_units(account, WAITED_FOR_NS, self._resting, now_ns)) if room > 0 else 0
+
+    def is_coming(self, account: str) -> bool:
+        """Whether something is on its way to an account, or asked for."""
+        return self.config is not None and self._coming_units(account) > 0
+
+    def _coming_units(self, account: str) -> int:
+        asked, until_ns = self._needs.asked.get(account, (0, 0))
+        expected = self._needs.expected_in(account, waits_for_people=False)
+        return max(asked if self._now_ns < until_ns else 0, expected)
 
     def ask_for(self, account: str, units: int, now_ns: int) -> bool:
         """Have so much (1e-8 USD) planned for an account; False while it is on its way, or where none can come."""

@@ -17,7 +17,7 @@ from gateway.transfer_routes import Way
 from risk.collateral_ledger import Location, Place, Transfer, TransferState
 from risk.instrument import UNITS_PER_WHOLE
 from risk.margin_states import BPS, MarginState
-from risk.transfer_orders import TransferOrder
+from risk.transfer_orders import OrderState, TransferOrder
 from risk.transfers import MAX_ROUTES, Need, Route, Supply, counted_units
 
 if TYPE_CHECKING:
@@ -139,14 +139,21 @@ class Needs:
 
     # -- what is on its way ------------------------------------------------------------------------------------------
 
-    def expected_in(self, account: str) -> int:
+    def expected_in(self, account: str, *, waits_for_people: bool = True) -> int:
         """Return what will come in for an account, in units of 1e-8 USD: on its way, or planned.
 
+        What awaits a person's approval counts only where somebody `waits_for_people`.
         What a client has pledged counts until it is overdue; a transfer of ours that is UNKNOWN counts as well: to ask
         for the same money twice is worse than to wait.
         """
         orders = self._margin.orders
-        total = sum(o.counted_units for o in orders.live() if o.terms.account == account and o.brings_money_in)
+        total = sum(
+            order.counted_units
+            for order in orders.live()
+            if order.terms.account == account
+            and order.brings_money_in
+            and (waits_for_people or order.state is not OrderState.AWAITING)
+        )
         for one in self._margin.collateral.live():
             terms = one.terms
             if terms.account == account and terms.source.place is Place.CLIENT:

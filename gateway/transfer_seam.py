@@ -1,9 +1,6 @@
 """What adjustments of positions ask of transfers: how much could come by itself, and that it comes, once.
 
-    core.adjustments.transfers = AccountTransfers(core.transfers)
-
-An adjustment that asks waits for what is on its way, as long as it may take; then it goes on without. What takes a
-person's approval is not offered: whoever is short would wait for somebody who is asleep.
+What takes a person's approval is not offered: whoever is short would wait for somebody who is asleep.
 """
 
 from __future__ import annotations
@@ -25,6 +22,10 @@ class AccountTransfers:
     def movable_usd(self, account: str) -> float:
         """Return what is on its way to an account, or else what could be brought, haircuts taken off."""
         return self._desk.movable_units(account) / UNITS_PER_WHOLE
+
+    def is_coming(self, account: str) -> bool:
+        """Return whether something is on its way to an account, or has just been asked for."""
+        return self._desk.is_coming(account)
 
     def move(self, account: str, amount_usd: float, reason: str, now_ns: int) -> bool:
         """Have so much brought to an account; False while it is on its way, or where nothing can come."""

@@ -46,6 +46,7 @@ cdef class Books:
     cdef int *currency_of_instrument
     cdef int *group_of_currency
     cdef unsigned char *known
+    cdef double *carried
     cdef unsigned char *currency_known
 
     cdef int _hold(
@@ -58,6 +59,7 @@ cdef class Books:
     cdef void _add(
         self, Book *book, Py_ssize_t group, const double *per_unit, const double *jointly, double count
     ) noexcept
+    cdef void _add_alone(self, Book *book, Py_ssize_t group, const double *per_unit, double count) noexcept
     cdef void _weigh(
         self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash,
         double alt_lots, double alt_cash, double sign

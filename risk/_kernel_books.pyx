@@ -63,13 +63,14 @@ cdef class Books:
         self.currency_of_instrument = <int *> calloc(instruments, sizeof(int))
         self.group_of_currency = <int *> calloc(currencies, sizeof(int))
         self.known = <unsigned char *> calloc(instruments, 1)
+        # Coins that go with each lot into its own group; 0 of most.
+        self.carried = <double *> calloc(instruments, sizeof(double))
         self.currency_known = <unsigned char *> calloc(currencies, 1)
         if (
             self.books == NULL or self.start == NULL or self.values == NULL or self.currency_values == NULL
             or self.joint_values == NULL or self.joint_currency_values == NULL or self.parents == NULL
-            or self.bearers == NULL
-            or self.group_of_instrument == NULL or self.currency_of_instrument == NULL
-            or self.group_of_currency == NULL or self.known == NULL or self.currency_known == NULL
+            or self.group_of_instrument == NULL or self.currency_of_instrument == NULL or self.bearers == NULL
+            or self.group_of_currency == NULL or self.known == NULL or self.currency_known == NULL or self.carried == NULL
         ):
             raise MemoryError("margin kernel")
         for row in range(accounts):
@@ -95,16 +96,18 @@ cdef class Books:
         free(self.currency_of_instrument)
         free(self.group_of_currency)
         free(self.known)
+        free(self.carried)
         free(self.currency_known)
 
     def load(
         self, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known,
-        joint_values=None, joint_currency_values=None
+        joint_values=None, joint_currency_values=None, carried=None
     ):
         """Take a whole generation (copied), and clear every account: the caller adds everything again."""
         capacities = (self.groups, self.instruments, self.currencies, self.scenarios)
         usable = check_generation(
-            capacities, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known
+            capacities, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known,
+            carried,
         )
         together = check_joint(
             self.joint, values, currency_values, known, usable, joint_values, joint_currency_values
@@ -118,15 +121,16 @@ cdef class Books:
         cdef const int[::1] settlement = np.ascontiguousarray(currency_of_instrument, dtype=np.intc)
         cdef const unsigned char[::1] is_known = np.ascontiguousarray(known, dtype=np.uint8)
         cdef const unsigned char[::1] is_usable = np.ascontiguousarray(usable, dtype=np.uint8)
+        cdef const double[::1] moved = np.nan_to_num(np.zeros(len(values)) if carried is None else carried)
         cdef Py_ssize_t index
         memset(self.known, 0, self.instruments)
         memset(self.currency_known, 0, self.currencies)
         memset(self.start, 0, self.groups * self.padded * sizeof(double))
-        self.is_charged, self.charges, self.puts_aside = False, None, False
-        self.located, self.weight = 0.0, 1.0
+        self.is_charged, self.charges, self.puts_aside, self.located, self.weight = False, None, False, 0.0, 1.0
         for index in range(v.shape[0]):
             self.group_of_instrument[index] = groups[index]
             self.known[index] = is_known[index] != 0
+            self.carried[index] = moved[index]
             if is_known[index]:
                 self.currency_of_instrument[index] = settlement[index]
                 _copy_row(self.values + index * self.padded, &v[index, 0], self.scenarios, self.padded)
@@ -173,9 +177,7 @@ cdef class Books:
         self.generation += 1
 
     cdef double _aside(self, Book *book, Py_ssize_t instrument, double lots, double cash) noexcept:
-        if not self.puts_aside:
-            return 0.0
-        return aside(
+        return 0.0 if not self.puts_aside else aside(
             self.asides + (book.bears * self.count + instrument) * ASIDE_COLUMNS,
             self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, self.base, lots, cash,
@@ -216,8 +218,10 @@ cdef class Books:
     def add_position(self, Py_ssize_t account, Py_ssize_t instrument, double lots):
         """Add signed lots to what an account holds, and all above it."""
         cdef Book *book = self._book(account)
-        cdef Py_ssize_t row = account, group
+        cdef Py_ssize_t row = account, group, currency
         cdef Cell *cell
+        cdef double *coin
+        cdef double coins
         self._check_instrument(instrument)
         _check_amounts(lots, 0.0)
         if lots == 0:
@@ -232,6 +236,11 @@ cdef class Books:
                     book, group, self.values + instrument * self.padded,
                     self.joint_values + instrument * self.joint_padded, lots,
                 )
+                if self.carried[instrument] != 0:
+                    currency = self.currency_of_instrument[instrument]
+                    coin, coins = self.currency_values + currency * self.padded, lots * self.carried[instrument]
+                    self._add_alone(book, group, coin, coins)
+                    self._add_alone(book, self.group_of_currency[currency], coin, -coins)
                 if self.is_charged:
                     cell = make(&book.sizes, instrument)
                     cell.held += lots
@@ -346,6 +355,16 @@ cdef class Books:
         self, Book *book, Py_ssize_t group, const double *per_unit, const double *jointly, double count
     ) noexcept:
         """Add what is held for certain: to the base and to the row."""
+        cdef Py_ssize_t k
+        self._add_alone(book, group, per_unit, count)
+        if self.joint:
+            for k in range(self.joint_padded):
+                book.joint_base[k] += jointly[k] * count
+                book.joint_row[k] += jointly[k] * count
+            book.joint_least = least(book.joint_row, self.joint_padded)
+
+    cdef void _add_alone(self, Book *book, Py_ssize_t group, const double *per_unit, double count) noexcept:
+        """The same in the grid alone."""
         cdef double *base = book.base + group * self.padded
         cdef double *row = book.row + group * self.padded
         cdef Py_ssize_t k
@@ -353,11 +372,6 @@ cdef class Books:
             base[k] += per_unit[k] * count
             row[k] += per_unit[k] * count
         book.minima[group] = least(row, self.padded)
-        if self.joint:
-            for k in range(self.joint_padded):
-                book.joint_base[k] += jointly[k] * count
-                book.joint_row[k] += jointly[k] * count
-            book.joint_least = least(book.joint_row, self.joint_padded)
 
     cdef void _weigh(
         self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash,

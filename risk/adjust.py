@@ -34,11 +34,13 @@ from risk.exposure import WorkingOrder
 from risk.haircuts import Haircuts
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
+from risk.limits import RowTerms
 from risk.pricing import USD_LIKE
 from risk.scenarios import Generation
 
 # Steps of one plan: more are for the next round.
 MAX_STEPS: Final = 200
+NO_TERMS: Final = RowTerms()
 # A measure this near to zero is zero: float sums of millions.
 NOTHING: Final = 1e-6
 # A conversion's size is found to such a part of what is held: less than the unit that it is rounded to in the end.
@@ -122,27 +124,39 @@ class UnknownMarginError(Exception):
     """Something that the account holds has no price: nothing is decided on what nobody knows."""
 
 
-class Trial:
-    """One account's book in a kernel of its own, to try things on. Raises UnknownMarginError."""
+class TrialKernel:
+    """A kernel of one row, loaded with a generation: accounts are tried on it one after the other.
+
+    `prepare` gives it what all accounts are charged beside their risk arrays, and returns the haircuts: those are
+    worked out once for each account, and for what is tried go by the amounts moved.
+    """
 
     def __init__(
-        self,
-        generation: Generation,
-        account: Account,
-        required: float,
-        prepare: Callable[[MarginKernel], Haircuts | None] = lambda kernel: None,
+        self, generation: Generation, prepare: Callable[[MarginKernel], Haircuts | None] = lambda kernel: None
     ) -> None:
-        """`prepare` gives the kernel, once it is loaded, what the account is charged beside its risk arrays.
-
-        The haircuts that it returns are worked out once, and for what is tried go by the amounts moved.
-        """
-        self.generation, self.required = generation, required
-        self._base = generation.grid.base
-        self._currency = {name: column for column, name in enumerate(generation.currencies)}
+        self.generation = generation
         shape = (1, len(generation.groups), max(1, len(generation.values)), len(generation.currencies))
-        kernel = self.kernel = MarginKernel(*shape, generation.grid.size, generation.joint)
-        kernel.load(*generation.arrays())
-        self._haircuts, self._account = prepare(kernel), account.index
+        self.kernel = MarginKernel(*shape, generation.grid.size, generation.joint)
+        self.kernel.load(*generation.arrays())
+        self.haircuts = prepare(self.kernel)
+        self.columns = {name: column for column, name in enumerate(generation.currencies)}
+
+
+class Trial:
+    """One account's book in a kernel beside the market's, to try things on, until the next. Raises UnknownMarginError.
+
+    `terms` are what the account's own row is asked for.
+    """
+
+    def __init__(self, loaded: TrialKernel, account: Account, required: float, terms: RowTerms = NO_TERMS) -> None:
+        generation, kernel, haircuts = loaded.generation, loaded.kernel, loaded.haircuts
+        self.generation, self.required, self.kernel, self._haircuts = generation, required, kernel, haircuts
+        self._base, self._currency = generation.grid.base, loaded.columns
+        self._account = account.index
+        kernel.clear(0)
+        kernel.set_terms(0, terms)
+        if haircuts is not None:
+            kernel.bear(0, haircuts.set_of(account.index))
         self.lots = {index: position.lots for index, position in account.positions.items() if position.lots}
         self.cash = {name: units / UNITS_PER_WHOLE for name, units in account.cash_units.items() if units}
         self.orders = {order_id: order for order_id, order in account.exposure.orders.items() if order.held}
@@ -438,7 +452,13 @@ def _best_size(most: int, measure: Callable[[int], float]) -> int:
 # -- the ladder --------------------------------------------------------------------------------------------------------
 
 
-def plan(trial: Trial, terms: Terms, instruments: Sequence[Instrument], quotes: Mapping[int, Quote]) -> Plan:
+def plan(
+    trial: Trial,
+    terms: Terms,
+    instruments: Sequence[Instrument],
+    quotes: Mapping[int, Quote],
+    most_steps: int = MAX_STEPS,
+) -> Plan:
     """Go down the ladder until the account is cured, nothing is left, or the plan is long enough; the trial is used up.
 
     An instrument without a quote (no usable book, or a mark that its guard does not believe) is not traded.
@@ -446,13 +466,13 @@ def plan(trial: Trial, terms: Terms, instruments: Sequence[Instrument], quotes: 
     before, equity = trial.measure, trial.equity
     steps = [*cancels(trial), *conversions(trial, terms), *transfers(trial, terms)]
     for rung in (hedges, reductions):
-        while trial.measure < -NOTHING and len(steps) < MAX_STEPS:
+        while trial.measure < -NOTHING and len(steps) < most_steps:
             found = list(rung(trial, terms, instruments, quotes))
             if not found:
                 break
             steps += found
     after = trial.measure
-    if after < -NOTHING and terms.may_hand_over and len(steps) < MAX_STEPS:
+    if after < -NOTHING and terms.may_hand_over and len(steps) < most_steps:
         steps.append(Step(Rung.HAND_OVER, after, 0.0, trial.equity))
         after = 0.0
     is_cured = after >= -NOTHING

@@ -140,15 +140,10 @@ class Haircuts:
         """Whether it matters where cash lies."""
         return self.terms.location > 0
 
-    def install(self, kernel: MarginKernel, alone: int = -1) -> None:
-        """Tell a kernel that has just loaded the generation what of fills is put aside.
-
-        `alone` is the account that a kernel of one row is of.
-        """
+    def install(self, kernel: MarginKernel) -> None:
+        """Tell a kernel that has just loaded the generation what of fills is put aside."""
         bearers: Ints | None = None
-        if alone >= 0:
-            bearers = np.array([self.set_of(alone)], np.int32)
-        elif self.sets:
+        if self.sets:
             bearers = np.zeros(kernel.accounts, np.int32)
             for row, place in self.sets.items():
                 if row < kernel.accounts:  # of a kernel that accounts take turns in each says so itself

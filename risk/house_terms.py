@@ -14,6 +14,7 @@ from risk.instrument import Instrument
 from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
+from risk.limits import RowTerms
 from risk.scenarios import Generation, underlying_of
 
 
@@ -62,21 +63,23 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return self._charge(kernel, generation, instruments)
 
     def prepare_alone(
-        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], account: int
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
     ) -> Haircuts | None:
-        """The same for a kernel whose only row is one account: as it is charged, and nothing above it."""
-        if self.hierarchy is not None:
-            kernel.set_terms(0, self.hierarchy.terms_of(account))
-        return self._charge(kernel, generation, instruments, account)
+        """The same for a kernel whose only row is one account at a time, with `terms_of`, and nothing above it."""
+        return self._charge(kernel, generation, instruments)
+
+    def terms_of(self, account: int) -> RowTerms:
+        """Return what an account's row is asked for."""
+        return RowTerms() if self.hierarchy is None else self.hierarchy.terms_of(account)
 
     def _charge(
-        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument], alone: int = -1
+        self, kernel: MarginKernel, generation: Generation, instruments: Sequence[Instrument]
     ) -> Haircuts | None:
         if self.is_charged:
             kernel.charge(self.charges(generation, instruments))
         haircuts = self.haircuts_of(generation, instruments)
         if haircuts is not None:
-            haircuts.install(kernel, alone)
+            haircuts.install(kernel)
         return haircuts
 
     def haircuts_of(self, generation: Generation, instruments: Sequence[Instrument]) -> Haircuts | None:

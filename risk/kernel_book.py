@@ -77,6 +77,8 @@ class Books:
         self._group_of_instrument: list[int] = [0] * instruments
         self._group_of_currency: list[int] = [0] * currencies
         self._known: list[int] = [0] * instruments
+        # Of instruments that are apart from their coin: coins that go with each lot, and which.
+        self._carried: dict[int, tuple[float, int]] = {}
         self._currency_known: list[int] = [0] * currencies
         self._chains: dict[int, tuple[int, ...]] = {}  # of rows that have parents: the row and all above it
         self._terms: dict[int, RowTerms] = {}
@@ -103,17 +105,20 @@ class Books:
         known: Flags,
         joint_values: Floats | None = None,
         joint_currency_values: Floats | None = None,
+        carried: Floats | None = None,
     ) -> None:
         """Take a whole generation (copied), and clear every account: the caller adds everything again.
 
         values (I, S) and currency_values (C, S) in USD, I and C at most the capacities, S exactly; joint_values (I, J)
-        and joint_currency_values (C, J) where the kernel was made for them. A currency whose row is not finite is
-        unknown. What `charge` set is forgotten. Raises ValueError, and keeps the generation before, if inconsistent.
+        and joint_currency_values (C, J) where the kernel was made for them; carried (I,) as Generation has it. A
+        currency whose row is not finite is unknown. What `charge` set is forgotten. Raises ValueError, and keeps the
+        generation before, if inconsistent.
         """
         capacities = (self.groups, self.instruments, self.currencies, self.scenarios)
         currency_known = check_generation(
-            capacities, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known
-        )
+            capacities, values, currency_values, group_of_instrument, group_of_currency, currency_of_instrument, known,
+            carried,
+        )  # fmt: skip
         together = check_joint(
             self.joint, values, currency_values, known, currency_known, joint_values, joint_currency_values
         )
@@ -128,6 +133,9 @@ class Books:
         spare, currency_spare = self.instruments - len(values), self.currencies - len(currency_values)
         self._group_of_instrument = group_of_instrument.tolist() + [0] * spare
         self._known = known.tolist() + [0] * spare
+        moved = np.zeros(len(values)) if carried is None else np.nan_to_num(carried)
+        rows = np.flatnonzero((moved != 0) & (known != 0)).tolist()
+        self._carried = {row: (float(moved[row]), int(currency_of_instrument[row])) for row in rows}
         self._group_of_currency = group_of_currency.tolist() + [0] * currency_spare
         self._currency_known = currency_known.tolist() + [0] * currency_spare
 
@@ -235,9 +243,21 @@ class Books:
                 book.unknown_positions += 1
                 continue
             self._add(book, group, self._values[instrument], self._joint_values[instrument], lots)
+            if instrument in self._carried:
+                self._carry(book, instrument, lots)
             if self._charges is not None:
                 self._cell(book, instrument).held += lots
                 self._settle(row, book, instrument)
+
+    def _carry(self, book: Book, instrument: int, lots: float) -> None:
+        """Have a lot's coins go with it; of the joint scenarios nothing changes."""
+        coins, currency = self._carried[instrument]
+        values = self._currency_values[currency]
+        for group, amount in (
+            (self._group_of_instrument[instrument], lots * coins),
+            (self._group_of_currency[currency], -lots * coins),
+        ):
+            self._add_alone(book, group, values, amount)
 
     def add_cash(self, account: int, currency: int, amount: float) -> None:
         """Add whole units of a currency to what an account holds, and all above it."""
@@ -375,15 +395,18 @@ class Books:
 
     def _add(self, book: Book, group: int, values: Floats, joint_values: Floats, amount: float) -> None:
         """Add what is held for certain: to the base and to the row."""
-        np.multiply(values, amount, out=self._loss)
-        book.base[group] += self._loss
-        book.row[group] += self._loss
-        book.minima[group] = least(book.row[group])
+        self._add_alone(book, group, values, amount)
         if self.joint:
             np.multiply(joint_values, amount, out=self._joint_loss)
             book.joint_base += self._joint_loss
             book.joint_row += self._joint_loss
             book.joint_least = least(book.joint_row)
+
+    def _add_alone(self, book: Book, group: int, values: Floats, amount: float) -> None:
+        np.multiply(values, amount, out=self._loss)
+        book.base[group] += self._loss
+        book.row[group] += self._loss
+        book.minima[group] = least(book.row[group])
 
     def _chain(self, account: int) -> list[tuple[int, Book]]:
         return [(row, self._book(row)) for row in self._chains.get(account, (account,))]

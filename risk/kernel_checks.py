@@ -53,12 +53,14 @@ def check_generation(
     group_of_currency: Ints,
     currency_of_instrument: Ints,
     known: Flags,
+    carried: Floats | None = None,
 ) -> Flags:
     """Raise ValueError if a generation is inconsistent; return which currencies are known, uint8 (C,).
 
     `capacities` are (groups, instruments, currencies, scenarios). Rows of what is known must be finite. A known
     instrument must settle in a known currency of its own group, or in one of constant value: otherwise a fill would
-    move two groups and the bound, taken group by group, would not hold.
+    move two groups and the bound, taken group by group, would not hold. What is carried, (I,), is excepted: NaN of
+    all else.
     """
     groups, instruments, currencies, scenarios = capacities
     count, currency_count = values.shape[0], currency_values.shape[0]
@@ -90,8 +92,12 @@ def check_generation(
     settlement = currency_of_instrument[rows]
     if not np.all(currency_known[settlement]):
         raise ValueError("a known instrument settles in an unknown currency")
-    is_constant = np.all(currency_values == currency_values[:, :1], axis=1)
-    if not (is_constant[settlement] | (group_of_currency[settlement] == group_of_instrument[rows])).all():
+    is_free = np.all(currency_values == currency_values[:, :1], axis=1)[settlement]
+    if carried is not None:
+        if carried.shape != (count,) or (np.abs(carried[rows]) > MAX_LOTS).any():
+            raise ValueError("what is carried with lots is not of the instruments, or out of bounds")
+        is_free |= np.isfinite(carried[rows])
+    if not (is_free | (group_of_currency[settlement] == group_of_instrument[rows])).all():
         raise ValueError("an instrument settles in a currency of another risk group")
     return currency_known
 

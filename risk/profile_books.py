@@ -50,7 +50,9 @@ def kernel_of(
     part: Part, generation: Generation, terms: HouseTerms, instruments: Sequence[Instrument], accounts: int
 ) -> MarginKernel:
     """Return a kernel of a part, loaded from a generation that was priced on its grid."""
-    values, currencies, groups, currency_groups, settlement, known, joint, joint_currencies = generation.arrays()
+    values, currencies, groups, currency_groups, settlement, known, joint, joint_currencies, carried = (
+        generation.arrays()
+    )
     base = generation.grid.base
     kernel = MarginKernel(
         terms.rows(accounts),
@@ -69,6 +71,7 @@ def kernel_of(
         known,
         _counted(joint, values[:, base], part),
         _counted(joint_currencies, currencies[:, base], part),
+        carried,
     )
     if terms.hierarchy is not None:
         terms.hierarchy.install(kernel, instruments)

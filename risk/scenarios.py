@@ -113,11 +113,8 @@ def currency_group(currency: str) -> str:
 
 
 def group_of(instrument: Instrument, apart: Collection[str] = ()) -> str:
-    """Return the risk group of an instrument: its underlying, alone with its venue where that is apart.
-
-    What settles in the coin itself stays with the coin: its fills have moved cash that is there.
-    """
-    is_apart = instrument.venue in apart and instrument.settlement_currency in USD_LIKE
+    """Return the risk group of an instrument: its underlying, alone with its venue where that is apart."""
+    is_apart = instrument.venue in apart
     return f"{instrument.underlying}{AT}{instrument.venue}" if is_apart else instrument.underlying
 
 
@@ -179,8 +176,11 @@ class Generation(msgspec.Struct, frozen=True, eq=False):
     # (I,) USD of one lot at its mark, as limits count it, and of what closing one trades; NaN where unknown.
     notionals: Floats
     closings: Floats
+    # (I,) of what is apart and settles in the coin: coins that go with one lot from the coin's group into its own, so
+    # that it is worth nothing there today and moves as it does. NaN of all else.
+    carried: Floats
 
-    def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags, Floats, Floats]:
+    def arrays(self) -> tuple[Floats, Floats, Ints, Ints, Ints, Flags, Floats, Floats, Floats]:
         """Return the arguments of MarginKernel.load."""
         return (
             self.values,
@@ -191,6 +191,7 @@ class Generation(msgspec.Struct, frozen=True, eq=False):
             self.known,
             self.joint_values,
             self.joint_currency_values,
+            self.carried,
         )
 
     @property
@@ -235,6 +236,7 @@ class GenerationBuilder:
         self._instruments, self._marks = instruments, marks
         self._currencies = {currency: column for column, currency in enumerate(currencies)}
         self._group_names = [group_of(instrument, apart) for instrument in instruments]
+        self._apart, self._carried = apart, np.full(len(instruments), np.nan)
         names = [currency_group(c) for c in currencies] + self._group_names
         self._groups = {name: column for column, name in enumerate(dict.fromkeys([USD_GROUP, *names]))}
         self._values: Floats = np.full((len(instruments), grid.size), np.nan)
@@ -309,6 +311,10 @@ class GenerationBuilder:
         self._closings[index] = notional if instrument.kind is not Kind.OPTION else self._closing(instrument, today)
         self._values[index] = values[:size]
         self._known[index] = 1
+        if instrument.venue in self._apart and instrument.settlement_currency not in USD_LIKE:
+            coin = float(self._currency_values[self._currencies[instrument.settlement_currency], self._grid.base])
+            # An option is paid for: what it is worth moves by itself.
+            self._carried[index] = 0.0 if instrument.kind is Kind.OPTION else -today / coin
 
     def _closing(self, instrument: Instrument, value: float) -> float:
         """Return the USD of an option's delta, of at least the least delta, and at least what it is worth."""
@@ -351,6 +357,7 @@ class GenerationBuilder:
             joint_currency_values=self._joint_currency_values,
             notionals=self._notionals,
             closings=self._closings,
+            carried=self._carried,
         )
 
     def _currency_row(self, currency: str, index_prices: Mapping[str, float]) -> Floats:

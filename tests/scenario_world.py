@@ -266,7 +266,7 @@ class ScenarioWorld(World):
 
     def _watch_markets(self) -> None:
         """Guards, and adjustments of positions: a turn of the loop's timer."""
-        if self.core.tick_markets(self.now_ns):
+        if self.core.run_markets(self.now_ns):
             self.flush()
         self.call_in(TURN_NS, self._watch_markets)
 

@@ -61,6 +61,7 @@ def check(world: World) -> None:
         ("reports", clients_were_told_once),
         ("books", readers_have_the_books),
         ("copies", copies_are_of_every_report),
+        ("house", the_house_has_what_we_have),
         ("replay", replay_gives_the_same_state),
     ):
         try:
@@ -136,6 +137,12 @@ def _has_the_same_cash(wire: LaneWire, cash: Counter[str], fees: Counter[str], f
         expected = Decimal(cash[currency] - fees[currency]) / UNITS_PER_WHOLE
         # Both sides round a fraction of their smallest unit on each fill of an inverse contract, and on each fee.
         assert abs(moved - expected) <= (fills + 1) * ROUNDING, f"{currency}: the venue moved {moved}, we {expected}"
+
+
+def the_house_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:
+    """The clearing house of worlds that have one: the same positions, trades and collateral, each thing done once."""
+    if world.house is not None:
+        world.house.check(history)
 
 
 def readers_have_the_books(world: World, history: list[records.AnyRecord]) -> None:

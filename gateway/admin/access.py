@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -42,7 +43,7 @@ class Access:
             self.admit(("stranger", address), STRANGERS_PER_SECOND, STRANGERS_BURST)
             raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
         self.admit(person.token_hash, *self._rate)
-        return person
+        return msgspec.structs.replace(person, token=token)
 
     def admit(self, who: object, per_second: int, burst: int) -> None:
         """Count a request. Raises HTTPException 429 where there were too many."""

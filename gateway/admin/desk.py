@@ -57,7 +57,7 @@ class Desk:
 
     def act(self, person: Person, act: str, command: AnyCommand, name: str, confirm: str) -> Answer:
         """Do what somebody has confirmed by typing the name again. Raises ActError."""
-        about = msgspec.to_builtins(command)
+        about = _about(command)
         about.pop("do", None)
         if confirm != name:
             self.note(person, act, "refused", about | {"because": "not confirmed"})
@@ -79,7 +79,7 @@ class Desk:
             raise ActError(404, f"account {wanted.account} has no limit {wanted.key} {wanted.rule}".rstrip())
         command = msgspec.structs.replace(wanted, who=person.name, approved_by="")
         if Decimal(wanted.value) <= Decimal(row["approved"]) * (1 + self._fraction):
-            answer = self._carried_out(person, "limit", command, msgspec.to_builtins(command))
+            answer = self._carried_out(person, "limit", command, _about(command))
             return {"outcome": "done", "proposal": None} | answer
         if Decimal(wanted.was) != Decimal(row["value"]):
             raise ActError(409, f"{wanted.key} is {row['value']}, not {wanted.was}")
@@ -107,7 +107,7 @@ class Desk:
         assert type(command) is KINDS[kind]
         with self._lock:
             try:
-                about = self.approvals.about(kind, name, text, msgspec.to_builtins(command), person.name, self.now_ns())
+                about = self.approvals.about(kind, name, text, _about(command), person.name, self.now_ns())
             except ApprovalError as error:
                 raise ActError(409, str(error)) from None
             entry = self._append(person, PROPOSED, "pending", about)
@@ -159,7 +159,7 @@ class Desk:
                 raise
             is_audited = False
         try:
-            answer = self.ask(command)
+            answer = self.ask(msgspec.structs.replace(command, token=person.token))
         except ActError as error:
             if is_audited:
                 self.note(person, act, "refused", about | {"because": str(error)})
@@ -182,3 +182,10 @@ class Desk:
             return self.audit.append(self.now_ns(), person.name, person.role, act, outcome, about)
         except AuditError as error:
             raise ActError(503, f"the audit log can not be written: {error}") from None
+
+
+def _about(command: AnyCommand) -> dict[str, Any]:
+    """Return a command as the audit log has it."""
+    about: dict[str, Any] = msgspec.to_builtins(command)
+    about.pop("token")
+    return about

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config.credentials import status_problem
+from gateway.config.credentials import CredentialsError, private_bytes
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_TOKEN_BYTES: Final = 256
@@ -35,11 +34,18 @@ _RANK: Final = {role: rank for rank, role in enumerate(Role)}
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Who asks. Two tokens of one person are one person: nobody approves what he proposed."""
+    """Who asks. Two tokens of one person are one person: nobody approves what he proposed.
+
+    `token` is what he came with, handed on to the gateway, which looks at it itself; it is not shown.
+    """
 
     name: str
     role: Role
     token_hash: bytes
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Person({self.name!r}, {self.role})"
 
 
 class TokensError(Exception):
@@ -85,15 +91,9 @@ def token_hash(token: str) -> bytes:
 
 def _read(path: Path) -> list[Person]:
     try:
-        with path.open("rb") as file:
-            problem = status_problem(path, os.fstat(file.fileno()))
-            data = b"" if problem else file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise TokensError(f"{path}: {error.strerror}") from None
-    if problem:
-        raise TokensError(problem)
-    if len(data) > MAX_FILE_BYTES:
-        raise TokensError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+        data = private_bytes(path, MAX_FILE_BYTES)
+    except CredentialsError as error:
+        raise TokensError(str(error)) from None
     try:
         document = tomllib.loads(data.decode())
         entries = document["token"]

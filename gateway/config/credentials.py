@@ -135,10 +135,10 @@ def private_file_problem(path: Path) -> str | None:
         status = path.stat()
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return status_problem(path, status)
+    return _status_problem(path, status)
 
 
-def status_problem(path: Path, status: os.stat_result) -> str | None:
+def _status_problem(path: Path, status: os.stat_result) -> str | None:
     """Return the same of a file that is open, by its status."""
     if not stat.S_ISREG(status.st_mode):
         return f"{path}: not a file"
@@ -150,19 +150,24 @@ def status_problem(path: Path, status: os.stat_result) -> str | None:
     return None
 
 
-def _from_file(path: Path, keys: tuple[str, ...]) -> Credentials:
+def private_bytes(path: Path, longest: int = MAX_FILE_BYTES) -> bytes:
+    """Return what a file holds that only we can read; raises CredentialsError, which quotes nothing of it."""
     try:
         with path.open("rb") as file:
             # Of the opened file, so that it cannot be exchanged between the question and the reading.
-            problem = status_problem(path, os.fstat(file.fileno()))
-            data = b"" if problem else file.read(MAX_FILE_BYTES + 1)
+            problem = _status_problem(path, os.fstat(file.fileno()))
+            data = b"" if problem else file.read(longest + 1)
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}") from None
     if problem:
         raise CredentialsError(problem)
-    if len(data) > MAX_FILE_BYTES:
-        raise CredentialsError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
-    values = _parsed(data)
+    if len(data) > longest:
+        raise CredentialsError(f"{path}: longer than {longest} bytes")
+    return data
+
+
+def _from_file(path: Path, keys: tuple[str, ...]) -> Credentials:
+    values = _parsed(private_bytes(path))
     if not isinstance(values, dict) or set(values) != set(keys):
         lines = " and ".join(f'{key} = "..."' for key in keys)
         raise CredentialsError(f"{path}: must have the {_COUNTS[len(keys)]} lines {lines}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from gateway.config.rules import KeyPath, Rule, between
 from gateway.config.values import TIME_OF_DAY, Table
@@ -11,7 +11,6 @@ from gateway.config.values import TIME_OF_DAY, Table
 DEFAULT_AUTOMATIC_WITHIN = 0.0
 DEFAULT_TWO_PEOPLE_ABOVE = 0.1
 # What the kernel says of who is there can not be claimed by another; a name on a command line can.
-DEFAULT_APPROVERS: Literal["users"] = "users"
 # What was shown of an effect is old after a day, and data that ended a week ago is not of today.
 DEFAULT_LASTS_S = 86_400
 DEFAULT_MAX_AGE_DAYS = 7
@@ -45,10 +44,6 @@ class Parameters(Table, frozen=True, kw_only=True):
     two_people_above: Annotated[float, CHANGE, "A larger change of any account's margin takes two people."] = (
         DEFAULT_TWO_PEOPLE_ABOVE
     )
-    approvers: Annotated[
-        Literal["users", "names"],
-        "What tells people apart: users of this machine, or what they say of themselves (--who), too.",
-    ] = DEFAULT_APPROVERS
     lasts_s: Annotated[int, between(60, 864_000), "After so long a proposal that does not act has to be made anew."] = (
         DEFAULT_LASTS_S
     )

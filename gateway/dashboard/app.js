@@ -207,9 +207,13 @@ function showLadder(told) {
   const { spot_moves: spots, vol_moves: vols, rows } = told.ladder;
   const equity = new Map(told.accounts.map((a) => [a.account, a.equity]));
   const head = $("ladder").tHead, percent = (move) => `${move > 0 ? "+" : ""}${(100 * move).toFixed(1).replace(/\.0$/, "")}%`;
+  // A narrow page shows every other move, the widest and none among them.
+  const base = spots.indexOf(0), widest = Math.max(base, spots.length - 1 - base);
+  const betweens = spots.map((_, s) => (s === base || (widest - Math.abs(s - base)) % 2 === 0 ? "" : "wide"));
   kept(head, [spots.join()], (text) => text, () => {
     const row = document.createElement("tr");
-    for (const text of ["Account", ...spots.map(percent)]) row.append(Object.assign(document.createElement("th"), { textContent: text }));
+    ["Account", ...spots.map(percent)].forEach((text, column) =>
+      row.append(Object.assign(document.createElement("th"), { textContent: text, className: column ? betweens[column - 1] : "" })));
     return row;
   }, () => {});
   const shown = [];
@@ -231,7 +235,7 @@ function showLadder(told) {
     set(made.cells[0], row.label);
     row.values.forEach((value, index) => {
       const cell = made.cells[index + 1];
-      set(cell, Math.abs(value) < 0.5 ? "0" : compact(value), `heat ${value < 0 ? "loss" : "gain"}`);
+      set(cell, Math.abs(value) < 0.5 ? "0" : compact(value), `heat ${value < 0 ? "loss" : "gain"} ${betweens[index]}`.trimEnd());
       cell.style.setProperty("--heat", `${heat(value, equity.get(row.account))}%`);
     });
   });

@@ -168,14 +168,18 @@ class FullMargin:
         for order in held:
             orders.setdefault(int(order[0]), []).append(order)
         yield
-        if orders or levels is not None:
+        carrying = set(self._carrying(rows_of, given.generation))
+        if orders or levels is not None or carrying:
             kernel = HouseKernel(book, rows_of, given, self._terms.house)
             yield
-            for place, (account, own) in enumerate(orders.items(), 1):
+            asked = sorted({*orders, *carrying})
+            for place, account in enumerate(asked, 1):
                 if not np.isnan(rows.equity[account]):
-                    equity, worst, left = kernel.account(account, own)
+                    equity, worst, left = kernel.account(account, orders.get(account, []))
                     rows.equity[account], rows.initial[account] = equity, equity - worst
                     rows.maintenance[account] = MAINTENANCE_FACTOR * (equity - left)
+                    if account in carrying:
+                        rows.group[account], rows.scenario[account] = kernel.dearest()
                 if place % A_SLICE == 0:
                     yield
             if levels is not None:
@@ -188,6 +192,15 @@ class FullMargin:
                     _fill_venue(rows, account, venues.nearest(account, orders.get(account, [])), wallets)
                 if place % A_SLICE == 0:
                     yield
+
+    def _carrying(self, rows_of: Rows, generation: Generation) -> Iterator[int]:
+        """Yield accounts that hold what carries coins from one group into another: the sums know one group a row."""
+        carries = np.append(np.nan_to_num(generation.carried) != 0, np.zeros(len(rows_of.groups), dtype=bool))
+        for block in self._book.blocks if carries.any() else ():
+            portfolios = block.portfolios(rows_of)
+            holds = np.flatnonzero(carries[portfolios.rows])
+            segments = np.searchsorted(portfolios.segment_offsets, holds, side="right") - 1
+            yield from (block.first + portfolios.segment_accounts[segments]).tolist()
 
 
 class _Watch:

@@ -132,6 +132,14 @@ class HouseKernel:
             return unknown, unknown, unknown
         return kernel.equity(0, self._base), kernel.worst(0) if self._is_told else unknown, kernel.held(0)
 
+    def dearest(self) -> tuple[int, int]:
+        """Return the risk group that what is held costs most in, and its worst scenario; -1 where nothing costs."""
+        kernel, base = self._kernel, self._base
+        groups = range(kernel.groups)
+        costs = [kernel.equity_of_group(0, group, base) - kernel.held_of_group(0, group) for group in groups]
+        group = max(range(len(costs)), key=costs.__getitem__)
+        return (group, kernel.binding(0, group)) if costs[group] > 0 else (-1, -1)
+
     def _begin(self, row: int) -> None:
         self._kernel.clear(0)
         self._is_known = self._is_told = True

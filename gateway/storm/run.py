@@ -150,7 +150,7 @@ class Storm:
         step_ns = TURN_NS * self.speed
         while self.now_ns < until_ns:
             core.tick(self.now_ns)
-            core.tick_markets(self.now_ns)
+            core.run_markets(self.now_ns)
             core.router.flush()
             self._note_steps()
             self.venue.answer(self.now_ns)

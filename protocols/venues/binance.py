@@ -33,7 +33,7 @@ from protocols.venues.binance_streams import (
     OrderUpdate,
     Shutdown,
     StrategyUpdate,
-    StreamEvent,
+    StreamEvents,
     StreamFrame,
     Trade,
     TradeLite,
@@ -201,6 +201,9 @@ class Binance(BinanceAccounts):
         try:
             message = STREAM.decode(frame)
         except msgspec.ValidationError:
+            if frame[:1] == b"[":
+                self._on_event(name, EVENT.decode(frame), "", now_ns)
+                return
             # The one event that does not say what it is.
             if name != PUBLIC or b"@bookTicker" not in frame:
                 raise
@@ -219,8 +222,14 @@ class Binance(BinanceAccounts):
             event = EVENT.decode(frame)
         self._on_event(name, event, message.stream, now_ns)
 
-    def _on_event(self, lane: str, event: StreamEvent, stream: str, now_ns: int) -> None:
-        """Read an event of the account, or one of the market that came without its stream's name."""
+    def _on_event(self, lane: str, event: StreamEvents, stream: str, now_ns: int) -> None:
+        """Read an event of the account, one of the market that came without its stream's name, or many at once."""
+        if isinstance(event, list):
+            if lane == PRIVATE or not event:
+                raise FieldError(f"data: a list of {len(event)} on the {lane} lane")
+            for one in event:
+                self._on_event(lane, one, stream, now_ns)
+            return
         if lane == PRIVATE:
             private = self._private.get(type(event))
             if private is not None:

@@ -208,6 +208,10 @@ StreamEvent: TypeAlias = (
 )
 
 
+# An all-symbols stream (!markPrice@arr) sends many at once.
+StreamEvents: TypeAlias = StreamEvent | list[StreamEvent]
+
+
 class ErrorBody(msgspec.Struct, gc=False):
     code: int
     msg: str = ""
@@ -216,7 +220,7 @@ class ErrorBody(msgspec.Struct, gc=False):
 class StreamFrame(msgspec.Struct, gc=False):
     """A frame of a stream: an event in a combined stream's wrapping, or the reply to a control request."""
 
-    data: StreamEvent | msgspec.UnsetType = msgspec.UNSET
+    data: StreamEvents | msgspec.UnsetType = msgspec.UNSET
     stream: str = ""
     id: int | None = None
     result: msgspec.Raw = msgspec.Raw()
@@ -262,7 +266,7 @@ class IdOnly(msgspec.Struct, gc=False):
 
 
 STREAM: Final = msgspec.json.Decoder(StreamFrame)
-EVENT: Final[msgspec.json.Decoder[StreamEvent]] = msgspec.json.Decoder(StreamEvent)
+EVENT: Final[msgspec.json.Decoder[StreamEvents]] = msgspec.json.Decoder(StreamEvents)
 SPOT_TICKER: Final = msgspec.json.Decoder(SpotTickerFrame)
 API_REPLY: Final = msgspec.json.Decoder(ApiReply)
 ID_ONLY: Final = msgspec.json.Decoder(IdOnly)

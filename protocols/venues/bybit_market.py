@@ -63,7 +63,8 @@ class BybitMarket:
             # What this message would have changed is lost, so the book is.
             books.break_book(symbol, str(error), now_ns)
             raise
-        if frame.type == "snapshot":
+        # Number 1 is the service's that has started again: a whole book, whatever it is called.
+        if frame.type == "snapshot" or (wire.u == 1 and books.book(symbol).sequence > 0):
             books.on_snapshot(symbol, wire.u, time_ns, bids, asks)
         else:
             books.on_change(symbol, Change(wire.u, wire.u, -1, time_ns, bids, asks), now_ns)

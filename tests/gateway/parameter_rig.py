@@ -12,7 +12,7 @@ from tests.gateway.rig import CONFIG, START_NS, Rig
 
 TODAY: Final = START_NS // 86_400_000_000_000
 VERSION: Final = "t"
-TWO_PEOPLE: Final = '\n[parameters]\napprovers = "names"\n'
+TWO_PEOPLE: Final = "\n[parameters]\n"
 
 
 def coin(scale: float = 0.03, **changes: Any) -> UnderlyingParameters:

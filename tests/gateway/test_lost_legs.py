@@ -13,11 +13,13 @@ import pytest
 from gateway import guard_records, records
 from gateway.executions import Executions
 from gateway.margin_records import MarginCalled, MarginStateMoved
+from gateway.slowside.book import BookCopy, BookTeller
 from protocols.venues import events
 from risk.margin_states import MarginState
 from risk.marks import VENUE
 from tests.gateway.margin_floor import WATCH
 from tests.gateway.rig import CONFIG, SECOND, RecordingLink, Rig, listed
+from tests.gateway.slowside.test_full_margin import compare
 
 OKX = """
 [[venue]]
@@ -28,6 +30,7 @@ instruments = ["*-SWAP"]
 credentials_env = "TEST"
 """
 HERE, THERE = "BTC_USDC-PERPETUAL", "BTC-USDT-SWAP"
+COIN = "BTC-USD-SWAP"  # the other leg, where it settles in the coin
 WATCHED = WATCH.replace('accounts = ["*"]', 'accounts = ["alpha", "beta"]')
 WHOLE = 10**8
 
@@ -35,7 +38,8 @@ WHOLE = 10**8
 class Hedge:
     """Alpha is long at one venue and short as much at another."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, there: str = THERE, sign: int = 1) -> None:
+        self.there, self.sign = there, sign
         self.rig = Rig(directory, config=CONFIG + OKX + WATCHED, marks={})
         rig = self.rig
         self.links = {"okx": RecordingLink([]), "deribit": rig.link}
@@ -43,6 +47,9 @@ class Hedge:
         self.voices = {"okx": Executions("okx", rig.pipeline, lambda order, now: None), "deribit": rig.executions}
         self.prices = {"okx": 60_000.0, "deribit": 60_000.0}
         self.silent: set[str] = set()
+        if there == COIN:
+            coin = listed(COIN, min_trade_amount=Decimal(10), contract_size=Decimal(10), base_currency="BTC")
+            self.voices["okx"].handle(coin, rig.now_ns)
         for venue, symbol, quote in (("deribit", HERE, "USDC"), ("okx", THERE, "USDT")):
             terms: dict[str, Any] = {
                 "is_inverse": False, "quote_currency": quote, "settlement_currency": quote,
@@ -58,7 +65,7 @@ class Hedge:
         for _ in range(seconds):
             rig.now_ns += SECOND
             live = rig.core.market.live_venues
-            for venue, symbol in (("deribit", HERE), ("okx", THERE)):
+            for venue, symbol in (("deribit", HERE), ("okx", self.there)):
                 if venue in self.silent:
                     live.discard(venue)
                 else:
@@ -72,9 +79,11 @@ class Hedge:
 
     def hold(self, account: str, lots: int, *, here: bool = True, there: bool = True) -> None:
         rig = self.rig
-        for number, (is_wanted, symbol, side) in enumerate(((here, HERE, 1), (there, THERE, 2))):
+        sides = (1, 2) if self.sign > 0 else (2, 1)
+        for number, (is_wanted, symbol, side) in enumerate(((here, HERE, sides[0]), (there, self.there, sides[1]))):
             if is_wanted:
                 instrument = rig.ledger.by_symbol[symbol]
+                lots = lots * 6 if symbol == COIN else lots  # of 10 USD each, and not of a thousandth of a coin
                 place = ("BETA", 0, f"{account}{number}", f"{account}{number}", account, instrument.index)
                 rig.pipeline.commit(records.ExternalFill(*place, side, lots, 120_000, 0, ""), rig.now_ns)
 
@@ -89,8 +98,8 @@ class Hedge:
 
 
 @contextmanager
-def hedge(directory: Path, cash: int = 20_000) -> Iterator[Hedge]:
-    one = Hedge(directory)
+def hedge(directory: Path, cash: int = 20_000, there: str = THERE, sign: int = 1) -> Iterator[Hedge]:
+    one = Hedge(directory, there, sign)
     try:
         rig = one.rig
         for name, currency, units in (
@@ -113,9 +122,13 @@ def test_a_hedge_between_venues_asks_for_next_to_nothing(tmp_path: Path) -> None
         assert one.maintenance("beta") > 10_000, "what one leg alone asks for"
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("there", [THERE, COIN])
 @pytest.mark.parametrize("venue", ["okx", "deribit"])
-def test_a_venue_that_is_stopped_re_margins_the_other_leg_at_once(tmp_path: Path, venue: str) -> None:
-    with hedge(tmp_path) as one:
+def test_a_venue_that_is_stopped_re_margins_the_other_leg_at_once(
+    tmp_path: Path, venue: str, there: str, sign: int
+) -> None:
+    with hedge(tmp_path, there=there, sign=sign) as one:
         rig = one.rig
         equity = one.equity("alpha")
         rig.core.market.has_moved = False
@@ -134,8 +147,9 @@ def test_a_venue_that_is_stopped_re_margins_the_other_leg_at_once(tmp_path: Path
         rig.check_replay()
 
 
-def test_an_outage_counts_once_it_has_lasted_and_the_leg_is_valued_by_the_others(tmp_path: Path) -> None:
-    with hedge(tmp_path, cash=41_000) as one:
+@pytest.mark.parametrize("there", [THERE, COIN])
+def test_an_outage_counts_once_it_has_lasted_and_the_leg_is_valued_by_the_others(tmp_path: Path, there: str) -> None:
+    with hedge(tmp_path, cash=41_000, there=there) as one:
         rig = one.rig
         one.silent.add("okx")
         one.turn(29)
@@ -156,6 +170,14 @@ def test_an_outage_counts_once_it_has_lasted_and_the_leg_is_valued_by_the_others
         assert rig.ledger.margin.watch("alpha").state is MarginState.HEALTHY
         assert not rig.ledger.margin.watch("alpha").open_calls, "superseded: it is not needed any more"
         rig.check_replay()
+
+
+@pytest.mark.parametrize("there", [THERE, COIN])
+def test_the_pass_over_all_accounts_says_the_same(tmp_path: Path, there: str) -> None:
+    with hedge(tmp_path, there=there) as one:
+        one.rig.core.controls.kill(VENUE, "okx", "ann", "gone", one.rig.now_ns)
+        one.turn()
+        compare(one.rig, BookTeller(), BookCopy())
 
 
 def test_others_are_not_asked_for_more(tmp_path: Path) -> None:

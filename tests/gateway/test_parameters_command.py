@@ -15,17 +15,19 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.callers import TOKEN_VARIABLE
 from gateway.clock import now_ns
 from gateway.parameter_file import hash_of
 from gateway.scheduled_fits import LEAST_PAUSE_NS, FitTimes, ScheduledFits
 from risk.parameter_life import ParameterError, Stage
+from tests.gateway.admin.rig import TOKENS, write_tokens
 from tests.gateway.live import TcpClient, live, run, until
 from tests.gateway.parameter_rig import parameter_set, propose, settle
 from tests.gateway.rig import CONFIG, SECOND, Rig, opened
 
 HOUR_MS = 3_600_000
 DAY_NS = 86_400 * SECOND
-NAMES = '\n[parameters]\napprovers = "names"\n'
+TOKENS_KNOWN = '\n[admin]\ntokens_file = "tokens.toml"\n'
 runner = CliRunner()
 
 
@@ -55,8 +57,13 @@ def fit(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-async def said(*arguments: str) -> Any:
-    return await asyncio.to_thread(runner.invoke, cli.app, ["parameters", *arguments])
+def by(person: str) -> dict[str, str]:
+    """The environment of somebody at the machine."""
+    return {TOKEN_VARIABLE: TOKENS[person][1]}
+
+
+async def said(person: str, *arguments: str) -> Any:
+    return await asyncio.to_thread(runner.invoke, cli.app, ["parameters", *arguments], env=by(person))
 
 
 def test_commands_take_a_fit_into_force_in_a_running_gateway(
@@ -65,32 +72,44 @@ def test_commands_take_a_fit_into_force_in_a_running_gateway(
     """Priced in a process of its own, which is told of the new scenarios; a client's order is refused by them."""
 
     async def scenario() -> None:
-        async with live(tmp_path, monkeypatch, pricing="process", extra=NAMES) as running:
+        async with live(tmp_path, monkeypatch, pricing="process", extra=TOKENS_KNOWN) as running:
             core, place = running.app.core, str(tmp_path / "gateway.toml")
+            write_tokens(tmp_path)
             client = await TcpClient().connect(running.port)
             await client.log_on()
-            found = await said("propose", place, str(fit), "--reason", "nightly", "--data", str(prices), "--who", "ann")
+            found = await said("rita", "propose", place, str(fit), "--reason", "nightly", "--data", str(prices))
             assert found.exit_code == 0 and "parameters 1: proposed" in found.output, found.output
             assert "margin after" in found.output and "alpha" in found.output
-            for who in ("bob", "cyd"):
+            found = await said("rita", "approve", place, "1", "--reason", "mine")
+            assert found.exit_code == 1 and "proposed" in found.output
+            found = await said("ruth", "approve", place, "1", "--reason", "mine", "--who", "rita")
+            assert found.exit_code == 1 and "of another person" in found.output
+            found = await asyncio.to_thread(
+                runner.invoke, cli.app, ["parameters", "approve", place, "1", "--reason", "x", "--who", "bob"]
+            )
+            assert found.exit_code == 1 and "takes a token" in found.output.replace("\n", " ")
+            for who in ("ruth", "adam"):
                 if core.ledger.parameters.proposals[1].stage is not Stage.APPROVED:
-                    found = await said("approve", place, "1", "--reason", "looked at it", "--who", who)
+                    found = await said(who, "approve", place, "1", "--reason", "looked at it")
                     assert found.exit_code == 0, found.output
-            found = await said("activate", place, "1", "--reason", "go", "--who", "bob")
+            assert set(core.ledger.parameters.proposals[1].approved_by) <= {"ruth", "adam"}
+            found = await said("ruth", "activate", place, "1", "--reason", "go")
             assert found.exit_code == 0 and "active" in found.output, found.output
             await until(lambda: core.valuation.in_force.number == 1)
             generation = core.valuation.generation
             assert generation is not None and generation.joint == core.valuation.terms.joint.size > 1
             assert core.market.haircuts.keys() == {"BTC", "ETH"} and core.market.collar.of_coin
             assert running.app.pricing is not None and running.app.pricing.supervision.starts == 1
-            found = await said("show", place, "1", "--json")
+            found = await said("vera", "list", place)
+            assert found.exit_code == 0, found.output
+            found = await said("rita", "show", place, "1", "--json")
             told = orjson.loads(found.output)
             assert told["is_complete"] and len(told["accounts"]) == 3 and told["stage"] == "active"
             assert [one["step"] for one in told["history"]][-1] == "activate"
-            found = await said("rollback", place, "0", "--reason", "no", "--who", "dan")
+            found = await said("adam", "rollback", place, "0", "--reason", "no")
             assert found.exit_code == 0, found.output
             await until(lambda: core.valuation.in_force.number == 0 and core.ledger.parameters.active == 0)
-            found = await said("list", place)
+            found = await said("rita", "list", place)
             assert "what the configuration says" in found.output
             assert running.app.snapshot()["parameters"]["active"] == 0
             await client.close()
@@ -133,38 +152,41 @@ def test_a_fit_that_is_not_what_it_says_is_refused(tmp_path: Path, fit: Path, pr
     refused(tmp_path / "nowhere", "manifest.json")
 
 
-def config_of(rig: Rig, tmp_path: Path, more: str = NAMES) -> str:
+def config_of(rig: Rig, tmp_path: Path, more: str = TOKENS_KNOWN) -> str:
     path = tmp_path / "gateway.toml"
     path.write_text((CONFIG + more).replace('"journal"', f'"{rig.directory}"'))
     return str(path)
 
 
 def test_a_stopped_gateways_journal_takes_decisions_too(tmp_path: Path, fit: Path) -> None:
-    rig = Rig(tmp_path / "run", config=CONFIG + NAMES, now_ns=now_ns())
+    rig = Rig(tmp_path / "run", config=CONFIG + TOKENS_KNOWN, now_ns=now_ns())
     place = config_of(rig, tmp_path)
     number = propose_today(rig)
     settle(rig)
     rig.journal.close()
 
-    def done(*arguments: str) -> Any:
-        return runner.invoke(cli.app, ["parameters", *arguments])
+    write_tokens(tmp_path)
+
+    def done(*arguments: str, person: str = "rita") -> Any:
+        return runner.invoke(cli.app, ["parameters", *arguments], env=by(person))
 
     found = done("show", str(rig.directory), str(number))
     assert found.exit_code == 0 and "shown" in found.output and "alpha" in found.output
     assert "give its configuration" in done("approve", str(rig.directory), "1", "--reason", "x").output
-    for who in ("bob", "cyd"):
-        found = done("approve", place, "1", "--reason", "looked", "--who", who)
-    assert done("activate", place, "1", "--reason", "go", "--who", "bob").exit_code == 0
+    assert "takes the role" in done("approve", place, "1", "--reason", "looked", person="vera").output
+    for who in ("rita", "ruth"):
+        found = done("approve", place, "1", "--reason", "looked", person=who)
+    assert done("activate", place, "1", "--reason", "go").exit_code == 0
     assert "parameters 1" in done("list", str(rig.directory)).output
     assert "are in force" in done("rollback", place, "1", "--reason", "x").output
-    again = Rig(rig.directory, config=CONFIG + NAMES, now_ns=now_ns(), marks={})
+    again = Rig(rig.directory, config=CONFIG + TOKENS_KNOWN, now_ns=now_ns(), marks={})
     assert again.core.valuation.acting.number == 1
     again.journal.close()
     assert done("rollback", place, "0", "--reason", "back").exit_code == 0
-    found = done("propose", place, str(fit), "--reason", "x", "--who", "anna")
+    found = done("propose", place, str(fit), "--reason", "x", "--who", "rita")
     assert found.exit_code == 0 and "parameters 2: proposed" in found.output, found.output
     assert done("list", str(tmp_path / "none")).exit_code == 1
-    again = Rig(rig.directory, config=CONFIG + NAMES, now_ns=now_ns(), marks={})
+    again = Rig(rig.directory, config=CONFIG + TOKENS_KNOWN, now_ns=now_ns(), marks={})
     stages = [one.stage for one in again.ledger.parameters.proposals.values()]
     assert stages == [Stage.ROLLED_BACK, Stage.PROPOSED]
     settle(again)  # before marks have come nothing is known

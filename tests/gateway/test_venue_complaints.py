@@ -8,10 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from fixtures.venues.core.faults import Fault, Faults
+from gateway.recorded.player import play
 from risk.account import AccountState
 from risk.lifecycle import OrdStatus
 from tests.gateway.lane_rig import BINANCE, CASES, OKX, S, Venue, book_frames, mark_frames, venue
 from tests.gateway.rig import Rig, shown
+from tests.gateway.test_recorded import stream_of, written
 from tests.protocols.venues import fake_bybit, fake_okx
 from tests.protocols.venues.cases import Case
 from tests.protocols.venues.lane_peer import RefusalError
@@ -129,7 +132,7 @@ def raised(error: Exception) -> Any:
 
 
 @each
-def test_3_a_stale_book_is_never_read_and_one_instruments_gap_leaves_the_others(tmp_path: Path, case: Case) -> None:
+def test_3_a_stale_book_is_never_read_and_begins_anew_after_a_reconnection(tmp_path: Path, case: Case) -> None:
     """ccxt 19717, 29210, cryptofeed 291: after a reconnection the snapshot resets what there was; no ghost levels."""
     with venue(tmp_path, case) as one:
         snapshot = {"lastUpdateId": 9, "E": 1, "T": 1_800_000_000_000, "bids": [], "asks": []}
@@ -147,6 +150,19 @@ def test_3_a_stale_book_is_never_read_and_one_instruments_gap_leaves_the_others(
             one.receive(lane, frame)
         one.pass_time(2 * S)
         assert book.is_usable and list(map(str, book.bids.levels)) == ["49990.0"]
+
+
+@pytest.mark.parametrize("name", ["binance", "okx", "bybit"])
+def test_3_a_gap_of_one_book_among_many_on_a_socket_is_its_own(tmp_path: Path, name: str) -> None:
+    """cryptofeed 291, ccxt 23251: all instruments share their connection; what one of them lost, no other pays for."""
+    whole, lost = (
+        play(written(tmp_path / f"{name}{number}", stream_of(name, faults)))
+        for number, faults in enumerate((None, Faults(1, {}, {Fault.BOOK_GAP: (20 if name == "binance" else 60,)})))
+    )
+    assert whole.gaps == 0 and whole.books_usable == whole.books >= 5
+    assert lost.gaps == 1 and lost.books_usable == whole.books - 1
+    assert whole.quotes.compared - lost.quotes.compared < whole.quotes.compared / 2  # the others' books go on
+    assert lost.quotes.equal == lost.quotes.compared
 
 
 def test_4_the_account_stream_outlives_its_key(tmp_path: Path) -> None:

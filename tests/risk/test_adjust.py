@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.adjust import NOTHING, Plan, Quote, Rung, Step, Terms, Trial, UnknownMarginError, plan, taken
+from risk.adjust import NOTHING, Plan, Quote, Rung, Step, Terms, Trial, TrialKernel, UnknownMarginError, plan, taken
 from risk.instrument import Side
 from tests.strategies import (
     COIN_OPTION,
@@ -53,7 +53,7 @@ def account_of(cash: dict[str, int], lots: dict[int, int]) -> World:
 
 
 def trial(made: World, required: float = 1.0) -> Trial:
-    return Trial(GENERATION, made.account, required)
+    return Trial(TrialKernel(GENERATION), made.account, required)
 
 
 def planned(made: World, terms: Terms = TERMS, books: dict[int, Quote] = BOOKS) -> Plan:
@@ -134,7 +134,7 @@ def test_what_has_no_price_is_not_decided_on() -> None:
     made = account_of({"USDC": 1_000}, {LINEAR: 300})
     made.give_position(INVERSE, 5)
     with pytest.raises(UnknownMarginError):
-        Trial(generation(unknown=frozenset({INVERSE})), made.account, 1.0)
+        Trial(TrialKernel(generation(unknown=frozenset({INVERSE}))), made.account, 1.0)
 
 
 def every_step(made: World, terms: Terms, books: dict[int, Quote]) -> dict[str, tuple[int, float, float]]:

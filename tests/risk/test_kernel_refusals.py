@@ -77,7 +77,7 @@ def test_a_load_clears_every_account_and_swaps_every_row(kind: type[Kernel]) -> 
 @both
 def test_a_shorter_generation_forgets_what_it_lacks(kind: type[Kernel]) -> None:
     target = loaded(kind)
-    values, currency_values, group, currency_group, currency, known, _, _ = GENERATION.arrays()
+    values, currency_values, group, currency_group, currency, known, *_ = GENERATION.arrays()
     target.load(values[:1], currency_values[:1], group[:1], currency_group[:1], currency[:1], known[:1])
     assert isnan(target.what_if(0, 1, 1.0, 0.0))
     target.add_cash(0, 1, 1.0)

@@ -29,6 +29,10 @@ TOKENS: Final = {
 }
 
 
+# The gateway looks at tokens itself.
+WITH_TOKENS: Final = '[admin]\ntokens_file = "tokens.toml"\n'
+
+
 def bearer(person: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS[person][1]}"}
 
@@ -76,7 +80,7 @@ async def beside(
 ) -> AsyncIterator[tuple[Live, AdminServer, httpx.AsyncClient]]:
     """A gateway that tells of itself often, the operator's process beside it, and rita."""
     extra = "[monitor]\nreport_interval_ms = 100\n"
-    async with live(directory, monkeypatch, extra=extra, waits=waits) as gateway:
+    async with live(directory, monkeypatch, extra=extra + WITH_TOKENS, waits=waits) as gateway:
         config = with_admin(gateway.app.config, directory, **rules)
         async with admin_of(config) as (server, url), client(url, "rita") as rita:
             yield gateway, server, rita

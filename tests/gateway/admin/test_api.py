@@ -14,10 +14,10 @@ from gateway.admin.logs import JsonFormatter
 from gateway.admin.server import AdminServer
 from gateway.admin.tokens import Role
 from gateway.app import App
-from tests.gateway.admin.rig import TOKENS, admin_of, beside, client, with_admin
+from tests.gateway.admin.rig import TOKENS, WITH_TOKENS, admin_of, beside, client, with_admin
 from tests.gateway.live import SECRET, Live, TcpClient, live, run, until
 
-FAST = "[monitor]\nreport_interval_ms = 100\n"
+FAST = "[monitor]\nreport_interval_ms = 100\n" + WITH_TOKENS
 KILL = {"scope": "account", "name": "beta", "reason": "fat finger", "confirm": "beta"}
 LIMIT = {"account": "alpha", "key": "max_order_notional_usd", "was": "200000", "reason": "why", "confirm": "alpha"}
 LOOKS = (

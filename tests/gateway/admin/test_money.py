@@ -15,11 +15,11 @@ from gateway.clock import now_ns
 from gateway.showing_margin import LOOKED_AT_A_STEP, margin_in_steps
 from risk.collateral_ledger import Location, Place, TransferTerms
 from risk.instrument import units_from_decimal
-from tests.gateway.admin.rig import admin_of, client, with_admin
+from tests.gateway.admin.rig import WITH_TOKENS, admin_of, client, with_admin
 from tests.gateway.live import live, run, until
 from tests.gateway.margin_floor import WATCH, floor
 
-FAST = "[monitor]\nreport_interval_ms = 100\n"
+FAST = "[monitor]\nreport_interval_ms = 100\n" + WITH_TOKENS
 
 
 def shown_of(core: Any) -> dict[str, Any]:

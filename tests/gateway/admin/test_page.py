@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chromium import PROGRAM, Chromium
-from tests.gateway.admin.rig import TOKENS, admin_of, with_admin
+from tests.gateway.admin.rig import TOKENS, WITH_TOKENS, admin_of, with_admin
 from tests.gateway.live import TcpClient, live, run
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -38,7 +38,7 @@ def confirm(browser: Chromium, name: str, reason: str) -> None:
 
 def test_an_account_is_killed_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with live(tmp_path, monkeypatch, extra="[monitor]\nreport_interval_ms = 100\n") as gateway:
+        async with live(tmp_path, monkeypatch, extra="[monitor]\nreport_interval_ms = 100\n" + WITH_TOKENS) as gateway:
             desk = await (await TcpClient().connect(gateway.port)).log_on()
             desk.order(price=gateway.price(0.99), quantity=10)
             desk.order(quantity=10_000_000)

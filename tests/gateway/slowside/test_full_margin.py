@@ -24,7 +24,7 @@ from gateway.slowside.messages import pack_snapshot, unpack_change, unpack_repor
 from gateway.slowside.process import PricingServer
 from gateway.slowside.sections import MalformedFrameError
 from risk.instrument import Side
-from risk.scenarios import Generation
+from risk.scenarios import Generation, underlying_of
 from tests.gateway.rig import BTC, ETH, SECOND, Rig, filled, listed, opened
 from tests.gateway.slowside.test_messages import GIVEN, MADE, MAX_AGE_NS, SETTING, frame_of, terms_of
 from tests.gateway.test_executions import ordered
@@ -142,7 +142,7 @@ def compare(rig: Rig, teller: BookTeller, book: BookCopy) -> None:
         assert figures.initial[index] >= figures.maintenance[index] - 1e-6
         if figures.maintenance[index] > 0:
             group, scenario = int(figures.group[index]), int(figures.scenario[index])
-            assert figures.groups[group] in ("BTC", "ETH") and 0 <= scenario < generation.grid.size
+            assert underlying_of(figures.groups[group]) in ("BTC", "ETH") and 0 <= scenario < generation.grid.size
 
 
 def test_limits_of_a_message_leave_the_rest_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

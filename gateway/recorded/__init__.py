@@ -1,0 +1,1 @@
+"""Recorded streams of the venues, played to the codecs that read them: `margingate recorded FILE`."""
