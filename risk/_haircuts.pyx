@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Haircuts of many accounts, compiled: what Haircuts.of takes off, by the tables of risk/haircut_tables.py.
 
-An account's rows lie in one scratch, a row for each venue and risk group that it touches, and are used again for the next.
+An account's rows lie in one scratch, one for each venue and risk group that it touches, used again for the next.
 """
 
 from libc.stdlib cimport calloc, free, realloc
@@ -319,7 +319,9 @@ cdef class _Pass:
             for k in range(self.joint):
                 jointly[k] += self.netting * _above(self.work[self.size + k])
 
-    cdef int account(self, Py_ssize_t which, const int *segments, double *off, Py_ssize_t stride, double *jointly) except -1:
+    cdef int account(
+        self, Py_ssize_t which, const int *segments, double *off, Py_ssize_t stride, double *jointly
+    ) except -1:
         """Write what of all that was counted does not count, and begin anew."""
         cdef Py_ssize_t place, column, k, slot
         cdef double *into
