@@ -30,15 +30,17 @@ clients: .venv-clients/.installed
 demo: install
 	$(BIN)/margingate demo $(ARGS)
 
-# Twice: all of it with the kernels that were built, then all that has a plain twin without them, with its coverage. Of
-# seeds and examples fewer than there can be: `python -m tests.simulator` runs 200 of the one kind, and more of both are
-# these variables. One process more than there are cores, since many tests wait for a socket.
+# In two passes: with the kernels that were built, then without them all of protocols and risk, with its coverage. What
+# comes near no kernel runs in one of them, see tests/passes.py. Of seeds and examples fewer than there can be:
+# `python -m tests.simulator` runs 200 of the one kind, and more of both are these variables. One process more than there
+# are cores, since many tests wait for a socket. Modules are compiled once, for all of these processes.
 test: install
-	MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-60} $(BIN)/python -m pytest -q -n 3 --dist worksteal $(ARGS)
-	MARGINGATE_PURE=1 MARGINGATE_SEEDS=10 MARGINGATE_FOUR_VENUE_SEEDS=1 MARGINGATE_EXAMPLES=25 \
-		$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-branch --cov-report=term --cov-fail-under=95 \
-		tests/protocols tests/risk tests/test_simulator.py tests/gateway/test_pipeline.py \
-		tests/gateway/test_reports.py tests/gateway/test_recovery.py $(ARGS)
+	PYTHONDONTWRITEBYTECODE= MARGINGATE_PASS=compiled MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-40} \
+		MARGINGATE_FOUR_VENUE_SEEDS=$${MARGINGATE_FOUR_VENUE_SEEDS:-4} \
+		$(BIN)/python -m pytest -q -n 3 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= MARGINGATE_PASS=plain MARGINGATE_PURE=1 \
+		MARGINGATE_SEEDS=5 MARGINGATE_FOUR_VENUE_SEEDS=1 MARGINGATE_EXAMPLES=25 \
+		$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-branch --cov-report=term --cov-fail-under=95 $(ARGS)
 
 check: install
 	$(BIN)/ruff check

@@ -21,6 +21,7 @@ from gateway._orders import ordinary_order as _ordinary_order
 from gateway.compiled import order_values as _order_values, refusal_values as _refusal_values
 from gateway.journal import JournalError as _JournalError, writer as _writer
 from gateway.journal.page import Page as _Page
+from gateway.router import Router as _Router
 from protocols.fix import core as _core, state as _state
 from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
 from protocols.fix.steps import send as _send
@@ -292,6 +293,10 @@ cdef Py_ssize_t approval_instrument = offset_of(_orders.Approved, "instrument")
 cdef Py_ssize_t approval_account = offset_of(_orders.Approved, "account")
 cdef Py_ssize_t approval_checks_run = offset_of(_orders.Approved, "checks_run")
 cdef Py_ssize_t instrument_index = offset_of(_instruments.Instrument, "index")
+cdef Py_ssize_t instrument_venue = offset_of(_instruments.Instrument, "venue")
+cdef object Router = _Router
+cdef Py_ssize_t router_links = offset_of(_Router, "_links")
+cdef Py_ssize_t router_touched = offset_of(_Router, "_touched")
 cdef Py_ssize_t reject_reason = offset_of(_orders.Reject, "reason")
 cdef Py_ssize_t reject_check = offset_of(_orders.Reject, "check")
 cdef Py_ssize_t reject_text = offset_of(_orders.Reject, "text")
@@ -413,9 +418,18 @@ def place(self, session, seq_in, decision, now_ns):
         PyDict_SetItem(waiting, order_id, now_ns)
     if slot(account, account_prevention) is CANCEL_RESTING:
         self._cancel_resting(decision, now_ns)
-    failure = slot(self, pipeline_router).send(decision, order_id, now_ns)
+    failure = sent(slot(self, pipeline_router), decision, order_id, now_ns)
     if failure is not None:
         self._end_unsent(order_id, failure, now_ns)
+
+
+cdef object sent(object router, object decision, object order_id, object now_ns):
+    """Router.send."""
+    if not is_a(router, <PyObject *>Router):
+        return router.send(decision, order_id, now_ns)
+    venue = slot(slot(decision, approval_instrument), instrument_venue)
+    PySet_Add(slot(router, router_touched), venue)
+    return (<dict>slot(router, router_links))[venue].place(decision, order_id, now_ns)
 
 
 cdef int count_refused(object monitor, object decision, object now_ns) except -1:

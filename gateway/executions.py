@@ -70,7 +70,7 @@ class Executions:
 
     def handle(self, event: events.Event, now_ns: int) -> None:
         """Act on one event of the venue."""
-        handler = _HANDLERS.get(type(event))
+        handler = HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event, now_ns)
 
@@ -449,7 +449,7 @@ def _cancel_id(order: WorkingOrder) -> str:
     return order.cancel_cl_ord_id if order.is_cancel_pending else ""
 
 
-_HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
+HANDLERS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.OrderAccepted: Executions._order_accepted,
     events.OrderFilled: Executions._order_filled,
     events.OrderCancelled: Executions._order_cancelled,

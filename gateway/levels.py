@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,14 +19,16 @@ from risk.joint import NO_STRESS, Days, JointScenarios, Stress
 from risk.levels import Hierarchy, Level
 from risk.limits import LimitRule, RowTerms
 from risk.models import MarginError
+from risk.parameter_set import ParameterSet
+from risk.periods import PeriodRow, Periods
 from risk.scenarios import Grid
 from risk.venue_book import BookTerms, SubAccount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
 
 NO_WORKING_LIMIT = 1 << 60
+NO_RATIOS: Final[Mapping[str, int]] = {}
 
 
 def house_terms(config: Config, grid: Grid, accounts: Mapping[str, Account]) -> HouseTerms:
@@ -46,6 +49,7 @@ def house_terms(config: Config, grid: Grid, accounts: Mapping[str, Account]) -> 
         concentration_z=house.concentration_z,
         participation=house.participation,
         mpor_days=house.mpor_days,
+        periods=periods_of(config),
         least_delta=house.least_delta,
         haircuts=haircut_terms(config, accounts, hierarchy),
         counts_sizes=any(account.profiles for account in config.account),
@@ -87,12 +91,30 @@ def _eligible(
     return found
 
 
-def joint_scenarios(
-    config: Config, grid: Grid, history: Days | None = None, points: Days | None = None
-) -> JointScenarios | None:
-    """Return the joint scenarios; None where nothing is configured, and no `points` of margin parameters are given.
+def periods_of(config: Config) -> Periods:
+    """Return the margin periods of the house, by product and venue. Raises ValueError where they are no table."""
+    rows = (PeriodRow(one.days, one.product or "", one.venue or "") for one in config.house.period)
+    return Periods(config.house.mpor_days, rows)
 
-    These stand beside the days of the configured `history` (read where it is not given), which so is a floor.
+
+def profile_days(config: Config) -> tuple[float, ...]:
+    """Return the least margin periods of all profiles that bind an account, as far as they are above the house's."""
+    names = {name for account in config.account for name in account.profiles}
+    house = periods_of(config).lengths[0]
+    return tuple(sorted({days for name in names if (days := profiles.profile(name).least_mpor_days or 0.0) > house}))
+
+
+def joint_scenarios(
+    config: Config,
+    grid: Grid,
+    history: Days | None = None,
+    given: ParameterSet | None = None,
+    ratio_bps: Mapping[str, int] = NO_RATIOS,
+) -> JointScenarios | None:
+    """Return the joint scenarios; None where nothing is configured, and no margin parameters are given.
+
+    Their points stand beside the days of the configured `history` (read where it is not given), which so is a floor;
+    they are of the periods that the parameters say, and never of shorter ones than the house's.
 
     With an offset cap, the grid's own moves of all coins at once belong to them: what is offset must be bounded.
     """
@@ -109,7 +131,9 @@ def joint_scenarios(
     )
     has_stress = bool(s.spike_spot_moves or s.peg_moves or s.default_moves or s.funding_rate)
     days = dict(history_of(config) if history is None else history)
-    days |= {f"point {name}": moves for name, moves in (points or {}).items()}
+    house = periods_of(config)
+    if given is not None:
+        days |= {f"point {name}": moves for name, moves in given.days(ratio_bps).items()}
     if not (days or has_stress or config.house.offset_cap):
         return None
     return JointScenarios(
@@ -118,6 +142,9 @@ def joint_scenarios(
         stress=stress if has_stress else NO_STRESS,
         venues=tuple(venue.name for venue in config.venue),
         everything=tuple(zip(grid.spot.tolist(), grid.vol.tolist())) if config.house.offset_cap else (),
+        periods=house,
+        points={f"point {name}": moves for name, moves in given.longer(ratio_bps).items()} if given else None,
+        point_periods=given.periods.raised_to(house) if given else house,
     )
 
 
@@ -130,7 +157,7 @@ def history_of(config: Config) -> Days:
 def set_up_account(account: Account, config: Config) -> None:
     """Give an account the constraints of its profiles, and its accounts at venues."""
     (own,) = [each for each in config.account if each.name == account.name]
-    account.constraints = profiles.constraints(own.profiles, config.house.mpor_days)
+    account.constraints = profiles.constraints(own.profiles, config.house.mpor_days, periods_of(config).lengths[0])
     account.sub_accounts = {
         sub.venue: SubAccount(
             book_name(sub.venue, sub.model, sub.parameter_set),

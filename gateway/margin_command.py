@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -73,8 +74,12 @@ def _whatif(outcome: WhatIf) -> dict[str, Any]:
 
 def _print_cases(document: Any, model: str | None, as_json: bool) -> None:
     """Run golden cases; a case that is refused or misses an expected figure makes the exit status 1."""
-    cases = document if isinstance(document, list) else document.get("cases", [document])
-    defaults = None if isinstance(document, list) else document.get("meta", {}).get("params")
+    cases, meta = (document, {}) if isinstance(document, list) else (document.get("cases", [document]), _meta(document))
+    if not isinstance(cases, list):
+        _fail("bad_input", "cases is no list")
+    defaults = meta.get("params")
+    if defaults is not None and not isinstance(defaults, dict):
+        _fail("bad_input", "meta.params is no table")
     if len(cases) > MAX_CASES:
         _fail("too_many_cases", f"{len(cases)} are more than {MAX_CASES}")
     rows = list(_run(cases, model, defaults))
@@ -86,6 +91,13 @@ def _print_cases(document: Any, model: str | None, as_json: bool) -> None:
             print(_line(row))
     if not is_good:
         raise typer.Exit(1)
+
+
+def _meta(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    meta = document.get("meta") or {}
+    if not isinstance(meta, Mapping):
+        _fail("bad_input", "meta is no table")
+    return meta
 
 
 def _run(cases: Iterable[Any], model: str | None, defaults: Any) -> Iterable[dict[str, Any]]:
@@ -106,6 +118,7 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "values": result.values,
         "checks": msgspec.to_builtins(result.checks),
         "is_within": result.is_within,
+        "unread": list(result.unread),
     }
     if result.result is not None:
         row["result"] = document_of(result.result)
@@ -115,12 +128,13 @@ def _case(result: CaseResult) -> dict[str, Any]:
 def _line(row: Mapping[str, Any]) -> str:
     if "refused" in row:
         return f"{row['id']}: refused: {row['refused']['reason']}: {row['refused']['text']}"
+    unread = f"; not read: {', '.join(row['unread'])}" if row["unread"] else ""
     if not row["checks"]:
-        return f"{row['id']} ({row['model']}): {orjson.dumps(row['values']).decode()}"
+        return f"{row['id']} ({row['model']}): {_json(row['values'])}{unread}"
     missed = [check for check in row["checks"] if not check["is_within"]]
     said = ", ".join(f"{check['name']} is {check['ours']}, expected {check['expected']}" for check in missed)
     met = f"{len(row['checks'])} figures within tolerance"
-    return f"{row['id']} ({row['model']}): {said or met}"
+    return f"{row['id']} ({row['model']}): {said or met}{unread}"
 
 
 def _print_result(result: MarginResult, outcome: WhatIf | None) -> None:
@@ -162,7 +176,9 @@ def _read(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
             _fail("too_large", f"{path}: more than {MAX_BYTES} bytes")
-        document = orjson.loads(path.read_bytes())
+        text = path.read_bytes()
+        orjson.loads(text)  # strict: no NaN, no half of a character, no nesting without end
+        document = json.loads(text, object_pairs_hook=_once)  # exact: integers of any size
     except OSError as error:
         _fail("unreadable", f"{path}: {error.strerror}")
     except orjson.JSONDecodeError as error:
@@ -170,6 +186,15 @@ def _read(path: Path) -> Any:
     if not isinstance(document, dict | list):
         _fail("bad_json", f"{path}: neither an object nor a list")
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table, or refuse one that states a key twice: which of the two was meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        _fail("bad_json", f"{next(key for key in keys if keys.count(key) > 1)}: stated twice in one table")
+    return found
 
 
 def _reason(refusal: MarginError) -> dict[str, str]:
@@ -184,7 +209,14 @@ def _refuse(refusal: MarginError, as_json: bool) -> NoReturn:
 
 
 def _out(document: Mapping[str, Any]) -> None:
-    print(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    print(_json(document))
+
+
+def _json(document: Any) -> str:
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    except TypeError:  # quanta of more than 64 bits
+        return json.dumps(document, ensure_ascii=False)
 
 
 def _fail(reason: str, text: str) -> NoReturn:

@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from risk.models import MODELS, MarginError, MarginResult, Portfolio, Scenario
+from risk.models import MarginError, MarginResult, Portfolio, Scenario, evaluate
 from risk.models.portfolio import moved
 
 # Volatility moves from calm to wild; what a venue names otherwise comes after.
 _ORDER: Final = ("down", "same", "none", "up")
+# A row's name must be readable: the house model has dozens.
+ROW_INCHES: Final = 0.16
 _MOVES: Final = np.linspace(-0.5, 0.5, 101)
 
 
@@ -26,7 +28,8 @@ def draw(portfolio: Portfolio, result: MarginResult, path: Path, model: str | No
     MarginError
         If there is nothing to draw, or the file can not be written.
     """
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    rows = len({rung.vol for rung in result.ladder})
+    figure = Figure(figsize=(9, max(4.5, 1.5 + ROW_INCHES * rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if result.ladder:
@@ -55,7 +58,7 @@ def _heat_map(axes: Axes, result: MarginResult) -> None:
     largest = float(np.nanmax(np.abs(profits))) or 1.0
     image = axes.imshow(profits, aspect="auto", cmap="RdYlGn", vmin=-largest, vmax=largest)
     axes.set_xticks(range(len(spots)), [f"{100 * spot:+.3g}%" for spot in spots], rotation=60, fontsize=7)
-    axes.set_yticks(range(len(vols)), vols)
+    axes.set_yticks(range(len(vols)), vols, fontsize=7)
     if profits.size <= 99:
         for (row, column), profit in np.ndenumerate(profits):
             if not np.isnan(profit):
@@ -71,9 +74,9 @@ def _lines(axes: Axes, portfolio: Portfolio, result: MarginResult, model: str | 
     underlyings = sorted({held.underlying for held in portfolio.positions})
     if not underlyings:
         raise MarginError("nothing_to_draw", "the portfolio has no positions")
-    price = MODELS[model or portfolio.model]
     for name in underlyings:
-        results = [price(moved(portfolio, name, 1.0 + move)) for move in _MOVES.tolist()]
+        shifted = [moved(portfolio, name, 1.0 + move) for move in _MOVES.tolist()]
+        results = [evaluate(each, model, with_liquidation=False) for each in shifted]
         axes.plot(100 * _MOVES, [r.equity for r in results], label=f"equity, {name} moving")
         axes.plot(100 * _MOVES, [r.maintenance for r in results], "--", label=f"maintenance, {name} moving")
     axes.set_xlabel("spot move, %")

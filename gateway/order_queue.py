@@ -15,6 +15,8 @@ RETRY_NS: Final = 10_000_000
 class OrderQueue:
     """First come, first sent. `orders` are order id -> what to send and until when; with `wait_ns` of 0 none waits."""
 
+    __slots__ = ("_retry_ns", "_wait_ns", "orders")
+
     def __init__(self, wait_ns: int) -> None:
         self._wait_ns = wait_ns
         self.orders: dict[str, tuple[Approved, int]] = {}

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.config import Config
 from gateway.ledger import Ledger
+from gateway.levels import periods_of, profile_days
 from gateway.parameter_book import OF_CONFIGURATION, ParameterBook
 from gateway.parameter_file import ParameterFileError, decoded
 from gateway.parameter_records import (
@@ -54,6 +55,8 @@ def floors_of(config: Config) -> Floors:
         collar=given.collar_floor,
         widest_collar=given.collar_cap,
         horizon_days=config.house.mpor_days,
+        by_product=periods_of(config).rows,
+        also_days=profile_days(config),
         max_age_days=given.max_age_days,
     )
 

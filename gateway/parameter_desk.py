@@ -129,6 +129,8 @@ def detail(book: ParameterBook, number: int, effects: list[AccountEffect] | None
         "code_version": file.code_version,
         "data_hash": file.data_hash,
         "horizon_days": given.horizon_days,
+        "periods": [msgspec.to_builtins(row) for row in given.by_product],
+        "over_days": [given.horizon_days, *sorted(float(days) for days in given.points[0].over)],
         "confidence": given.confidence,
         "points": len(given.points),
         "underlyings": {
@@ -153,7 +155,11 @@ def detail(book: ParameterBook, number: int, effects: list[AccountEffect] | None
     }
 
 
-def _tails(book: ParameterBook, number: int, coin: str) -> dict[str, float]:
+def _tails(book: ParameterBook, number: int, coin: str) -> dict[str, Any]:
     moves = [point.moves[coin] for point in book.files[number].parameters.points]
     ratio = book.ratio_bps.get(coin, BPS) / BPS if number == book.active else 1.0
-    return {"largest_fall": min(moves), "largest_rise": max(moves), "ratio": ratio}
+    over: dict[str, tuple[float, float]] = {}
+    for days in book.files[number].parameters.points[0].over:
+        longer = [point.over[days][coin] for point in book.files[number].parameters.points]
+        over[days] = min(longer), max(longer)
+    return {"largest_fall": min(moves), "largest_rise": max(moves), "ratio": ratio, "over": over}

@@ -223,7 +223,7 @@ class Parameters:
     def _acting_by(self, given: ParameterSet, ratio_bps: Mapping[str, int], number: int, version: int = 0) -> Acting:
         """Return what generations are made by with a set. Raises ParameterError where it makes no scenarios."""
         try:
-            joint = joint_scenarios(self._config, self._grid, self._history, given.days(ratio_bps))
+            joint = joint_scenarios(self._config, self._grid, self._history, given, ratio_bps)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         widest = self._config.parameters.collar_cap

@@ -266,6 +266,7 @@ def _print(answer: Answer) -> None:
             f"{one['haircut']:.1%}", f"-{low:.1%} +{high:.1%}", f"x {one['ratio']:.2f}",
         )  # fmt: skip
     console.print(coins)
+    _print_periods(console, answer)
     _print_forecasters(console, answer["underlyings"])
     effect = answer["effect"]
     if effect is None:
@@ -286,6 +287,17 @@ def _print(answer: Answer) -> None:
     for one in answer["history"]:
         at = datetime.fromtimestamp(one["time_ns"] // 1_000_000_000, UTC)
         console.print(f"{at:%Y-%m-%d %H:%M:%S} {one['step']} by {one['by']}")
+
+
+def _print_periods(console: Console, answer: Answer) -> None:
+    """Say how long what is held, and how far coins move in the other periods."""
+    rows = [
+        f"{row.get('product', 'all')} at {row.get('venue', 'any venue')} {row['days']:g}" for row in answer["periods"]
+    ]
+    console.print(f"margin period {answer['horizon_days']:g} days" + "".join(f"; {row}" for row in rows))
+    for coin, one in answer["underlyings"].items():
+        for days, (fall, rise) in one["over"].items():
+            console.print(f"{coin} over {days} days: largest fall {fall:.1%}, largest rise {rise:.1%}")
 
 
 def _print_forecasters(console: Console, underlyings: Answer) -> None:

@@ -28,6 +28,8 @@ class VenueLink(Protocol):
 class Router:
     """Venue name -> link."""
 
+    __slots__ = ("_links", "_touched")
+
     def __init__(self) -> None:
         self._links: dict[str, VenueLink] = {}
         self._touched: set[str] = set()

@@ -25,6 +25,7 @@ from gateway.parameter_file import hash_of
 from gateway.parameters import GATEWAY
 from risk.parameter_life import ParameterError
 from risk.parameter_set import Floors
+from risk.periods import Periods
 
 NS_PER_S: Final = 1_000_000_000
 DAY_S: Final = 86_400
@@ -148,7 +149,9 @@ def main(arguments: list[str]) -> None:
     floors = msgspec.json.decode(arguments[3], type=Floors)
     read = Data.read(data)
     # The tables of all horizons are for people; whose volatility acts is decided here too.
-    found = study.fit(read, contests=False, horizon_days=horizon_days, champions=ChampionRules(), floors=floors)
+    periods = Periods(horizon_days, floors.by_product)
+    rules = ChampionRules()
+    found = study.fit(read, contests=False, periods=periods, also_days=floors.also_days, champions=rules, floors=floors)
     artifacts.write(out, found, read)
     sys.stdout.buffer.write(artifacts.verified(out, data))
 

@@ -24,7 +24,7 @@ from risk.house_terms import HouseTerms
 from risk.kernel import MarginKernel
 from risk.marks import Mark, Market
 from risk.pricing import Floats
-from risk.profile_books import kernel_of, parts_of, told_with, widened
+from risk.profile_books import asked_by, kernel_of, parts_of, told_with
 from risk.repricing import MarketSnapshot, Repricing
 from risk.scenarios import Generation, Grid, Ints
 from risk.venue_book import BookTerms, VenueBook
@@ -107,7 +107,8 @@ class Valuation:
     def setting_of(self, terms: HouseTerms) -> dict[str, Any]:
         """The same for other terms."""
         coins = frozenset(terms.volumes) or None
-        return {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
+        setting = {"grid": self._grid, "joint": terms.joint, "coins": coins, "least_delta": terms.least_delta}
+        return setting | {"periods": terms.periods}
 
     def adopt(self, acting: Acting) -> None:
         """Make generations by this from the next one on; the first of them puts all of it in force at once."""
@@ -329,10 +330,10 @@ class Valuation:
         asked = [one for account in accounts for one in _asked_of(account)]
         for part in parts_of(asked):
             priced = generation
-            if part.scale != 1.0:
+            if part.scale != 1.0 or terms.has_less_than(part.least_days):
                 if snapshot is None:
                     return
-                setting = self.setting_of(terms) | {"grid": widened(self._grid, part.scale)}
+                setting = asked_by(part, self.setting_of(terms), self._grid)
                 repricing = Repricing(snapshot, self._market.longest_mark_age_ns, setting)
                 while not repricing.price_some(self._count):
                     yield

@@ -22,6 +22,8 @@ FEW_MESSAGES: Final = 3
 # A burst is taken in turns: after so long the loop looks at everybody else first, clients' orders above all. What a
 # connection says of orders may take longer than what it says of the market; while a rest waits, nothing more is read.
 ORDERS_TURN_NS: Final = 1_000_000
+# So many messages of orders share an instant, as the orders of one read do: to look at the clock takes a tenth of each.
+ORDERS_AN_INSTANT: Final = 4
 # Some six messages: shorter turns than 0.1 ms take a third off the p99 of orders beside 20,000 messages a second.
 MARKET_TURN_NS: Final = 25_000
 
@@ -40,6 +42,7 @@ class VenueConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._carries_orders = lane in self._link.session.vital_lanes
         self._turn_ns = ORDERS_TURN_NS if self._carries_orders else MARKET_TURN_NS
+        self._an_instant = ORDERS_AN_INSTANT if self._carries_orders else 1
         self._waiting: deque[bytes] = deque()
         self._is_paused = False
         self.closed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -75,11 +78,14 @@ class VenueConnection(asyncio.Protocol):
         """Take what waits, for as long as a turn is; the rest in the loop's next round."""
         now = now_ns()
         ends_ns, waiting, link, lane = now + self._turn_ns, self._waiting, self._link, self.lane
+        left = self._an_instant
         while waiting:
             link.receive(waiting.popleft(), now, lane)
-            now = now_ns()
-            if now >= ends_ns:
-                break
+            left -= 1
+            if not left:
+                now, left = now_ns(), self._an_instant
+                if now >= ends_ns:
+                    break
         self._client.flush_all()  # clients before the venue: they wait, and what it is told now answers nobody
         self._client.after(now)
         transport = self._transport
@@ -110,8 +116,7 @@ class VenueConnection(asyncio.Protocol):
         """Frame and write what the session queued, in one write."""
         socket = self._socket
         if socket.is_open:
-            for frame in self._link.session.frames_to_send(self.lane):
-                socket.send_text(frame)
+            socket.send_texts(self._link.session.frames_to_send(self.lane))
         self._write()
 
     def close(self) -> None:

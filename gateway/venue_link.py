@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.compiled import price_text, quantity_text
+from gateway.executions import HANDLERS as HEARS
 from gateway.executions import Executions
 from gateway.feed_watch import FeedWatch
 from gateway.journal import JournalError
+from gateway.link_steps import link_steps
 from gateway.order_queue import OrderQueue
 from gateway.order_watch import OrderWatch
 from gateway.pipeline import Pipeline
@@ -55,6 +57,9 @@ class SessionLink:
     feed_timeout_ns : with no mark of any instrument for so long, the market's lanes are dialled again; 0: never
     order_check_ns : how often a working order is asked about, though nothing is known to be wrong; 0: never
     """
+
+    # What the compiled twins of `place` and `receive` read (gateway/_link.pyx); all else is in its dictionary.
+    __slots__ = ("__dict__", "_executions", "_queue", "session", "symbols")
 
     def __init__(
         self,
@@ -322,8 +327,12 @@ class SessionLink:
         self._executions.lost_orders(now_ns)
 
     def _drain(self, now_ns: int) -> None:
+        self._hear(self.session.events(), now_ns)
+
+    def _hear(self, events: list[Event], now_ns: int) -> None:
+        """Act on what the venue has told."""
         is_reconciled = False
-        for told in self.session.events():
+        for told in events:
             kind = type(told)
             if kind is BookUpdated:
                 continue
@@ -453,3 +462,8 @@ def _words(event: Event) -> str:
         return f"margin call: {', '.join(event.symbols[:10])}"
     assert isinstance(event, NoticeReported)
     return f"notice {event.code} {event.message}"
+
+
+SessionLink.place, SessionLink.receive = link_steps(  # type: ignore[method-assign]
+    SessionLink, VENUE_TIMES_IN_FORCE, HEARS
+)

@@ -41,6 +41,8 @@ _OF_ONE: Final = frozenset(
 class VenueSymbols:
     """Names of a venue's instruments, ours and its own."""
 
+    __slots__ = ("suffix",)
+
     def __init__(self, suffix: str = "") -> None:
         self.suffix = suffix
 

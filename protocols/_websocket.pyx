@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=False
-"""The short lane of websocket.py, compiled: whole unmasked text frames out of a chunk, and a masked text frame."""
+"""The short lane of websocket.py, compiled: whole unmasked text frames out of a chunk, and masked text frames."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.string cimport memcpy
 
 cdef enum:
@@ -10,21 +11,18 @@ cdef enum:
     MASKED = 0x80
 
 
-def masked_frame(unsigned char first_byte, bytes payload not None, bytes key not None):
-    """Return one client frame. See short_lane.masked_frame."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(payload), i = 0
-    cdef Py_ssize_t head = 2 if size < 126 else 4 if size < 65536 else 10
-    cdef bytes frame
-    cdef unsigned char *at
-    cdef const unsigned char *s = <const unsigned char *>PyBytes_AS_STRING(payload)
-    cdef const unsigned char *mask = <const unsigned char *>PyBytes_AS_STRING(key)
+cdef inline Py_ssize_t head_of(Py_ssize_t size) noexcept nogil:
+    return 2 if size < 126 else 4 if size < 65536 else 10
+
+
+cdef unsigned char *put_frame(
+    unsigned char *at, unsigned char first_byte, const unsigned char *s, Py_ssize_t size, const unsigned char *mask
+) noexcept nogil:
+    """Write one masked frame; return where it ends."""
+    cdef Py_ssize_t head = head_of(size), i = 0
     cdef unsigned long long wide = 0, word = 0
-    if PyBytes_GET_SIZE(key) != 4:
-        raise ValueError("a masking key has four bytes")
     memcpy(&wide, mask, 4)
     memcpy(<char *>&wide + 4, mask, 4)
-    frame = PyBytes_FromStringAndSize(NULL, head + 4 + size)
-    at = <unsigned char *>PyBytes_AS_STRING(frame)
     at[0] = first_byte
     if head == 2:
         at[1] = <unsigned char>(MASKED | size)
@@ -46,7 +44,28 @@ def masked_frame(unsigned char first_byte, bytes payload not None, bytes key not
     while i < size:
         at[i] = s[i] ^ mask[i & 3]
         i += 1
-    return frame
+    return at + size
+
+
+def masked_frames(unsigned char first_byte, list payloads not None, bytes keys not None):
+    """Return the client frames of some messages, one behind the other. See short_lane.masked_frames."""
+    cdef Py_ssize_t count = PyList_GET_SIZE(payloads), room = 0, size, i
+    cdef unsigned char *at
+    cdef const unsigned char *mask = <const unsigned char *>PyBytes_AS_STRING(keys)
+    cdef bytes frames
+    if PyBytes_GET_SIZE(keys) != 4 * count:
+        raise ValueError("a masking key has four bytes")
+    for i in range(count):
+        size = PyBytes_GET_SIZE(<bytes?>payloads[i])
+        room += head_of(size) + 4 + size
+    frames = PyBytes_FromStringAndSize(NULL, room)
+    at = <unsigned char *>PyBytes_AS_STRING(frames)
+    for i in range(count):
+        payload = <bytes>PyList_GET_ITEM(payloads, i)
+        at = put_frame(
+            at, first_byte, <const unsigned char *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), mask + 4 * i
+        )
+    return frames
 
 
 cdef bint is_ascii(const unsigned char *s, Py_ssize_t n) noexcept nogil:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-__all__ = ["COMPILED", "masked_frame", "take_texts"]
+__all__ = ["COMPILED", "masked_frames", "take_texts"]
 
 apply_mask: Callable[[bytes, bytes], bytes]
 try:
@@ -27,6 +27,14 @@ def plain_masked_frame(first_byte: int, payload: bytes, key: bytes) -> bytes:
     return header + key + apply_mask(payload, key)
 
 
+def plain_masked_frames(first_byte: int, payloads: list[bytes], keys: bytes) -> bytes:
+    """Return the client frames of some messages, one behind the other; `keys` has four bytes for each."""
+    if len(keys) != 4 * len(payloads):
+        raise ValueError("a masking key has four bytes")
+    parts = (plain_masked_frame(first_byte, one, keys[4 * at : 4 * at + 4]) for at, one in enumerate(payloads))
+    return b"".join(parts)
+
+
 def no_texts(data: bytes, most: int, messages: list[bytes]) -> int:
     """Take nothing: every frame is left to WebSocketClient."""
     return 0
@@ -35,11 +43,11 @@ def no_texts(data: bytes, most: int, messages: list[bytes]) -> int:
 COMPILED = False
 if not TYPE_CHECKING and os.environ.get("MARGINGATE_PURE") != "1":
     try:
-        from protocols._websocket import masked_frame, take_texts
+        from protocols._websocket import masked_frames, take_texts
 
         COMPILED = True
     except ImportError:
         pass
 
 if TYPE_CHECKING or not COMPILED:
-    masked_frame, take_texts = plain_masked_frame, no_texts
+    masked_frames, take_texts = plain_masked_frames, no_texts

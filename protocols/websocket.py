@@ -26,7 +26,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from protocols.errors import LocalProtocolError
-from protocols.short_lane import masked_frame, take_texts
+from protocols.short_lane import masked_frames, take_texts
 
 # A 5 000-level book snapshot is about 200 KiB; an instrument list of 3 000 options about 2 MiB.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -53,14 +53,16 @@ class MaskKeys:
     def __repr__(self) -> str:
         return "MaskKeys()"
 
-    def next(self) -> bytes:
-        used = self._used
-        if used >= len(self._pool):
-            self._pool = self._entropy(MASK_POOL_BYTES)
-            assert len(self._pool) == MASK_POOL_BYTES
+    def take(self, count: int) -> bytes:
+        """Return so many keys, one behind the other."""
+        used, size = self._used, 4 * count
+        if used + size > len(self._pool):
+            drawn = max(size, MASK_POOL_BYTES)
+            self._pool = self._entropy(drawn)
+            assert len(self._pool) == drawn
             used = 0
-        self._used = used + 4
-        return self._pool[used : used + 4]
+        self._used = used + size
+        return self._pool[used : used + size]
 
 
 class _Core(ClientProtocol):
@@ -73,7 +75,7 @@ class _Core(ClientProtocol):
         for extension in self.extensions:
             frame = extension.encode(frame)
         first_byte = frame.fin << 7 | frame.rsv1 << 6 | frame.rsv2 << 5 | frame.rsv3 << 4 | frame.opcode
-        self.writes.append(masked_frame(first_byte, bytes(frame.data), self.keys.next()))
+        self.writes.append(masked_frames(first_byte, [bytes(frame.data)], self.keys.take(1)))
 
 
 class WebSocketClient:
@@ -178,10 +180,17 @@ class WebSocketClient:
 
     def send_text(self, payload: bytes) -> None:
         """Queue one text message; `payload` must be valid UTF-8."""
-        if not self._short_lane_is_open:
-            self._send_through_core(payload)
+        self.send_texts([payload])
+
+    def send_texts(self, payloads: list[bytes]) -> None:
+        """Queue text messages, framed in one go; each must be valid UTF-8."""
+        if not payloads:
             return
-        self._writes.append(masked_frame(WHOLE_TEXT, payload, self._keys.next()))
+        if self._short_lane_is_open:
+            self._writes.append(masked_frames(WHOLE_TEXT, payloads, self._keys.take(len(payloads))))
+            return
+        for payload in payloads:
+            self._send_through_core(payload)
 
     def _send_through_core(self, payload: bytes) -> None:
         if self._core.state is not State.OPEN:

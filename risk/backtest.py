@@ -12,6 +12,8 @@ import msgspec
 # The cumulative probabilities from which Basel's 1996 rule counts yellow and red.
 YELLOW: Final = 0.95
 RED: Final = 0.9999
+# The sum below walks up to as many steps.
+MAX_DAYS: Final = 1_000_000
 
 
 class LikelihoodRatio(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def joint(coverage: LikelihoodRatio, independent: LikelihoodRatio) -> Likelihood
 
 def basel_zones(days: int, p: float) -> tuple[int, int]:
     """Return the exceptions from which the yellow and the red zone start."""
-    if days <= 0 or not 0 < p < 1:
+    if not 0 < days <= MAX_DAYS or not 0 < p < 1:
         raise ValueError(f"{days} days, probability {p}")
     cumulative, yellow = 0.0, None
     for hits in range(days + 1):

@@ -15,11 +15,15 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
 
 
 class Part(msgspec.Struct, frozen=True, order=True):
-    """The house's margin with wider spot moves, and what is lost in them counted so many times; profile_books.py."""
+    """The house's margin with wider spot moves, and what is lost in them counted so many times; profile_books.py.
+
+    Nothing is held for less than `least_days`: those that the house's own period is below are in `scale`.
+    """
 
     scale: float
     factor: float
     has_equity: bool
+    least_days: float = 0.0
 
 
 class Requirement(msgspec.Struct, frozen=True):

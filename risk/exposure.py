@@ -245,11 +245,19 @@ class Exposure:
 
     def mirror_some(self, count: int) -> bool:
         """Hold up to so many more of the working orders in the next kernel; True once it holds all of them."""
-        held, held_next, waiting = self._held, self._held_next, self._to_mirror
+        held, held_next, waiting, kernel = self._held, self._held_next, self._to_mirror, self._next
+        if not waiting:
+            return True
+        assert kernel is not None, "begin_mirror comes first"
         for order_id in waiting[-count:]:
             arguments = held.get(order_id)
-            if arguments is not None and order_id not in held_next:  # it may have ended, or changed, meanwhile
+            if arguments is None or order_id in held_next:  # it may have ended, or changed, meanwhile
+                continue
+            if self._venues_next:
                 self._hold_next(order_id, self.orders[order_id].instrument.venue, arguments)
+            else:
+                kernel.hold(*arguments)
+                held_next.add(order_id)
         del waiting[-count:]
         return not waiting
 

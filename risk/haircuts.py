@@ -109,7 +109,7 @@ class Haircuts:
         for name, column in self._column.items():
             price = float(self._prices[column, base])
             if joint is not None and generation.joint and price == price:
-                self._pegs[column, generation.grid.size :] = joint.currency_moved(name, price)
+                self._pegs[column, generation.grid.size :] = joint.currency_moved(name, price, instruments)
         self._market = np.ones(self._values.shape[1], dtype=bool)
         if joint is not None and generation.joint:
             self._market[generation.grid.size :] = joint.is_market

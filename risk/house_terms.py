@@ -15,6 +15,7 @@ from risk.joint import JointScenarios
 from risk.kernel import MarginKernel
 from risk.levels import Hierarchy
 from risk.limits import RowTerms
+from risk.periods import Periods
 from risk.scenarios import Generation, underlying_of
 
 
@@ -36,6 +37,7 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     concentration_z: float = 2.33
     participation: float = 0.1
     mpor_days: float = 1.0
+    periods: Periods | None = None  # by product and venue; none: `mpor_days` for all
     least_delta: float = 0.1
     haircuts: HaircutTerms | None = None
     counts_sizes: bool = False  # also without volumes or levels: an account's leverage is capped
@@ -44,6 +46,12 @@ class HouseTerms(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def joint_size(self) -> int:
         """How many joint scenarios there are."""
         return 0 if self.joint is None else self.joint.size
+
+    def has_less_than(self, days: float) -> bool:
+        """Whether anything that moves by a longer period than the least is held for less than so many days."""
+        tables = [] if self.periods is None else [self.periods]
+        tables += [] if self.joint is None else [self.joint.periods, self.joint.point_periods]
+        return any(table.lengths[0] < days for table in tables)
 
     @property
     def is_charged(self) -> bool:

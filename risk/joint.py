@@ -7,7 +7,8 @@ min(0, -loss * equity) is what a positive equity loses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from math import isfinite
 from typing import Final
 
@@ -17,13 +18,16 @@ import numpy.typing as npt
 
 from risk.instrument import Instrument, Kind
 from risk.kernel_checks import MAX_JOINT
+from risk.periods import MAX_MOVE, Periods, stretched
 from risk.pricing import USD_LIKE, Floats
 
 MAX_DAYS: Final = 4_000
-MAX_MOVE: Final = 10.0
 
 Flags = npt.NDArray[np.bool_]
 Days = Mapping[str, Mapping[str, float]]
+# By the name of a day, and by days of a margin period: the moves of coins over it.
+Longer = Mapping[str, Mapping[float, Mapping[str, float]]]
+OF_A_DAY: Final = Periods(1.0)
 
 
 class Stress(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,9 @@ class Column(msgspec.Struct, frozen=True):
 class JointScenarios:
     """The columns for a set of venues; the first is today, unmoved.
 
+    Moves are of the days that `periods` stand for. What has to be held for longer is moved by the root of time; on a
+    day that `points` names, by that day's own moves over the period that `point_periods` gives it, where it has them.
+
     Raises
     ------
     ValueError
@@ -81,12 +88,17 @@ class JointScenarios:
         stress: Stress = NO_STRESS,
         venues: tuple[str, ...] = (),
         everything: tuple[tuple[float, float], ...] = (),
+        periods: Periods = OF_A_DAY,
+        points: Longer | None = None,
+        point_periods: Periods = OF_A_DAY,
     ) -> None:
         if len(days) > MAX_DAYS:
             raise ValueError(f"{len(days)} days are more than {MAX_DAYS}")
         stated = [move for moves in days.values() for move in moves.values()]
         stated += [*day_vols, *stress.spike_moves, stress.spike_vol, *stress.peg_moves, *stress.default_moves]
         stated += [move for pair in everything for move in pair]
+        self._points: Longer = {} if points is None else points
+        stated += [move for longer in self._points.values() for moves in longer.values() for move in moves.values()]
         if any(not isfinite(move) or not -1 < move <= MAX_MOVE for move in stated):
             raise ValueError(f"a move must be above -1 and at most {MAX_MOVE}")
         if not (0 <= stress.default_loss <= 1 and 0 <= stress.at_venue <= 1):
@@ -127,6 +139,21 @@ class JointScenarios:
         self._repriced: Flags = np.array([column.is_repriced for column in columns])
         self._everywhere: Flags = np.array([not column.venue for column in columns])
         self._masks: dict[tuple[str, str], Flags] = {}
+        self._set_periods(periods, point_periods)
+
+    def _set_periods(self, periods: Periods, point_periods: Periods) -> None:
+        self.periods, self.point_periods = periods, point_periods
+        self._is_plain = periods.is_plain and (not self._points or point_periods.is_plain)
+        self._stretched: dict[tuple[str, float, float], Floats] = {}
+        self._floored: dict[float, JointScenarios] = {}
+
+    def at_least(self, days: float) -> JointScenarios:
+        """Return the same columns with nothing held for less than so many days; made once."""
+        found = self._floored.get(days)
+        if found is None:
+            found = self._floored[days] = copy(self)
+            found._set_periods(self.periods.at_least(days), self.point_periods.at_least(days))
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -154,12 +181,32 @@ class JointScenarios:
             self._spot[coin] = np.array(moves, dtype=np.float64)
         return self._spot[coin]
 
+    def spot_over(self, coin: str, days: float, point_days: float) -> Floats:
+        """Return how a coin moves in each column within a margin period, and within one on tail points' days, (J,)."""
+        key = coin, days, point_days
+        if key not in self._stretched:
+            as_stated = self.spot(coin)
+            found = np.array(stretched(as_stated, self.periods.root(days)))
+            for at, column in enumerate(self.columns):
+                if column.day in self._points:
+                    own = self._points[column.day].get(point_days)
+                    by_root = stretched(as_stated[at : at + 1], self.point_periods.root(point_days))
+                    found[at] = by_root[0] if own is None else own[coin]
+            self._stretched[key] = found
+        return self._stretched[key]
+
+    def _spot_of(self, instrument: Instrument) -> Floats:
+        if self._is_plain:
+            return self.spot(instrument.underlying)
+        days, point_days = self.periods.of_instrument(instrument), self.point_periods.of_instrument(instrument)
+        return self.spot_over(instrument.underlying, days, point_days)
+
     def moves(self, instrument: Instrument) -> tuple[Floats, Floats]:
         """Return how an instrument's price and volatility move in each column, (J,) each.
 
         What a defaulted exchange had stands still; what a stablecoin quotes rises as the coin falls, where repriced.
         """
-        spot, vol = self.spot(instrument.underlying), self.vol
+        spot, vol = self._spot_of(instrument), self.vol
         stands = self._where("defaulted", instrument.venue)
         if stands.any():
             spot, vol = np.where(stands, 0.0, spot), np.where(stands, 0.0, vol)
@@ -176,17 +223,26 @@ class JointScenarios:
             self._masks[field, name] = found
         return found
 
-    def currency(self, currency: str, index_price: float) -> Floats:
+    def currency(self, currency: str, index_price: float, instruments: Sequence[Instrument] = ()) -> Floats:
         """Return the USD that one unit held of a currency is worth in each column, (J,)."""
-        return self.with_losses(self.currency_moved(currency, index_price), index_price)
+        return self.with_losses(self.currency_moved(currency, index_price, instruments), index_price)
 
-    def currency_moved(self, currency: str, index_price: float) -> Floats:
-        """Return the USD price of one unit of a currency in each column, (J,)."""
+    def currency_moved(self, currency: str, index_price: float, instruments: Sequence[Instrument] = ()) -> Floats:
+        """Return the USD price of one unit of a currency in each column, (J,): of a coin over `Periods.cash_days`."""
         if currency in USD_LIKE:
             moves = np.where(self._where("stablecoin", currency), self._pegs, 0.0)
-        else:
+        elif self._is_plain:
             moves = self.spot(currency)
+        else:
+            days = self.periods.cash_days(currency, instruments)
+            moves = self.spot_over(currency, days, self.point_periods.cash_days(currency, instruments))
         return index_price * (1.0 + moves)
+
+    def settlement_moved(self, instrument: Instrument, index_price: float) -> Floats:
+        """Return the USD price of what an instrument settles in, in each column, (J,): a coin as it moves."""
+        if self._is_plain or instrument.settlement_currency != instrument.underlying:
+            return self.currency_moved(instrument.settlement_currency, index_price)
+        return index_price * (1.0 + self._spot_of(instrument))
 
     def with_losses(self, values: Floats, today: float) -> Floats:
         """Return values with what is lost with a defaulted exchange taken off, in the columns that lose it."""

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from risk.fhs.points import LEAST_MOVE, MAX_POINTS, TailPoint
-from risk.joint import MAX_MOVE
+from risk.periods import MAX_LENGTHS, MAX_MOVE, MOST_DAYS, PeriodRow, Periods, why_no_periods
 
 MAX_UNDERLYINGS: Final = 500
 NAME_LENGTH: Final = 64
@@ -69,26 +69,44 @@ class UnderlyingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         return self.scale_at(self.sigma)
 
 
-class ParameterSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of all underlyings as known at the end of `as_of_day` (days since the epoch)."""
+class ParameterSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Parameters of all underlyings as known at the end of `as_of_day` (days since the epoch).
+
+    Points move over `horizon_days`, and `over` other days, those of `by_product` and venue among them.
+    """
 
     as_of_day: int
     horizon_days: float
     confidence: float
     underlyings: dict[str, UnderlyingParameters]
     points: list[TailPoint]
+    by_product: tuple[PeriodRow, ...] = ()
+
+    @property
+    def periods(self) -> Periods:
+        """How long each product at each venue is held."""
+        return Periods(self.horizon_days, self.by_product)
+
+    def longer(self, ratio_bps: Mapping[str, int]) -> dict[str, dict[float, dict[str, float]]]:
+        """The points that move over several periods, by name and days: all of its periods, `horizon_days` too."""
+        found = {}
+        for point in self.points:
+            over = {self.horizon_days: point.moves} | {float(days): moves for days, moves in point.over.items()}
+            found[point.name] = {days: _all_scaled(moves, ratio_bps) for days, moves in over.items()}
+        return found
 
     def days(self, ratio_bps: Mapping[str, int]) -> dict[str, dict[str, float]]:
         """The points as relative moves by coin, each coin's volatility moved by its ratio; as they were without one.
 
         In logarithms, as a day's moves are: no ratio takes a price below zero.
         """
-        if all(ratio == BPS for ratio in ratio_bps.values()):
-            return {point.name: dict(point.moves) for point in self.points}
-        return {
-            point.name: {coin: _scaled(move, ratio_bps.get(coin, BPS) / BPS) for coin, move in point.moves.items()}
-            for point in self.points
-        }
+        return {point.name: _all_scaled(point.moves, ratio_bps) for point in self.points}
+
+
+def _all_scaled(moves: Mapping[str, float], ratio_bps: Mapping[str, int]) -> dict[str, float]:
+    if all(ratio == BPS for ratio in ratio_bps.values()):
+        return dict(moves)
+    return {coin: _scaled(move, ratio_bps.get(coin, BPS) / BPS) for coin, move in moves.items()}
 
 
 def _scaled(move: float, ratio: float) -> float:
@@ -104,7 +122,15 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True):
     collar: float = 0.005
     widest_collar: float = 0.25
     horizon_days: float = 1.0
+    by_product: tuple[PeriodRow, ...] = ()
+    # Other periods that points have to be of, without a row that says so: what profiles ask for.
+    also_days: tuple[float, ...] = ()
     max_age_days: int = 7
+
+    @property
+    def periods(self) -> Periods:
+        """The least period of each product at each venue."""
+        return Periods(self.horizon_days, self.by_product)
 
 
 def why_not(
@@ -115,7 +141,7 @@ def why_not(
         _why_not_formed(given)
         or _why_not_whole(given, traded, also_known)
         or _why_not_of_now(given, floors, today)
-        or _why_below(given, floors)
+        or why_below(given, floors)
     )
 
 
@@ -135,6 +161,8 @@ def _why_not_formed(given: ParameterSet) -> str:
                 return f"tail point {point.name}: {coin} moves by {move:g}, not {LEAST_MOVE} to {MAX_MOVE}"
     if not (0.5 < given.confidence < 1 and 0 < given.horizon_days <= 365):
         return f"confidence {given.confidence:g} over {given.horizon_days:g} days"
+    if reason := _why_no_spans(given):
+        return reason
     for name, one in given.underlyings.items():
         numbers = (one.sigma, one.long_run, one.haircut, *one.collar)
         if not all(isfinite(number) and 0 < number < MAX_MOVE for number in numbers):
@@ -144,6 +172,32 @@ def _why_not_formed(given: ParameterSet) -> str:
         if one.used is not None and not _is_formed(one, one.used):
             return f"{name}: what is said of its forecaster is not what its volatility was made of"
     return ""
+
+
+def _why_no_spans(given: ParameterSet) -> str:
+    """Why moves over other periods are none; empty where they are."""
+    if reason := why_no_periods(given.by_product):
+        return reason
+    lengths = {f"{days:g}" for days in given.periods.lengths} - {f"{given.horizon_days:g}"}
+    for point in given.points:
+        if len(point.over) >= MAX_LENGTHS or point.over.keys() != given.points[0].over.keys():
+            return f"tail point {point.name}: moves over {len(point.over)} other periods, or not those of the others"
+        if lacking := sorted(lengths - point.over.keys()):
+            return f"tail point {point.name}: no moves over {lacking[0]} days"
+        for days, moves in point.over.items():
+            if not _is_days(days) or moves.keys() != given.underlyings.keys():
+                return f"tail point {point.name}: {days[:20]!r} days do not move every underlying, and only those"
+            for coin, move in moves.items():
+                if not LEAST_MOVE <= move <= MAX_MOVE:
+                    return f"tail point {point.name}: {coin} moves by {move:g} in {days} days"
+    return ""
+
+
+def _is_days(text: str) -> bool:
+    try:
+        return 0 < float(text) <= MOST_DAYS and text == f"{float(text):g}"
+    except ValueError:
+        return False
 
 
 def _is_formed(one: UnderlyingParameters, used: UsedForecast) -> bool:
@@ -172,12 +226,11 @@ def _why_not_of_now(given: ParameterSet, floors: Floors, today: int) -> str:
         return f"as of day {given.as_of_day}, which is after today, {today}"
     if today - given.as_of_day > floors.max_age_days:
         return f"data ends {today - given.as_of_day} days ago, and {floors.max_age_days} is the most"
-    if given.horizon_days < floors.horizon_days:
-        return f"of {given.horizon_days:g} days, and the margin period of risk is {floors.horizon_days:g}"
-    return ""
+    return given.periods.shorter_than(floors.periods)
 
 
-def _why_below(given: ParameterSet, floors: Floors) -> str:
+def why_below(given: ParameterSet, floors: Floors) -> str:
+    """Why figures of a set are beyond the floors; empty where none is."""
     for name, one in given.underlyings.items():
         if one.scale < floors.volatility:
             return f"{name}: a volatility of {one.scale:.3%} a day is below the floor of {floors.volatility:.3%}"

@@ -299,11 +299,16 @@ CHECKS: Final[tuple[Check, ...]] = (
     venue_margin_is_covered,
     margin_is_covered,
 )
-# What is left to check once the gate vouches for so many of the checks that it knows; those that it does not know are.
-_REMAINING: Final[tuple[tuple[Check, ...], ...]] = tuple(
-    tuple(check for check in CHECKS if check.__name__ not in KNOWN_CHECKS[:passed])
-    for passed in range(len(KNOWN_CHECKS) + 1)
-)
+
+
+def _without(known: tuple[str, ...]) -> tuple[tuple[Check, ...], int]:
+    """Return the checks that are not among these, and how many are."""
+    remaining = tuple(check for check in CHECKS if check.__name__ not in known)
+    return remaining, len(CHECKS) - len(remaining)
+
+
+# What is left to check, and how many are not, once the gate vouches for so many of the checks that it knows.
+_REMAINING: Final = tuple(_without(KNOWN_CHECKS[:passed]) for passed in range(len(KNOWN_CHECKS) + 1))
 
 
 def evaluate(order: Order, account: Account | None, market: Market) -> Approved | Reject:
@@ -313,8 +318,7 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
         return _refuse(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
     check: Check = account_is_trading
     try:
-        remaining = _REMAINING[surely_passed(order, account, market)]
-        checks_run = len(CHECKS) - len(remaining)
+        remaining, checks_run = _REMAINING[surely_passed(order, account, market)]
         for check in remaining:
             reject = check(order, account, market)
             if reject is not None:

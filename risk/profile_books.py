@@ -9,13 +9,14 @@ counted `factor` times; parts that do not carry the equity are taken off that of
     ten_year_floor       M at f * ten_year_scale
 
 Losses are linear in what is held, so each part is bounded over fills as the house's own margin is; parts take their own
-worst fills, which is the bound's gap. Joint scenarios count `factor` times and are not widened: they are what happened.
+worst fills, which is the bound's gap. Joint scenarios count `factor` times; they are of at least the profile's period,
+and not widened for confidence: they are what happened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -44,6 +45,18 @@ def widened(grid: Grid, scale: float) -> Grid:
         found = min(max(move * scale, LEAST_MOVE), MAX_MOVE)
         moves.append(found if not moves or found > moves[-1] else float(np.nextafter(moves[-1], np.inf)))
     return Grid(tuple(0.0 if own == 0 else move for own, move in zip(grid.spot_moves, moves)), grid.vol_moves)
+
+
+def asked_by(part: Part, setting: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
+    """Return the setting of a generation that is priced for a part: a wider grid, and no period below its least.
+
+    The wider grid stands for the longer of the house's own period and the part's.
+    """
+    periods, joint, least = setting["periods"], setting["joint"], part.least_days
+    if periods is not None:
+        periods = periods.at_least(least, max(periods.stands_for, least))
+    joint = joint if joint is None or not least else joint.at_least(least)
+    return {**setting, "grid": widened(grid, part.scale), "periods": periods, "joint": joint}
 
 
 def kernel_of(

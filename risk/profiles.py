@@ -111,10 +111,13 @@ _KINDS: Final[dict[Product, Kind]] = {
 }
 
 
-def constraints(chosen: Sequence[str], mpor_days: float = 1.0) -> Constraints | None:
+def constraints(
+    chosen: Sequence[str], mpor_days: float = 1.0, shortest_days: float | None = None
+) -> Constraints | None:
     """Return what profiles forbid on the order path, the strictest of each rule; None where there are none.
 
-    The grid of the order path stands for `mpor_days` at the confidence of the house's parameters.
+    The grid of the order path stands for `mpor_days` at the confidence of the house's parameters; the shortest period
+    of any product at any venue is `shortest_days`, the same where it is not given.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def constraints(chosen: Sequence[str], mpor_days: float = 1.0) -> Constraints | 
             cap = one.max_leverage.get(product)
             if cap is not None and (kind not in leverage or cap < leverage[kind].value):
                 leverage[kind] = Rule(cap, name)
-        requirements += _requirements(one, mpor_days)
+        requirements += _requirements(one, mpor_days, mpor_days if shortest_days is None else shortest_days)
         if one.close_out is not None and (close_out is None or one.close_out > close_out.value):
             close_out = Rule(one.close_out, name)
     return Constraints(forbidden, leverage, close_out, tuple(requirements), _eligible(chosen))
@@ -154,24 +157,26 @@ def _eligible(chosen: Sequence[str]) -> Eligible | None:
     return Eligible(tuple(sorted(taken)), by)
 
 
-def _requirements(one: Profile, mpor_days: float) -> list[Requirement]:
+def _requirements(one: Profile, mpor_days: float, shortest_days: float) -> list[Requirement]:
     """Return what a profile asks of margin on the order path; nothing where it is the house's own."""
     p, _ = parameters("house", HouseParameters)
     tail = max(1.0, p.tail(max(p.confidence, one.least_confidence or 0.0)) / p.tail(p.confidence))
-    period = max(1.0, (one.least_mpor_days or 0.0) / mpor_days) ** 0.5
+    least = one.least_mpor_days or 0.0
+    least = least if least > shortest_days else 0.0  # nothing is shorter: the house's own
+    period = max(1.0, least / mpor_days) ** 0.5
     found = []
     if tail > 1.0:
         found.append(Requirement(one.name, "least_confidence", (Part(tail, 1.0, True),)))
-    if period > 1.0:
-        found.append(Requirement(one.name, "least_mpor_days", (Part(tail * period, 1.0, True),)))
+    if least:
+        found.append(Requirement(one.name, "least_mpor_days", (Part(tail * period, 1.0, True, least),)))
     scale = tail * period
     parts: dict[AntiProcyclicality, tuple[Part, ...]] = {
-        "buffer": (Part(scale, 1.0 + BUFFER * (1.0 - p.buffer_released), True),),
+        "buffer": (Part(scale, 1.0 + BUFFER * (1.0 - p.buffer_released), True, least),),
         "stress_weight": (
-            Part(scale, 1.0 - STRESS_WEIGHT, True),
-            Part(scale * p.stressed_scale, STRESS_WEIGHT, False),
+            Part(scale, 1.0 - STRESS_WEIGHT, True, least),
+            Part(scale * p.stressed_scale, STRESS_WEIGHT, False, least),
         ),
-        "ten_year_floor": (Part(scale * p.ten_year_scale, 1.0, True),),
+        "ten_year_floor": (Part(scale * p.ten_year_scale, 1.0, True, least),),
     }
     return found + [Requirement(one.name, f"anti_procyclicality, {m}", parts[m]) for m in one.anti_procyclicality]
 
@@ -192,6 +197,9 @@ def tightened(p: HouseParameters, profiles: Iterable[Profile]) -> HouseParameter
         p = msgspec.structs.replace(
             p,
             mpor_days=max(p.mpor_days, one.least_mpor_days or 0.0),
+            periods=tuple(
+                msgspec.structs.replace(row, days=max(row.days, one.least_mpor_days or 0.0)) for row in p.periods
+            ),
             confidence=max(p.confidence, one.least_confidence or 0.0),
             offset_cap=p.offset_cap if one.offset_cap is None else min(p.offset_cap, one.offset_cap),
             eligible=eligible,

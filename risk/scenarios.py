@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from risk.instrument import Instrument, Kind
 from risk.joint import JointScenarios
+from risk.periods import Periods, stretched
 from risk.pricing import (
     MAX_PRICE,
     MAX_VALUE,
@@ -206,7 +207,8 @@ class GenerationBuilder:
     `instruments` are in the order of their `index`. `marks` is by instrument index, `index_prices` by currency; what
     either lacks, or gives an unusable number for, is unknown in this generation, never zero. Neither mapping is
     copied: give snapshots. With `coins`, contracts on others are unknown: their market is. What is traded at a venue
-    that is `apart` offsets nothing elsewhere.
+    that is `apart` offsets nothing elsewhere. The grid's spot moves are of the days that `periods` stand for; what has
+    to be held for longer is moved by the root of time.
     """
 
     def __init__(
@@ -223,12 +225,15 @@ class GenerationBuilder:
         coins: Collection[str] | None = None,
         least_delta: float = 0.0,
         apart: Collection[str] = (),
+        periods: Periods | None = None,
     ) -> None:
         if any(instrument.index != row for row, instrument in enumerate(instruments)):
             raise ValueError("instruments are not in the order of their index")
         if len(set(currencies)) != len(currencies):
             raise ValueError("a currency is listed twice")
         self._number, self._as_of_ns, self._grid, self._joint = number, as_of_ns, grid, joint
+        self._periods = None if periods is None or periods.is_plain else periods
+        self._stretched: dict[float, Floats] = {}
         columns = 0 if joint is None else joint.size
         self._coins, self._least_delta = coins, least_delta
         self._notionals: Floats = np.full(len(instruments), np.nan)
@@ -251,7 +256,7 @@ class GenerationBuilder:
             try:
                 values = self._currency_row(currency, index_prices)
                 if joint is not None:
-                    self._joint_currency_values[row] = joint.currency(currency, float(values[grid.base]))
+                    self._joint_currency_values[row] = joint.currency(currency, float(values[grid.base]), instruments)
                 self._currency_values[row] = values
             except ValueError as refusal:
                 self._currency_refusals[currency] = f"{currency}: {refusal}"
@@ -292,12 +297,23 @@ class GenerationBuilder:
     def _moves(self, instruments: Sequence[Instrument]) -> Moves:
         """Return the grid, and behind it the joint scenarios of each instrument, shape (N, S + J); (S + J,) of one."""
         joint, grid = self._joint, self._grid
-        if joint is None:
+        if joint is None and self._periods is None:
             return grid
-        moves = [joint.moves(instrument) for instrument in instruments]
-        spot = np.array([np.concatenate((grid.spot, own)) for own, _ in moves])
+        none = np.zeros(0)
+        moves = [(none, none) if joint is None else joint.moves(instrument) for instrument in instruments]
+        spot = np.array([np.concatenate((self._grid_of(one), own)) for one, (own, _) in zip(instruments, moves)])
         vol = np.array([np.concatenate((grid.vol, own)) for _, own in moves])
         return _Moves(spot, vol, grid.base) if len(moves) > 1 else _Moves(spot[0], vol[0], grid.base)
+
+    def _grid_of(self, instrument: Instrument) -> Floats:
+        """Return the grid's spot moves over an instrument's margin period."""
+        periods = self._periods
+        return self._grid.spot if periods is None else self._grid_over(periods.root(periods.of_instrument(instrument)))
+
+    def _grid_over(self, root: float) -> Floats:
+        if root not in self._stretched:
+            self._stretched[root] = stretched(self._grid.spot, root)
+        return self._stretched[root]
 
     def _take(self, instrument: Instrument, values: Floats) -> None:
         index, size, joint = instrument.index, self._grid.size, self._joint
@@ -365,7 +381,11 @@ class GenerationBuilder:
             return constant_array(self._grid)
         if currency not in index_prices:
             raise ValueError("no index price")
-        return currency_array(index_prices[currency], self._grid)
+        values = currency_array(index_prices[currency], self._grid)
+        if self._periods is None:
+            return values
+        root = self._periods.root(self._periods.cash_days(currency, self._instruments))
+        return index_prices[currency] * (1.0 + self._grid_over(root))
 
     def _mark_of(self, instrument: Instrument) -> tuple[InstrumentMark, Floats]:
         """Return an instrument's mark, and what its settlement currency is worth in each scenario."""
@@ -380,9 +400,12 @@ class GenerationBuilder:
         settlement_usd = self._currency_values[column]
         if np.isnan(settlement_usd[0]):
             raise ValueError(f"{instrument.symbol}: {self._currency_refusals[instrument.settlement_currency]}")
+        today = float(settlement_usd[self._grid.base])
+        if self._periods is not None and instrument.settlement_currency == instrument.underlying:
+            settlement_usd = today * (1.0 + self._grid_of(instrument))
         if self._joint is not None:
             # Without what is lost with an exchange: that is taken off the contract's own value, once.
-            moved = self._joint.currency_moved(instrument.settlement_currency, float(settlement_usd[self._grid.base]))
+            moved = self._joint.settlement_moved(instrument, today)
             settlement_usd = np.concatenate((settlement_usd, moved))
         return mark, settlement_usd
 

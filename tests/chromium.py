@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from websockets.sync.client import ClientConnection, connect
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 PROGRAM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS: Final = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -53,7 +53,7 @@ class Chromium:
         try:
             self._call("Browser.close")
             self._open_ends.close()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
         except Exception:
             self._process.kill()
             self._process.wait()
@@ -78,15 +78,20 @@ class Chromium:
         return found
 
     def click(self, selector: str) -> None:
-        """Press the mouse on the middle of an element that can be seen."""
-        quoted = json.dumps(selector)
+        """Press the mouse on the middle of an element that can be seen; again, if the page has moved away below it."""
+        quoted, deadline = json.dumps(selector), time.monotonic() + PATIENCE_S
         self.until(f"!!document.querySelector({quoted})")
-        x, y = self.ask(
-            f"(() => {{ const e = document.querySelector({quoted}); e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        is_clicked = False
+        while not is_clicked:
+            assert time.monotonic() < deadline, f"{selector} is never where it was"
+            x, y = self.ask(
+                f"(() => {{ const e = document.querySelector({quoted}); e.scrollIntoView({{block: 'center'}});"
+                "isClicked = false; e.addEventListener('click', () => { isClicked = true }, {once: true});"
+                "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            )
+            for kind in ("mousePressed", "mouseReleased"):
+                self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            is_clicked = self.ask("isClicked")
 
     def type(self, selector: str, text: str) -> None:
         """Click into a field, and type in the place of what is there."""

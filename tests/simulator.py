@@ -75,6 +75,8 @@ class KillableJournal:
 class World:
     """One run. `run` to the end, then `check`."""
 
+    house: HouseWire | None = None  # the clearing house of worlds that have one
+
     def __init__(
         self, seed: int, directory: Path, *, faults: bool = True, duration_ms: int = 0, others: tuple[str, ...] = ()
     ) -> None:
@@ -123,7 +125,8 @@ class World:
         self.venue_conn: int | None = None
         self.is_welcome = False
         self.wires = [LaneWire(self, kind) for kind in others]
-        self.house = HouseWire(self) if has_one else None
+        if has_one:
+            self.house = HouseWire(self)
         self.clients = [Client(self, "ALPHA", ["alpha"]), Client(self, "BETA", ["beta", "gamma"])]
         self.clients.append(Client(self, "RISK", ["alpha", "gamma"], is_trading=False))
         self.start_gateway()

@@ -132,7 +132,7 @@ def test_nothing_is_awaited_on_the_path() -> None:
 
 def test_only_pre_trade_approves() -> None:
     """Approved is made in one place; a router takes nothing else."""
-    for path in ALL:
+    for path in (path for path in ALL if "Approved" in path.read_text()):
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call):
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -152,7 +152,7 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    for path in ALL:
+    for path in (path for path in ALL if path.read_text().count("\n") > MAX_FUNCTION_LINES):
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -31,7 +31,7 @@ def backtest(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not set.")] = None,
 ) -> None:
     """Walk portfolio shapes through price files: margin each evening, the loss of the next day, every test of it."""
-    from gateway.backtest import study  # late: the gateway itself needs no picture, and no learning library
+    from gateway.backtest import jobs, study  # late: the gateway itself needs no picture, and no learning library
     from gateway.backtest.report import study_of, write
 
     console = Console(stderr=True)
@@ -48,8 +48,8 @@ def backtest(
         raise typer.Exit(1)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("portfolios and forecasts", total=study.job_count(plan, read))
-        results = study.run(plan, read, workers, on_done=lambda: progress.advance(task))
+        task = progress.add_task("portfolios and forecasts", total=jobs.job_count(plan, read))
+        results = jobs.run(plan, read, workers, on_done=lambda: progress.advance(task))
     found = study_of(plan, read, results)
     try:
         html, json = write(out, found, results.findings)
@@ -58,16 +58,21 @@ def backtest(
         raise typer.Exit(1) from error
     _print(Console(), found)
     typer.echo(f"{html}\n{json}")
+    if not any(verdict.model == found.measure for verdict in found.verdicts):
+        why = next((one["why"] for one in found.unanswered if one["model"] == found.measure), "no portfolio")
+        typer.echo(f"margingate: no portfolio could be judged: {why}", err=True)
+        raise typer.Exit(1)
 
 
 def _print(console: Console, found: Study) -> None:
+    from gateway.backtest.champions import NAME
     from gateway.backtest.events import WANTED_COST, WANTED_CUT
 
     table = Table(title=f"Exceptions at {found.plan.confidence:.1%} of one day")
     for heading in ("portfolio", "model", "exceptions", "days", "Kupiec p", "independence p", "red", "average"):
         table.add_column(heading, justify="left" if heading in ("portfolio", "model") else "right")
     for verdict in found.verdicts:
-        if verdict.model in (found.measure, found.tempered):
+        if verdict.model in (found.measure, found.tempered, NAME):
             table.add_row(
                 verdict.shape,
                 verdict.model,
@@ -83,6 +88,9 @@ def _print(console: Console, found: Study) -> None:
     low = sum(rise.cut >= WANTED_CUT for rise in found.rises)
     cheap = sum(cost.more <= WANTED_COST for cost in found.costs)
     console.print(f"rises around events {WANTED_CUT:.0%} lower: {low} of {len(found.rises)}")
+    for one in found.reigns:
+        by = ", ".join(f"{name} {evenings}" for name, evenings in sorted(one.by.items()))
+        console.print(f"{one.underlying} evenings by forecast: {by}; scale times {one.mean_ratio:.3f} by the mean")
     for race in found.contests:
         won = "won" if race.challenger_won else "lost"
         console.print(

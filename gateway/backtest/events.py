@@ -37,6 +37,14 @@ class Rise(msgspec.Struct, frozen=True):
     shape: str
     measure: float
     tempered: float
+    champions: float | None = None
+
+    @property
+    def champions_cut(self) -> float | None:
+        """The same of the tempered margin with champions; None where it had none."""
+        if self.champions is None:
+            return None
+        return 1.0 - max(self.champions, 0.0) / self.measure if self.measure > 0 else 0.0
 
     @property
     def cut(self) -> float:
@@ -55,6 +63,12 @@ class Cost(msgspec.Struct, frozen=True):
     shape: str
     measure: float
     tempered: float
+    champions: float | None = None
+
+    @property
+    def champions_more(self) -> float | None:
+        """The margin with champions over the measure's, less one; None where it had none."""
+        return None if self.champions is None or self.measure <= 0 else self.champions / self.measure - 1.0
 
     @property
     def more(self) -> float:
@@ -81,8 +95,11 @@ def events_of(data: Data) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def rises(data: Data, findings: list[Finding], measure: str, tempered: str) -> list[Rise]:
-    """The rises of long and short positions around every event that both models had a margin for."""
+def rises(data: Data, findings: list[Finding], measure: str, tempered: str, champions: str = "") -> list[Rise]:
+    """The rises of long and short positions around every event that both models had a margin for.
+
+    With that of the margin with champions, where it has one of all those evenings.
+    """
     walks = {(f.shape, f.model): f.walk for f in findings if f.walk is not None}
     found = []
     for name, day in events_of(data).items():
@@ -92,19 +109,24 @@ def rises(data: Data, findings: list[Finding], measure: str, tempered: str) -> l
                 continue
             around = [_around(walk, day) for walk in pair if walk is not None and len(walk.day) and walk.day[0] < day]
             if len(around) == 2 and min(len(path) for path in around) > RISE_OVER_DAYS:
-                found.append(Rise(name, shape.name, *(largest_rise(path, RISE_OVER_DAYS) for path in around)))
+                third = walks.get((shape.name, champions))
+                path = [] if third is None else _around(third, day)
+                by = largest_rise(path, RISE_OVER_DAYS) if len(path) == len(around[1]) else None
+                one, other = (largest_rise(path, RISE_OVER_DAYS) for path in around)
+                found.append(Rise(name, shape.name, one, other, by))
     return found
 
 
-def costs(findings: list[Finding], measure: str, tempered: str, first_day: int) -> list[Cost]:
+def costs(findings: list[Finding], measure: str, tempered: str, first_day: int, champions: str = "") -> list[Cost]:
     """Average margins of every shape that both models answered for, from the first scored day."""
     means: dict[str, dict[str, float]] = {}
     for finding in findings:
-        if finding.walk is not None and finding.model in (measure, tempered):
+        if finding.walk is not None and finding.model in (measure, tempered, champions):
             counted = finding.walk.margin[finding.walk.day >= first_day]
             if len(counted):
                 means.setdefault(finding.shape, {})[finding.model] = float(counted.mean())
-    return [Cost(shape, by[measure], by[tempered]) for shape, by in means.items() if len(by) == 2]
+    both = {shape: by for shape, by in means.items() if measure in by and tempered in by}
+    return [Cost(shape, by[measure], by[tempered], by.get(champions)) for shape, by in both.items()]
 
 
 def _around(walk: Walk, day: int) -> list[float]:

@@ -11,8 +11,12 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.backtest import events, reasons
+from gateway.backtest.champions import NAME as WITH_CHAMPIONS
+from gateway.backtest.champions import Reign
+from gateway.backtest.jobs import Results
 from gateway.backtest.pictures import cost_against_rise, margin_against_loss
-from gateway.backtest.study import Data, Finding, Plan, Refused, Results, day_of
+from gateway.backtest.study import Data, Finding, Plan, Refused, day_of
+from gateway.price_files import PriceFile
 from risk.coverage.verdict import Verdict, judged
 from risk.coverage.walk import scored
 from risk.learning.contest import CHALLENGER, CHAMPION, Contest
@@ -36,11 +40,23 @@ class Study(msgspec.Struct, frozen=True):
     contests: list[Contest]
     refused: list[Refused]
     clusters: list[reasons.Cluster]
+    reigns: list[Reign]
+    failed_tests: list[reasons.Failure]
 
     @property
     def failures(self) -> list[Verdict]:
         """Shapes that the measure does not cover as it should."""
         return [verdict for verdict in self.verdicts if verdict.model == self.measure and not verdict.is_covered]
+
+    @property
+    def own_reasons(self) -> list[reasons.Failure]:
+        """Failures of the measure and of what is made of it."""
+        return [one for one in self.failed_tests if one.model in (self.measure, self.tempered, WITH_CHAMPIONS)]
+
+    @property
+    def other_reasons(self) -> list[reasons.Failure]:
+        """Failures of what they are compared with."""
+        return [one for one in self.failed_tests if one not in self.own_reasons]
 
     @property
     def unsafe(self) -> list[Verdict]:
@@ -62,7 +78,8 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
             except EstimateError as error:
                 why = str(error)
         unanswered.append({"shape": finding.shape, "model": finding.model, "why": why})
-    dependent = {v.shape for v in verdicts if v.model == measure and not v.is_independent}
+    ours = (measure, tempered, WITH_CHAMPIONS)
+    dependent = {(v.shape, v.model) for v in verdicts if v.model in ours and not v.is_independent}
     return Study(
         plan,
         measure,
@@ -70,11 +87,13 @@ def study_of(plan: Plan, data: Data, results: Results) -> Study:
         [_source(data, at) for at in range(len(data.files))],
         verdicts,
         unanswered,
-        events.rises(data, findings, measure, tempered),
-        events.costs(findings, measure, tempered, plan.first_day),
+        events.rises(data, findings, measure, tempered, WITH_CHAMPIONS),
+        events.costs(findings, measure, tempered, plan.first_day, WITH_CHAMPIONS),
         results.contests,
         results.refused,
         reasons.clusters(data, findings, dependent, plan.first_day),
+        results.reigns,
+        reasons.failures(data, findings, verdicts, plan.first_day),
     )
 
 
@@ -89,10 +108,18 @@ def _source(data: Data, at: int) -> dict[str, Any]:
         "last_day": str(day_of(int(days.day[-1]))),
         "days": len(days.day),
         "days_without_variance": int(np.isnan(days.realised_variance).sum()),
-        "implied_vol": "quoted" if days.implied_is_quoted else "derived from realised volatility",
+        "implied_vol": _implied(file, days.implied_is_quoted),
+        "implied_sha256": None if file.implied is None else file.implied.sha256,
+        "implied_days": int(np.isfinite(days.implied_vol).sum()) if days.implied_is_quoted else 0,
         "basis": bool(np.isfinite(days.basis).any()),
         "funding": bool(np.isfinite(days.funding_rate).any()),
     }
+
+
+def _implied(file: PriceFile, is_quoted: bool) -> str:
+    if not is_quoted:
+        return "derived from realised volatility"
+    return "quoted" if file.implied is None else f"quoted, {file.implied.path.name}"
 
 
 def document(study: Study) -> dict[str, Any]:
@@ -101,12 +128,14 @@ def document(study: Study) -> dict[str, Any]:
     body["plan"]["first_day"] = str(day_of(study.plan.first_day))
     body["plan"]["last_day"] = str(day_of(study.plan.last_day))
     body["plan"]["directory"] = Path(study.plan.directory).name
+    for row in body["reigns"]:
+        row["ratio"] = {str(day_of(int(day))): ratio for day, ratio in row["ratio"].items()}
     for row, verdict in zip(body["verdicts"], study.verdicts):
         row |= {"is_covered": verdict.is_covered, "is_safe": verdict.is_safe}
     for row, rise in zip(body["rises"], study.rises):
-        row |= {"cut": rise.cut, "is_named": rise.is_named}
+        row |= {"cut": rise.cut, "champions_cut": rise.champions_cut, "is_named": rise.is_named}
     for row, cost in zip(body["costs"], study.costs):
-        row["more"] = cost.more
+        row |= {"more": cost.more, "champions_more": cost.champions_more}
     for row, contest in zip(body["contests"], study.contests):
         row["challenger_won"] = contest.challenger_won
     return body
@@ -131,7 +160,7 @@ def page(study: Study, findings: list[Finding]) -> str:
     shapes = []
     for shape in dict.fromkeys(verdict.shape for verdict in study.verdicts):
         rows = [verdict for verdict in study.verdicts if verdict.shape == shape]
-        drawn = [walks[shape, m] for m in (study.measure, study.tempered) if (shape, m) in walks]
+        drawn = [walks[shape, m] for m in (study.measure, study.tempered, WITH_CHAMPIONS) if (shape, m) in walks]
         points = {v.model: (v.mean_margin, v.largest_rise["5"]) for v in rows if "5" in v.largest_rise}
         shapes.append(
             {
@@ -148,6 +177,7 @@ def page(study: Study, findings: list[Finding]) -> str:
         models=list(dict.fromkeys(verdict.model for verdict in study.verdicts)),
         verdicts={(v.shape, v.model): v for v in study.verdicts},
         champion=CHAMPION,
+        with_champions=WITH_CHAMPIONS,
         challenger=CHALLENGER,
         measured=sum(verdict.model == study.measure for verdict in study.verdicts),
         first=day_of(study.plan.first_day),

@@ -1,14 +1,10 @@
-"""What a backtest walks: every shape under every model, shared out over processes, each with a history of its own."""
+"""What a backtest walks: every shape under every model, and the contests of forecasts; `jobs` shares it out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, date, datetime
-from multiprocessing import get_context
-from os import cpu_count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -54,8 +50,9 @@ class Data:
 
     def __init__(self, files: list[PriceFile]) -> None:
         self.files = files
-        self.days: list[Days] = [days_of(file.underlying, file.rules) for file in files]
-        self.history: FactorHistory = joined([factor_history(days) for days in self.days])
+        read = [_by_day(file) for file in files]
+        self.days: list[Days] = [days for days, _ in read]
+        self.history: FactorHistory = joined([history for _, history in read])
         self.implied: dict[str, Floats] = {}
         for days in self.days:
             column = np.full(len(self.history.day), np.nan)
@@ -68,6 +65,15 @@ class Data:
     def read(cls, directory: Path) -> Data:
         """Raises PriceFileError, EstimateError."""
         return cls(read_directory(directory))
+
+
+def _by_day(file: PriceFile) -> tuple[Days, FactorHistory]:
+    """An underlying by the day, and its factors; a refusal names its file."""
+    try:
+        days = days_of(file.underlying, file.rules)
+        return days, factor_history(days)
+    except EstimateError as error:
+        raise EstimateError(error.reason, f"{file.path.name}: {error.text}") from error
 
 
 def models_of(history: FactorHistory) -> tuple[Model | TierRate, ...]:
@@ -102,23 +108,15 @@ class Finding(msgspec.Struct, frozen=True):
 # Hours ahead that volatility and tails are forecast over: an hour, a day, a margin period of two days.
 HORIZON_HOURS: Final = (1, 24, 48)
 
-_data: Data | None = None
-
-
-def _start(directory: str) -> None:
-    global _data
-    _data = Data.read(Path(directory))
-
-
-def _walk_one(plan: Plan, shape_at: int, model_at: int) -> Finding:
-    assert _data is not None, "a worker reads its data first"
-    return find(_data, plan, shape_at, model_at)
-
 
 def find(data: Data, plan: Plan, shape_at: int, model_at: int) -> Finding:
     """Walk one shape under one model, from the first day of the data on: what lies before the plan's first is for
     procyclicality only."""
-    shape, model = data.shapes[shape_at], data.models[model_at]
+    return find_under(data, plan, data.shapes[shape_at], data.models[model_at])
+
+
+def find_under(data: Data, plan: Plan, shape: Shape, model: Model | TierRate) -> Finding:
+    """Walk a shape under a model, whichever they are."""
     lacking = needs(shape, data.history)
     if lacking:
         return Finding(shape.name, model.name, None, lacking)
@@ -145,63 +143,12 @@ def contest(data: Data, plan: Plan, underlying_at: int, hours: int) -> list[Cont
     return contests.run(panel(file.underlying, file.rules, others), bars, ContestRules(plan.first_day))
 
 
-def _contest_one(plan: Plan, underlying_at: int, hours: int) -> list[Contest] | Refused:
-    assert _data is not None, "a worker reads its data first"
-    return contest_or_why(_data, plan, underlying_at, hours)
-
-
 def contest_or_why(data: Data, plan: Plan, underlying_at: int, hours: int) -> list[Contest] | Refused:
     """The contests, or why there are none."""
     try:
         return contest(data, plan, underlying_at, hours)
     except EstimateError as error:
         return Refused(data.days[underlying_at].name, hours, str(error))
-
-
-class Results(msgspec.Struct, frozen=True):
-    """Everything that a backtest found: walks by shape and model, contests of forecasts, and those that were not."""
-
-    findings: list[Finding]
-    contests: list[Contest]
-    refused: list[Refused]
-
-
-def run(plan: Plan, data: Data, workers: int | None = None, on_done: Callable[[], None] | None = None) -> Results:
-    """Walk all, in as many processes as there are processors; in the order of shapes, then models."""
-    walks = [(shape, model) for shape in range(len(data.shapes)) for model in range(len(data.models))]
-    races = [(at, hours) for at in range(len(data.files) if plan.forecasts else 0) for hours in HORIZON_HOURS]
-    # The longest first, so that no processor waits for another's last one.
-    jobs: list[tuple[Callable[..., Any], Callable[..., Any], tuple[int, int]]] = [
-        *((_contest_one, contest_or_why, race) for race in races),
-        *((_walk_one, find, pair) for pair in walks),
-    ]
-    found: list[Any] = [None] * len(jobs)
-    count = min(workers or cpu_count() or 1, len(jobs))
-    if count <= 1:
-        for at, (_, here, pair) in enumerate(jobs):
-            found[at] = here(data, plan, *pair)
-            if on_done is not None:
-                on_done()
-    else:
-        # Spawned: a process that was forked has this one's locks, of numerical libraries among them.
-        context = get_context("spawn")
-        with ProcessPoolExecutor(count, context, initializer=_start, initargs=(plan.directory,)) as pool:
-            futures = {pool.submit(there, plan, *pair): at for at, (there, _, pair) in enumerate(jobs)}
-            for future in as_completed(futures):
-                found[futures[future]] = future.result()
-                if on_done is not None:
-                    on_done()
-    told = found[: len(races)]
-    return Results(
-        found[len(races) :],
-        [one for many in told if isinstance(many, list) for one in many],
-        [one for one in told if isinstance(one, Refused)],
-    )
-
-
-def job_count(plan: Plan, data: Data) -> int:
-    """How many times `run` will call `on_done`."""
-    return len(data.shapes) * len(data.models) + (len(data.files) * len(HORIZON_HOURS) if plan.forecasts else 0)
 
 
 def day_number(day: date) -> int:

@@ -49,6 +49,7 @@ from gateway.config.venues import DEFAULT_DAY_ENDS_UTC, Venue
 from protocols.fix.plain import MAX_ENCODED_BYTES
 from risk.collateral import rules as collateral_rules
 from risk.models import MarginError
+from risk.periods import PeriodRow, why_no_periods
 from risk.profiles import constraints
 from risk.scenarios import Grid
 from risk.venue_models import refuse_unknown
@@ -252,6 +253,9 @@ def _check_stress(values: Mapping[str, Any]) -> Found:
 
 
 def _check_house(values: Mapping[str, Any]) -> Found:
+    rows = [PeriodRow(one.days, one.product or "", one.venue or "") for one in values.get("period", ())]
+    if reason := why_no_periods(rows):
+        yield ("period",), reason
     chosen = values.get("collateral_set")
     if chosen is None:
         if values.get("collateral_eligible"):
@@ -337,6 +341,14 @@ TABLE_CHECKS: dict[type[Struct], TableCheck] = {
 }
 
 
+def _periods_elsewhere(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """A margin period of a venue that is not there is a slip of the pen, and would leave the default in force."""
+    names = [name for way in (("venue",), ("fix", "counterparty")) for _, name in _column(document, way, "name")]
+    for path, name in _column(document, ("house", "period"), "venue"):
+        if name not in names:
+            yield Problem(path, f'there is no venue "{name}"')
+
+
 def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong between tables. The document may be anything that TOML allows."""
     accounts = _column(document, ("account",), "name")
@@ -354,6 +366,7 @@ def check_document(document: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(house, str) and house not in known:
         yield Problem(("adjust", "house_account"), _no_account(house))
     yield from _repeated(_column(document, ("venue",), "name"), "venue")
+    yield from _periods_elsewhere(document)
     others = _column(document, ("fix", "counterparty"), "name")
     yield from _repeated(others, "counterparty")
     taken = {name for _, name in _column(document, ("venue",), "name")}

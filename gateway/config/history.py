@@ -4,7 +4,8 @@ import tomllib
 from math import isfinite
 from pathlib import Path
 
-from risk.joint import MAX_DAYS, MAX_MOVE
+from risk.joint import MAX_DAYS
+from risk.periods import MAX_MOVE
 
 MAX_BYTES = 4 << 20
 

@@ -7,6 +7,7 @@ from msgspec import field
 
 from gateway.config.rules import DISTINCT, NOT_EMPTY, Rule, between
 from gateway.config.values import FEW_POINTS, MOVE, NAME, PATTERN, SYMBOL, Amount, Currency, Name, Table
+from risk.periods import LEAST_DAYS, MOST_DAYS
 
 # A volatility that history or a spike leaves as it is.
 DEFAULT_HISTORY_VOL_MOVES = (0.0,)
@@ -33,6 +34,7 @@ DEFAULT_LOCATION_RATE = 0.0
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 NETTING = Rule("from 0 to 0.95", lambda value: 0 <= value <= 0.95)
 NOT_NEGATIVE = Rule("from 0 on", lambda value: 0 <= value <= 1e6)
+PERIOD = Rule("an hour to 30 days, in days", lambda value: LEAST_DAYS <= value <= MOST_DAYS)
 ABOVE_ZERO = Rule("above 0", lambda value: 0 < value <= 1e15)
 
 Move = Annotated[float, MOVE]
@@ -121,6 +123,14 @@ class Volume(Table, frozen=True, kw_only=True):
     half_spread: Annotated[float, SHARE, "Half its spread, as a share of the price."]
 
 
+class Period(Table, frozen=True, kw_only=True):
+    days: Annotated[float, PERIOD, "How long until a position is closed."]
+    product: Annotated[
+        Literal["spot", "perpetual", "future", "option"] | None, "Of this product; none: of every one."
+    ] = None
+    venue: Annotated[Name | None, "At this venue; none: at every one."] = None
+
+
 class House(Table, frozen=True, kw_only=True):
     offset_cap: Annotated[float, SHARE, "How much of the offset between coins counts; a profile may only lower it."] = (
         DEFAULT_OFFSET_CAP
@@ -136,7 +146,12 @@ class House(Table, frozen=True, kw_only=True):
     participation: Annotated[float, ABOVE_ZERO, SHARE, "The share of a day's volume that closing may take."] = (
         DEFAULT_PARTICIPATION
     )
-    mpor_days: Annotated[float, ABOVE_ZERO, "The margin period of risk."] = DEFAULT_MPOR_DAYS
+    mpor_days: Annotated[float, ABOVE_ZERO, "The margin period of risk, where no `period` fits."] = DEFAULT_MPOR_DAYS
+    period: Annotated[
+        tuple[Period, ...],
+        "The same by product and venue: one of both before others, of one of each the longer; parameters may only be "
+        "of longer ones, and a profile's least is a floor.",
+    ] = ()
     least_delta: Annotated[float, SHARE, "The least delta that an option is closed with."] = DEFAULT_LEAST_DELTA
     collateral_set: Annotated[
         str | None, NAME, "Haircuts, tiers and pegs of collateral, by name (docs/margin.md); none: all counts in full."

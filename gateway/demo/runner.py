@@ -7,6 +7,8 @@ journal is replayed, and what the clients were told is held against what the gat
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import signal
 import socket
 import sys
@@ -40,6 +42,8 @@ OVERTIME_S: Final = 60.0
 # When one child's end takes others along, the first in this order is to blame; so long for all of them to be noticed.
 BLAME_GRACE_S: Final = 0.5
 PLAIN_INTERVAL_S: Final = 1.0
+# Below those that the kernel gives to whoever asks for any.
+PORTS: Final = range(20_000, 32_000)
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
@@ -349,7 +353,9 @@ class _PlainLines:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on, and that the kernel gives nobody until the gateway is up."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -26,6 +26,22 @@ BAD_MARK: Final = 0.05
 AT_EASE: Final = ("healthy", "warned")
 
 
+class AccountFigures(msgspec.Struct):
+    """What happened to one client; amounts in USD. `paid` is what settled for its calls."""
+
+    account: str
+    called_usd: float = 0.0
+    calls: int = 0
+    met: int = 0
+    expired: int = 0
+    superseded: int = 0
+    paid_usd: float = 0.0
+    reductions: int = 0
+    reduced_usd: float = 0.0
+    least_equity_usd: float | None = None
+    ends: str = ""
+
+
 class ScenarioFigures(msgspec.Struct):
     """The table at the end; amounts in USD."""
 
@@ -48,6 +64,7 @@ class ScenarioFigures(msgspec.Struct):
     ends: dict[str, str] = {}
     called: list[str] = []
     reduced: list[str] = []
+    accounts: list[AccountFigures] = []
 
 
 class ScenarioTally:
@@ -136,7 +153,25 @@ class ScenarioTally:
         figures.collateral_adds_up = not misfits(ledger)
         figures.ends = {party.name: ledger.margin.watch(party.name).state.value for party in self.scenario.account}
         figures.called = sorted(self._called)
+        figures.accounts = [self._account(ledger, party.name) for party in self.scenario.account]
         return figures
+
+    def _account(self, ledger: Ledger, name: str) -> AccountFigures:
+        watch = ledger.margin.watch(name)
+        calls = list(watch.calls.values())
+        found = AccountFigures(name, calls=len(calls), ends=watch.state.value, least_equity_usd=self.least.get(name))
+        found.called_usd = sum(call.amount_units for call in calls) / 1e8
+        found.met = sum(call.state is CallState.MET for call in calls)
+        found.expired = sum(call.state is CallState.EXPIRED for call in calls)
+        found.superseded = sum(call.state is CallState.SUPERSEDED for call in calls)
+        found.paid_usd = sum(call.paid_units for call in calls) / 1e8
+        sales = [sale for sale in self._sales if sale[0] == name]
+        found.reductions = len(sales)
+        for _, index, lots, ticks, _ in sales:
+            instrument = ledger.instruments[index]
+            price = ticks * float(instrument.tick_size)
+            found.reduced_usd += instrument.notional(lots, price, price)
+        return found
 
     def _is_bad(self, ledger: Ledger, account: str, index: int, lots: int, ticks: float, time_ns: int) -> bool:
         """Whether a price is far from what the scenario made the coin worth at that time, seen from the opening."""
@@ -176,6 +211,24 @@ def table_of(figures: ScenarioFigures) -> Table:
         value = getattr(figures, name)
         table.add_row(text, "-" if value is None else f"{value:,.0f}")
     table.add_row("collateral adds up to the last unit", "yes" if figures.collateral_adds_up else "NO")
+    return table
+
+
+def accounts_of(figures: ScenarioFigures) -> Table:
+    """Return what happened to each client, in a line."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("client")
+    for name in ("calls", "called, USD", "met", "expired", "superseded", "paid, USD", "reductions", "reduced, USD"):
+        table.add_column(name, justify="right")
+    table.add_column("least equity, USD", justify="right")
+    table.add_column("margin at the end")
+    for one in figures.accounts:
+        numbers = (
+            one.calls, one.called_usd, one.met, one.expired, one.superseded, one.paid_usd, one.reductions,
+            one.reduced_usd,
+        )  # fmt: skip
+        least = "-" if one.least_equity_usd is None else f"{one.least_equity_usd:,.0f}"
+        table.add_row(one.account, *(f"{number:,.0f}" for number in numbers), least, one.ends.replace("_", " "))
     return table
 
 
@@ -248,5 +301,7 @@ def _ended(party: Party, figures: ScenarioFigures) -> tuple[bool, str]:
         is_right = state in AT_EASE and not was_reduced
     else:
         is_right = was_reduced or state in ("restricted", "adjusting")
-    how = ", ".join(["called" if was_called else "never called", *(["reduced"] if was_reduced else []), state])
+    how = ", ".join(
+        ["called" if was_called else "never called", *(["reduced"] if was_reduced else []), f"ends {state}"]
+    )
     return is_right and is_as_called, f"{party.name}: {how.replace('_', ' ')}"

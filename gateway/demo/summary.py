@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.demo.scenario import Scenario
-from gateway.demo.scenario_tally import ScenarioFigures, claims, table_of
+from gateway.demo.scenario_tally import ScenarioFigures, accounts_of, claims, table_of
 from gateway.demo.venue_figures import VenueFigures, row
 from gateway.demo.view import bar, ranked, reason_text, short_name
 from risk.order import RejectReason
@@ -207,12 +207,16 @@ def summary(outcome: Outcome) -> RenderableType:
     latencies = ", ".join(
         f"{which} {latency[which]['p50']:,.0f}/{latency[which]['p99']:,.0f}" for which in ("reject", "accept")
     )
+    told: list[RenderableType] = []
+    if outcome.scenario is not None:
+        scenario, tally = outcome.scenario
+        told = [Text(scenario.title, "bold"), table_of(tally), accounts_of(tally)]
     kernels = "compiled kernels" if outcome.is_compiled else "kernels in plain Python"
     return Group(
         Text(f"\nMargingate demo, {outcome.duration_s:.1f} s, {kernels}", "bold"),
         tables,
         *by_venue,
-        *(() if outcome.scenario is None else [Text(outcome.scenario[0].title, "bold"), table_of(outcome.scenario[1])]),
+        *told,
         Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
         Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
         *marked,

@@ -57,6 +57,8 @@ def write(directory: Path, fitted: Fitted, data: Data) -> Manifest:
     """Write a fit into a directory, which is made. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     sources = [Source(file.underlying.name, file.path.name, file.sha256) for file in data.files]
+    quotes = [file.implied for file in data.files if file.implied is not None]
+    sources += [Source(one.underlying, one.path.name, one.sha256) for one in quotes]
     libraries = {name: version(name) for name in ("numpy", "scipy", "lightgbm")}
     code = version("margingate")
     body = orjson.dumps(msgspec.to_builtins(fitted), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
@@ -93,7 +95,9 @@ def parameter_file(fitted: Fitted, identity: str, code: str, data: str) -> Param
         for name, each in fitted.volatilities.items()
     }
     points = fitted.points
-    given = ParameterSet(points.as_of_day, fitted.horizon_days, points.confidence, coins, points.points)
+    given = ParameterSet(
+        points.as_of_day, fitted.horizon_days, points.confidence, coins, points.points, fitted.by_product
+    )
     return ParameterFile(PARAMETERS_FORMAT, identity, code, data, given)
 
 
@@ -157,8 +161,9 @@ def points_toml(fitted: Fitted, identity: str) -> str:
     """The tail points as the file of days that a house's stress reads (docs/configuration.md, history_file)."""
     found = fitted.points
     lines = [
-        f"# Tail points of {fitted.as_of}: expected shortfall of one day at {found.confidence:.1%}, of days at the",
-        f"# volatility through the cycle, moved out by {found.widened:.4f}. Fit {identity[:16]}.",
+        f"# Tail points of {fitted.as_of}: expected shortfall over {fitted.horizon_days:g} days at",
+        f"# {found.confidence:.1%}, at the volatility through the cycle, moved out by {found.widened:.4f}.",
+        f"# Fit {identity[:16]}.",
     ]
     for point in found.points:
         lines += ["", f'["{point.name}"]', *(f'"{coin}" = {move!r}' for coin, move in point.moves.items())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -64,13 +64,13 @@ def with_ratio(scenarios: ScenarioSet, ratio: Mapping[str, float]) -> ScenarioSe
 
 
 def scaled(
-    scenarios: ScenarioSet,
+    scenarios: Sequence[ScenarioSet],
     volatilities: Mapping[str, Mapping[str, float]],
     choices: Mapping[str, Choice],
     confidence: float,
     floors: Floors,
 ) -> tuple[TailPoints, dict[str, UsedForecast]]:
-    """Return the points at the volatilities that are used, and whose those are.
+    """Return the points at the volatilities that are used, and whose those are; of a set for each margin period.
 
     A forecast below the filter's takes neither a coin's scale below `floors.volatility` nor its largest fall or rise
     below `floors.move`: there the filter's own is used. Raises EstimateError as `tail_points` does.
@@ -78,7 +78,8 @@ def scaled(
     used = {name: _used(choice, volatilities[name], floors) for name, choice in choices.items()}
     while True:
         ratio = {name: _scale_ratio(one.ratio, volatilities[name]) for name, one in used.items()}
-        points = tail_points(with_ratio(scenarios, ratio), confidence)
+        base, *others = (with_ratio(one, ratio) for one in scenarios)
+        points = tail_points(base, confidence, 1, *others)
         low = [name for name, one in used.items() if one.ratio < 1.0 and _is_low(points, name, floors.move)]
         if not low:
             return points, used

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,15 +16,17 @@ from risk.fhs.factors import Factor, FactorKind
 from risk.fhs.filtered import Filtered, FilterRules
 from risk.fhs.limits import collar, haircut
 from risk.fhs.points import TailPoints
+from risk.fhs.spans import Span, over_periods
 from risk.learning.baselines import har as har_forecast
 from risk.learning.boosted import PARAMETERS, BoostedVariance, fit_variance
 from risk.learning.champion import ChampionRules, Choice
 from risk.learning.contest import Contest, ContestRules, run
 from risk.learning.panel import Panel, panel
 from risk.parameter_set import Floors, UsedForecast
+from risk.periods import MAX_LENGTHS, PeriodRow, Periods
 from risk.volatility.garch_fit import fit_garch
 from risk.volatility.har import fit_har
-from risk.volatility.refusals import EstimateError
+from risk.volatility.refusals import EstimateError, Reason, require
 
 # Collateral is sold, and a position closed, within so long; tails are asked for at these confidences.
 HAIRCUT_DAYS: Final = 2.0
@@ -38,6 +40,7 @@ COLLAR_CAP: Final = 0.25
 CONTEST_FIRST_DAYS: Final = 300
 # What a gateway's configuration says where it says nothing else.
 NO_FORECAST_BELOW: Final = Floors()
+ONE_DAY: Final = Periods(1.0)
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -75,22 +78,25 @@ class Fitted(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     used: dict[str, UsedForecast] = {}
     choices: dict[str, list[Choice]] = {}
+    by_product: tuple[PeriodRow, ...] = ()
+    spans: list[Span] = []
 
 
 def fit(
     data: Data,
     *,
     contests: bool,
-    horizon_days: float = 1.0,
+    periods: Periods = ONE_DAY,
+    also_days: Sequence[float] = (),
     champions: ChampionRules | None = None,
     floors: Floors = NO_FORECAST_BELOW,
     on_done: Callable[[str], None] | None = None,
 ) -> Fitted:
     """Fit everything on all of the data. Without `contests` no learned model may be used: nothing has proved it.
 
-    Tail points are of moves over `horizon_days`, the margin period of risk. With `champions` forecasts race the filter,
-    and where one has won its figure is used, never below `floors`. Raises EstimateError where there is too little
-    history for the filtered days themselves.
+    Tail points are of moves over each of the `periods`, the default one first, and over `also_days`, which profiles ask
+    for. With `champions` forecasts race the filter, and where one has won its figure is used, never below `floors`.
+    Raises EstimateError where there is too little history for the filtered days themselves.
     """
     told = on_done or (lambda what: None)
     parameters: dict[str, dict[str, Any]] = {}
@@ -101,21 +107,26 @@ def fit(
         told(f"{days.name}: estimators")
     measured, tempered = Filtered(data.history, FilterRules()), Filtered(data.history, TEMPERED)
     common = min(int(days.day[-1]) for days in data.days)
+    horizon_days = periods.days
+    lengths = lengths_of(periods, also_days)
+    _refuse_stale(data, common, floors.max_age_days)
     choices: dict[str, list[Choice]] = {}
     if champions is not None:
         choices = chosen(data, measured, tempered, common, horizon_days, champions, refused, told)
     spots = [Factor(days.name, FactorKind.SPOT) for days in data.days]
     volatilities = _volatilities(tempered, spots, common)
-    scenarios = tempered.scenarios(common, horizon_days, spots)
+    scenarios, spans = over_periods(tempered, common, lengths, spots, POINT_CONFIDENCE)
     last_choice = {name: many[-1] for name, many in choices.items()}
     points, used = scaled(scenarios, volatilities, last_choice, POINT_CONFIDENCE, floors)
     told("tail points")
-    haircuts, collars = _limits(data, measured, used, floors)
+    sold_days = max(HAIRCUT_DAYS, periods.of("spot", ""))
+    haircuts, collars = _limits(data, measured, used, floors, sold_days)
     learned, raced = _learned(data, refused, told, contests=contests)
     settings = {
-        "haircut": {"days": HAIRCUT_DAYS, "confidence": HAIRCUT_CONFIDENCE},
+        "haircut": {"days": sold_days, "confidence": HAIRCUT_CONFIDENCE},
         "collar": {"days": COLLAR_DAYS, "confidence": COLLAR_CONFIDENCE, "floor": COLLAR_FLOOR, "cap": COLLAR_CAP},
-        "points": {"days": horizon_days, "confidence": POINT_CONFIDENCE},
+        "points": {"days": horizon_days, "confidence": POINT_CONFIDENCE, "over": list(lengths)},
+        "periods": [str(row) for row in periods.rows],
         "trees": PARAMETERS,
     }
     if champions is not None:
@@ -127,12 +138,31 @@ def fit(
         str(day_of(common)), parameters, refused, haircuts, collars, points,
         {name: each | {"sigma": used[name].ratio * each["sigma"]} if name in used else each
          for name, each in volatilities.items()},
-        horizon_days, learned, raced, settings, used, choices,
+        horizon_days, learned, raced, settings, used, choices, periods.rows, spans,
     )  # fmt: skip
 
 
+def _refuse_stale(data: Data, as_of_day: int, max_age_days: int) -> None:
+    """Raise EstimateError (STALE) for what has not moved lately: its volatility would be that of another time."""
+    history = data.history
+    for days in data.days:
+        moved = np.isfinite(history.move[:, history.column[Factor(days.name, FactorKind.SPOT)]])
+        last = history.day[moved & (history.day <= as_of_day)]
+        known = len(last) > 0 and as_of_day - int(last[-1]) <= max_age_days
+        when = f"none since {day_of(int(last[-1]))}" if len(last) else "none at all"
+        require(known, Reason.STALE, f"{days.name}: {when} of the moves of a day, as of {day_of(as_of_day)}")
+
+
+def lengths_of(periods: Periods, also_days: Sequence[float]) -> tuple[float, ...]:
+    """The default period, then all others, ascending. Raises EstimateError (TOO_LARGE)."""
+    others = sorted({*periods.lengths, *(float(f"{days:g}") for days in also_days)} - {periods.days})
+    many = f"{1 + len(others)} different margin periods, {MAX_LENGTHS} at most"
+    require(len(others) < MAX_LENGTHS, Reason.TOO_LARGE, many)
+    return (periods.days, *others)
+
+
 def _limits(
-    data: Data, measured: Filtered, used: dict[str, UsedForecast], floors: Floors
+    data: Data, measured: Filtered, used: dict[str, UsedForecast], floors: Floors, sold_days: float
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Haircuts and collars, by the volatility that is used."""
     haircuts, collars = {}, {}
@@ -141,7 +171,7 @@ def _limits(
         name, spot, at = days.name, [Factor(days.name, FactorKind.SPOT)], min(last, int(days.day[-1]))
         ratio = used[name].ratio if name in used else 1.0
         sold, rested = (
-            with_ratio(measured.scenarios(at, horizon, spot), {name: ratio}) for horizon in (HAIRCUT_DAYS, COLLAR_DAYS)
+            with_ratio(measured.scenarios(at, horizon, spot), {name: ratio}) for horizon in (sold_days, COLLAR_DAYS)
         )
         haircuts[name] = haircut(sold, name, HAIRCUT_CONFIDENCE, floors.haircut if ratio < 1.0 else 0.0)
         floor = max(COLLAR_FLOOR, min(floors.collar, COLLAR_CAP)) if ratio < 1.0 else COLLAR_FLOOR

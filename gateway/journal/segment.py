@@ -233,7 +233,7 @@ class Segment:
         self._advise(_MADV_POPULATE_WRITE, offset - offset % mmap.PAGESIZE)
         for start in range(offset, self.size, ZEROS_BYTES):
             end = min(start + ZEROS_BYTES, self.size)
-            if self.memory[start:end].strip(b"\0"):
+            if self.memory[start:end] != _ZEROS[: end - start]:
                 self.memory[start:end] = bytes(end - start)
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ place in a list of names that only grows). Working orders are told whole each ti
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -32,6 +33,7 @@ MAX_ACCOUNTS: Final = 1_000_000
 BLOCK_ACCOUNTS: Final = 512
 # account, instrument, lots, cash, lots and cash of what is to replace it
 ORDER_COLUMNS: Final = 6
+_ORDER_BYTES: Final = Struct(f"{ORDER_COLUMNS}d").pack
 # account, venue (its place in a list of names), currency (as a holding), amount
 WALLET_COLUMNS: Final = 4
 # account, instrument, what the fills of its position have moved
@@ -125,9 +127,11 @@ class BookTeller:
                 written += len(rows) - before
             if account.exposure.orders:
                 is_room = len(orders) < MOST_ORDERS * ORDER_COLUMNS
-                for held in account.exposure.held if is_room else ((account.index, *_UNTOLD),):
-                    orders.extend(held)
-                    written += 1
+                told_of: Collection[tuple[float, ...]]
+                told_of = account.exposure.held if is_room else ((account.index, *_UNTOLD),)
+                # A fifth of what array.extend takes: these are told anew with each generation.
+                orders.frombytes(b"".join([_ORDER_BYTES(*held) for held in told_of]))
+                written += len(told_of)
             if written >= WRITTEN_A_SLICE or number % ACCOUNTS_A_SLICE == 0:
                 written = 0
                 yield

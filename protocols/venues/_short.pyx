@@ -28,6 +28,8 @@ cdef extern from "Python.h":
     bint PyFloat_CheckExact(object o)
     bint PyLong_CheckExact(object o)
     int PyDict_DelItem(object d, object key) except -1
+    list PyList_GetSlice(list l, Py_ssize_t low, Py_ssize_t high)
+    int PyList_SetSlice(list l, Py_ssize_t low, Py_ssize_t high, PyObject *items) except -1
 
 cdef enum:
     ID_DIGITS = 18
@@ -269,3 +271,68 @@ cdef bint places(
     PyDict_SetItem(in_flight, request_id, Request(PLACE, now_ns + slot(flow, flow_timeout), label, symbol))
     PyList_Append(<list>slot(flow, flow_frames), frame)
     return True
+
+
+# --- the session ------------------------------------------------------------------------------------------------------
+
+# What Deribit says of itself at its own import's end.
+cdef object Deribit, CONNECTING, plain_session_receive, plain_session_place, plain_session_events
+cdef Py_ssize_t session_state, session_is_live, session_now, session_received, session_way, session_orders
+cdef Py_ssize_t session_events
+
+
+def session_steps(session_class, connecting):
+    """Return the twins of Deribit.receive, .place and .events."""
+    global Deribit, CONNECTING, plain_session_receive, plain_session_place, plain_session_events
+    global session_state, session_is_live, session_now, session_received, session_way, session_orders, session_events
+    Deribit, CONNECTING = session_class, connecting
+    plain_session_receive, plain_session_place = session_class.receive, session_class.place
+    plain_session_events = session_class.events
+    session_state = offset_of(session_class, "_state")
+    session_is_live = offset_of(session_class, "is_live")
+    session_now = offset_of(session_class, "_now_ns")
+    session_received = offset_of(session_class, "_received_ns")
+    session_way = offset_of(session_class, "_short_way")
+    session_orders = offset_of(session_class, "_orders")
+    session_events = offset_of(session_class, "_events")
+    return receive_frame, place_order, take_events
+
+
+def plain_methods():
+    """Return receive, place and events as Deribit has them: what the twins are compared with."""
+    return plain_session_receive, plain_session_place, plain_session_events
+
+
+def receive_frame(self, frame, now_ns, lane="main"):
+    """Take a frame the short way; any other is Deribit.receive's."""
+    if not is_a(self, <PyObject *>Deribit) or slot(self, session_state) is CONNECTING:
+        return plain_session_receive(self, frame, now_ns, lane)
+    set_slot(self, session_now, now_ns)
+    set_slot(self, session_received, now_ns)
+    if not receive(slot(self, session_way), frame, now_ns):
+        plain_session_receive(self, frame, now_ns, lane)
+
+
+def place_order(
+    self, label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns, trigger=None
+):
+    """Queue an order of a session that is live. See Calls.place."""
+    if not is_a(self, <PyObject *>Deribit) or slot(self, session_is_live) is not True:
+        return plain_session_place(
+            self, label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only, reduce_only, now_ns,
+            trigger,
+        )
+    place(
+        slot(self, session_orders), label, symbol, is_buy, quantity, price, order_type, time_in_force, post_only,
+        reduce_only, now_ns, trigger,
+    )
+
+
+def take_events(self):
+    """Return what has happened. See Deribit.events."""
+    if not is_a(self, <PyObject *>Deribit):
+        return plain_session_events(self)
+    events = <list>slot(self, session_events)
+    taken = PyList_GetSlice(events, 0, PyList_GET_SIZE(events))
+    PyList_SetSlice(events, 0, PyList_GET_SIZE(events), NULL)
+    return taken

@@ -41,6 +41,7 @@ from protocols.venues.events import (
 from protocols.venues.jsonrpc import Request, RequestTable
 from protocols.venues.orderbook import OrderBook
 from protocols.venues.short_way import receive as receive_short
+from protocols.venues.short_way import session_steps
 
 MIN_HEARTBEAT_S: Final = 10  # the venue's own minimum
 REQUEST_TIMEOUT_NS: Final = 5 * NS_PER_S
@@ -74,6 +75,9 @@ class Deribit(Calls, SingleLane):
         asked for
     max_ahead_ns : how far a timestamp of the venue may be ahead of our clock
     """
+
+    # What the compiled twins at the end of this module read; all else is in its dictionary.
+    __slots__ = ("_events", "_now_ns", "_orders", "_received_ns", "_short_way", "_state", "is_live")
 
     def __init__(
         self,
@@ -425,3 +429,8 @@ class Deribit(Calls, SingleLane):
         self.errors_reported += 1
         redact = self._identity.redact
         self._events.append(VenueErrorReported(code, redact(message), redact(context)))
+
+
+Deribit.receive, Deribit.place, Deribit.events = session_steps(  # type: ignore[method-assign]
+    Deribit, State.CONNECTING
+)

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from risk.correlation.matrices import correlation_of, expected_outer, panel
 from risk.volatility.refusals import EstimateError, Floats, Reason, clipped, per_underlying, require
@@ -128,6 +127,8 @@ def _pair_likelihood(a: float, b: float, pairs: Floats, means: Floats) -> float:
     `pairs`: squares and products [3, T, n - 1]; `means`: what they return to [3, n - 1].
     """
     pushed = (1 - a - b) * means[:, None, :] + a * pairs
+    from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
+
     after, _ = lfilter([1.0], [1.0, -b], pushed, axis=1, zi=b * means[:, None, :])
     q = np.concatenate([means[:, None, :], after[:, :-1]], axis=1)
     r = np.clip(q[2] / np.sqrt(q[0] * q[1]), -1 + MARGIN, 1 - MARGIN)

@@ -6,7 +6,7 @@ venue's tiers are a rate of notional, which says nothing about options.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -43,6 +43,27 @@ class FilteredModel:
         """See Model."""
         found = self.filtered.scenarios(as_of_day, factors=factors)
         return found.move, found.weight
+
+
+@dataclass(frozen=True)
+class ChampionModel:
+    """Filtered days, each underlying's prices moved by what a champion's forecast makes of their scale that evening.
+
+    `ratio` by underlying and evening; an evening that is not there is the filter's own.
+    """
+
+    name: str
+    filtered: Filtered
+    ratio: Mapping[str, Mapping[int, float]]
+
+    def moves(self, as_of_day: int, factors: Sequence[Factor]) -> tuple[Floats, Floats]:
+        """See Model."""
+        found = self.filtered.scenarios(as_of_day, factors=factors)
+        by = [
+            self.ratio.get(one.underlying, {}).get(as_of_day, 1.0) if one.kind is FactorKind.SPOT else 1.0
+            for one in factors
+        ]
+        return found.move * np.array(by), found.weight
 
 
 @dataclass(frozen=True)

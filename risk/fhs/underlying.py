@@ -1,8 +1,9 @@
 """The factors of one underlying, from its perpetual's bars, mark prices, funding and, where there is one, implied vol.
 
 What a history does not have is derived by a stated rule: without implied volatility one month's is taken to be
-VOL_PREMIUM times a fast mean of realised volatility; the carry of a dated future is what funding, returning to its mean
-with FUNDING_REVERSION_DAYS, comes to until its expiry (`carry_loading`). A report that uses such a factor says so.
+VOL_PREMIUM times a fast mean of realised volatility; the carry of a dated future is what the last funding payment,
+returning to its mean with FUNDING_REVERSION_DAYS, comes to until its expiry (`carry_loading`). A report that uses such
+a factor says so.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class UnderlyingBars:
 
 @dataclass(frozen=True)
 class Days:
-    """An underlying by the day, all [D]: what was known at the end of each; NaN where it was not."""
+    """An underlying by the day, all [D]: what was known at the end of each; NaN where it was not.
+
+    `funding_rate` is a fraction a day, at the pace of the day's last payment.
+    """
 
     name: str
     day: Ints
@@ -78,7 +82,7 @@ def days_of(underlying: UnderlyingBars, rules: BarRules) -> Days:
     close = _last(np.where(counts, bars.close, np.nan), bar_day, len(day))
     basis = _last(np.where(counts, _basis(underlying), np.nan), bar_day, len(day))
     segment = _last(np.where(counts, bars.segment, np.nan), bar_day, len(day))
-    funding = _funding(underlying.funding_rate, bar_day, len(day))
+    funding = _funding(underlying.funding_rate, bars.open_time_ns, bar_day, len(day))
     quoted = _last(np.where(underlying.implied_vol > 0, underlying.implied_vol, np.nan), bar_day, len(day))
     is_quoted = bool(np.isfinite(quoted).any())
     implied = quoted if is_quoted else _implied_proxy(variance)
@@ -91,11 +95,25 @@ def _basis(underlying: UnderlyingBars) -> Floats:
     return np.where(good, np.log(ratio), np.nan)
 
 
-def _funding(rate: Floats, bar_day: Ints, days: int) -> Floats:
-    there = np.isfinite(rate) & (bar_day < days)
-    count = np.bincount(bar_day[there], minlength=days)[:days]
-    total = np.bincount(bar_day[there], weights=rate[there], minlength=days)[:days]
-    return np.where(count > 0, total, np.nan)
+def _funding(rate: Floats, time_ns: Ints, bar_day: Ints, days: int) -> Floats:
+    """The last payment of each day at the pace of its payments, as a fraction a day.
+
+    Not the day's sum: a future is priced in the evening, from what is paid then. Changes of averages follow each other
+    where those of what is averaged do not (Working 1960), and so did the days that a margin made of sums did not cover.
+    """
+    there = np.isfinite(rate)
+    # A column may say zero in bars without a payment: payments are at times of day that have ever had one.
+    hour = time_ns % DAY_NS
+    there &= np.isin(hour, np.unique(hour[there & (rate != 0)])) if (rate[there] != 0).any() else there
+    at = np.flatnonzero(there)
+    pace = np.full(len(rate), np.nan)
+    if len(at) > 1:
+        gap = np.diff(time_ns[at])
+        # The least of the last three: one that is missing in the file does not halve what is paid a day.
+        least = np.minimum.reduce([gap, np.roll(gap, 1), np.roll(gap, 2)]) if len(gap) > 2 else gap
+        least[:2] = gap[:2]
+        pace[at[1:]] = DAY_NS / np.minimum(least, DAY_NS)
+    return _last(rate * pace, bar_day, days)
 
 
 def _last(values: Floats, bar_day: Ints, days: int) -> Floats:
@@ -121,7 +139,11 @@ def factor_history(days: Days) -> FactorHistory:
         FactorKind.BASIS: (_change(days.basis), None),
     }
     kept = {kind: pair for kind, pair in moves.items() if np.isfinite(pair[0]).any()}
-    require(FactorKind.SPOT in kept, Reason.SHORT_HISTORY, f"{days.name}: no two days with a close")
+    lacking = "no two days in a row with a close: a bar that counts, with volume, near the end of the day (UTC)"
+    require(FactorKind.SPOT in kept, Reason.SHORT_HISTORY, f"{days.name}: {lacking}")
+    # What never moved has no risk to measure: a peg, a halt or a slip, and people say which.
+    is_moving = bool((spot[np.isfinite(spot)] != 0).any())
+    require(is_moving, Reason.CONSTANT, f"{days.name}: the price never moved from one day to the next")
     unknown = np.full(len(days.day), np.nan)
     move = np.column_stack([pair[0] for pair in kept.values()])
     size = np.column_stack([unknown if pair[1] is None else pair[1] for pair in kept.values()])

@@ -8,7 +8,7 @@ all challengers. Where it drifts, has no forecast, or the contest is not won any
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,8 +154,19 @@ def _learned(seen: Panel, har: Floats, horizon: int, past: int, rows: Ints) -> F
     return fit_variance(seen, har, horizon, past).forecast(seen.feature[rows], har[rows])
 
 
-def choose(walked: Walked, as_of_day: int) -> Choice:
-    """Return who is believed on an evening, by results that were known on it.
+def choose_each(walked: Walked, days: Sequence[int]) -> list[Choice]:
+    """Return what `choose` says of each of many evenings, the detector asked of all at once.
+
+    An evening on which the filter has no volatility is passed over. Raises EstimateError as `choose`.
+    """
+    at = np.searchsorted(walked.day, np.asarray(days, dtype=np.int64))
+    known = [day for day, row in zip(days, at.tolist()) if row < len(walked.day) and np.isfinite(walked.fast[row])]
+    regimes = _regimes(walked, np.searchsorted(walked.day, np.asarray(known, dtype=np.int64)))
+    return [choose(walked, day, regime) for day, regime in zip(known, regimes.tolist())]
+
+
+def choose(walked: Walked, as_of_day: int, regime: float | None = None) -> Choice:
+    """Return who is believed on an evening, by results that were known on it; `regime` where it is known already.
 
     Raises EstimateError (MOSTLY_MISSING) if that evening was not walked, or the filter has no volatility on it.
     """
@@ -166,7 +177,8 @@ def choose(walked: Walked, as_of_day: int) -> Choice:
     known = (walked.row + walked.horizon <= walked.row[at]) & (walked.day > as_of_day - rules.contest_days)
     known &= np.isfinite(walked.ahead) & np.isfinite(walked.fast) & np.isfinite(walked.tempered)
     rivals = _rivals(walked, np.flatnonzero(known))
-    regime, base = _regime(walked, at), float(np.sqrt(walked.fast[at]))
+    regime = float(_regimes(walked, np.array([at]))[0]) if regime is None else regime
+    base = float(np.sqrt(walked.fast[at]))
     # Those that have won first, then by how much less they lost: the one that people are told of in any case.
     ranked = sorted(rivals, key=lambda one: (not one.has_won, one.loss / one.base_loss, one.model))
     best = ranked[0] if ranked else None
@@ -231,10 +243,12 @@ def _has_drifted(excess: Floats) -> bool:
     return drift.has_drifted
 
 
-def _regime(walked: Walked, at: int) -> float:
-    end = int(walked.row[at]) + 1
-    bank, factor = RegimeBank(1, REGIME), 1.0
-    for one in walked.panel.log_return[max(0, end - REGIME_DAYS * walked.panel.bars_per_day) : end]:
-        factor = float(bank.update(np.array([one]))[0])
+def _regimes(walked: Walked, at: Ints) -> Floats:
+    """What the detector says on evenings [n], each of its own last days."""
+    ends, length = walked.row[at] + 1, REGIME_DAYS * walked.panel.bars_per_day
+    bank, factor = RegimeBank(len(at), REGIME), np.ones(len(at))
+    for back in range(length, 0, -1):
+        rows = ends - back
+        factor = bank.update(np.where(rows >= 0, walked.panel.log_return[np.maximum(rows, 0)], np.nan))
     # Left of a raise that is all but over is none.
-    return factor if factor > 1.05 else 1.0
+    return np.where(factor > 1.05, factor, 1.0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from risk import profiles
 from risk.models import (
@@ -91,12 +92,12 @@ def evaluate(
     given = _loaded(portfolio)
     name = model or given.model
     chosen = _model(name)
-    result = _checked(chosen(given))
+    result = _priced(chosen, given)
     if not with_liquidation or (name == "tiered" and tiered.is_solved(given)):
         return result
     found = result.liquidation
     for underlying in sorted({held.underlying for held in given.positions if held.qty}):
-        found += liquidation.search(chosen, given, underlying)
+        found += liquidation.search(lambda held: _priced(chosen, held), given, underlying)
     return msgspec.structs.replace(result, liquidation=found)
 
 
@@ -110,7 +111,7 @@ def evaluate_orders(portfolio: Portfolio | Mapping[str, Any], orders: Any, model
     except msgspec.ValidationError as error:
         raise MarginError("bad_order", str(error)) from error
     chosen = _model(model or given.model)
-    return what_if(lambda held: _checked(chosen(held)), given, wanted)
+    return what_if(lambda held: _priced(chosen, held), given, wanted)
 
 
 def evaluate_case(
@@ -135,10 +136,22 @@ def _model(name: str) -> Model:
     return MODELS[name]
 
 
+def _priced(chosen: Model, portfolio: Portfolio) -> MarginResult:
+    """Return a model's result; what its formulas can not take is a refusal, and an overflow is told by its result."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return _checked(chosen(portfolio))
+    except (ArithmeticError, ValueError) as error:
+        if isinstance(error, MarginError):
+            raise
+        raise MarginError("not_a_number", f"{portfolio.model}: {error}") from error
+
+
 def _checked(result: MarginResult) -> MarginResult:
     """Return a result that is finite and not negative, or refuse: a formula's overflow is no margin."""
     figures = {"equity": result.equity, "initial": result.initial, "maintenance": result.maintenance}
-    refuse_bad_numbers(figures)
+    # The least of several profits would pass over one that is none.
+    refuse_bad_numbers(figures | {f"profit in {rung.name}": rung.pnl for rung in result.ladder})
     for name in ("initial", "maintenance"):
         if figures[name] < 0:
             raise MarginError("negative_margin", f"{result.model}: {name} margin {figures[name]}")

@@ -67,7 +67,7 @@ class _Market:
         self.p, self.portfolio = p, portfolio
         self.market: Underlying = portfolio.underlying(name)
         held = [h for h in net(portfolio.positions) if h.underlying == name]
-        self.perps = [h for h in held if h.kind == "perpetual" and h.qty]
+        self.perps = [h for h in held if h.kind == "perpetual" and (h.qty or h.accrued)]
         self.options: dict[float, list[Position]] = {}
         for h in held:
             if h.kind == "option" and h.qty:

@@ -11,6 +11,7 @@ from risk import collateral as pledged
 from risk.models.portfolio import USD_LIKE, Collateral, Portfolio, Position, net
 from risk.models.result import require
 from risk.models.valuation import VolMove, VolShock
+from risk.periods import PeriodRow, Periods, why_no_periods
 
 # Where the account's cash lies: with the house itself, which no exchange's default touches.
 HOME: Final = "house"
@@ -36,6 +37,7 @@ class HouseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     move_scale: float = 1.0
     scales: dict[str, float] = {}
     mpor_days: float
+    periods: tuple[PeriodRow, ...] = ()
     base_mpor_days: float
     confidence: float
     base_confidence: float
@@ -95,11 +97,18 @@ class HouseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         for rule, holds in well_formed.items():
             if not holds:
                 raise ValueError(rule)
+        if reason := why_no_periods(self.periods):
+            raise ValueError(reason)
 
-    def widened(self) -> float:
+    def table(self) -> Periods:
+        """Return the margin periods of products at venues."""
+        return Periods(self.mpor_days, self.periods)
+
+    def widened(self, days: float | None = None) -> float:
         """Return what grid moves are multiplied with: stress, root of time, and the quantiles of a Student t."""
         tail = self.tail(self.confidence) / self.tail(self.base_confidence)
-        return float(self.move_scale * (self.mpor_days / self.base_mpor_days) ** 0.5 * tail)
+        period = self.mpor_days if days is None else days
+        return float(self.move_scale * (period / self.base_mpor_days) ** 0.5 * tail)
 
     def tail(self, confidence: float) -> float:
         """Return the quantile of the Student t that moves of a confidence are measured by."""

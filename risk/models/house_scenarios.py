@@ -62,32 +62,36 @@ def axis(p: HouseParameters) -> Axis:
 
 def profits(book: Book, p: HouseParameters) -> Floats:
     """Return profit by venue, coin and move of `axis`, shape (V, U, T)."""
-    lay = axis(p)
+    lay, periods = axis(p), p.table()
     found = np.zeros((len(book.venues), len(book.units), lay.market + len(lay.gap.vol)))
     for column, unit in enumerate(book.units):
-        plain, spike = _moves_of(unit, p, lay)
-        cut = lay.market - len(spike.vol)  # the spike stands between market and gap, with a shock of its own
+        moved: dict[float, tuple[Moves, Moves]] = {
+            days: _moves_of(unit, p, lay, days) for days in {periods.days, *periods.lengths}
+        }
+        cut = lay.market - len(lay.spike.vol)  # the spike stands between market and gap, with a shock of its own
         for held in book.contracts:
             if held.underlying == unit and held.qty:
+                plain, spike = moved[periods.of(held.kind, held.venue)]
                 row = found[book.venues.index(held.venue), column]
                 gained = matrix.pnl(book.portfolio, held, plain, p.vol_shock)
                 row[:cut] += gained[:cut]
                 row[cut : lay.market] += matrix.pnl(book.portfolio, held, spike, p.spike_shock)
                 row[lay.market :] += gained[cut:]
+        plain, spike = moved[periods.of("spot", "")]
         moves = np.concatenate([plain.spot[:cut], spike.spot, plain.spot[cut:]])
         found[:, column] += holdings_profit(book, unit, moves)
     return found
 
 
-def _moves_of(unit: str, p: HouseParameters, lay: Axis) -> tuple[Moves, Moves]:
-    """Return a coin's moves: grid, history and gap; and those of the spike."""
-    scale = p.widened() * p.scales.get(unit, 1.0)
+def _moves_of(unit: str, p: HouseParameters, lay: Axis, days: float) -> tuple[Moves, Moves]:
+    """Return a coin's moves within a margin period: grid, history and gap; and those of the spike."""
+    scale = p.widened(days) * p.scales.get(unit, 1.0)
     for day in lay.history:
         require(unit in p.history[day], "missing_history", f"{unit}: no move on {day}")
-    root = (p.mpor_days / p.history_days) ** 0.5
-    days = Moves.grid([p.history[day][unit] * root for day in lay.history], lay.history_vols)
-    spots = np.concatenate([lay.grid.spot * scale, days.spot, lay.gap.spot * scale])
-    plain = Moves(np.maximum(spots, LEAST_MOVE), lay.grid.vol + days.vol + lay.gap.vol)
+    root = (days / p.history_days) ** 0.5
+    history = Moves.grid([p.history[day][unit] * root for day in lay.history], lay.history_vols)
+    spots = np.concatenate([lay.grid.spot * scale, history.spot, lay.gap.spot * scale])
+    plain = Moves(np.maximum(spots, LEAST_MOVE), lay.grid.vol + history.vol + lay.gap.vol)
     return plain, Moves(np.maximum(lay.spike.spot * scale, LEAST_MOVE), lay.spike.vol)
 
 

@@ -18,6 +18,8 @@ SECONDS_A_YEAR: Final = 365 * 86_400
 SECONDS_A_DAY: Final = 86_400
 MAX_POSITIONS: Final = 10_000
 MAX_DEPTH: Final = 12
+# No price, size or amount of money is larger, and no product of a few of them overflows.
+LARGEST: Final = 1e30
 # Venues that settle to an average take it over the last half hour (Deribit, Derive).
 AVERAGING_WINDOW_S: Final = 1_800.0
 USD_LIKE: Final = frozenset({"USD", "USDC", "USDT"})
@@ -230,12 +232,20 @@ def prepared(portfolio: Portfolio) -> Portfolio:
         _check_position(position)
     for name, market in portfolio.underlyings.items():
         require(market.spot > 0, "bad_mark", f"{name}: spot {market.spot} is no price")
+        perp = market.perp_price
+        require(perp is None or perp > 0, "bad_mark", f"{name}: perpetual's price {perp} is no price")
+        for what, sure in (("spot", market.spot_confidence), ("perp", market.perp_confidence)):
+            require(0 <= sure <= 1, "bad_confidence", f"{name}: {what}_confidence {sure} is no share of one")
         for expiry in market.expiries:
+            for sure in (expiry.forward_confidence, expiry.rate_confidence, expiry.vol_confidence):
+                require(0 <= sure <= 1, "bad_confidence", f"{name}: a confidence of {sure} is no share of one")
             require(expiry.forward > 0, "bad_mark", f"{name}: forward {expiry.forward} is no price")
             require(expiry.expiry_s >= 0, "expired", f"{name}: an expiry lies {-expiry.expiry_s} s back")
     collateral = tuple(_priced(portfolio, held) for held in portfolio.collateral)
     for name, charge in portfolio.add_ons.items():
         require(charge >= 0, "bad_portfolio", f"add-on {name}: {charge} is negative")
+    ids = [order.id for order in portfolio.orders if order.id]
+    require(len(ids) == len(set(ids)), "bad_order", "two orders have one id: a cancel would not say which it ends")
     for order in portfolio.orders:
         require(order.qty > 0, "bad_order", f"{order.instrument}: quantity {order.qty} is not positive")
         require(order.price >= 0, "bad_order", f"{order.instrument}: price {order.price} is no price")
@@ -253,10 +263,11 @@ def _priced(portfolio: Portfolio, held: Collateral) -> Collateral:
 
 
 def refuse_bad_numbers(value: Any, path: str = "", depth: int = 0) -> None:
-    """Raise MarginError for a NaN or an infinity anywhere in a document, naming its path."""
+    """Raise MarginError for a NaN, an infinity, or what no market states, anywhere in a document, naming its path."""
     require(depth <= MAX_DEPTH, "bad_portfolio", f"{path}: nested deeper than {MAX_DEPTH}")
-    if isinstance(value, float):
-        require(isfinite(value), "not_a_number", f"{path or 'value'} is {value}")
+    if isinstance(value, float | int):
+        require(isinstance(value, int) or isfinite(value), "not_a_number", f"{path or 'value'} is {value}")
+        require(abs(value) <= LARGEST, "too_large", f"{path or 'value'} is beyond {LARGEST:g}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             refuse_bad_numbers(item, f"{path}.{key}" if path else str(key), depth + 1)
@@ -317,6 +328,8 @@ def _legs(positions: Iterable[Position]) -> Iterable[Position]:
 
 def _check_position(held: Position) -> None:
     require(held.contract_size > 0, "bad_position", f"{held.instrument}: contract size {held.contract_size}")
+    pays = held.settlement in USD_LIKE or held.settlement == held.underlying
+    require(pays, "unsupported", f"{held.instrument}: settles in {held.settlement}, no dollar and not its underlying")
     if held.mark is not None:
         held.marked()
     if held.kind == "option":

@@ -37,13 +37,14 @@ class TierTable:
 
     def __init__(self, rows: Sequence[Sequence[float]]) -> None:
         require(bool(rows), "bad_tiers", "no tiers")
+        for row in rows:
+            require(len(row) in (2, 3), "bad_tiers", f"a tier is (floor, rate[, initial rate]), not {row!r}")
         require(rows[0][0] == 0, "bad_tiers", f"the first tier starts at {rows[0][0]}, not at zero")
         for low, high in pairwise(rows):
             require(low[0] < high[0], "bad_tiers", f"floor {high[0]} does not ascend")
             require(low[1] <= high[1], "bad_tiers", f"rate {high[1]} falls with size")
         tiers: list[Tier] = []
         for row in rows:
-            require(len(row) in (2, 3), "bad_tiers", f"a tier is (floor, rate[, initial rate]), not {row!r}")
             require(0 <= row[1] < 1, "bad_tiers", f"maintenance rate {row[1]}")
             require(len(row) == 2 or 0 <= row[2] <= 1, "bad_tiers", f"initial rate {row[-1]}")
             before = tiers[-1] if tiers else Tier(0.0, row[1], 0.0)

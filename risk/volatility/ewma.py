@@ -7,7 +7,6 @@ A missing return leaves the variance as it is.
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
 
 from risk.volatility.refusals import MIN_VARIANCE, Floats, Reason, clipped, per_underlying, require, series
 
@@ -63,6 +62,8 @@ def ewma_filter(log_return: Floats, decay: float = 0.94, min_observations: int =
     ramp = min(int(np.floor(1.0 / (1.0 - decay))), len(squares))
     variance = np.cumsum(squares[:ramp]) / np.arange(1, ramp + 1)
     if ramp < len(squares):
+        from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
+
         late, _ = lfilter([1.0 - decay], [1.0, -decay], squares[ramp:], zi=[decay * variance[-1]])
         variance = np.concatenate([variance, late])
     variance = np.maximum(variance, MIN_VARIANCE)

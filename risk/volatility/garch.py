@@ -12,7 +12,6 @@ from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
-from scipy.signal import lfilter
 
 from risk.volatility.refusals import MIN_VARIANCE, Floats, Reason, clipped, per_underlying, require, series
 
@@ -123,6 +122,8 @@ def recursion(p: Coefficients, r: Floats, variance: float) -> Floats:
     missing = np.isnan(r)
     pushed = p.omega + (p.alpha + p.gamma * (r < 0)) * r * r
     if not missing.any():
+        from scipy.signal import lfilter  # late: no start of a gateway needs what it loads
+
         filtered, _ = lfilter([1.0], [1.0, -p.beta], pushed, zi=[p.beta * variance])
         return np.asarray(filtered, dtype=np.float64)
     pushes = np.where(missing, p.omega, pushed).tolist()

@@ -85,6 +85,9 @@ QUICK: Final = Plan(
     is_whole=False,
 )
 WINDOWS: Final = (64, 256)
+# What an echo has of each hop, in bytes: half of what goes in and out there for one order. A client's order and its
+# report; a request to the venue, its reply and its notification.
+HOPS: Final = {"client": 250, "venue": 760}
 PASSES: Final = 4
 # Where there is no terminal whose width counts.
 PLAIN_WIDTH: Final = 130
@@ -166,7 +169,9 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
             note("rested", run_echo(peer, peer_core, echo, plan.single, 1, is_rested=True))
             for mode in ("reject", "accept", "apart"):
                 note(mode, gateway.run(peer, peer_core, mode, plan.single, 1))
-            note("echo_64", run_echo(peer, peer_core, echo, plan.flight, 64))
+            for window in WINDOWS:
+                for hop, size in HOPS.items():
+                    note(f"echo_{hop}_{window}", run_echo(peer, peer_core, echo, plan.flight, window, size=size))
             for mode in ("reject", "accept"):
                 for window in WINDOWS:
                     note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
@@ -178,8 +183,28 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
     for mode, floor_name in (("reject", "echo"), ("accept", "echo"), ("apart", "rested")):
         pairs = zip(runs[mode], runs[floor_name], strict=True)
         result[mode]["ratio"] = median(run["p50_ns"] / floor["p50_ns"] for run, floor in pairs)
+    for window in WINDOWS:
+        hops = (runs[f"echo_client_{window}"], runs[f"echo_venue_{window}"])
+        result[f"reject_{window}"] |= _beside(runs[f"reject_{window}"], runs["echo"], hops[:1])
+        result[f"accept_{window}"] |= _beside(runs[f"accept_{window}"], runs["echo"], hops)
     result["gateway"] = {name: snapshot[name] for name in ("rejects_by_code", "accepted", "cancelled", "alerts")}
     return result
+
+
+def _beside(
+    runs: list[dict[str, Any]], single: list[dict[str, Any]], hops: tuple[list[dict[str, Any]], ...]
+) -> dict[str, float]:
+    """Return orders a second beside echoes of the same rounds: one for each hop, on one core, one after the other.
+
+    `of_echo` is how many orders went through to each such echo; `of_round_trip` an order's time to the echo's p50.
+    """
+    order_ns = [run["elapsed_ns"] / run["count"] for run in runs]
+    echo_ns = [sum(hop["elapsed_ns"] / hop["count"] for hop in together) for together in zip(*hops, strict=True)]
+    return {
+        "echo_per_s": 1e9 / median(echo_ns),
+        "of_echo": median(echo / order for order, echo in zip(order_ns, echo_ns, strict=True)),
+        "of_round_trip": median(order / one["p50_ns"] for order, one in zip(order_ns, single, strict=True)),
+    }
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, float]:

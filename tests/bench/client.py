@@ -12,7 +12,7 @@ SENDER: Final = "BENCH"
 TARGET: Final = "MARGINGATE"
 _SOH: Final = b"\x01"
 _END: Final = re.compile(rb"\x0110=[0-9]{3}\x01")
-_PATIENCE_S: Final = 10.0
+_PATIENCE_S: Final = 60.0
 
 
 def message(

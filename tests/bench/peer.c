@@ -2,7 +2,7 @@
  *
  *   peer MODE COUNT WINDOW SEQ FIRST FIX_FD VENUE_FD SENDER TARGET ACCOUNT SYMBOL QUANTITY PRICE LABEL
  *
- * echo     WINDOW messages in flight to a server that sends each back
+ * echo     WINDOW messages of FIRST bytes (0: ECHO_BYTES) in flight to a server that sends each back
  * rested   the same, a pause before each batch, in which the server falls asleep: the floor of `apart`
  * reject   WINDOW orders in flight, each answered by an ExecutionReport(8) of ExecType Rejected
  * accept   the same, each order going on to the venue, which answers with its reply and its notification
@@ -303,12 +303,13 @@ static void run_orders(int fix, int venue, i64 count, i64 window, i64 seq) {
     }
 }
 
-static void run_echo(int fd, i64 count, i64 window, int is_rested) {
+static void run_echo(int fd, i64 count, i64 window, size_t bytes, int is_rested) {
+    if ((size_t)window * bytes > BUFFER) fail("a window larger than the buffer");
     while (done < count) {
         if (is_rested && sent == done) rest();
         while (sent < count && sent - done < window) {
-            memset(fix_out.data + fix_out.used, 'x', ECHO_BYTES);
-            fix_out.used += ECHO_BYTES;
+            memset(fix_out.data + fix_out.used, 'x', bytes);
+            fix_out.used += bytes;
             sent++;
         }
         if (fix_out.used) {
@@ -319,7 +320,7 @@ static void run_echo(int fd, i64 count, i64 window, int is_rested) {
         if (!take(fd, &fix_in)) continue;
         i64 now = steady_ns();
         size_t at = 0;
-        for (; fix_in.used - at >= ECHO_BYTES; at += ECHO_BYTES) {
+        for (; fix_in.used - at >= bytes; at += bytes) {
             took_ns[done] = now - sent_ns[done];
             done++;
         }
@@ -368,7 +369,8 @@ int main(int argc, char **argv) {
     if (strcmp(mode, "clear")) sent_ns = calloc((size_t)count, sizeof *sent_ns);
     if (!took_ns) return 2;
     i64 began = steady_ns();
-    if (!strcmp(mode, "echo") || !strcmp(mode, "rested")) run_echo(fix, count, window, mode[0] == 'r');
+    if (!strcmp(mode, "echo") || !strcmp(mode, "rested")) 
+        run_echo(fix, count, window, first > 0 ? (size_t)first : ECHO_BYTES, mode[0] == 'r');
     else if (!strcmp(mode, "clear")) run_clear(fix, venue, count, first);
     else run_orders(fix, strcmp(mode, "reject") ? venue : -1, count, window, seq);
     i64 elapsed = steady_ns() - began;

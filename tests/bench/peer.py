@@ -14,7 +14,7 @@ from websockets.speedups import apply_mask
 from tests.bench.rig import notification, server_frame, venue_answer
 from tests.bench.venue import order_json
 
-ECHO: Final = b"x" * 180
+ECHO_BYTES: Final = 180
 PATIENCE_NS: Final = 10_000_000_000
 CLEAR_WINDOW: Final = 64
 PAUSE_NS: Final = 100_000
@@ -31,6 +31,7 @@ class Peer:
         self.fix = socket.socket(fileno=fix)
         self.venue = None if venue < 0 else socket.socket(fileno=venue)
         self.counts = dict.fromkeys((*_KINDS.values(), "unexpected"), 0)
+        self._echo = b"x" * (self.first or ECHO_BYTES)
         self.sent_ns: list[int] = []
         self.took_ns: list[int] = []
         self.last_label = ""
@@ -68,7 +69,7 @@ class Peer:
             orders = [order_json(f"{self.label}{self.first + first + i}", "cancelled") for i in range(room)]
             data, connection = b"".join(server_frame(notification(order)) for order in orders), self.venue
         elif mode in ("echo", "rested"):
-            data, connection = ECHO * room, self.fix
+            data, connection = self._echo * room, self.fix
         else:
             data, connection = b"".join(self._order(self.seq + first + i) for i in range(room)), self.fix
         now = self._moved_ns = time.perf_counter_ns()
@@ -87,10 +88,10 @@ class Peer:
 
     def _take_echoes(self, data: bytes) -> None:
         now, whole = time.perf_counter_ns(), len(self._fix_in) + len(data)
-        while whole >= len(ECHO):
-            whole -= len(ECHO)
+        while whole >= len(self._echo):
+            whole -= len(self._echo)
             self.took_ns.append(now - self.sent_ns[len(self.took_ns)])
-        self._fix_in = ECHO[:whole]
+        self._fix_in = self._echo[:whole]
 
     def _take_reports(self, data: bytes) -> None:
         now = time.perf_counter_ns()

@@ -58,6 +58,8 @@ RATIOS: Final = (
     Budget("accept, reply and notification at once", "accept", 4.1, 6.8),
     Budget("accept, notification after the report", "apart", 4.1, 6.8),
 )
+# An order's time at the rate that is wanted to the echo's p50, 11.1 us, of the machine that it is wanted on.
+ROUND_TRIPS: Final = {"reject_64": 0.60, "accept_64": 1.50}
 RATES: Final = (
     Budget("rejects/s, 64 in flight", "reject_64", 150_000, 50_000),
     Budget("rejects/s, 256 in flight", "reject_256", None, None),
@@ -118,8 +120,6 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
     table = Table(title=f"On the wire, {kind}: orders a second (medians)", title_justify="left")
     for heading in ("", "orders/s", "best round", "us on the core", "core alone", "budget"):
         table.add_column(heading, justify="left" if not heading else "right")
-    floor = (f"{wire['echo_64']['per_s']:,.0f}", f"{wire['echo_64']['best']:,.0f}")
-    table.add_row("echo, 64 in flight (floor)", *floor, "", "", "")
     for budget in RATES:
         rate = wire[budget.key]
         bound = budget.compiled if kind == "compiled" else budget.plain
@@ -131,6 +131,24 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
     console.print(
         "us on the core: what the gateway's thread used of it for each order, kernel included; core alone: as many a "
         "second as that leaves room for, where nobody else uses the machine\n"
+    )
+    _print_beside(kind, wire, console)
+
+
+def _print_beside(kind: str, wire: dict[str, Any], console: Console) -> None:
+    """The same rates as ratios: what others do on the machine is in the echoes too."""
+    table = Table(title=f"The same rates beside echoes of the same rounds, {kind}", title_justify="left")
+    for heading in ("", "orders/s", "echoes/s", "orders / echoes", "order's time / echo p50", "budget"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, key, *_ in (budget for budget in RATES if "of_echo" in wire[budget.key]):
+        rate = wire[key]
+        bound = _bound(rate["of_round_trip"], ROUND_TRIPS.get(key) if kind == "compiled" else None, is_least=False)
+        rates = (f"{rate['per_s']:,.0f}", f"{rate['echo_per_s']:,.0f}")
+        table.add_row(name, *rates, f"{rate['of_echo']:.2f}", f"{rate['of_round_trip']:.2f}", bound)
+    console.print(table)
+    console.print(
+        "echoes/s: a uvloop echo of as many bytes at the same window, one for a reject, two (client's and venue's) for "
+        "an accept; order's time / echo p50: at this rate, in round trips of one echo at a time\n"
     )
 
 

@@ -23,7 +23,7 @@ from tests.bench.setting import MOST, RICH, config_text
 from tests.bench.wire import ROOT, STOP_TIMEOUT_S, Echo, pinned
 
 ECHO_BYTES: Final = 180
-PATIENCE_S: Final = 40.0
+PATIENCE_S: Final = 60.0
 KEYS: Final = {"MARGINGATE_BENCH_PASSPHRASE": "demo-passphrase"}
 
 

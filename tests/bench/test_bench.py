@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import intraday, slowside
+from tests.bench import adjusting, intraday, slowside
 from tests.bench.parts import measure
 from tests.bench.report import PARTS
 from tests.bench.scenario_sets import measure_sets, print_sets
@@ -72,3 +72,8 @@ def test_scenario_sets_are_measured_beside_orders() -> None:
 def test_a_fall_of_the_market_is_acted_on() -> None:
     figures = intraday.measure(accounts=50, breached=5, rounds=1)
     assert figures["decisions"]["median"] == 10 and figures["first_action_from_swap_ms"]["median"] > 0.0
+
+
+def test_accounts_that_breach_together_each_have_their_first_action(tmp_path: Path) -> None:
+    figures = adjusting.measure(tmp_path, accounts=40, breaching=6, others=3)
+    assert figures["orders"] == 6 and figures["turns"] >= 6

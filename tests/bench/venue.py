@@ -22,7 +22,7 @@ SYMBOL: Final = "BTC-PERPETUAL"
 MARK: Final = 60_000.0
 VOL: Final = 0.6
 _CHUNK: Final = 1 << 16
-_PATIENCE_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 _LAST_QUESTION: Final = "private/get_account_summaries"
 
 

@@ -256,9 +256,12 @@ def run_peer(
 
 
 def run_echo(
-    peer: list[str], core: int, echo: Echo, count: int, window: int, *, is_rested: bool = False
+    peer: list[str], core: int, echo: Echo, count: int, window: int, *, is_rested: bool = False, size: int = 0
 ) -> dict[str, Any]:
-    """Measure the floor; `is_rested`: after a pause each time, as what comes after one is measured."""
+    """Measure the floor; `is_rested`: after a pause each time, as what comes after one is measured.
+
+    `size` is of a message in bytes; 0: the peer's own.
+    """
     sockets = (echo.connection.fileno(), -1)
     mode = "rested" if is_rested else "echo"
-    return run_peer(peer, core, sockets, [mode, count, window, 1, 0], ["-"] * 7)
+    return run_peer(peer, core, sockets, [mode, count, window, 1, size], ["-"] * 7)

@@ -19,8 +19,9 @@ from fixtures.venues.core.venue import SimulatedVenue
 from fixtures.venues.registry import VENUES, Setting
 from gateway import config as configuration
 from gateway.app import App
-from tests.gateway.live import TcpClient, free_port, until
+from tests.gateway.live import PATIENT, TcpClient, until
 from tests.gateway.rig import CONFIG
+from tests.ports import free_port
 
 KEYS: Final = {"TEST_CLIENT_ID": "demo-key", "TEST_CLIENT_SECRET": "demo-secret", "TEST_PASSPHRASE": "demo-passphrase"}
 SYMBOLS: Final = {
@@ -143,7 +144,7 @@ reconnect_max_ms = 400
 {extra}
 """
         path = directory / "gateway.toml"
-        path.write_text(text)
+        path.write_text(text + PATIENT)
         app = App(configuration.load(path))
         try:
             await app.start()

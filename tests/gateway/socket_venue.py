@@ -18,7 +18,8 @@ from gateway.app import App
 from gateway.clock import now_ns
 from protocols.venues.codec import HttpRequest
 from tests.gateway.lane_rig import FLAT, MS, Case, Frame, config_of, mark_frames
-from tests.gateway.live import free_port
+from tests.gateway.live import PATIENT
+from tests.ports import free_port
 from tests.protocols.venues.lane_peer import LanePeer, RefusalError
 
 ENVIRONMENT = {"TEST_CLIENT_ID": "key-id", "TEST_CLIENT_SECRET": "s3cr3t-of-the-key", "TEST_PASSPHRASE": "pass-phrase"}
@@ -211,7 +212,7 @@ def live_config(*venues: SocketVenue, port: int, extra: str = "") -> str:
         text = text.replace(
             head, f'{head}url = "ws://{venue.url}"\nrest_url = "http://{venue.url}"\nreconnect_min_ms = 50\n{extra}'
         )
-    return text
+    return text + PATIENT
 
 
 @contextlib.asynccontextmanager

@@ -34,7 +34,6 @@ from tests.gateway.live import (
     TcpClient,
     config_text,
     environment,
-    free_port,
     key_pair,
     live,
     make_venue,
@@ -42,6 +41,7 @@ from tests.gateway.live import (
     until,
 )  # fmt: skip
 from tests.gateway.rig import BTC, shown
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -234,7 +234,7 @@ def test_an_address_that_others_can_reach_speaks_tls_1_3(tmp_path: Path, monkeyp
             plain.read()
             await plain.until(lambda: plain.is_closed)
             assert not plain.fix.is_logged_on and client.fix.is_logged_on
-            assert gateway.app.snapshot()["connections_refused"] == {"no TLS handshake": 2}
+            await until(lambda: gateway.app.snapshot()["connections_refused"] == {"no TLS handshake": 2})
             states = [account.state for account in gateway.app.core.ledger.accounts.values()]
             assert set(states) == {AccountState.TRADING}  # a stranger's bad handshake is no bug of ours
 

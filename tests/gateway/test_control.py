@@ -34,7 +34,7 @@ from gateway.journal import Journal, read
 from gateway.operator import Operator
 from gateway.recovery import replay
 from protocols.fix.session import Limits
-from tests.gateway.live import TcpClient, live, run, until
+from tests.gateway.live import PATIENCE_S, TcpClient, live, run, until
 from tests.gateway.rig import CONFIG, Rig, accepted, opened
 
 runner = CliRunner()
@@ -125,7 +125,7 @@ async def talk(directory: Path, data: bytes) -> list[dict[str, Any]]:
     writer.write(data)
     answers = []
     for _ in range(max(1, data.count(b"\n"))):
-        line = await asyncio.wait_for(reader.readline(), 10)
+        line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
         if not line:
             break
         answers.append(orjson.loads(line))
@@ -172,7 +172,7 @@ def test_lines_commands_and_connections_are_bounded(tmp_path: Path, monkeypatch:
             await until(lambda: not server.connections)
             monkeypatch.setattr(control, "IDLE_TIMEOUT_S", 0.02)
             reader, writer = await asyncio.open_unix_connection(str(tmp_path / NAME))
-            assert await asyncio.wait_for(reader.read(), 10) == b""  # idle: hung up
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""  # idle: hung up
             writer.close()
 
     run(scenario())

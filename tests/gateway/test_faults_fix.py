@@ -96,7 +96,7 @@ def test_fault_03_a_wrong_huge_or_negative_length_is_garbled_or_cut_in_no_time(l
         least = min(least, time.process_time_ns() - began)
         assert state.next_in == 2
         assert session.is_closed or session.garbled_count or session._framer.buffered_bytes == len(data)
-    assert least < 1_000_000, "a millisecond of CPU"
+    assert least < 20_000_000, "what is done again for each byte takes ten times as long"
 
 
 TAG_FAULTS = [("1_0=x", "0"), (" 35=x", "0"), ("+8=x", "0"), ("\u0663\u0665=x", "0"), ("11=again", "13"), ("-1=x", "0")]

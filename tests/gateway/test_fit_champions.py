@@ -102,7 +102,7 @@ def test_no_forecast_takes_a_scenario_below_the_floors(data, plain, ratio, floor
     tempered = Filtered(data.history, study.TEMPERED)
     scenarios = tempered.scenarios(DAYS - 1, 1.0, [Factor(name, FactorKind.SPOT) for name in ("AAA", "BBB")])
     before = plain.points
-    points, used = scaled(scenarios, plain.volatilities, {"AAA": choice(ratio)}, study.POINT_CONFIDENCE, floors)
+    points, used = scaled([scenarios], plain.volatilities, {"AAA": choice(ratio)}, study.POINT_CONFIDENCE, floors)
     one, volatility = used["AAA"], plain.volatilities["AAA"]
     if AT_FLOOR in one.why:
         assert (one.forecaster, one.ratio) == (FILTER, 1.0) and points == before

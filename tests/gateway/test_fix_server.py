@@ -77,7 +77,8 @@ def test_a_second_logon_is_refused_and_the_first_untouched(rig: Rig) -> None:
             assert not second.fix.is_logged_on and second.fix.next_in == 1
             rig.hear(accepted(rig.only_order()))
             await first.until(lambda: first.told)
-            assert first.fix.is_logged_on and rig.link.cancelled == [] and len(server.connections) == 1
+            assert first.fix.is_logged_on and rig.link.cancelled == []
+            await until(lambda: len(server.connections) == 1)
 
     run(scenario())
 
@@ -121,7 +122,8 @@ def test_fault_6_five_hundred_slow_connections(rig: Rig) -> None:
 
     async def scenario() -> None:
         door = FrontDoor(max_pending=32, max_pending_per_address=16)
-        async with serving(rig, max_connections=64, door=door) as (server, port):
+        limits = Limits(logon_timeout_ns=600 * 10**9)  # no test takes so long: it passes by hand
+        async with serving(rig, max_connections=64, door=door, limits=limits) as (server, port):
             strangers = [socket.socket() for _ in range(500)]
             try:
                 for stranger in strangers:
@@ -139,14 +141,15 @@ def test_fault_6_five_hundred_slow_connections(rig: Rig) -> None:
                 await until(lambda: rig.ledger.order_count == 1)
                 assert len(server.connections) <= 17 and len(rig.monitor.alerts) == 1
                 # Time passes for those that wait, a byte each second.
-                begun_ns = now_ns()
                 waiting = [connection for connection in server.connections if connection in door.lobby]
-                for second in range(1, 12):
-                    for connection in waiting:
-                        connection._link.receive(b"8", begun_ns + second * 10**9)
-                        connection._link.tick(begun_ns + second * 10**9)
-                    assert all(connection._session.is_closed for connection in waiting) == (second >= 10)
                 for connection in waiting:
+                    due_ns = connection._session.deadline_ns
+                    assert due_ns is not None
+                    for second in range(9, -1, -1):
+                        assert not connection._session.is_closed
+                        connection._link.receive(b"8", due_ns - second * 10**9)
+                        connection._link.tick(due_ns - second * 10**9)
+                    assert connection._session.is_closed
                     connection.write()
                 await until(lambda: len(server.connections) == 1)
                 assert client.fix.is_logged_on and not door.lobby
@@ -226,7 +229,7 @@ def test_a_client_that_never_reads_is_cut_and_gets_its_reports_later(rig: Rig, m
 
 def test_garbage_before_a_logon_harms_nobody(rig: Rig) -> None:
     async def scenario() -> None:
-        async with serving(rig, limits=Limits(logon_timeout_ns=300_000_000)) as (server, port):
+        async with serving(rig) as (server, port):
             client = await (await TcpClient().connect(port)).log_on()
             strangers = [await TcpClient().connect(port) for _ in range(4)]
             chunks = [
@@ -240,9 +243,13 @@ def test_garbage_before_a_logon_harms_nobody(rig: Rig) -> None:
                 stranger.writer.write(chunk)
             client.order()
             await until(lambda: rig.ledger.order_count == 1)
+            for connection in server.connections - {server.logged_on["ALPHA"]}:  # its time to Logon, at the latest
+                connection._link.tick(now_ns() + 11 * 10**9)
+                connection.write()
             for stranger in strangers:
-                await stranger.until(lambda stranger=stranger: stranger.is_closed)  # at its time to Logon at the latest
-            assert len(server.connections) == 1 and client.fix.is_logged_on and rig.link.cancelled == []
+                await stranger.until(lambda stranger=stranger: stranger.is_closed)
+            await until(lambda: len(server.connections) == 1)
+            assert client.fix.is_logged_on and rig.link.cancelled == []
 
     run(scenario())
 
@@ -263,14 +270,12 @@ def test_a_flood_without_a_separator_is_cut_at_its_bound(rig: Rig) -> None:
 
 
 def test_heartbeats_come_at_the_interval_that_was_agreed(rig: Rig) -> None:
-    """HeartBtInt(108) is one second, far less than the time to Logon that the timer was first set for."""
+    """HeartBtInt(108) is one second, the time to Logon that the timer was first set for is years."""
 
     async def scenario() -> None:
-        async with serving(rig) as (_, port):
+        async with serving(rig, limits=Limits(logon_timeout_ns=10**18)) as (_, port):
             client = await (await TcpClient().connect(port)).log_on(heart_bt_int=1)
-            began = asyncio.get_running_loop().time()
             await client.until(lambda: client.fix.next_in >= 3)
-            assert asyncio.get_running_loop().time() - began < 5.0
 
     run(scenario())
 

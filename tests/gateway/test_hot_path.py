@@ -56,7 +56,7 @@ def plainly(patch: pytest.MonkeyPatch) -> None:
     for name, method in zip(("receive", "place", "commit"), _path.plain_methods(), strict=True):
         assert method is not getattr(Pipeline, name)
         patch.setattr(Pipeline, name, method)
-    patch.setitem(executions._HANDLERS, events.OrderAccepted, Executions._order_accepted)
+    patch.setitem(executions.HANDLERS, events.OrderAccepted, Executions._order_accepted)
     patch.setitem(ledger.HANDLERS, records.OrderApproved, Ledger.approve)
     patch.setitem(ledger.HANDLERS, records.VenueAccepted, Ledger._venue_accepted)
     patch.setitem(reports.HANDLERS, records.OrderApproved, Reports.received)

@@ -205,6 +205,12 @@ WRONG = {
     "margin on entry": (
         with_account("alpha", VENUE.replace('"deribit_standard"', '"tiered", parameter_set = "bitmex"')), "on entry"
     ),
+    "a period of a venue that is not there": (
+        CONFIG + '[[house.period]]\nvenue = "okx"\ndays = 2\n', 'there is no venue "okx"'
+    ),
+    "a period of nothing": (CONFIG + "[[house.period]]\ndays = 2\n", "neither product nor venue"),
+    "a period twice": (CONFIG + '[[house.period]]\nproduct = "option"\ndays = 2\n' * 2, "two margin periods"),
+    "a period of a year": (CONFIG + '[[house.period]]\nproduct = "option"\ndays = 365\n', "30 days"),
     "a loss without a move": (CONFIG + "[stress]\ndefault_loss = 0.5\n", "takes default_moves"),
     "no history": (CONFIG + '[stress]\nhistory_file = "nowhere.toml"\n', "can not be read"),
     "an entry that is hidden": (

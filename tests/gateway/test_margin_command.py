@@ -148,3 +148,46 @@ def test_files_that_are_not_there_or_too_many(tmp_path: Path, monkeypatch: pytes
 
 def test_cases_take_no_orders() -> None:
     assert "for a portfolio" in run(FIXTURES / "cases.json", "--whatif", FIXTURES / "orders.json", exit_code=1)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"cases": 5},
+        {"cases": [], "meta": 7},
+        {"cases": [], "meta": {"params": [1]}},
+        {"cases": [{"input": {"n": 250, "p": 0.01}, "expected": 7}]},
+        [[]],
+        [7],
+    ],
+)
+def test_a_file_of_another_shape_is_one_line(tmp_path: Path, document: Any) -> None:
+    text = run(written(tmp_path / "shape.json", document), exit_code=1)
+    assert "refused: bad_input" in text and text.count("\n") == 1
+
+
+def test_quanta_beyond_64_bits_are_printed(tmp_path: Path) -> None:
+    given = {"base_im_ppm": 100_000, "oi": 0, "notional_quantums": 10**24}
+    path = written(tmp_path / "quanta.json", {"input": given})
+    assert json.loads(run(path, "--json"))["cases"][0]["values"]["im_quantums"] == 10**23
+    assert "100000000000000000000000" in run(path)
+
+
+def test_inputs_that_no_figure_needed_are_named(tmp_path: Path) -> None:
+    given = {"side": "long", "qty": 7, "entry": 100, "mark": 120, "bankruptcy": 80, "surprise": 1}
+    path = written(tmp_path / "rank.json", {"input": given})
+    assert "; not read: input.qty, input.surprise" in run(path)
+    assert json.loads(run(path, "--json"))["cases"][0]["unread"] == ["input.qty", "input.surprise"]
+
+
+def test_an_overflow_is_refused_and_nothing_else_is_printed(tmp_path: Path) -> None:
+    document = json.loads((FIXTURES / "bybit_portfolio.json").read_text())
+    document["positions"][0].update(mark=1e-300, entry=1e-300, style="inverse", settlement="BTC")
+    text = run(written(tmp_path / "tiny.json", document), exit_code=1)
+    assert text.startswith("refused: ") and text.count("\n") == 1
+
+
+def test_a_key_stated_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text('{"model": "grid", "cash": 1, "cash": 2}')
+    assert "bad_json: cash: stated twice" in run(path, exit_code=1)

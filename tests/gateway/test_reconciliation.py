@@ -11,6 +11,7 @@ import pytest
 from fixtures.clearing_house import ClearedTrade, ClearingHouse
 from fixtures.fix_conversation import text, timestamp
 from gateway import records
+from gateway.clearing_records import BreakOpened
 from gateway.journal import JournalError
 from gateway.reconciler import BreakError
 from gateway.recovery import replay
@@ -385,3 +386,29 @@ def test_what_can_not_be_written_is_found_again(tmp_path: Path) -> None:
         rig.check_replay()
     finally:
         one.close()
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_a_statement_of_another_moment_is_put_off_and_not_for_ever(tmp_path: Path, rests: bool) -> None:
+    """Each time a fill of the same size comes between question and answer: that is no difference that stays."""
+    with clearing(tmp_path, confirm_after_ms="500") as one:
+        house = one.house
+        assert isinstance(house, ClearingHouse)
+        one.fill(100, "t0")
+        house.carried["alpha", BTC] = Decimal(100)
+        house.faults.is_late = True
+        one.dial()
+        for number in range(1, 4 if rests else 18):
+            one.fill(100, f"t{number}")
+            house.release(one.rig.now_ns)
+            one.pump()
+            house.carried["alpha", BTC] = Decimal(100 * (number + 1))
+            one.wait(1)
+        if rests:
+            for _ in range(3):
+                house.release(one.rig.now_ns)
+                one.wait(1)
+            assert one.breaks == [] and not one.rig.of_type(BreakOpened)
+            assert one.link.statements.taken >= 4
+        else:
+            assert [each.kind for each in one.breaks] == ["position"], "what never rests is compared all the same"

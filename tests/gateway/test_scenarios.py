@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fixtures.scenario import Scenario as Prices
 from fixtures.scenario import ScenarioMarket, Shape, factor_at, read_scenario
 from gateway.demo import scenario as demo
-from gateway.demo.scenario_tally import ScenarioFigures, ScenarioTally, claims, table_of
+from gateway.demo.scenario_tally import ScenarioFigures, ScenarioTally, accounts_of, claims, table_of
 from tests.scenario_world import ScenarioWorld
 
 LENGTH_S = 8.0
@@ -30,6 +30,14 @@ def test_a_scenario_ends_as_expected(name: str, tmp_path: Path) -> None:
     assert [text for holds, text in told if not holds] == []
     assert len(told) >= len(world.terms.account) + 3
     assert table_of(world.figures).row_count > 10
+    figures = world.figures
+    assert accounts_of(figures).row_count == len(world.terms.account)
+    assert sum(one.calls for one in figures.accounts) == figures.calls_issued
+    assert sum(one.met for one in figures.accounts) == figures.calls_met
+    assert sum(one.called_usd for one in figures.accounts) == pytest.approx(figures.called_usd)
+    assert sum(one.reductions for one in figures.accounts) == figures.reductions
+    for one in figures.accounts:
+        assert one.ends == figures.ends[one.account] and (one.reduced_usd > 0) is (one.reductions > 0)
 
 
 def test_a_seed_gives_the_same_twice_and_another_ends_as_well(tmp_path: Path) -> None:

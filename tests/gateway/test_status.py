@@ -13,12 +13,12 @@ def test_a_reader_that_stalls_costs_snapshots_and_nothing_else() -> None:
 
     def write(snapshot: dict[str, Any]) -> None:
         is_writing.set()
-        assert may_write.wait(20)
+        assert may_write.wait(60)
         lines.append(snapshot["n"])
 
     status = StatusWriter(write, lambda: None)
     status.publish({"n": 0})
-    assert is_writing.wait(20)
+    assert is_writing.wait(60)
     for n in range(1, 100):
         status.publish({"n": n})  # returns at once, though nothing is read
     may_write.set()
@@ -34,7 +34,7 @@ def test_a_reader_that_is_gone_is_told_of_once() -> None:
 
     status = StatusWriter(write, broken.set)
     status.publish({})
-    assert broken.wait(20)
+    assert broken.wait(60)
     status.publish({})
     status.close()
 

@@ -37,7 +37,7 @@ async def _met(tmp_path: Path) -> None:
             task = asyncio.create_task(runner.run())
             try:
                 desk.buy()
-                async with asyncio.timeout(40):
+                async with asyncio.timeout(90):
                     while not desk.watch.calls or desk.call().state is not CallState.MET:
                         desk.rig.now_ns = time.time_ns()
                         desk.move(54_500)

@@ -20,8 +20,9 @@ from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from risk.lifecycle import OrdStatus
 from tests.gateway.certificates import Authority
-from tests.gateway.live import SECRET, free_port, make_venue, run, until
+from tests.gateway.live import SECRET, make_venue, run, until
 from tests.gateway.rig import BTC, Rig, opened
+from tests.ports import free_port
 
 
 def client_of(rig: Rig, url: str, **options: Any) -> VenueClient:
@@ -76,7 +77,7 @@ def test_an_order_that_is_in_flight_when_the_connection_is_lost_is_asked_about(t
         venue = make_venue()
         with live_rig(tmp_path) as rig:
             async with serve(venue) as url:
-                client = client_of(rig, url)
+                client = client_of(rig, url, reconnect_min_s=0.3, reconnect_max_s=0.3)
                 running = asyncio.create_task(client.run())
                 await until(lambda: client.link.session.is_live)
                 await until(lambda: rig.core.market.marks and rig.core.market.marks[0] is not None)

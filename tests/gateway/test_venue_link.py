@@ -344,6 +344,19 @@ def test_an_execution_that_can_not_be_written_is_not_applied_and_comes_back(tmp_
         finished(world)
 
 
+def test_an_acknowledgement_that_can_not_be_written_is_not_applied_and_comes_back(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        placed = order(world)
+        pipeline = world.core.pipeline
+        pipeline.journal = FullFor(pipeline.journal, 1_000)  # type: ignore[assignment]
+        until(world, lambda: world.link._is_spoiled, step_ns=MS)
+        assert placed.venue_order_id == "" and placed.held is not None
+        pipeline.journal.count = 0
+        until(world, lambda: placed.venue_order_id)
+        assert placed.is_working and placed.held is not None
+        finished(world)
+
+
 def test_what_is_lost_at_a_disconnection_is_written_once_that_is_possible(tmp_path: Path) -> None:
     with running(tmp_path, seed=3) as world:
         placed = order(world)
@@ -354,3 +367,23 @@ def test_what_is_lost_at_a_disconnection_is_written_once_that_is_possible(tmp_pa
         world.call_in(3_000 * MS, partial(setattr, pipeline.journal, "count", 0))
         until(world, lambda: placed.status is OrdStatus.NEW or not placed.is_working)
         finished(world)
+
+
+def test_what_the_venue_liquidates_is_a_break_for_each_trade_and_no_fill_of_ours(tmp_path: Path) -> None:
+    """Its own orders bear no label: nothing is booked to a client, and whoever reads the breaks knows each trade."""
+    with running(tmp_path) as world:
+        resting = order(world, distance=0.99)
+        filled = order(world, distance=1.01, quantity=b"1000")
+        until(world, lambda: filled.status is OrdStatus.FILLED and resting.is_working)
+        before, fills = world.core.ledger.venue_lots("deribit"), world.core.monitor.fills
+        account = world.venue.account("margingate")
+        assert account is not None
+        account.balances["BTC"] = 10**7  # a hundred-thousandth of a coin: nothing covers the position
+        until(world, lambda: not world.venue.positions("margingate"))
+        trades = [trade for trade in world.venue.trades("margingate") if trade.order_type == "liquidation"]
+        until(world, lambda: len(world.core.ledger.breaks) >= len(trades) and not resting.is_working)
+        texts = [found.text for found in world.core.ledger.breaks]
+        assert trades and all(any(trade.trade_id in text for text in texts) for trade in trades)
+        assert all("is not ours" in text for text in texts)
+        assert world.core.ledger.venue_lots("deribit") == before and world.core.monitor.fills == fills
+        assert resting.status is OrdStatus.CANCELED

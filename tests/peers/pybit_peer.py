@@ -16,7 +16,7 @@ import pybit.unified_trading
 from pybit.exceptions import InvalidRequestError
 
 SYMBOL = "BTCUSDT"
-PATIENCE_S = 10
+PATIENCE_S = 30
 
 
 def addressed(address: str) -> None:

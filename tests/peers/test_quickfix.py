@@ -18,8 +18,8 @@ import uvloop
 
 from protocols.fix.codec import Message
 from protocols.fix.session import SessionConfig, SessionKey, SessionState
-from tests.gateway.live import free_port
 from tests.peers.ours import Connection, Desk, texts
+from tests.ports import free_port
 
 found = importlib.util.find_spec("quickfix")
 if found is None:

@@ -17,9 +17,10 @@ pytestmark = pytest.mark.skipif(not short_lane.COMPILED, reason="no compiled sho
 KEY = b"\x01\x80\xfe\x7f"
 
 
-@given(payload=st.binary(max_size=300), key=st.binary(min_size=4, max_size=4), first_byte=st.integers(0, 255))
-def test_a_frame_is_the_plain_one(payload: bytes, key: bytes, first_byte: int) -> None:
-    frames = [make(first_byte, payload, key) for make in (short_lane.plain_masked_frame, short_lane.masked_frame)]
+@given(payloads=st.lists(st.binary(max_size=300), max_size=4), data=st.data(), first_byte=st.integers(0, 255))
+def test_frames_are_the_plain_ones(payloads: list[bytes], data: st.DataObject, first_byte: int) -> None:
+    keys = data.draw(st.binary(min_size=4 * len(payloads), max_size=4 * len(payloads)))
+    frames = [make(first_byte, payloads, keys) for make in (short_lane.plain_masked_frames, short_lane.masked_frames)]
     assert frames[0] == frames[1]
 
 
@@ -27,12 +28,17 @@ def test_a_frame_is_the_plain_one(payload: bytes, key: bytes, first_byte: int) -
 def test_every_form_of_length_is_written(size: int) -> None:
     payload = bytes(range(256)) * (size // 256 + 1)
     payload = payload[:size]
-    assert short_lane.masked_frame(0x81, payload, KEY) == short_lane.plain_masked_frame(0x81, payload, KEY)
+    frames = short_lane.masked_frames(0x81, [payload, b"next"], 2 * KEY)
+    assert frames == short_lane.plain_masked_frames(0x81, [payload, b"next"], 2 * KEY)
+    assert frames.endswith(short_lane.plain_masked_frame(0x81, b"next", KEY))
 
 
 def test_a_key_has_four_bytes() -> None:
-    with pytest.raises(ValueError, match="four"):
-        short_lane.masked_frame(0x81, b"x", b"abc")
+    for make in (short_lane.plain_masked_frames, short_lane.masked_frames):
+        with pytest.raises(ValueError, match="four"):
+            make(0x81, [b"x"], b"abc")
+    with pytest.raises(TypeError):
+        short_lane.masked_frames(0x81, ["x"], KEY)  # type: ignore[list-item]
 
 
 FRAMES = st.one_of(
@@ -63,5 +69,5 @@ def test_both_lanes_hear_the_same(frames: list[tuple[Opcode, bytes, bool]], cuts
     compiled = heard(data, cuts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(websocket, "take_texts", short_lane.no_texts)
-        patch.setattr(websocket, "masked_frame", short_lane.plain_masked_frame)
+        patch.setattr(websocket, "masked_frames", short_lane.plain_masked_frames)
         assert heard(data, cuts) == compiled

@@ -119,7 +119,7 @@ class TestPrecedence:
 
         checks = (*CHECKS[:position], broken, *CHECKS[position + 1 :])
         monkeypatch.setattr(pre_trade, "surely_passed", nothing_is_sure)
-        monkeypatch.setattr(pre_trade, "_REMAINING", (checks,))
+        monkeypatch.setattr(pre_trade, "_REMAINING", ((checks, len(pre_trade.CHECKS) - len(checks)),))
         w = world()
         reject = evaluate(base_order(), w.account, w.market)
         assert isinstance(reject, Reject)

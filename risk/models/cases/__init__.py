@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from risk.models.cases import deribit, derive, others, venues
-from risk.models.cases.reading import Case
+from risk.models.cases.reading import ABOUT, Case, Table
 from risk.models.portfolio import refuse_bad_numbers
 from risk.models.result import MarginError, MarginResult
 
@@ -31,13 +32,14 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """What a case comes to: `values` are under the vectors' own names."""
+    """What a case comes to: `values` are under the vectors' own names, `unread` the inputs that none of them needed."""
 
     case_id: str
     model: str
     values: dict[str, Any]
     result: MarginResult | None = None
     checks: tuple[Check, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def is_within(self) -> bool:
@@ -76,7 +78,7 @@ FAMILIES: Final[tuple[tuple[str, Callable[[Case], bool], Run], ...]] = (
     ("deribit_portfolio", _states("positions", "index_price", "currency"), _with_result(deribit.portfolio_margin)),
     ("okx_portfolio", _has("risk_unit", "positions"), others.okx_unit),
     ("okx_account", _has("units"), _values(others.okx_account)),
-    ("okx_depeg", _has_any(*others.CASH_DELTAS), _values(others.okx_depeg)),
+    ("okx_depeg", _has_any(*others.CASH_DELTAS, *others.HEDGED), _values(others.okx_depeg)),
     (
         "deribit_standard",
         _has_any("mark_coin", "mark_usd", "size_coin", "size_btc", "size_eth"),
@@ -118,7 +120,9 @@ def is_case(document: Mapping[str, Any]) -> bool:
 
 
 def run_case(case: Case, model: str | None = None, defaults: Mapping[str, Any] | None = None) -> CaseResult:
-    """Run one case; `model` names its family where the inputs are not to decide, `defaults` are the file's parameters.
+    """Run one case; `model` names its family where the inputs are not to decide.
+
+    `defaults` are the parameters of the case's file: its own are put over them, key by key.
 
     Raises
     ------
@@ -126,20 +130,63 @@ def run_case(case: Case, model: str | None = None, defaults: Mapping[str, Any] |
         If no family fits, an input is missing, or the model refuses.
     """
     refuse_bad_numbers(case)
-    if not isinstance(case.get("input", {}), Mapping):
-        raise MarginError("bad_input", "input is no table of inputs")
-    if defaults and "params" not in case:
-        case = {**case, "params": defaults}
+    _refuse_other_shapes(case)
+    if defaults:
+        case = {**case, "params": _merged(defaults, case.get("params", {}))}
+    given = Table(case)
+    if model and model not in NAMES:
+        raise MarginError("unknown_model", f"{model}: there are {', '.join(NAMES)}")
     for name, fits, run in FAMILIES:
-        if name == model if model else fits(case):
-            try:
-                result, values = run(case)
-            except MarginError:
-                raise
-            except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
-                raise MarginError("bad_input", f"{name}: {type(error).__name__} {error}") from error
-            return CaseResult(str(case.get("id", "")), name, values, result, tuple(_checks(case, values)))
-    raise MarginError("unknown_model", model or "no model takes inputs " + ", ".join(sorted(case.get("input", case))))
+        if name == model if model else fits(given):
+            result, values = _run(name, run, given)
+            unread = tuple(sorted(place for place in given.seen.unread if place.split(".")[0] not in _SAID))
+            return CaseResult(str(case.get("id", "")), name, values, result, tuple(_checks(case, values)), unread)
+    raise MarginError("unknown_model", "no model takes inputs " + ", ".join(sorted(map(str, case.get("input", case)))))
+
+
+NAMES: Final = tuple(dict.fromkeys(name for name, _, _ in FAMILIES))
+_SAID: Final = ABOUT - {"input", "params"}
+
+
+def _run(name: str, run: Run, given: Table) -> tuple[MarginResult | None, dict[str, Any]]:
+    """Return what a family makes of a case; whatever does not fit is a refusal that names the place read last."""
+    try:
+        # An overflow is told by its infinite result.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result, values = run(given)
+        refuse_bad_numbers(values, name)
+    except MarginError:
+        raise
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+        place, value = given.seen.last
+        raise MarginError("bad_input", f"{place}: {_short(value)} does not fit {name}: {error}") from error
+    return result, values
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= LONGEST_TOLD else told[: LONGEST_TOLD - 3] + "..."
+
+
+LONGEST_TOLD: Final = 60
+
+
+def _refuse_other_shapes(case: Case) -> None:
+    for name in ("input", "params", "expected"):
+        if not isinstance(case.get(name, {}), Mapping):
+            raise MarginError("bad_input", f"{name} is no table")
+    stated = case.get("tol")
+    for tolerance in stated.values() if isinstance(stated, Mapping) else (stated,):
+        if tolerance is not None and not _is_number(tolerance):
+            raise MarginError("bad_input", f"tol: {_short(tolerance)} is no tolerance")
+
+
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(defaults)
+    for key, value in own.items():
+        known = found.get(key)
+        found[key] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return found
 
 
 def _checks(case: Case, values: Mapping[str, Any]) -> Iterable[Check]:
@@ -148,6 +195,10 @@ def _checks(case: Case, values: Mapping[str, Any]) -> Iterable[Check]:
         tolerance = stated.get(name) if isinstance(stated, Mapping) else stated
         ours = values.get(name)
         yield Check(name, expected, ours, name in values and agrees(expected, ours, tolerance))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def agrees(expected: Any, ours: Any, tolerance: float | None = None) -> bool:
@@ -159,7 +210,7 @@ def agrees(expected: Any, ours: Any, tolerance: float | None = None) -> bool:
     if isinstance(expected, list):
         is_list = isinstance(ours, list) and len(ours) == len(expected)
         return is_list and all(agrees(a, b, tolerance) for a, b in zip(expected, ours))
-    if isinstance(expected, str) or expected is None or ours is None:
+    if not (_is_number(expected) and isinstance(ours, int | float)):
         return bool(expected == ours)
     size = abs(float(expected))
     allowed = max(ABSOLUTE, RELATIVE * size) if tolerance is None else tolerance + ROUNDING * size

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from risk.models import deribit_portfolio, deribit_standard
 from risk.models.cases.reading import Case, is_call, number, side_sign, signed_qty
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
@@ -30,12 +28,10 @@ def portfolio_margin(case: Case) -> MarginResult:
         "positions": [_position(row, currency, now_s) for row in rows],
         "add_ons": dict(case.get("other_margin", {})),
         "parameter_set": "eth_2026_02" if currency == "ETH" else None,
-        "parameters": {key: value for key, value in given.items() if key in _PARAMETERS},
+        # A reply states more than the model reads: a haircut of collateral that it does not list.
+        "parameters": {key: given[key] for key in sorted(given.keys() & _PARAMETERS)},
     }
-    result = deribit_portfolio.evaluate(load(document))
-    # A reply states more than the model reads (a haircut of collateral that it does not list): said, not hidden.
-    unread = sorted(given.keys() - _PARAMETERS)
-    return msgspec.structs.replace(result, details=result.details | {"unread_params": unread})
+    return deribit_portfolio.evaluate(load(document))
 
 
 def _position(row: Mapping[str, Any], currency: str, now_s: float) -> dict[str, Any]:

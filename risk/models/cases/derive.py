@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from risk.models import derive_portfolio, derive_standard
-from risk.models.cases.reading import Case, is_call, number
+from risk.models.cases.reading import Case, flag, is_call, number
 from risk.models.portfolio import load
 from risk.models.result import MarginError, MarginResult
 
@@ -62,6 +62,7 @@ _RENAMED: Final[dict[str, dict[str, str]]] = {
 def pmrm2(case: Case) -> MarginResult:
     """Run a case of Derive's portfolio margin."""
     given, perp = case["input"], case["input"].get("perp", {})
+    price, confidence = number(perp, "price", default=0), number(perp, "conf", default=1)
     positions: list[dict[str, Any]] = [_option(option, "BASE") for option in given.get("options", ())]
     if perp.get("qty"):
         positions.append(
@@ -70,16 +71,19 @@ def pmrm2(case: Case) -> MarginResult:
                 "kind": "perpetual",
                 "underlying": "BASE",
                 "qty": number(perp, "qty"),
-                "mark": number(perp, "price"),
+                "mark": price,
                 "accrued": _accrued(perp),
             }
         )
+    market = _market(given)
+    if perp.get("qty"):
+        market |= {"perp_price": price, "perp_confidence": confidence}
     document = {
         "model": "derive_portfolio",
         # What a perpetual that is flat again still owes or is owed is cash.
         "cash": number(given, "cash", default=0) + (0.0 if perp.get("qty") else _accrued(perp)),
         "stable_price": number(given, "stable_price", default=1),
-        "underlyings": {"BASE": _market(given, perp)},
+        "underlyings": {"BASE": market},
         "positions": positions,
         "collateral": [_collateral(held, row) for row, held in enumerate(given.get("collaterals", ()))],
         "parameters": pmrm2_parameters(case.get("params", {})),
@@ -124,7 +128,7 @@ def _option(option: Mapping[str, Any], underlying: str) -> dict[str, Any]:
     }
 
 
-def _market(given: Mapping[str, Any], perp: Mapping[str, Any]) -> dict[str, Any]:
+def _market(given: Mapping[str, Any]) -> dict[str, Any]:
     expiries = []
     for feed in given.get("expiry_feeds", ()):
         expiry = {
@@ -138,14 +142,11 @@ def _market(given: Mapping[str, Any], perp: Mapping[str, Any]) -> dict[str, Any]
         if (fixed := _fixed(feed)) is not None:
             expiry["fixed"] = fixed
         expiries.append(expiry)
-    market: dict[str, Any] = {
+    return {
         "spot": number(given, "spot"),
         "spot_confidence": number(given, "spot_conf", default=1),
         "expiries": expiries,
     }
-    if perp.get("qty"):
-        market |= {"perp_price": number(perp, "price"), "perp_confidence": number(perp, "conf", default=1)}
-    return market
 
 
 def _fixed(feed: Mapping[str, Any]) -> float | None:
@@ -165,7 +166,7 @@ def _collateral(held: Mapping[str, Any], row: int) -> dict[str, Any]:
         "qty": number(held, "qty"),
         "price": number(held, "price"),
         "confidence": number(held, "conf", default=1),
-        "is_risk_cancelling": bool(held.get("risk_cancelling", False)),
+        "is_risk_cancelling": flag(held, "risk_cancelling"),
         "mm_haircut": number(held, "mm_haircut", default=0),
         "im_haircut_addon": number(held, "im_haircut_addon", default=0),
     }
@@ -181,7 +182,8 @@ def srm(case: Case) -> MarginResult:
     for name, feeds in given["markets"].items():
         options = [option for option in given.get("options", ()) if option["market"] == name]
         positions += [_option(option, name) for option in options]
-        markets[name] = _srm_market(feeds, options)
+        has_perp = any(perp["market"] == name and number(perp, "qty") for perp in given.get("perps", ()))
+        markets[name] = _srm_market(feeds, options, has_perp)
     for perp in given.get("perps", ()):
         positions.append(
             {
@@ -209,7 +211,7 @@ def srm(case: Case) -> MarginResult:
     return derive_standard.evaluate(load(document))
 
 
-def _srm_market(feeds: Mapping[str, Any], options: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _srm_market(feeds: Mapping[str, Any], options: list[Mapping[str, Any]], has_perp: bool) -> dict[str, Any]:
     expiries = []
     for feed in feeds.get("forwards", ()):
         expiry_s = number(feed, "expiry_s")
@@ -220,7 +222,7 @@ def _srm_market(feeds: Mapping[str, Any], options: list[Mapping[str, Any]]) -> d
     return {
         "spot": number(feeds, "spot"),
         "spot_confidence": number(feeds, "spot_conf", default=1),
-        "perp_price": number(feeds, "perp_price"),
+        "perp_price": number(feeds, "perp_price") if has_perp or feeds.get("perp_price") else None,
         "perp_confidence": number(feeds, "perp_conf", default=1),
         "expiries": expiries,
     }

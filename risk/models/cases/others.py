@@ -8,11 +8,14 @@ from typing import Any
 
 from risk import backtest
 from risk.models import adl, binance_portfolio, okx_portfolio, span, vega
-from risk.models.cases.reading import Case, field, number, refuse_unread, side_sign, signed_qty
+from risk.models.cases.reading import Case, field, integer, number, refuse_unread, side_sign, signed_qty
 from risk.models.okx_portfolio import OkxParameters
 from risk.models.parameters import parameters
 from risk.models.portfolio import load
 from risk.models.result import MarginError, MarginResult
+
+# Of the middle class for every charge; what is in another class for some of them counts as one of the others.
+MID = frozenset({"ADA", "BCH", "LTC", "XRP"})
 
 
 def okx_unit(case: Case) -> tuple[MarginResult, dict[str, Any]]:
@@ -36,7 +39,10 @@ def okx_unit(case: Case) -> tuple[MarginResult, dict[str, Any]]:
         spot = sum(abs(c) * m for c, m in zip(coins, marks)) / gross
     moves = given.get("mr1_shocks")
     overrides: dict[str, Any] = {} if moves is None else {"mr1_moves": moves}
-    overrides |= {"mr7_tiers": given.get("mr7_tiers", [[0.0, number(given, "mr7_multiplier", default=1)]])}
+    if "mr7_tiers" in given:
+        overrides["mr7_tiers"] = given["mr7_tiers"]
+    elif "mr7_multiplier" in given:
+        overrides["mr7_tiers"] = [[0.0, number(given, "mr7_multiplier")]]
     names = {"mr6_shock": "mr6_move", "mr6_weight": "mr6_weight", "mr4_rate": "mr4_least", "mr7_rate": "mr7_rate"}
     overrides |= {ours: number(given, theirs) for theirs, ours in names.items() if theirs in given}
     overrides |= {"mr4_annual": 0.0} if "mr4_rate" in given else {}
@@ -48,7 +54,7 @@ def okx_unit(case: Case) -> tuple[MarginResult, dict[str, Any]]:
             {"instrument": row["inst"], "kind": "perpetual", "underlying": unit, "qty": c, "mark": m}
             for row, c, m in zip(rows, coins, marks)
         ],
-        "parameter_set": None if unit in ("BTC", "ETH") else "mid",
+        "parameter_set": "btc_eth" if unit in ("BTC", "ETH") else "mid" if unit in MID else "others",
         "parameters": overrides,
         "add_ons": {name: number(given, name) for name in okx_portfolio.UNCONFIRMED if name in given},
     }
@@ -82,29 +88,57 @@ def okx_account(case: Case) -> dict[str, Any]:
 
 
 CASH_DELTAS = ("cash_delta", "cash_deltas", "cash_delta_usd", "cash_deltas_usd", "deltas")
+HEDGED = (
+    "hedged",
+    "hedged_usd",
+    "hedge_usd",
+    "hedge_size",
+    "hedge_size_usd",
+    "hedged_size",
+    "hedged_size_usd",
+    "slices",
+)
 
 
 def okx_depeg(case: Case) -> dict[str, Any]:
-    """Run MR9: hedged sizes between stablecoin legs and their charge.
+    """Run MR9: hedged sizes between stablecoin legs, given or from cash deltas, and their charge.
 
-    `tiers` are (price, rate), or by size: (from, rate), each part of a hedged size at the rate of its own tier.
+    `tiers` are (price, rate); or by size, each part of a hedged size at the rate of its own tier: (from, rate),
+    (from, to, rate), or (up to, rate). `slices` are (size, rate): a hedged size already cut up.
     """
     given = case["input"]
-    p = parameters("okx_portfolio", OkxParameters)[0]
-    deltas = {str(k): float(v) for k, v in field(given, *CASH_DELTAS).items()}
-    unknown = sorted(deltas.keys() - {"USD", "USDC", "USDT"})
-    if unknown:
-        raise MarginError("bad_input", f"{', '.join(unknown)}: legs are in USDT, USDC and USD")
+    if "slices" in given:
+        rows = [[float(figure) for figure in row] for row in given["slices"]]
+        return {"mr9": sum(size * rate for size, rate in rows), "hedged": sum(size for size, _ in rows)}
+    prices = _pegs(given)
+    pegs = parameters("okx_portfolio", OkxParameters)[0].mr9_pegs
+    tiers = given.get("tiers", pegs)
+    by_size = any(row[-2] > LARGEST_PEG for row in tiers)
+    pegs = pegs if by_size else tiers
+    if any(name in given for name in HEDGED):
+        stated = field(given, *HEDGED)
+        hedged = dict(stated.items()) if isinstance(stated, Mapping) else {"USDT-USD": number(given, *HEDGED)}
+        charge = sum(
+            float(size) * okx_portfolio.depeg_rate(min(prices.get(leg, 1.0) for leg in pair.split("-")), pegs)
+            for pair, size in hedged.items()
+        )
+    else:
+        deltas = {str(k): float(v) for k, v in field(given, *CASH_DELTAS).items()}
+        unknown = sorted(deltas.keys() - {"USD", "USDC", "USDT"})
+        if unknown:
+            raise MarginError("bad_input", f"{', '.join(unknown)}: legs are in USDT, USDC and USD")
+        charge, hedged = okx_portfolio.depeg_charge(deltas, prices, pegs)
+    if by_size:
+        charge = sum(_through(float(size), tiers) for size in hedged.values())
+    return {"mr9": charge, "hedged": hedged} | {f"hedged_{k.replace('-', '_')}": v for k, v in hedged.items()}
+
+
+def _pegs(given: Mapping[str, Any]) -> dict[str, float]:
     prices = {str(k): float(v) for k, v in given.get("prices", given.get("pegs", {})).items()}
     for name, coin in (("usdt_price", "USDT"), ("usdc_price", "USDC")):
         if name in given:
             prices[coin] = number(given, name)
-    tiers = given.get("tiers", p.mr9_pegs)
-    by_size = any(row[0] > LARGEST_PEG for row in tiers)
-    charge, hedged = okx_portfolio.depeg_charge(deltas, prices, p.mr9_pegs if by_size else tiers)
-    if by_size:
-        charge = sum(_through(size, tiers) for size in hedged.values())
-    return {"mr9": charge, "hedged": hedged} | {f"hedged_{k.replace('-', '_')}": v for k, v in hedged.items()}
+    return prices
 
 
 # A price of a stablecoin; what is above is a size in USD.
@@ -112,8 +146,11 @@ LARGEST_PEG = 2.0
 
 
 def _through(size: float, tiers: Sequence[Sequence[float]]) -> float:
-    """Return the charge on a size, each part at its own tier's rate."""
+    """Return the charge on a size, each part at its own tier's rate; beyond the last tier at the last rate."""
     rows = sorted(tiers, key=lambda row: row[0])
+    if rows[0][0] > 0:  # the first figure is where a tier ends
+        starts = [0.0, *(row[0] for row in rows[:-1])]
+        rows = [[start, row[-1]] for start, row in zip(starts, rows)]
     ends = [*(row[0] for row in rows[1:]), inf]
     return sum(max(0.0, min(size, end) - row[0]) * row[-1] for row, end in zip(rows, ends))
 
@@ -321,14 +358,14 @@ def statistics(case: Case) -> dict[str, Any]:
     series = next(
         (given[k] for k in ("hits", "sequence", "violations", "exceptions") if isinstance(given.get(k), list)), None
     )
-    counts = tuple(int(number(given, k)) for k in ("n00", "n01", "n10", "n11")) if "n00" in given else None
+    counts = tuple(integer(given, k) for k in ("n00", "n01", "n10", "n11")) if "n00" in given else None
     if series is not None or counts is not None:
         return _christoffersen(given, series, counts)
-    n, p = int(number(given, "n")), number(given, "p")
+    n, p = integer(given, "n"), number(given, "p")
     if "exceptions" not in given and "x" not in given:
         yellow, red = backtest.basel_zones(n, p)
         return {"yellow_from": yellow, "red_from": red}
-    test = backtest.kupiec(n, int(number(given, "exceptions", "x")), p)
+    test = backtest.kupiec(n, integer(given, "exceptions", "x"), p)
     return {"lr_pof": test.statistic, "p_value": test.p_value}
 
 

@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from risk.models.result import MarginError
 
 Case = Mapping[str, Any]
+# What is said about a case rather than put into it.
+ABOUT: Final = frozenset(
+    {"id", "name", "note", "origin", "source", "expected", "tol", "unrounded", "closed_form", "input", "params"}
+)
+
+
+class Table(Mapping[str, Any]):
+    """A table of a case that knows its path, and tells `seen` what of it is read: nothing is left out unsaid."""
+
+    def __init__(self, given: Mapping[str, Any], path: str = "", seen: Seen | None = None) -> None:
+        self._path, self.seen = path, Seen() if seen is None else seen
+        self._values = {key: self._within(self._place(key), value) for key, value in given.items()}
+
+    def _place(self, key: object) -> str:
+        return f"{self._path}.{key}" if self._path else str(key)
+
+    def _within(self, place: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return Table(value, place, self.seen)
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            return [self._within(f"{place}[{row}]", item) for row, item in enumerate(value)]
+        self.seen.unread[place] = value
+        return value
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._values:
+            raise MarginError("missing_input", f"{self._place(key)} is missing")
+        self.seen.read(self._place(key), self._values[key])
+        return self._values[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or the default."""
+        return self[key] if key in self._values else default
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+class Seen:
+    """What of a case was read, what was not, and what was read last."""
+
+    def __init__(self) -> None:
+        self.unread: dict[str, Any] = {}
+        self.last: tuple[str, Any] = ("input", None)
+
+    def read(self, place: str, value: Any) -> None:
+        """Note that the value at a place was read."""
+        self.unread.pop(place, None)
+        self.last = place, value
 
 
 def field(where: Mapping[str, Any], *names: str) -> Any:
@@ -45,6 +103,14 @@ def integer(where: Mapping[str, Any], *names: str, default: int | None = None) -
     if default is None:
         raise MarginError("missing_input", f"{' or '.join(names)} is missing")
     return default
+
+
+def flag(where: Mapping[str, Any], name: str) -> bool:
+    """Return a flag, false where it is not given; what is neither true nor false is refused."""
+    value = where.get(name, False)
+    if not isinstance(value, bool):
+        raise MarginError("bad_input", f"{name} is {value!r}, neither true nor false")
+    return value
 
 
 def is_call(where: Mapping[str, Any], *names: str) -> bool:

@@ -19,12 +19,16 @@ _ALIASES: Final = {
 }  # fmt: skip
 
 
-def rule_of(case: Case) -> VenueRule:
-    """Return the rule of a case's venue; `a/b` names venues that share one."""
+def rule_of(case: Case) -> tuple[str, VenueRule]:
+    """Return the rule of a case's venue, and its name; `a/b` names venues that share one.
+
+    A venue that is not known has the generic rule, and the values say so under `rule`.
+    """
     stated = str(case.get("venue") or case["input"].get("venue") or "generic").lower()
     first = stated.split("/")[0]
     known = _ALIASES.get(first, first)
-    return venue_rule(known if known in names("tiered") else "generic")[0]
+    chosen = known if known in names("tiered") else "generic"
+    return chosen, venue_rule(chosen)[0]
 
 
 def _table(given: Mapping[str, Any], rule: VenueRule, entry: float) -> TierTable:
@@ -38,23 +42,31 @@ def _table(given: Mapping[str, Any], rule: VenueRule, entry: float) -> TierTable
     return TierTable.single(number(given, "mmr", "mm_rate"), taken, number(given, "im_rate", "imr", default=0))
 
 
+_MONEY: Final = ("wallet_balance", "account_value", "isolated_margin", "stake_amount", "margin", "balance")
+
+
 def _leg(given: Mapping[str, Any], rule: VenueRule, is_inverse: bool) -> Leg:
     entry = number(given, "entry", "entry_price", "price", "open_rate")
-    qty = side_sign(given) * abs(number(given, "qty", "contracts_usd", "amount", "size", default=1))
+    # A margin stated in money belongs to some size; a leverage is the same for all.
+    some = None if any(name in given for name in _MONEY) else 1.0
+    qty = side_sign(given) * abs(number(given, "qty", "contracts_usd", "amount", "size", default=some))
     fee = number(given, "taker_fee", "fee", default=rule.taker_fee) if rule.counts_closing_fee else 0.0
     return Leg(qty=qty, entry=entry, tiers=_table(given, rule, entry), fee=fee, basis=rule.basis, is_inverse=is_inverse)
 
 
 def liquidation(case: Case) -> dict[str, Any]:
     """Run a liquidation price of a linear (or inverse-style) position, isolated or cross."""
-    given, rule = case["input"], rule_of(case)
+    given, (chosen, rule) = case["input"], rule_of(case)
+    mode = str(case.get("mode") or given.get("mode") or "cross")
+    if mode not in ("cross", "isolated"):
+        raise MarginError("bad_input", f"mode is {mode!r}: there are cross and isolated")
     is_inverse = "inverse" in str(case.get("contract", given.get("contract", "")))
     targets = next((given[name] for name in ("target", "targets", "legs", "positions") if name in given), given)
     legs = [_leg(t, rule, is_inverse) for t in (targets if isinstance(targets, list) else [targets])]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"rule": chosen}
     others = [_other(other, rule) for other in given.get("others", ())]
     values["other_mm"], values["other_upnl"] = (sum(o[k] for o in others) for k in (0, 1))
-    wallet = _wallet(case, given, legs)
+    wallet = _wallet(given, legs, mode == "isolated")
     resting = wallet - values["other_mm"] + values["other_upnl"]
     at_entry = sum(leg.value(leg.entry_x) for leg in legs)
     initial = _initial(given, legs, wallet, at_entry)
@@ -70,9 +82,8 @@ def liquidation(case: Case) -> dict[str, Any]:
     return values
 
 
-def _wallet(case: Case, given: Mapping[str, Any], legs: Sequence[Leg]) -> float:
+def _wallet(given: Mapping[str, Any], legs: Sequence[Leg], is_isolated: bool) -> float:
     """Return what stands behind the position: the account in cross mode, its own margin in isolated mode."""
-    is_isolated = str(case.get("mode", given.get("mode", "cross"))) == "isolated"
     order = ("isolated_margin", "stake_amount", "margin") if is_isolated else ("wallet_balance", "account_value")
     for name in (*order, "wallet_balance", "account_value", "balance"):
         if given.get(name) is not None:
@@ -106,6 +117,11 @@ def inverse(case: Case) -> dict[str, Any]:
         values |= _leveraged(given, abs(face))
     if "mmr" in given and "entry" in given:
         values |= _inverse_liquidation(given, face)
+    elif "mmr" in given and "mark" in given:
+        taken = number(given, "maint_amount", "deduction", "cum", default=0)
+        values["mm_btc"] = values["mm"] = TierTable.single(number(given, "mmr"), taken).maintenance(
+            abs(face) / number(given, "mark")
+        )
     if not values:
         raise MarginError("missing_input", "an inverse case needs mark, margin_init or mmr")
     return values
@@ -174,10 +190,10 @@ def tiers(case: Case) -> dict[str, Any]:
         if "notional" in given:
             values["mm"] = number(given, "notional") * number(given, "mmr_n", "mmr") - taken
         return values
-    rule = rule_of(case)
+    chosen, rule = rule_of(case)
     rows = rows_of(field(given, "tiers"))
     table = TierTable.of_leverage(rows) if rule.tier_unit == "leverage" else TierTable(rows)
-    values = {}
+    values = {"rule": chosen}
     for row, tier in enumerate(table.tiers):
         values |= {f"mmr{row}": tier.mmr, f"deduction{row}": tier.deduction, f"cum{row}": tier.deduction}
         values |= {f"maint_amount{row}": tier.deduction}
@@ -191,8 +207,8 @@ def tiers(case: Case) -> dict[str, Any]:
 
 def _open_interest(given: Mapping[str, Any]) -> dict[str, Any]:
     base = integer(given, "base_im_ppm")
-    caps = [integer(given, name, default=0) for name in ("oi_lower", "oi_upper", "oi")]
-    fraction = open_interest_fraction(base, *caps)
+    lower, upper = (integer(given, name, default=0) for name in ("oi_lower", "oi_upper"))
+    fraction = open_interest_fraction(base, lower, upper, integer(given, "oi", default=None if upper else 0))
     notional = Fraction(integer(given, "notional_quantums"))
     share = Fraction(integer(given, "maintenance_ppm", "maintenance_fraction_ppm", "mm_fraction_ppm", default=PPM))
     initial = rounded_up(abs(notional) * fraction)

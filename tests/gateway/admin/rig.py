@@ -88,4 +88,4 @@ async def beside(
 
 def client(url: httpx.URL | str, person: str = "") -> httpx.AsyncClient:
     headers = bearer(person) if person else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20)
+    return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=60)

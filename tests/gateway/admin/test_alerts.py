@@ -226,7 +226,7 @@ def test_alertmanager_is_told_and_tried_again(
     async def delivered() -> None:
         delivery.offer(message)
         task = asyncio.create_task(delivery.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not delivery.sent:
                 await asyncio.sleep(0.005)
         task.cancel()

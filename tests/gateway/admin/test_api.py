@@ -230,6 +230,7 @@ def test_without_a_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         async with live(tmp_path, monkeypatch, extra=FAST, waits=False) as gateway:
             config = with_admin(gateway.app.config, tmp_path)
             async with admin_of(config) as (server, url), client(url, "rita") as rita:
+                await until(lambda: server.view.status is not None)
                 assert (await rita.get("/health/ready")).status_code == 200
                 await gateway.app.stop()
                 await until(lambda: server.view.status is None)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gateway.backtest.study import Data, Plan, find, run
+from gateway.backtest.jobs import run
+from gateway.backtest.study import Data, Plan, find
 from gateway.cli import app
 from tests.risk.volatility.samples import PRICES, needs_recorded
 
@@ -35,7 +36,7 @@ def directory(tmp_path_factory) -> Path:
 
 
 def test_the_command_writes_a_page_and_json(directory, tmp_path) -> None:
-    arguments = ["backtest", "--data", str(directory), "--out", str(tmp_path / "out"), "--from", "1970-09-01"]
+    arguments = ["backtest", "--data", str(directory), "--out", str(tmp_path / "out"), "--from", "1970-10-15"]
     found = CliRunner().invoke(app, [*arguments, "--workers", "1", "--no-forecasts"])
     assert found.exit_code == 0, found.output
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())

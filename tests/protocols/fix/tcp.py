@@ -11,7 +11,7 @@ from typing import cast
 from protocols.fix.session import Session
 from tests.protocols.fix.conversation import Player, Split, whole
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class PeerEnd(asyncio.Protocol):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError
 from protocols.venues import short_way
+from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_short import ShortWay
-from protocols.venues.deribit_tables import RateLimits
+from protocols.venues.deribit_tables import RateLimits, State
 from tests.protocols.venues.fake_deribit import FakeDeribit, changes, reply, wire_order, wire_trade
 from tests.protocols.venues.order_desk import quiet
 
@@ -77,6 +78,52 @@ def played(steps: list[Any], ways: tuple[Any, Any]) -> list[Any]:
 @given(steps=st.lists(STEPS, max_size=8))
 def test_both_ways_are_the_same(steps: list[Any]) -> None:
     assert played(steps, PLAIN) == played(steps, COMPILED)
+
+
+SESSION_STEPS = st.one_of(
+    STEPS,
+    st.tuples(st.just("other"), st.sampled_from([b"{}", b"{", b'{"jsonrpc":"2.0","id":99,"result":"ok"}'])),
+    st.tuples(st.just("hang up")),
+)
+
+
+def lived(steps: list[Any], methods: tuple[Any, Any, Any]) -> list[Any]:
+    """Return all that a session says and knows, step by step, by its own receive, place and events."""
+    receive, place, events = methods
+    limits = RateLimits(matching_per_s=1, matching_capacity=4, cancel_reserve=1)
+    venue: FakeDeribit = quiet(limits=limits, max_in_flight=3)
+    session = venue.session
+    first_id, told = session._requests.next_id, []
+    for step in steps:
+        venue.now_ns += 1_000
+        if step[0] == "place":
+            terms = ("BTC-PERPETUAL", True, step[2], b"50000.0", "limit", "good_til_cancelled", False, False)
+            try:
+                place(session, step[1], *terms, venue.now_ns)
+            except LocalProtocolError as error:
+                told.append(str(error))
+        elif step[0] == "hang up" and session._state is not State.CONNECTING:
+            session.disconnected(venue.now_ns)
+        elif step[0] == "other":
+            receive(session, step[1], venue.now_ns)
+        elif step[0] == "reply":
+            frame = reply(first_id + step[1] - 1, {"trades": step[3], "order": order_of(step[2])})
+            receive(session, frame, venue.now_ns)
+        elif step[0] == "changes":
+            receive(session, changes([order_of(order) for order in step[1]], step[2]), venue.now_ns)
+        told += [events(session), list(session._events), session.frames_to_send(), session._now_ns]
+        told += [session._received_ns, session.state, session.malformed_frames, session.unmatched_replies]
+    return told
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(SESSION_STEPS, max_size=8))
+def test_a_session_does_the_same_by_its_own_methods(steps: list[Any]) -> None:
+    from protocols.venues import _short  # type: ignore[attr-defined]
+
+    compiled = (Deribit.receive, Deribit.place, Deribit.events)
+    assert not set(compiled) & set(_short.plain_methods())
+    assert lived(steps, compiled) == lived(steps, _short.plain_methods())
 
 
 def test_an_order_taken_and_told_of_again() -> None:

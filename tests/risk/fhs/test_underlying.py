@@ -79,3 +79,43 @@ def test_haircut_and_collar_come_from_the_same_days() -> None:
         collar(found, "AAA", 0.99, floor=0.0, cap=1.0)
     with pytest.raises(EstimateError):
         haircut(found, "ZZZ", 0.99)
+
+
+@pytest.mark.parametrize("kind", ["empty between", "zero between", "one is missing", "every hour"])
+def test_funding_is_the_last_payment_at_the_pace_of_payments(kind) -> None:
+    """However a column says that there was none; a payment that the file lacks does not halve the pace."""
+    given = bars()
+    hours = np.arange(HOURS)
+    every = 1 if kind == "every hour" else 8
+    rates = np.random.default_rng(4).normal(1e-4, 5e-5, HOURS)
+    pays = hours % every == 0
+    funding = np.where(pays, rates, 0.0 if kind == "zero between" else np.nan)
+    if kind == "one is missing":
+        funding[24 * 10 + 8] = np.nan
+    days = days_of(UnderlyingBars("AAA", given, funding_rate=funding), BarRules())
+    last = hours[23::24] // every * every
+    np.testing.assert_allclose(days.funding_rate[1:], rates[last][1:] * 24 / every, rtol=1e-12)
+
+
+def test_changes_of_the_last_payment_do_not_follow_each_other_where_payments_do_not() -> None:
+    """Of a day's sums they do, with nothing but chance in the payments (Working 1960)."""
+    hours = 24 * 2_000
+    walk = np.cumsum(np.random.default_rng(7).normal(0, 1e-5, hours // 8))
+    funding = np.full(hours, np.nan)
+    funding[::8] = walk
+    days = days_of(UnderlyingBars("AAA", bars(hours=hours), funding_rate=funding), BarRules())
+    change = np.diff(days.funding_rate[1:])
+    sums = np.diff(walk.reshape(-1, 3).sum(axis=1))
+    assert abs(np.corrcoef(change[1:], change[:-1])[0, 1]) < 0.06
+    assert np.corrcoef(sums[1:], sums[:-1])[0, 1] > 0.15
+
+
+def test_no_payment_and_one_alone_have_no_pace() -> None:
+    given = bars()
+    one = np.full(HOURS, np.nan)
+    one[5] = 1e-4
+    for funding in (one, np.full(HOURS, np.nan)):
+        days = days_of(UnderlyingBars("AAA", given, funding_rate=funding), BarRules())
+        assert np.isnan(days.funding_rate).all()
+    nothing = days_of(UnderlyingBars("AAA", given, funding_rate=np.zeros(HOURS)), BarRules())
+    assert (nothing.funding_rate[1:] == 0).all()

@@ -9,7 +9,7 @@ from risk.coverage.models import TEMPERED
 from risk.fhs.filtered import Filtered, FilterRules
 from risk.fhs.underlying import UnderlyingBars, days_of, factor_history
 from risk.learning.boosted import fit_variance
-from risk.learning.champion import FILTER, ChampionRules, choose, walk
+from risk.learning.champion import FILTER, ChampionRules, choose, choose_each, walk
 from risk.learning.contest import CHALLENGER
 from risk.learning.panel import panel
 from risk.volatility.refusals import EstimateError
@@ -52,6 +52,14 @@ def test_a_challenger_that_wins_is_used() -> None:
     assert choice.forecast == pytest.approx(float(np.sqrt(found.forecast[CHALLENGER][-2])))
     expected = np.clip(choice.forecast / choice.base, SMALL.least, SMALL.most)
     assert choice.regime > 1.0 or choice.ratio == pytest.approx(expected)
+
+
+def test_many_evenings_are_told_what_each_is_told_alone() -> None:
+    """The detector is asked of all at once, of evenings with less history than it looks back too."""
+    found = walked(MARKET, knowing(MARKET))
+    days = [int(found.day[0]), DAYS - 90, DAYS - 3, DAYS - 2]
+    assert choose_each(found, days) == [choose(found, day) for day in days]
+    assert any(one.regime > 1.0 for one in choose_each(found, found.day.tolist()))
 
 
 def test_one_that_loses_is_not() -> None:

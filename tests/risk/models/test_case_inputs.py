@@ -16,6 +16,7 @@ import pytest
 
 from risk import models
 from risk.models import MarginError
+from tests.risk.models.test_derive_variations import SRM
 from tests.risk.models.test_vectors import FOLDER
 
 CALL = [460, -610, 2640, 1730, -1270, -2340, 5210, 4540, -2540, -3430, 8060, 7640, -3380, -3990, 3130, -1500]
@@ -50,6 +51,24 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"mr9": 3_000 + 4_000 + 2_500}),
     ("depeg, short dollars", {"input": {"deltas": {k: -v for k, v in LEGS.items()}}},
      {"hedged_USDT_USD": 1e6, "hedged_USDT_USDC": 5e5, "mr9": 7_500.0}),
+    ("depeg, a hedged size through its tiers", {"input": {"hedged_usd": 1e7, "tiers": [
+        [0, 0.0075], [1e6, 0.0175], [5e6, 0.025]]}}, {"mr9": 202_500.0}),
+    ("depeg, tiers by where they end", {"input": {"hedged": {"USDT-USDC": 1e7}, "tiers": [
+        [1e6, 0.0075], [5e6, 0.0175], [1e7, 0.025]]}}, {"mr9": 202_500.0}),
+    ("depeg, tiers by both ends", {"input": {"hedge_size": 1e7, "tiers": [
+        [0, 1e6, 0.0075], [1e6, 5e6, 0.0175], [5e6, 1e7, 0.025]]}}, {"mr9": 202_500.0}),
+    ("depeg, cut up already", {"input": {"slices": [[1e6, 0.0075], [4e6, 0.0175], [5e6, 0.025]]}},
+     {"mr9": 202_500.0, "hedged": 1e7}),
+    ("depeg, a hedged size off its peg", {"input": {"hedged_usd": 1e6, "usdt_price": 0.8}}, {"mr9": 400_000.0}),
+    ("an inverse position at a mark", {"input": {"contracts_usd": 10_000, "mark": 40_000, "mmr": 0.005}},
+     {"mm_btc": 0.00125}),
+    ("OKX's minimum charge beyond its first range", {"input": {
+        "risk_unit": "BTC", "mr7_rate": 0.0045,
+        "positions": [{"inst": "A", "contracts": 1e3, "mark": 1e5}, {"inst": "B", "contracts": -1e3, "mark": 1e5}]}},
+     {"mr7": 4 * 2e8 * 0.0045}),
+    ("a venue whose rule is not known", {"mode": "cross", "venue": "elsewhere", "input": {
+        "side": "long", "qty": 1, "entry": 100, "wallet_balance": 50, "mmr": 0.01}},
+     {"rule": "generic", "liq_price": 50 / 0.99}),
     ("a covered write", {"input": {"legs": [{"array": FUTURE, "qty": 1}, {"array": CALL, "qty": -1}]}},
      {"scan_risk": 6_620}),
     ("a covered write by name", {"input": {"arrays": {"f": FUTURE, "c": CALL}, "qty": {"f": 1, "c": -1}}},
@@ -73,6 +92,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a leg in euros", {"input": {"cash_delta": {"EUR": 1.0, "USD": -1.0}}}, "bad_input"),
     ("no table of inputs", {"input": [1, 2]}, "bad_input"),
     ("an initial rate of fifty", {"input": {"tiers": [[0, 0.004, 50]], "notional": 1}}, "bad_tiers"),
+    ("a margin mode that nobody has", {"mode": "crossed", "venue": "binance", "input": {
+        "side": "long", "qty": 1, "entry": 100, "wallet_balance": 50, "mmr": 0.01}}, "bad_input"),
+    ("a wallet without a size", {"mode": "cross", "venue": "binance", "input": {
+        "side": "long", "entry": 100, "wallet_balance": 50, "mmr": 0.01}}, "missing_input"),
+    ("open interest is not said", {"input": {"base_im_ppm": 1, "oi_upper": 5, "notional_quantums": 1}},
+     "missing_input"),
+    ("half a day", {"input": {"n": 250.5, "p": 0.01}}, "bad_input"),
+    ("longer than the world", {"input": {"n": 10**18, "p": 0.005}}, "bad_input"),
+    ("more money than there is", {"input": {"contracts_usd": 1e300, "mark": 40_000, "mmr": 0.005}}, "too_large"),
+    ("an expectation that is none", {"input": {"n": 250, "p": 0.01}, "expected": "five"}, "bad_input"),
+    ("a tolerance that is none", {"input": {"n": 250, "p": 0.01}, "tol": [1]}, "bad_input"),
+    ("parameters that are none", {"input": {"n": 250, "p": 0.01}, "params": 5}, "bad_input"),
     ("an option on a market that is not given", {"input": {"markets": {}, "options": [
         {"market": "ETH", "expiry_s": 1, "strike": 1, "type": "call", "qty": 1, "mark_vol": 1}]}}, "missing_mark"),
 ]  # fmt: skip
@@ -126,3 +157,49 @@ def test_every_place_of_a_case_may_be_anything(path: Path) -> None:
                     models.evaluate_case(changed(given, place, value), defaults=defaults)
                 except MarginError:
                     continue
+
+
+SCENARIO = {"spot": 100.0, "options": [], "expiry_feeds": [], "params": {}}
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"scenarios": [[1.0, "Up"]]}, "params.scenarios"),
+        ({"scenarios": 7}, "params.scenarios"),
+        ({"margin": 5}, "params.margin"),
+        ({"surprise": {}}, "params.surprise"),
+    ],
+)
+def test_a_refusal_names_the_place(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(MarginError) as refused:
+        models.evaluate_case({"input": SCENARIO, "params": params})
+    assert said in refused.value.text
+
+
+def test_a_missing_key_is_named_by_its_path() -> None:
+    option = {"expiry_s": 1, "strike": 1, "type": "call", "qty": 1, "mark_vol": 1}
+    case = {"input": {"markets": {"ETH": {"spot": 1}}, "options": [option]}}
+    with pytest.raises(MarginError, match=r"input\.options\[0\]\.market is missing"):
+        models.evaluate_case(case)
+
+
+def test_what_no_figure_needed_is_said() -> None:
+    given = {"side": "long", "qty": 7, "entry": 100, "mark": 120, "bankruptcy": 80, "insurance": {"fund": 5}}
+    assert models.evaluate_case({"input": given, "note": "x"}).unread == ("input.insurance.fund", "input.qty")
+
+
+def test_parameters_of_a_case_go_over_those_of_its_file() -> None:
+    own = {"perp_im": 0.5}
+    market = {"spot": 100.0, "perp_price": 100.0}
+    perp = {"market": "ETH", "qty": 1.0, "entry_price": 100.0}
+    case = {"input": {"markets": {"ETH": market}, "perps": [perp]}, "params": own}
+    assert models.evaluate_case(case, defaults=SRM).values["im_net"] == pytest.approx(-50.0)
+    assert models.evaluate_case(case, defaults=SRM).values["mm_net"] == pytest.approx(-5.0)
+
+
+def test_a_flat_perpetual_still_owes() -> None:
+    perp = {"market": "ETH", "qty": 0.0, "entry_price": 100.0, "unsettled_funding": -3.0}
+    case = {"input": {"markets": {"ETH": {"spot": 100.0, "perp_price": 100.0}}, "perps": [perp]}}
+    found = models.evaluate_case(case, defaults=SRM).values
+    assert (found["mtm"], found["im_net"], found["mm_net"]) == (-3.0, -3.0, -3.0)

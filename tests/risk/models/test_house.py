@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk import models
+from risk import models, profiles
 from risk.models import MarginError, house
-from risk.models.house_book import HOME
-from risk.models.parameters import _file
+from risk.models.house_book import HOME, HouseParameters
+from risk.models.parameters import _file, parameters
+from risk.periods import PeriodRow
 from risk.reference import black76
 from risk.reference_house import House
 from tests.risk.models.portfolios import DAY_S
@@ -213,6 +215,26 @@ def test_history_moves_all_coins_jointly() -> None:
     assert longer.components["scenarios"].initial == pytest.approx(0.95 * 60_000 + 6_000)
     with pytest.raises(MarginError, match="ETH: no move on crash"):
         bare(*held, parameters={"history": {"crash": {"BTC": -0.5}}})
+
+
+def test_a_product_at_a_venue_is_held_for_its_own_period() -> None:
+    """Four days of perpetuals at one venue: twice the move there, in the grid and in days of history, and no hedge."""
+    rows = [{"product": "perpetual", "venue": "deribit", "days": 4.0}]
+    alone = bare(perpetual(1.0, "deribit")).initial
+    assert bare(perpetual(1.0, "deribit"), parameters={"periods": rows}).initial == pytest.approx(2 * alone)
+    assert bare(perpetual(1.0, "okx"), parameters={"periods": rows}).initial == pytest.approx(alone)
+    hedged = perpetual(1.0, "deribit"), perpetual(-1.0, "okx")
+    whole = {"venue_netting_haircut": 0.0}
+    assert bare(*hedged, parameters=whole).initial == pytest.approx(0.0)
+    assert bare(*hedged, parameters=whole | {"periods": rows}).initial == pytest.approx(alone)
+    days = {"crash": {"BTC": -0.3}}
+    longer = bare(perpetual(1.0, "deribit"), parameters={"periods": rows, "history": days})
+    assert longer.components["scenarios"].initial == pytest.approx(0.6 * 60_000)
+    p, _ = parameters("house", HouseParameters)
+    p = msgspec.structs.replace(p, periods=(PeriodRow(0.5, "perpetual"),))
+    assert profiles.tightened(p, [profiles.profile("emir_ccp_otc")]).table().of("perpetual", "deribit") == 5.0
+    with pytest.raises(MarginError, match="no product"):
+        bare(perpetual(1.0), parameters={"periods": [{"product": "swap", "days": 2.0}]})
 
 
 def test_a_ladder_shows_the_worst_days_of_a_long_history() -> None:

@@ -102,6 +102,20 @@ REFUSED: dict[str, tuple[str, list[str], Change]] = {
     "parameter set is unknown": ("unknown_parameter_set", sorted(KINDS), lambda d: d.update(parameter_set="none")),
     "model is unknown": ("unknown_model", ["span"], lambda d: d.update(model="none")),
     "leg and sign differ": ("bad_position", sorted(KINDS), lambda d: future(d).update(leg="short")),
+    "it settles in another coin": ("unsupported", sorted(KINDS), lambda d: future(d).update(settlement="XYZ")),
+    "a confidence is more than sure": (
+        "bad_confidence",
+        sorted(KINDS),
+        lambda d: market(d).update(spot_confidence=1.5),
+    ),
+    "a confidence is negative": (
+        "bad_confidence",
+        sorted(KINDS),
+        lambda d: market(d)["expiries"][0].update(vol_confidence=-0.1),
+    ),
+    "perpetual's price is zero": ("bad_mark", sorted(KINDS), lambda d: market(d).update(perp_price=0.0)),
+    "a price is beyond all money": ("too_large", sorted(KINDS), lambda d: future(d).update(mark=1e300)),
+    "cash is beyond all money": ("too_large", sorted(KINDS), lambda d: d.update(cash=10**40)),
     "contract size is zero": ("bad_position", sorted(KINDS), lambda d: future(d).update(contract_size=0.0)),
     "an order is in nothing known": (
         "unknown_instrument",
@@ -112,6 +126,11 @@ REFUSED: dict[str, tuple[str, list[str], Change]] = {
         "bad_order",
         sorted(KINDS),
         lambda d: d.update(orders=[{"instrument": "F", "side": "buy", "qty": 0, "price": 1}]),
+    ),
+    "two orders have one id": (
+        "bad_order",
+        sorted(KINDS),
+        lambda d: d.update(orders=2 * [{"instrument": "F", "side": "buy", "qty": 1, "price": 1, "id": "a"}]),
     ),
     "an add-on is negative": ("bad_portfolio", sorted(KINDS), lambda d: d.update(add_ons={"mmp_margin": -1.0})),
     "tiers are missing": ("missing_tiers", ["tiered"], lambda d: d.update(parameters={})),
