@@ -119,14 +119,18 @@ class CollateralReports:
         ]
         for one in figures.collateral:
             haircut: list[Values] = [{233: HAIRCUT, 234: coins(one.haircut)}]
-            rows.append({15: one.currency.encode(), 900: coins(one.counted), 901: units(one.units), 232: haircut})
+            row: dict[int, bytes | int | list[Values] | None]
+            row = {15: one.currency.encode(), 900: coins(one.counted), 901: units(one.units), 232: haircut}
+            if one.not_taken_by:
+                row[58] = f"profile {one.not_taken_by}, rule eligible_collateral".encode("ascii", "replace")
+            rows.append(row)
         reports: list[tuple[str, Values]] = []
-        for number, row in enumerate(rows, 1):
+        for number, told in enumerate(rows, 1):
             self._reports += 1
             report_id = f"{self._pipeline.ledger.run}-C{self._reports}".encode()
             stamp: list[Values] = [{769: format_timestamp(now_ns), 770: 1}]
             last = b"Y" if number == count else b"N"
-            reports.append(("BA", {**common, **row, 908: report_id, 912: last, 768: stamp}))  # type: ignore[dict-item]
+            reports.append(("BA", {**common, **told, 908: report_id, 912: last, 768: stamp}))  # type: ignore[dict-item]
         return reports
 
 

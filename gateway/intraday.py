@@ -338,13 +338,17 @@ class Intraday:
             self._elapse(self._book.watch(terms.account), now_ns)
         if units and terms.source.place is Place.CLIENT:
             # At the last price, however old it is: what was called for is paid, whether or not a feed is down.
-            value = units_against_client(units / UNITS_PER_WHOLE * (self._price(terms.asset, None, min) or 0.0))
+            price = self._price(terms.asset, None, min, terms.account)
+            value = units_against_client(units / UNITS_PER_WHOLE * (price or 0.0))
         self._pipeline.commit(TransferMoved(key, happening, units, reference, value, why), now_ns)
         self._dirty[terms.account] = None
         return True
 
-    def _price(self, asset: str, now_ns: int | None, over: Callable[[Any], Any]) -> float | None:
-        """Return an asset's worst or best price in USD over all scenarios; None where it has none, or none by now."""
+    def _price(self, asset: str, now_ns: int | None, over: Callable[[Any], Any], account: str = "") -> float | None:
+        """Return an asset's worst or best price in USD over all scenarios; None where it has none, or none by now.
+
+        For an account it is what a whole of it counts for there, None where its profiles or the house do not take it.
+        """
         generation, market = self._generation(), self._pipeline.market
         if generation is None or asset not in generation.currencies:
             return None
@@ -354,19 +358,25 @@ class Intraday:
         price = float(over(values))
         if over is min:  # what is pledged counts for no more than its haircut leaves, whatever the grid says
             price = min(price, float(values[generation.grid.base]) * (1.0 - market.haircuts.get(asset, 0.0)))
+            if account:
+                share = self._ledger.accounts[account].counted_share(asset)
+                price = min(price, float(values[generation.grid.base]) * share)
         return price if price == price and price > 0 else None
 
-    def last_price(self, asset: str) -> float | None:
-        """Return the same of the last generation, however old that is."""
-        return self._price(asset, None, min)
+    def last_price(self, asset: str, account: str = "") -> float | None:
+        """Return what a whole of an asset counts for by the last generation, however old that is."""
+        return self._price(asset, None, min, account)
 
     def margin_of(self, account: str, now_ns: int) -> Margin | None:
         """Return what an account has and needs; None where that is unknown."""
         return self._margin(self._ledger.accounts[account], now_ns)
 
-    def price(self, asset: str, now_ns: int) -> float | None:
-        """Return what a whole of an asset counts for, in USD; None for one that is not eligible or has no price."""
-        return self._price(asset, now_ns, min)
+    def price(self, asset: str, now_ns: int, account: str = "") -> float | None:
+        """Return what a whole of an asset counts for, in USD, of an account where one is named.
+
+        None for one that is not eligible there, or has no price.
+        """
+        return self._price(asset, now_ns, min, account)
 
     # -- people and others -------------------------------------------------------------------------------------------
 

@@ -51,14 +51,17 @@ def house_terms(config: Config, grid: Grid, accounts: Mapping[str, Account]) -> 
         mpor_days=house.mpor_days,
         periods=periods_of(config),
         least_delta=house.least_delta,
-        haircuts=haircut_terms(config),
+        haircuts=haircut_terms(config, accounts, hierarchy),
         counts_sizes=any(account.profiles for account in config.account),
     )
 
 
-def haircut_terms(config: Config) -> HaircutTerms | None:
+def haircut_terms(
+    config: Config, accounts: Mapping[str, Account], hierarchy: Hierarchy | None = None
+) -> HaircutTerms | None:
     """Return what of equity does not count; None where all does. Raises ValueError for a set that is not known."""
     house, by = config.house, None
+    eligible = _eligible(config, accounts, hierarchy)
     if house.collateral_set is not None:
         try:
             by, _ = collateral.rules(house.collateral_set)
@@ -66,9 +69,26 @@ def haircut_terms(config: Config) -> HaircutTerms | None:
             raise ValueError(str(error)) from error
         if house.collateral_eligible:
             by = msgspec.structs.replace(by, eligible=house.collateral_eligible)
-    if by is None and not house.venue_netting_haircut:
+    if by is None and not (house.venue_netting_haircut or house.location_rate or eligible):
         return None
-    return HaircutTerms(rules=by, netting=house.venue_netting_haircut)
+    return HaircutTerms(rules=by, netting=house.venue_netting_haircut, location=house.location_rate, eligible=eligible)
+
+
+def _eligible(
+    config: Config, accounts: Mapping[str, Account], hierarchy: Hierarchy | None
+) -> dict[int, tuple[str, ...]]:
+    """Return the collateral that profiles take by row of the kernel; of a level what all below it take."""
+    found: dict[int, tuple[str, ...]] = {}
+    for each in config.account:
+        own = profiles.constraints(each.profiles)
+        if own is None or own.eligible is None:
+            continue
+        index = accounts[each.name].index
+        found[index] = own.eligible.assets
+        for row in () if hierarchy is None else hierarchy.above(index):
+            taken = found.get(row, own.eligible.assets)
+            found[row] = tuple(sorted(set(taken) & set(own.eligible.assets)))
+    return found
 
 
 def periods_of(config: Config) -> Periods:

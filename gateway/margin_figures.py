@@ -52,12 +52,16 @@ class MarginClass(msgspec.Struct, frozen=True, gc=False):
 
 
 class Collateral(msgspec.Struct, frozen=True, gc=False):
-    """Cash of one currency, in units of 1e-8; what one whole is worth in USD, and what the worst scenario takes off."""
+    """Cash of one currency, in units of 1e-8; what one whole is worth in USD, and what the worst scenario takes off it.
+
+    `not_taken_by` is the profile that does not take it as collateral, where one does not.
+    """
 
     currency: str
     units: int
     price: float
     haircut: float
+    not_taken_by: str = ""
 
     @property
     def counted(self) -> float:
@@ -164,8 +168,15 @@ def _collateral(account: Account, generation: Generation) -> tuple[float, tuple[
             values = generation.currency_values[column[currency]]
             price, units = float(values[generation.grid.base]), moved - traded.get(currency, 0)
             cash += units / UNITS_PER_WHOLE * price
-            found.append(Collateral(currency, units, price, float(1.0 - values.min() / price)))
+            counts = float(values.min() / price) * account.counted_share(currency)
+            found.append(Collateral(currency, units, price, 1.0 - counts, not_taken_by(account, currency)))
     return cash, tuple(found)
+
+
+def not_taken_by(account: Account, currency: str) -> str:
+    """Return the first profile of an account that does not take a currency as collateral; empty where all do."""
+    eligible = None if account.constraints is None else account.constraints.eligible
+    return "" if eligible is None else eligible.refusing(currency)
 
 
 def wallets_of(account: Account, market: Market) -> Iterator[WalletMargin]:
@@ -197,6 +208,9 @@ def account_rows(accounts: Iterable[Account], market: Market) -> list[dict[str, 
             "working_orders": len(account.exposure.orders),
             "positions": sum(1 for position in account.positions.values() if position.lots),
         }
+        if account.constraints is not None and account.constraints.eligible is not None:
+            held = [currency for currency, units in account.cash_units.items() if units > 0]
+            row["not_taken"] = {currency: by for currency in held if (by := not_taken_by(account, currency))}
         if account.sub_accounts:
             row["wallets"] = [
                 {"wallet": one.name, **_told(one.equity, one.excess)} for one in wallets_of(account, market)

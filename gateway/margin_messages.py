@@ -131,7 +131,7 @@ def _new(
     amount = count_steps(message.get(901) or b"", 1, MONEY_EXPONENT)
     if not amount:
         raise RefusedError(OTHER, "CashOutstanding(901) is above 0, with at most eight decimals")
-    if intraday.price(asset, now_ns) is None:
+    if intraday.price(asset, now_ns, account) is None:
         raise RefusedError(INVALID_TYPE, "Currency(15) is no collateral here, or has no price now")
     assignment_id = _text(message, 902)
     client, house = Location(Place.CLIENT, "", account), Location(Place.HOUSE, "", account)

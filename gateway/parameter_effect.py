@@ -70,9 +70,8 @@ class Shadow:
             if units:
                 kernel.add_cash(row, self._columns[currency], units / UNITS_PER_WHOLE)
         if self._haircuts is not None:
-            cash_held = {currency: units / UNITS_PER_WHOLE for currency, units in account.cash_units.items() if units}
-            fills = [(each.instrument.index, each.lots, each.cash_units / UNITS_PER_WHOLE) for each in held]
-            self._haircuts.apply(kernel, row, fills, cash_held)
+            kernel.bear(row, self._haircuts.set_of(account.index))
+            self._haircuts.apply(kernel, account.index, *account.held_for(self._haircuts), row=row)
         for _, index, lots, cash, alt_lots, alt_cash in account.exposure.held:
             kernel.hold(row, index, lots, cash, alt_lots, alt_cash)
         equity = kernel.equity(row, self._generation.grid.base)

@@ -69,6 +69,7 @@ ORD_REJ_REASON: Final[dict[int, bytes]] = {
     RejectReason.BELOW_CLOSE_OUT: b"3",
     RejectReason.PROFILE_UNKNOWN: b"0",
     RejectReason.PROFILE_MARGIN: b"3",
+    RejectReason.PROFILE_COLLATERAL: b"3",
     RejectReason.LEVEL_ORDER_NOTIONAL: b"3",
     RejectReason.LEVEL_WORKING_ORDERS: b"3",
     RejectReason.LEVEL_POSITION: b"3",

@@ -165,7 +165,7 @@ class Needs:
             return order.counted_units * one.open_units // one.terms.units
         if one.state is TransferState.UNKNOWN:
             return 0
-        price = self._intraday.last_price(one.terms.asset)
+        price = self._intraday.last_price(one.terms.asset, one.terms.account)
         return 0 if price is None else int(one.open_units / UNITS_PER_WHOLE * price * UNITS_PER_WHOLE)
 
     def at_houses(self) -> dict[str, tuple[int, int]]:
@@ -189,8 +189,12 @@ class Needs:
     # -- what could be moved -----------------------------------------------------------------------------------------
 
     def supply(self, way: Way, now_ns: int) -> Supply | None:
-        """Return what is at a way's source, less what is planned from there; None where the asset has no price."""
-        price = self._intraday.price(way.config.asset, now_ns)
+        """Return what is at a way's source, less what is planned from there; None where the asset has no price.
+
+        What comes from a client secures its account: an asset that the account's profiles do not take is none.
+        """
+        secured = way.source.account if way.source.place is Place.CLIENT else ""
+        price = self._intraday.price(way.config.asset, now_ns, secured)
         if price is None:
             return None
         asset, source = way.config.asset, way.source

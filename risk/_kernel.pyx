@@ -9,9 +9,9 @@ from risk._cells cimport (
     largest, make, most_lots, settle,
 )
 from risk._cells cimport find as find_cell
-from risk._kernel_books cimport Book, Books, is_reserved, rate_of
+from risk._kernel_books cimport Book, Books, blend, is_reserved, rate_of, sum_with
 from risk._rows cimport (
-    fill, greater, least, least_filled, least_worse, lesser, rest_share, take_off_fill, take_off_row, worse,
+    fill, greater, least, least_filled, least_worse, rest_share, take_off_fill, take_off_row, worse,
 )
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from risk.kernel_checks import EQUAL_TO as _EQUAL_TO
 from risk.kernel_checks import MAX_CASH as _MAX_CASH
 from risk.kernel_checks import MAX_LOTS as _MAX_LOTS
-from risk.kernel_checks import check_asides
+from risk.kernel_checks import check_asides, check_bearers
 
 cdef enum:
     ASIDE_COLUMNS = 4
@@ -37,34 +37,44 @@ cdef inline bint _is_usable(double lots, double cash) noexcept nogil:
 cdef class MarginKernel(Books):
     """Worst equity of accounts over scenarios and over fills of working orders; see kernel_plain.MarginKernel."""
 
-    def put_aside(self, Py_ssize_t base_scenario, rates, double netting):
-        """Take what of each fill and order is put aside, rates (I, ASIDE_COLUMNS), and clear every account."""
-        check_asides(rates, self.count, base_scenario, self.scenarios, netting)
-        cdef const double[:, ::1] given = np.ascontiguousarray(rates, dtype=np.float64)
-        if self.count:
-            memcpy(self.asides, &given[0, 0], self.count * ASIDE_COLUMNS * sizeof(double))
+    def put_aside(self, Py_ssize_t base_scenario, rates, double netting, double located=0.0, bearers=None):
+        """Take what of each fill and order is put aside, rates (I or K, I, ASIDE_COLUMNS), and clear every account."""
+        sets = check_asides(rates, self.count, base_scenario, self.scenarios, (netting, located))
+        cdef const int[::1] bear = np.ascontiguousarray(check_bearers(bearers, self.accounts, len(sets)), dtype=np.intc)
+        cdef const double[::1] given = sets.reshape(-1)
+        memcpy(self.bearers, &bear[0], self.accounts * sizeof(int))
+        self.aside_rates, self.asides = sets, &given[0] if self.count else NULL
         self.puts_aside, self.base, self.netting = True, base_scenario, netting
+        self.located, self.weight = located, 1.0 + located
         self.generation += 1
+
+    def bear(self, Py_ssize_t account, Py_ssize_t which):
+        """Have a row put aside by one of the sets of rates from now on."""
+        cdef Book *book = self._book(account)
+        if not 0 <= which < (len(self.aside_rates) if self.puts_aside else 0):
+            raise IndexError(f"set {which} is none of the sets of rates")
+        book.bears = self.bearers[account] = <int> which
 
     def take_off(self, Py_ssize_t account, Py_ssize_t group, values, joint_values):
         """Take USD (S,) and (J,) off what an account holds in a group, and jointly; and off all above it."""
         cdef const double[::1] off = np.ascontiguousarray(values, dtype=np.float64)
         cdef const double[::1] joint_off = np.ascontiguousarray(joint_values, dtype=np.float64)
-        cdef Book *book = self._book(account)
         cdef Py_ssize_t row = account
+        self._book(account)
         self._check_group(group)
         if off.shape[0] != self.scenarios or joint_off.shape[0] != self.joint:
             raise ValueError("what is taken off is not of the scenarios")
         while row >= 0:
-            book = self._book(row)
-            take_off_row(book.base + group * self.padded, &off[0], self.scenarios, self.padded)
-            take_off_row(book.row + group * self.padded, &off[0], self.scenarios, self.padded)
-            book.minima[group] = least(book.row + group * self.padded, self.padded)
-            if self.joint:
-                take_off_row(book.joint_base, &joint_off[0], self.joint, self.joint_padded)
-                take_off_row(book.joint_row, &joint_off[0], self.joint, self.joint_padded)
-                book.joint_least = least(book.joint_row, self.joint_padded)
+            self._take_off_rows(self._book(row), group, &off[0], &joint_off[0] if self.joint else NULL)
             row = self.parents[row]
+
+    cdef void _take_off_rows(self, Book *book, Py_ssize_t group, const double *off, const double *joint_off) noexcept:
+        cdef Py_ssize_t at = group * self.padded
+        take_off_row(book.base + at, book.row + at, off, self.scenarios, self.padded)
+        book.minima[group] = least(book.row + group * self.padded, self.padded)
+        if joint_off != NULL:
+            take_off_row(book.joint_base, book.joint_row, joint_off, self.joint, self.joint_padded)
+            book.joint_least = least(book.joint_row, self.joint_padded)
 
     def take_off_fill(self, Py_ssize_t account, Py_ssize_t instrument, double lots, double cash):
         """Take off what of a fill is put aside, until the account's haircuts are worked out anew."""
@@ -79,18 +89,22 @@ cdef class MarginKernel(Books):
 
     cdef void _take_off(self, Book *book, Py_ssize_t instrument, double lots, double cash) noexcept:
         cdef Py_ssize_t group = self.group_of_instrument[instrument], currency = self.currency_of_instrument[instrument]
-        cdef double less = self._aside(instrument, lots, cash), today
+        cdef double less = self._aside(book, instrument, lots, cash), today
         cdef const double *v = self.values + instrument * self.padded
         cdef const double *x = self.currency_values + currency * self.padded
         today = fill(v, x, self.base, lots, cash)
-        take_off_fill(book.base + group * self.padded, v, x, self.padded, lots, cash, less, today, self.netting)
-        take_off_fill(book.row + group * self.padded, v, x, self.padded, lots, cash, less, today, self.netting)
+        take_off_fill(
+            book.base + group * self.padded, book.row + group * self.padded, v, x, self.padded, lots, cash, less,
+            today, self.netting, self.located,
+        )
         book.minima[group] = least(book.row + group * self.padded, self.padded)
         if self.joint:
             v = self.joint_values + instrument * self.joint_padded
             x = self.joint_currency_values + currency * self.joint_padded
-            take_off_fill(book.joint_base, v, x, self.joint_padded, lots, cash, less, today, self.netting)
-            take_off_fill(book.joint_row, v, x, self.joint_padded, lots, cash, less, today, self.netting)
+            take_off_fill(
+                book.joint_base, book.joint_row, v, x, self.joint_padded, lots, cash, less, today, self.netting,
+                self.located,
+            )
             book.joint_least = least(book.joint_row, self.joint_padded)
 
     def is_known(self, Py_ssize_t account):
@@ -99,7 +113,7 @@ cdef class MarginKernel(Books):
         return not (book.unknown_positions or book.unknown_orders)
 
     def worst(self, Py_ssize_t account):
-        """Return the worst equity in USD over both blocks, working orders filled at their worst, charges taken off."""
+        """Return the worst equity in USD over both blocks, orders filled at their worst, charges taken off."""
         return self._worst(self._book(account))
 
     def worst_of_group(self, Py_ssize_t account, Py_ssize_t group):
@@ -121,7 +135,7 @@ cdef class MarginKernel(Books):
             worst += least(book.base + group * self.padded, self.padded)
             charge += self._charge_held(book, group)
         if self.joint:
-            worst = _blend(book, worst, least(book.joint_base, self.joint_padded))
+            worst = blend(book, worst, least(book.joint_base, self.joint_padded))
         return worst - charge
 
     def held_of_group(self, Py_ssize_t account, Py_ssize_t group):
@@ -191,6 +205,30 @@ cdef class MarginKernel(Books):
         finally:
             self._free(&tried)
 
+    def what_if_given(
+        self, Py_ssize_t account, given, joint_given, Py_ssize_t instrument, double lots, double cash,
+        double alt_lots=0.0, double alt_cash=0.0
+    ):
+        """Return what `what_if` would be had the account so much more, USD (G, S) and (J,); nothing changes."""
+        cdef const double[:, ::1] off = np.ascontiguousarray(np.negative(given), dtype=np.float64)
+        cdef const double[::1] joint_off = np.ascontiguousarray(np.negative(joint_given), dtype=np.float64)
+        cdef Book *book = self._book(account)
+        cdef Book tried
+        cdef Py_ssize_t group
+        cdef bint jointly
+        self._check_instrument(instrument)
+        if off.shape[0] != self.groups or off.shape[1] != self.scenarios or joint_off.shape[0] != self.joint:
+            raise ValueError("what is given is not of the scenarios")
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return NAN
+        self._copy(book, &tried)
+        for group in range(self.groups):
+            jointly = group == 0 and self.joint
+            self._take_off_rows(&tried, group, &off[group, 0], &joint_off[0] if jointly else NULL)
+        found = self._what_if(&tried, instrument, lots, cash, alt_lots, alt_cash)
+        self._free(&tried)
+        return found
+
     def if_filled(self, Py_ssize_t account, Py_ssize_t instrument, double lots, double cash):
         """Return what `worst` would be if this were filled completely now."""
         return self._if_filled(account, instrument, lots, cash, True)
@@ -202,23 +240,13 @@ cdef class MarginKernel(Books):
     def row(self, Py_ssize_t account, Py_ssize_t group):
         """Return a copy of a group's equity in each scenario, working orders at their worst; NaN where unknown."""
         cdef Book *book = self._book(account)
-        cdef double[::1] copy
         self._check_group(group)
-        result = np.full(self.scenarios, NAN)
-        if not (book.unknown_positions or book.unknown_orders):
-            copy = result
-            memcpy(&copy[0], book.row + group * self.padded, self.scenarios * sizeof(double))
-        return result
+        return _told(book, book.row + group * self.padded, self.scenarios)
 
     def joint_row(self, Py_ssize_t account):
         """Return a copy of the equity in each joint scenario, working orders at their worst; NaN where unknown."""
         cdef Book *book = self._book(account)
-        cdef double[::1] copy
-        result = np.full(self.joint, NAN)
-        if self.joint and not (book.unknown_positions or book.unknown_orders):
-            copy = result
-            memcpy(&copy[0], book.joint_row, self.joint * sizeof(double))
-        return result
+        return _told(book, book.joint_row, self.joint)
 
     def binding(self, Py_ssize_t account, Py_ssize_t group):
         """Return the scenario that is the worst of a group, the first of several that differ by rounding alone."""
@@ -315,11 +343,12 @@ cdef class MarginKernel(Books):
             return NAN
         for group in range(self.groups):
             total += book.row[group * self.padded + base_scenario]
+        cdef double by = self.weight
         return total + worse(
             self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, base_scenario,
-            lots, cash, alt_lots, alt_cash, rest_share(lots, alt_lots), self._aside(instrument, lots, cash),
-            self._aside(instrument, alt_lots, alt_cash),
+            by * lots, by * cash, by * alt_lots, by * alt_cash, rest_share(lots, alt_lots),
+            by * self._aside(book, instrument, lots, cash), by * self._aside(book, instrument, alt_lots, alt_cash),
         )
 
     cdef inline bint _can_ask(
@@ -334,33 +363,36 @@ cdef class MarginKernel(Books):
         self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash, double alt_lots,
         double alt_cash
     ) noexcept:
+        cdef double by = self.weight
         if is_reserved(self, instrument):
             return book.minima[group]
         return least_worse(
             book.row + group * self.padded, self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, self.padded,
-            lots, cash, alt_lots, alt_cash, self._aside(instrument, lots, cash),
-            self._aside(instrument, alt_lots, alt_cash),
+            by * lots, by * cash, by * alt_lots, by * alt_cash, by * self._aside(book, instrument, lots, cash),
+            by * self._aside(book, instrument, alt_lots, alt_cash),
         )
 
     cdef double _what_if(
         self, Book *book, Py_ssize_t instrument, double lots, double cash, double alt_lots, double alt_cash
     ) noexcept:
         cdef Py_ssize_t group = self.group_of_instrument[instrument]
-        cdef double alone, joint = 0.0
-        alone = self._sum_with(
-            book, group, self._least_of_group(book, group, instrument, lots, cash, alt_lots, alt_cash)
+        cdef double alone, joint = 0.0, by = self.weight, less, alt_less
+        alone = sum_with(
+            self, book, group, self._least_of_group(book, group, instrument, lots, cash, alt_lots, alt_cash)
         )
         if self.joint:
             joint = book.joint_least
             if not is_reserved(self, instrument):
+                less = by * self._aside(book, instrument, lots, cash)
+                alt_less = by * self._aside(book, instrument, alt_lots, alt_cash)
                 joint = least_worse(
                     book.joint_row, self.joint_values + instrument * self.joint_padded,
                     self.joint_currency_values + self.currency_of_instrument[instrument] * self.joint_padded,
-                    self.joint_padded, lots, cash, alt_lots, alt_cash, self._aside(instrument, lots, cash),
-                    self._aside(instrument, alt_lots, alt_cash),
+                    self.joint_padded, by * lots, by * cash, by * alt_lots, by * alt_cash,
+                    less, alt_less,
                 )
-            alone = _blend(book, alone, joint)
+            alone = blend(book, alone, joint)
         if not self.is_charged:
             return alone
         return alone - self._charges(
@@ -376,7 +408,6 @@ cdef class MarginKernel(Books):
         return charge_with(&self.asking, &book.sizes, instrument, group, rate_of(book), most, price)
 
     cdef double _charge_held(self, Book *book, Py_ssize_t group) noexcept:
-        """Return what a group asks for by the size of what is held alone."""
         cdef double closing = 0.0, own = 0.0
         cdef Cell alone
         cdef Py_ssize_t k
@@ -402,9 +433,9 @@ cdef class MarginKernel(Books):
         cdef double worst
         if book.unknown_positions or book.unknown_orders:
             return NAN
-        worst = self._sum_with(book, 0, book.minima[0])
+        worst = sum_with(self, book, 0, book.minima[0])
         if self.joint:
-            worst = _blend(book, worst, book.joint_least)
+            worst = blend(book, worst, book.joint_least)
         return worst - self._charges(book, -1, 0.0) if self.is_charged else worst
 
     cdef double _equity(self, Book *book, Py_ssize_t base_scenario) noexcept:
@@ -419,8 +450,6 @@ cdef class MarginKernel(Books):
     cdef _if_filled(self, Py_ssize_t account, Py_ssize_t instrument, double lots, double cash, bint is_whole):
         cdef Book *book = self._book(account)
         cdef Py_ssize_t group, currency
-        cdef Cell after
-        cdef Cell *cell
         cdef double found, charge = 0.0
         self._check_instrument(instrument)
         if not self._can_ask(book, instrument, lots, cash, 0.0, 0.0):
@@ -430,20 +459,20 @@ cdef class MarginKernel(Books):
         found = least_filled(
             book.row + group * self.padded, self.values + instrument * self.padded,
             self.currency_values + currency * self.padded, self.padded, lots, cash,
-            self._aside(instrument, lots, cash),
+            self._aside(book, instrument, lots, cash), self.located,
         )
         if self.is_charged:
             charge = self._charge_if_filled(book, group, instrument, lots)
         if not is_whole:
             return found - charge
-        found = self._sum_with(book, group, found)
+        found = sum_with(self, book, group, found)
         if self.joint:
-            found = _blend(
+            found = blend(
                 book, found,
                 least_filled(
                     book.joint_row, self.joint_values + instrument * self.joint_padded,
                     self.joint_currency_values + currency * self.joint_padded, self.joint_padded, lots, cash,
-                    self._aside(instrument, lots, cash),
+                    self._aside(book, instrument, lots, cash), self.located,
                 ),
             )
         return found - self._charges(book, group, charge) if self.is_charged else found
@@ -462,15 +491,10 @@ cdef class MarginKernel(Books):
         kept.closing[group], kept.own[group], kept.charge[group] = closing, own, charge
         return found
 
-    cdef inline double _sum_with(self, Book *book, Py_ssize_t group, double least) noexcept:
-        """Return the sum of all minima with one replaced, added in the order `worst` adds them: the same to the bit."""
-        cdef double total = 0.0
-        cdef Py_ssize_t k
-        for k in range(self.groups):
-            total += least if k == group else book.minima[k]
-        return total
 
-
-cdef inline double _blend(const Book *book, double alone, double joint) noexcept:
-    cdef double cap = 0.0 if book.terms == NULL else book.terms.offset_cap
-    return cap * joint + (1.0 - cap) * lesser(alone, joint)
+cdef object _told(const Book *book, const double *row, Py_ssize_t count):
+    result = np.full(count, NAN)
+    cdef double[::1] copy = result
+    if count and not (book.unknown_positions or book.unknown_orders):
+        memcpy(&copy[0], row, count * sizeof(double))
+    return result

@@ -14,6 +14,7 @@ cdef struct Book:
     int *orders
     Terms *terms
     Sizes sizes
+    int bears  # by which of the sets of rates it puts aside
     double joint_least
     long long order_count
     long long generation
@@ -28,8 +29,10 @@ cdef class Books:
     cdef bint is_charged
     cdef readonly bint puts_aside
     cdef Py_ssize_t base
-    cdef double netting
-    cdef double *asides
+    cdef double netting, located, weight
+    cdef const double *asides
+    cdef object aside_rates
+    cdef int *bearers
     cdef Asking asking
     cdef object charges
     cdef Book *books
@@ -61,7 +64,7 @@ cdef class Books:
         self, Book *book, Py_ssize_t group, Py_ssize_t instrument, double lots, double cash,
         double alt_lots, double alt_cash, double sign
     ) noexcept
-    cdef double _aside(self, Py_ssize_t instrument, double lots, double cash) noexcept
+    cdef double _aside(self, Book *book, Py_ssize_t instrument, double lots, double cash) noexcept
     cdef Book *_book(self, Py_ssize_t account) except NULL
     cdef int _renew(self, Book *book) except -1
     cdef void _lay_out(self, Book *book) noexcept
@@ -79,3 +82,18 @@ cdef inline double rate_of(const Book *book) noexcept:
 cdef inline bint is_reserved(Books books, Py_ssize_t instrument) noexcept:
     # Such an order takes its reservation alone, which counts the premium already.
     return books.is_charged and books.asking.kind[instrument] == BY_RESERVATION
+
+
+cdef inline double sum_with(Books books, const Book *book, Py_ssize_t group, double least) noexcept:
+    # The sum of all minima with one replaced, added in the order `worst` adds them: the same to the bit.
+    cdef double total = 0.0
+    cdef Py_ssize_t k
+    for k in range(books.groups):
+        total += least if k == group else book.minima[k]
+    return total
+
+
+cdef inline double blend(const Book *book, double alone, double joint) noexcept:
+    cdef double cap = 0.0 if book.terms == NULL else book.terms.offset_cap
+    cdef double less = alone if alone < joint else joint
+    return cap * joint + (1.0 - cap) * less

@@ -56,7 +56,8 @@ cdef class Books:
         self.currency_values = <double *> calloc(currencies * self.padded, sizeof(double))
         self.joint_values = <double *> calloc(instruments * self.joint_padded + 1, sizeof(double))
         self.joint_currency_values = <double *> calloc(currencies * self.joint_padded + 1, sizeof(double))
-        self.asides = <double *> calloc(instruments * ASIDE_COLUMNS, sizeof(double))
+        self.bearers = <int *> calloc(accounts, sizeof(int))
+        self.weight = 1.0
         self.parents = <int *> malloc(accounts * sizeof(int))
         self.group_of_instrument = <int *> calloc(instruments, sizeof(int))
         self.currency_of_instrument = <int *> calloc(instruments, sizeof(int))
@@ -68,9 +69,8 @@ cdef class Books:
         if (
             self.books == NULL or self.start == NULL or self.values == NULL or self.currency_values == NULL
             or self.joint_values == NULL or self.joint_currency_values == NULL or self.parents == NULL
-            or self.asides == NULL or self.carried == NULL
-            or self.group_of_instrument == NULL or self.currency_of_instrument == NULL
-            or self.group_of_currency == NULL or self.known == NULL or self.currency_known == NULL
+            or self.group_of_instrument == NULL or self.currency_of_instrument == NULL or self.bearers == NULL
+            or self.group_of_currency == NULL or self.known == NULL or self.currency_known == NULL or self.carried == NULL
         ):
             raise MemoryError("margin kernel")
         for row in range(accounts):
@@ -90,7 +90,7 @@ cdef class Books:
         free(self.currency_values)
         free(self.joint_values)
         free(self.joint_currency_values)
-        free(self.asides)
+        free(self.bearers)
         free(self.parents)
         free(self.group_of_instrument)
         free(self.currency_of_instrument)
@@ -126,7 +126,7 @@ cdef class Books:
         memset(self.known, 0, self.instruments)
         memset(self.currency_known, 0, self.currencies)
         memset(self.start, 0, self.groups * self.padded * sizeof(double))
-        self.is_charged, self.charges, self.puts_aside = False, None, False
+        self.is_charged, self.charges, self.puts_aside, self.located, self.weight = False, None, False, 0.0, 1.0
         for index in range(v.shape[0]):
             self.group_of_instrument[index] = groups[index]
             self.known[index] = is_known[index] != 0
@@ -176,11 +176,10 @@ cdef class Books:
         self.is_charged = True
         self.generation += 1
 
-    cdef double _aside(self, Py_ssize_t instrument, double lots, double cash) noexcept:
-        if not self.puts_aside:
-            return 0.0
-        return aside(
-            self.asides + instrument * ASIDE_COLUMNS, self.values + instrument * self.padded,
+    cdef double _aside(self, Book *book, Py_ssize_t instrument, double lots, double cash) noexcept:
+        return 0.0 if not self.puts_aside else aside(
+            self.asides + (book.bears * self.count + instrument) * ASIDE_COLUMNS,
+            self.values + instrument * self.padded,
             self.currency_values + self.currency_of_instrument[instrument] * self.padded, self.base, lots, cash,
         )
 
@@ -381,17 +380,18 @@ cdef class Books:
         """Add what an order adds at its worst, times sign, to both blocks."""
         cdef Py_ssize_t currency = self.currency_of_instrument[instrument]
         cdef double *row = book.row + group * self.padded
-        cdef double less = self._aside(instrument, lots, cash), alt_less = self._aside(instrument, alt_lots, alt_cash)
+        cdef double less = self.weight * self._aside(book, instrument, lots, cash), by = self.weight
+        cdef double alt_less = by * self._aside(book, instrument, alt_lots, alt_cash)
         weigh(
             row, self.values + instrument * self.padded, self.currency_values + currency * self.padded, self.padded,
-            lots, cash, alt_lots, alt_cash, sign, less, alt_less,
+            by * lots, by * cash, by * alt_lots, by * alt_cash, sign, less, alt_less,
         )
         book.minima[group] = least(row, self.padded)
         if self.joint:
             weigh(
                 book.joint_row, self.joint_values + instrument * self.joint_padded,
                 self.joint_currency_values + currency * self.joint_padded, self.joint_padded,
-                lots, cash, alt_lots, alt_cash, sign, less, alt_less,
+                by * lots, by * cash, by * alt_lots, by * alt_cash, sign, less, alt_less,
             )
             book.joint_least = least(book.joint_row, self.joint_padded)
 
@@ -415,6 +415,7 @@ cdef class Books:
                 book.minima = NULL
                 raise MemoryError("margin kernel")
             self._lay_out(book)
+        book.bears = self.bearers[book - self.books]
         self._clear(book)
         return 0
 

@@ -16,4 +16,6 @@ def remargin_segments(
     cost: Floats,
     binding: Offsets,
     scenario: Ints,
+    off: Floats | None = None,
+    off_of: Ints | None = None,
 ) -> None: ...

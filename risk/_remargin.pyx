@@ -46,6 +46,8 @@ def remargin_segments(
     double[::1] cost,
     long long[::1] binding,
     int[::1] scenario,
+    const double[:, ::1] off=None,
+    const int[::1] off_of=None,
 ):
     """See remargin_plain.remargin_segments."""
     cdef Py_ssize_t scenarios = values.shape[1], segment, k, end, account
@@ -58,7 +60,7 @@ def remargin_segments(
         with nogil:
             for segment in range(first, last):
                 for k in range(scenarios):
-                    total[k] = 0.0
+                    total[k] = 0.0 if off is None else -off[off_of[segment], k]
                 is_known = True
                 k, end = segment_offsets[segment], segment_offsets[segment + 1]
                 while k < end:

@@ -54,18 +54,17 @@ cdef inline double least_held(
 
 
 cdef inline double least_filled(
-    const double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double less
+    const double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double less,
+    double located
 ) noexcept nogil:
-    # min over s of row + D - less
-    cdef double m0 = row[0] + fill(v, x, 0, lots, cash), m1 = row[1] + fill(v, x, 1, lots, cash)
-    cdef double m2 = row[2] + fill(v, x, 2, lots, cash), m3 = row[3] + fill(v, x, 3, lots, cash)
+    # min over s of row + D - less, what that loses lost 1 + located times
+    cdef double found = 0.0, added, here
     cdef Py_ssize_t k
-    for k in range(4, n, 4):
-        m0 = lesser(row[k] + fill(v, x, k, lots, cash), m0)
-        m1 = lesser(row[k + 1] + fill(v, x, k + 1, lots, cash), m1)
-        m2 = lesser(row[k + 2] + fill(v, x, k + 2, lots, cash), m2)
-        m3 = lesser(row[k + 3] + fill(v, x, k + 3, lots, cash), m3)
-    return lesser(lesser(m0, m1), lesser(m2, m3)) - less
+    for k in range(n):
+        added = fill(v, x, k, lots, cash) - less
+        here = row[k] + (added + located * lesser(added, 0.0))
+        found = here if k == 0 else lesser(here, found)
+    return found
 
 
 cdef inline double rest_share(double lots, double alt_lots) noexcept nogil:
@@ -130,18 +129,26 @@ cdef inline double aside(
     )
 
 
-cdef inline void take_off_row(double *row, const double *off, Py_ssize_t n, Py_ssize_t padded) noexcept nogil:
+cdef inline void take_off_row(
+    double *base, double *row, const double *off, Py_ssize_t n, Py_ssize_t padded
+) noexcept nogil:
     # The padding repeats scenario 0.
     cdef Py_ssize_t k
     for k in range(padded):
+        base[k] -= off[k if k < n else 0]
         row[k] -= off[k if k < n else 0]
 
 
 cdef inline void take_off_fill(
-    double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double less, double today,
-    double share
+    double *base, double *row, const double *v, const double *x, Py_ssize_t n, double lots, double cash, double less,
+    double today, double share, double located
 ) noexcept nogil:
-    # What is put aside of a fill that is booked, and a share of what it gains beside today.
+    # What is put aside of a fill that is booked, a share of what it gains beside today, and of what it loses.
+    cdef double added, off
     cdef Py_ssize_t k
     for k in range(n):
-        row[k] -= less + share * greater(0.0, fill(v, x, k, lots, cash) - today)
+        added = fill(v, x, k, lots, cash)
+        off = less + share * greater(0.0, added - today)
+        off += located * greater(0.0, off - added)
+        base[k] -= off
+        row[k] -= off

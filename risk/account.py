@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 
 from risk.constraints import Constraints
 from risk.exposure import Exposure, WorkingOrder
-from risk.haircuts import Haircuts
+from risk.haircuts import Haircuts, Held, Placed
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side
 from risk.kernel import MarginKernel
 from risk.lifecycle import Happening
 from risk.limits import Limits
 from risk.position import Position
+from risk.pricing import Floats
 from risk.profile_books import Fan
 from risk.rate import RateLimit
 from risk.self_trade import SelfTradePrevention
@@ -174,18 +175,58 @@ class Account:
         if units:
             for books in self._books:
                 books.kernel.add_cash(self.index, books.currency_index[currency], units / UNITS_PER_WHOLE)
-                if books.haircuts is not None and units > 0 and not venue:
+                if books.haircuts is not None and not venue:
                     books.haircuts.deposited(books.kernel, self.index, currency, units / UNITS_PER_WHOLE)
                 for at, book in books.venues.items():
                     if at == venue or self.sub_accounts[at].collateral_units is None:
                         book.kernel.add_cash(self.index, book.currency_index[currency], units / UNITS_PER_WHOLE)
 
+    def held_for(self, haircuts: Haircuts) -> tuple[list[Held], dict[str, float], list[Placed]]:
+        """Return what haircuts take: positions with what they cost, cash, and what of it lies at venues."""
+        held: list[Held] = [(i, p.held, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.held]
+        cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
+        placed = self.placed_cash() if haircuts.asks_where else ()
+        return held, cash, [(venue, currency, units / UNITS_PER_WHOLE) for venue, currency, units in placed]
+
+    def placed_cash(self) -> Iterator[tuple[str, str, int]]:
+        """Yield venue, currency and units of the cash that lies at venues.
+
+        There is what fills there have moved, and what the configuration says of a sub-account; all that is nowhere
+        else is at the one sub-account of which it says nothing. Where there are several of those, with the house.
+        """
+        found = dict(self.venue_cash)
+        for venue, currency, units in self._pledged():
+            found[venue, currency] = found.get((venue, currency), 0) + units
+        whole = [venue for venue, sub in self.sub_accounts.items() if sub.collateral_units is None]
+        if len(whole) == 1:
+            for currency, units in self.cash_units.items():
+                away = sum(there for (venue, named), there in found.items() if named == currency and venue != whole[0])
+                found[whole[0], currency] = units - away
+        for (venue, currency), units in found.items():
+            yield venue, currency, units
+
+    def _pledged(self) -> Iterator[tuple[str, str, int]]:
+        for venue, sub in self.sub_accounts.items():
+            for currency, units in (sub.collateral_units or {}).items():
+                yield venue, currency, units
+
+    def counted_share(self, currency: str) -> float:
+        """Return the share of the first dollar of a currency that counts, by the last generation; 1 before it."""
+        haircuts = self._books[0].haircuts if self._books else None
+        if haircuts is None:
+            return 1.0
+        return haircuts.counts(self.index, currency)
+
+    def not_taken(self) -> tuple[Floats, Floats] | None:
+        """Return what would count beside if its profiles took all that the house does; None where they say nothing."""
+        haircuts = self._books[0].haircuts if self._books else None
+        if haircuts is None or self.constraints is None or self.constraints.eligible is None:
+            return None
+        return haircuts.not_taken(self.index, *self.held_for(haircuts))
+
     def pinned_cash(self) -> Iterator[tuple[str, str, int]]:
         """Yield venue, currency and units of what lies there, where not all cash of the account counts."""
-        for venue, sub in self.sub_accounts.items():
-            if sub.collateral_units is not None:
-                for currency, units in sub.collateral_units.items():
-                    yield venue, currency, units
+        yield from self._pledged()
         for (venue, currency), units in self.venue_cash.items():
             pinned = self.sub_accounts.get(venue)
             if pinned is not None and pinned.collateral_units is not None:
@@ -293,9 +334,7 @@ class Account:
         for currency, units in self.cash_units.items():
             kernel.add_cash(index, currency_index[currency], units / UNITS_PER_WHOLE)
         if haircuts is not None:
-            held = [(i, p.held, p.cash_units / UNITS_PER_WHOLE) for i, p in self.positions.items() if p.held]
-            cash = {currency: units / UNITS_PER_WHOLE for currency, units in self.cash_units.items()}
-            haircuts.apply(kernel, index, held, cash)
+            haircuts.apply(kernel, index, *self.held_for(haircuts))
         self._is_mirroring = True
         written = 0 if haircuts is None else HAIRCUTS_WRITTEN * (1 + len(self.positions))
         if not self.sub_accounts:  # most have none, and each generation writes all of them

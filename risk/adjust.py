@@ -152,8 +152,11 @@ class Trial:
         generation, kernel, haircuts = loaded.generation, loaded.kernel, loaded.haircuts
         self.generation, self.required, self.kernel, self._haircuts = generation, required, kernel, haircuts
         self._base, self._currency = generation.grid.base, loaded.columns
+        self._account = account.index
         kernel.clear(0)
         kernel.set_terms(0, terms)
+        if haircuts is not None:
+            kernel.bear(0, haircuts.set_of(account.index))
         self.lots = {index: position.lots for index, position in account.positions.items() if position.lots}
         self.cash = {name: units / UNITS_PER_WHOLE for name, units in account.cash_units.items() if units}
         self.orders = {order_id: order for order_id, order in account.exposure.orders.items() if order.held}
@@ -162,9 +165,8 @@ class Trial:
                 kernel.add_position(0, index, lots)
             for name, amount in self.cash.items():
                 kernel.add_cash(0, self._currency[name], amount)
-            if haircuts is not None:
-                positions = [(i, p.lots, p.cash_units / UNITS_PER_WHOLE) for i, p in account.positions.items()]
-                haircuts.apply(kernel, 0, [each for each in positions if each[1]], self.cash)
+            if self._haircuts is not None:
+                self._haircuts.apply(kernel, account.index, *account.held_for(self._haircuts), row=0)
             for order in self.orders.values():
                 kernel.hold(0, *_held(order))
         except LookupError:
@@ -206,7 +208,7 @@ class Trial:
         """Have cash come in or go out."""
         self._move(currency, amount)
         if self._haircuts is not None:
-            self._haircuts.deposited(self.kernel, 0, currency, amount)
+            self._haircuts.deposited(self.kernel, self._account, currency, amount, row=0)
 
     def _move(self, currency: str, amount: float) -> None:
         self.kernel.add_cash(0, self._currency[currency], amount)

@@ -95,6 +95,17 @@ class CollateralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return asset in self.assets and self.assets[asset].kind == "stable"
 
 
+IN_FULL: Final = AssetRule(kind="coin")
+
+
+def narrowed(rules: CollateralRules | None, asset: str, eligible: tuple[str, ...] | None) -> AssetRule:
+    """Return an asset's rule where only some assets are taken besides; without rules what is taken counts in full."""
+    rule = IN_FULL if rules is None else rules.rule(asset)
+    if eligible is None or asset in eligible:
+        return rule
+    return AssetRule(kind=rule.kind, tiers=INELIGIBLE.tiers)
+
+
 class Holding(msgspec.Struct, frozen=True, gc=False):
     """An amount of an asset at a venue, qty < 0 owed; `price` in USD, None where the market has none."""
 

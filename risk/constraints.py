@@ -34,6 +34,17 @@ class Requirement(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
+class Eligible(msgspec.Struct, frozen=True):
+    """The assets that all profiles of an account take as collateral; `by` are the profiles that say so, and theirs."""
+
+    assets: tuple[str, ...]
+    by: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def refusing(self, asset: str) -> str:
+        """Return the first profile that does not take an asset; empty where all do."""
+        return next((name for name, taken in self.by if asset not in taken), "")
+
+
 class Constraints(msgspec.Struct, frozen=True):
     """The strictest of each rule, but for `requirements`, which bind all.
 
@@ -44,3 +55,4 @@ class Constraints(msgspec.Struct, frozen=True):
     leverage: dict[Kind, Rule] = {}
     close_out: Rule | None = None
     requirements: tuple[Requirement, ...] = ()
+    eligible: Eligible | None = None

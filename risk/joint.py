@@ -160,6 +160,11 @@ class JointScenarios:
         """What each column is called."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def is_market(self) -> Flags:
+        """Which columns are moves of the market, (J,): no exchange, stablecoin or funding is at fault in them."""
+        return np.array([not (one.defaulted or one.stablecoin or one.funding) for one in self.columns], dtype=bool)
+
     def spot(self, coin: str) -> Floats:
         """Return how a coin moves in each column, shape (J,).
 

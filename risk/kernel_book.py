@@ -10,6 +10,7 @@ from risk.kernel_checks import (
     Ints,
     check_amounts,
     check_asides,
+    check_bearers,
     check_capacities,
     check_generation,
     check_joint,
@@ -26,7 +27,7 @@ class Book:
     """What is kept of one row."""
 
     __slots__ = (
-        "base", "joint_base", "joint_least", "joint_row", "minima", "orders", "row", "sizes", "unknown_orders",
+        "base", "bears", "joint_base", "joint_least", "joint_row", "minima", "orders", "row", "sizes", "unknown_orders",
         "unknown_positions",
     )  # fmt: skip
 
@@ -41,6 +42,7 @@ class Book:
         self.sizes: Row | None = None
         self.unknown_positions = 0
         self.unknown_orders = 0
+        self.bears = 0  # by which of the sets of rates it puts aside
 
     def copy(self) -> Book:
         """Return one with the same figures, to try something on."""
@@ -51,6 +53,7 @@ class Book:
         other.orders = list(self.orders)
         other.sizes = None if self.sizes is None else self.sizes.copy()
         other.unknown_positions, other.unknown_orders = self.unknown_positions, self.unknown_orders
+        other.bears = self.bears
         return other
 
 
@@ -81,8 +84,10 @@ class Books:
         self._terms: dict[int, RowTerms] = {}
         self._charges: Charges | None = None
         self.puts_aside = False
-        self._asides: list[list[float]] = []
-        self._base, self._netting = 0, 0.0
+        self._asides: list[list[list[float]]] = []  # by set and instrument
+        self._bearers: Ints = np.zeros(accounts, np.int32)
+        # What an order takes is counted `weight` times: where it lies may cost as well.
+        self._base, self._netting, self._located, self._weight = 0, 0.0, 0.0, 1.0
         # Buffers: ufuncs are several times cheaper when they need not make their result, or convert a scalar.
         self._zeros: Floats = np.zeros(max(scenarios, joint))
         self._start: Floats = np.zeros((groups, scenarios))
@@ -119,7 +124,8 @@ class Books:
         )
         self._books.clear()
         self._charges = None
-        self.puts_aside = False
+        self.puts_aside, self._located, self._weight = False, 0.0, 1.0
+        self._bearers[:] = 0
         self._start = np.zeros((self.groups, self.scenarios))
         settlement = np.where(known != 0, currency_of_instrument, 0)
         self._values, self._currency_values, self._fills = _copied(values, currency_values, settlement)
@@ -140,16 +146,28 @@ class Books:
         self._charges = charges
         self._start = np.array(charges.start, dtype=np.float64)
 
-    def put_aside(self, base_scenario: int, rates: Floats, netting: float) -> None:
+    def put_aside(
+        self, base_scenario: int, rates: Floats, netting: float, located: float = 0.0, bearers: Ints | None = None
+    ) -> None:
         """Take what of each fill and order is put aside, rates (I, ASIDE_COLUMNS), and clear every account.
 
         The rates are of a gain and of a loss at once, of each lot that is bought, of each unit of cash that comes in;
-        of a fill that is booked the share `netting` of what it gains later, too. Raises ValueError for bad ones.
+        of a fill that is booked the share `netting` of what it gains later, too. What either loses is lost
+        1 + `located` times. Rates (K, I, ASIDE_COLUMNS) are K sets, and `bearers` (rows,) says whose each row bears.
+        Raises ValueError for bad ones.
         """
-        check_asides(rates, len(self._values), base_scenario, self.scenarios, netting)
+        sets = check_asides(rates, len(self._values), base_scenario, self.scenarios, (netting, located))
+        self._bearers = check_bearers(bearers, self.accounts, len(sets))
         self._books.clear()
-        self._asides, self._base, self.puts_aside = rates.tolist(), base_scenario, True
-        self._netting = netting
+        self._asides, self._base, self.puts_aside = sets.tolist(), base_scenario, True
+        self._netting, self._located, self._weight = netting, located, 1.0 + located
+
+    def bear(self, account: int, which: int) -> None:
+        """Have a row put aside by one of the sets of rates from now on."""
+        if not 0 <= which < len(self._asides):
+            raise IndexError(f"set {which} is not in 0..{len(self._asides) - 1}")
+        self._book(account).bears = int(which)
+        self._bearers[account] = which
 
     def take_off(self, account: int, group: int, values: Floats, joint_values: Floats) -> None:
         """Take USD (S,) and (J,) off what an account holds in a group, and jointly; and off all above it."""
@@ -165,19 +183,23 @@ class Books:
         books = self._chain(account)
         self._check_instrument(instrument)
         if self.puts_aside and self._known[instrument]:
-            less, group = self._aside(instrument, lots, cash), self._group_of_instrument[instrument]
-            filled, share = (lots, cash), self._netting
-            off, joint_off = np.dot(filled, self._fills[instrument]), np.dot(filled, self._joint_fills[instrument])
-            today = float(off[self._base])
-            off, joint_off = (less + share * np.maximum(0.0, each - today) for each in (off, joint_off))
+            group, filled = self._group_of_instrument[instrument], (lots, cash)
+            both = np.dot(filled, self._fills[instrument]), np.dot(filled, self._joint_fills[instrument])
+            today = float(both[0][self._base])
             for _, book in books:
+                less = self._aside(book, instrument, lots, cash)
+                off, joint_off = (self._off_fill(each, less, today) for each in both)
                 self._add(book, group, off, joint_off, -1.0)
 
-    def _aside(self, instrument: int, lots: float, cash: float) -> float:
-        """Return what of a fill is put aside, USD."""
+    def _off_fill(self, added: Floats, less: float, today: float) -> Floats:
+        off: Floats = less + self._netting * np.maximum(0.0, added - today)
+        return off + self._located * np.maximum(0.0, off - added) if self._located else off
+
+    def _aside(self, book: Book, instrument: int, lots: float, cash: float) -> float:
+        """Return what of a fill a row puts aside, USD."""
         if not self.puts_aside:
             return 0.0
-        of_gain, of_loss, of_lot, of_cash = self._asides[instrument]
+        of_gain, of_loss, of_lot, of_cash = self._asides[book.bears][instrument]
         fills = self._fills[instrument]
         at_once = lots * float(fills[0, self._base]) + cash * float(fills[1, self._base])
         return (
@@ -264,8 +286,11 @@ class Books:
         self._check_instrument(instrument)
         check_amounts(lots, cash)
         check_amounts(alt_lots, alt_cash)
-        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
+        weighed = -1
         for row, book in books:
+            if book.bears != weighed:
+                weighed = book.bears
+                self._weigh(book, instrument, lots, cash, alt_lots, alt_cash)
             self._hold(row, book, instrument, lots, cash, alt_lots, alt_cash)
 
     def _hold(
@@ -304,11 +329,14 @@ class Books:
         for _, book in books:
             if not (book.orders[group] if self._known[instrument] else book.unknown_orders):
                 raise ValueError(f"account {account} holds no order to release")
-        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
+        weighed = -1
         for row, book in books:
             if not self._known[instrument]:
                 book.unknown_orders -= 1
                 continue
+            if book.bears != weighed:
+                weighed = book.bears
+                self._weigh(book, instrument, lots, cash, alt_lots, alt_cash)
             self._release(book, group, instrument)
             if self._charges is not None:
                 self._cell(book, instrument).unorder(dearest(lots, cash, alt_lots, alt_cash)[0])
@@ -332,12 +360,14 @@ class Books:
                 book.joint_row[:] = book.joint_base
             book.joint_least = least(book.joint_row)
 
-    def _weigh(self, instrument: int, lots: float, cash: float, alt_lots: float, alt_cash: float) -> None:
-        """Write what the order adds at its worst, min(0, D, D_alt, D + w D_alt), into the loss buffers."""
+    def _weigh(self, book: Book, instrument: int, lots: float, cash: float, alt_lots: float, alt_cash: float) -> None:
+        """Write what the order adds to a row at its worst, min(0, D, D_alt, D + w D_alt), into the loss buffers."""
         if not self._known[instrument]:
             return
-        less, alt_less = self._aside(instrument, lots, cash), self._aside(instrument, alt_lots, alt_cash)
-        asked = lots, cash, alt_lots, alt_cash, less, alt_less
+        less, alt_less, by = self._aside(book, instrument, lots, cash), 0.0, self._weight
+        if alt_lots or alt_cash:
+            alt_less = self._aside(book, instrument, alt_lots, alt_cash)
+        asked = by * lots, by * cash, by * alt_lots, by * alt_cash, by * less, by * alt_less
         _write_loss(self._loss, self._fills[instrument], self._fill, self._zeros[: self.scenarios], *asked)
         if self.joint:
             zeros = self._zeros[: self.joint]
@@ -387,6 +417,7 @@ class Books:
         book = self._books.get(account)
         if book is None:
             book = self._books[account] = Book(self.groups, self._start, self.joint)
+            book.bears = int(self._bearers[account])
         return book
 
     def _check_instrument(self, instrument: int) -> None:

@@ -130,14 +130,33 @@ def check_joint(
     return joint_values, joint_currency_values
 
 
-def check_asides(rates: Floats, instruments: int, base_scenario: int, scenarios: int, netting: float) -> None:
-    """Raise ValueError unless rates of what is put aside are finite and not negative, (I, ASIDE_COLUMNS)."""
-    if rates.shape != (instruments, ASIDE_COLUMNS) or not ((rates >= 0) & (rates <= MAX_VALUE)).all():
-        raise ValueError(f"rates of what is put aside are not of {instruments} instruments, finite, from zero on")
+def check_asides(
+    rates: Floats, instruments: int, base_scenario: int, scenarios: int, shares: tuple[float, float]
+) -> Floats:
+    """Return rates of what is put aside as (K, I, ASIDE_COLUMNS); ValueError unless finite and not negative.
+
+    `shares` are the netting haircut and the charge for money that lies elsewhere.
+    """
+    sets = rates[None] if rates.ndim == 2 else rates
+    if sets.shape != (len(sets), instruments, ASIDE_COLUMNS) or not len(sets):
+        raise ValueError(f"rates of what is put aside are not of {instruments} instruments")
+    if not ((sets >= 0) & (sets <= MAX_VALUE)).all():
+        raise ValueError("rates of what is put aside are not finite, from zero on")
     if not 0 <= base_scenario < scenarios:
         raise ValueError(f"base scenario {base_scenario} is not in 0..{scenarios - 1}")
-    if not 0 <= netting < 1:
-        raise ValueError(f"a netting haircut of {netting} is not in 0..1")
+    if not (0 <= shares[0] < 1 and 0 <= shares[1] <= 1):
+        raise ValueError(f"a netting haircut and a charge for location of {shares} are not in 0..1")
+    return np.ascontiguousarray(sets, dtype=np.float64)
+
+
+def check_bearers(bearers: Ints | None, rows: int, sets: int) -> Ints:
+    """Return by which set of rates each row puts aside, (rows,), the first for those not named; ValueError."""
+    found = np.zeros(rows, dtype=np.int32)
+    if bearers is not None:
+        if bearers.ndim != 1 or len(bearers) > rows or ((bearers < 0) | (bearers >= sets)).any():
+            raise ValueError(f"bearers are not of {rows} rows, or name more than {sets} sets")
+        found[: len(bearers)] = bearers
+    return found
 
 
 def check_tree(parents: Ints, rows: int) -> None:

@@ -21,7 +21,7 @@ Two blocks of scenarios, and the worse of both counts:
     B   the joint scenarios, in which all groups move together: min over j of row[j]
 
 What of a fill is put aside for haircuts (risk/haircuts.py) is taken off its D: a bound, since it is as much as a fill
-may cost in haircuts beside its D.
+may cost in haircuts beside its D. What is left of D below zero counts 1 + `located` times (risk/location.py).
 
 Each is exact over fills by the same argument, and the least over fills of the lesser of two is the lesser of their
 leasts. With an offset cap c it is c B + (1 - c) min(A, B): then A's and B's worst fills may be different ones, and the
@@ -161,7 +161,7 @@ class MarginKernel(Books):
             self._check_instrument(asked[0])
             if not self._can_ask(book, *asked):
                 return nan
-            self._weigh(*asked)
+            self._weigh(book, *asked)
             self._hold(account, book, *asked)
         return nan if book.unknown_positions or book.unknown_orders else self._worst(account, book)
 
@@ -184,11 +184,11 @@ class MarginKernel(Books):
             return nan
         group, tried = self._group_of_instrument[instrument], book.copy()
         self._fill[0], self._fill[1] = lots, cash
-        less = self._aside(instrument, lots, cash)
-        tried.row[group] += self._fill.dot(self._fills[instrument]) - less
+        less = self._aside(book, instrument, lots, cash)
+        tried.row[group] += self._whole(self._fill.dot(self._fills[instrument]) - less)
         tried.minima[group] = least(tried.row[group])
         if self.joint:
-            tried.joint_row += self._fill.dot(self._joint_fills[instrument]) - less
+            tried.joint_row += self._whole(self._fill.dot(self._joint_fills[instrument]) - less)
             tried.joint_least = least(tried.joint_row)
         if self._charges is not None:
             self._cell(tried, instrument).held += lots
@@ -197,6 +197,29 @@ class MarginKernel(Books):
             return self._worst(account, tried)
         charge = 0.0 if self._charges is None or tried.sizes is None else tried.sizes.charge(self._charges, group)
         return tried.minima[group] - charge
+
+    def _whole(self, added: Floats) -> Floats:
+        """Return what a whole fill adds: what it loses costs as well where it lies."""
+        return added + self._located * _minimum(added, 0.0) if self._located else added
+
+    def what_if_given(
+        self, account: int, given: Floats, joint_given: Floats, instrument: int, lots: float, cash: float,
+        alt_lots: float = 0.0, alt_cash: float = 0.0,
+    ) -> float:  # fmt: skip
+        """Return what `what_if` would be had the account so much more, USD (G, S) and (J,); nothing changes."""
+        book = self._book(account).copy()
+        self._check_instrument(instrument)
+        if given.shape != (self.groups, self.scenarios) or joint_given.shape != (self.joint,):
+            raise ValueError("what is given is not of the scenarios")
+        if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
+            return nan
+        for group, more in enumerate(given):
+            book.row[group] += more
+            book.minima[group] = least(book.row[group])
+        if self.joint:
+            book.joint_row += joint_given
+            book.joint_least = least(book.joint_row)
+        return self._what_if(account, book, (instrument, lots, cash, alt_lots, alt_cash))
 
     def row(self, account: int, group: int) -> Floats:
         """Return a copy of a group's equity in each scenario, working orders at their worst; NaN where unknown."""
@@ -294,7 +317,7 @@ class MarginKernel(Books):
         self._check_instrument(instrument)
         if not self._can_ask(book, instrument, lots, cash, alt_lots, alt_cash):
             return nan
-        self._weigh(instrument, lots, cash, alt_lots, alt_cash)
+        self._weigh(book, instrument, lots, cash, alt_lots, alt_cash)
         return sum(float(row[base_scenario]) for row in book.row) + float(self._loss[base_scenario])
 
     def _is_within(self, row: int, terms: RowTerms, instrument: int, lots: float) -> bool:
@@ -314,7 +337,7 @@ class MarginKernel(Books):
         group = self._group_of_instrument[instrument]
         if self._is_reserved(instrument):
             return book.minima[group], book.joint_least
-        self._weigh(*asked)
+        self._weigh(book, *asked)
         _add(self._loss, book.row[group], out=self._loss)
         if not self.joint:
             return least(self._loss), 0.0

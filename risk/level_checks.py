@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from risk.account import Account
+from risk.constraints import Requirement
 from risk.instrument import Side
+from risk.kernel import MarginKernel
 from risk.levels import Level
-from risk.margin_checks import asked_of, only_reduces
+from risk.margin_checks import Asked, asked_of, not_taken, only_reduces
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
+from risk.pricing import Floats
 
 _BUY: Final = Side.BUY
 _LEVELS: Final = "levels_are_within_limits"
@@ -128,9 +131,23 @@ def _margin_refusal(order: Order, account: Account, market: Market) -> Reject | 
         if left != left:
             return Reject(RejectReason.PROFILE_UNKNOWN, _PROFILE, f"{prefix}: margin unknown: a contract has no mark")
         equity = market.kernel.equity(row, market.base_scenario)
+        given = account.not_taken()
+        if given is not None and _left_with(kernels, one, row, given, asked) >= 0.0:
+            return not_taken(account, equity, left, _PROFILE)
         text = f"{prefix}: initial margin above equity, in USD"
         return Reject(RejectReason.PROFILE_MARGIN, _PROFILE, text, equity, left, equity - left)
     return None
+
+
+def _left_with(
+    kernels: Sequence[MarginKernel | None], asked_for: Requirement, row: int, given: tuple[Floats, Floats], asked: Asked
+) -> float:
+    """Return what a requirement's parts would leave with collateral given back that profiles do not take."""
+    left = 0.0
+    for kernel, part in zip(kernels, asked_for.parts, strict=True):
+        assert kernel is not None, "unknown margin is refused before"
+        left += kernel.what_if_given(row, *given, *asked) if part.has_equity else kernel.what_if(row, *asked)
+    return left
 
 
 def _leverage_refusal(order: Order, account: Account, market: Market) -> Reject | None:

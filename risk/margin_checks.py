@@ -33,7 +33,7 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     """
     short = surely_short(order, account, market)
     if short is not None:
-        return _shortfall(*short)
+        return _by_a_profile(order, account, market, *short) or _shortfall(*short)
     instrument, kernel = order.instrument, market.kernel
     assert instrument is not None, _KNOWN
     if instrument.index >= market.priced_count:
@@ -50,7 +50,7 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
         before = kernel.worst(row) if len(asked) == 3 else kernel.what_if(row, *asked[:3])
         if worst >= before and kernel.if_filled(row, *_filled_at_worse_price(order, market)) > before:
             continue
-        return _short_of_margin(account, market, row, worst)
+        return _short_of_margin(order, account, market, row, worst)
     return None
 
 
@@ -85,7 +85,7 @@ def _filled_at_worse_price(order: Order, market: Market) -> tuple[int, int, floa
     return instrument.index, lots, fill_cash(instrument, order.side, order.lots, ticks)
 
 
-def _short_of_margin(account: Account, market: Market, row: int, worst: float) -> Reject:
+def _short_of_margin(order: Order, account: Account, market: Market, row: int, worst: float) -> Reject:
     level = None if market.hierarchy is None else market.hierarchy.levels.get(row)
     if level is None and account.state is _REDUCING:
         text = f"account {account.name} may only reduce: {account.state_reason}"
@@ -96,13 +96,36 @@ def _short_of_margin(account: Account, market: Market, row: int, worst: float) -
         return Reject(RejectReason.MARGIN_UNKNOWN, _HOUSE, text)
     equity = market.kernel.equity(row, market.base_scenario)
     if level is None:
-        return _shortfall(equity, worst)
+        return _by_a_profile(order, account, market, equity, worst) or _shortfall(equity, worst)
     asked = equity - worst
     if worst >= 0.0:
         text = f"{level}: initial margin above the limit, in USD"
         return Reject(RejectReason.LEVEL_MARGIN, _HOUSE, text, level.terms.max_margin, asked)
     text = f"{level}: initial margin above equity, in USD"
     return Reject(RejectReason.LEVEL_MARGIN, _HOUSE, text, equity, worst, asked)
+
+
+def _by_a_profile(order: Order, account: Account, market: Market, equity: float, worst: float) -> Reject | None:
+    """Refuse in a profile's name what only the collateral that it does not take would cover; None where that is not so.
+
+    The account's margin counts that collateral for nothing everywhere; here it is given back, scenario by scenario.
+    """
+    given = account.not_taken()
+    if given is None or not market.kernel.what_if_given(account.index, *given, *asked_of(order)) >= 0.0:
+        return None
+    return not_taken(account, equity, worst, _HOUSE)
+
+
+def not_taken(account: Account, equity: float, worst: float, check: str) -> Reject:
+    """Refuse for want of collateral, naming the profile and what of the account's collateral it does not take."""
+    assert account.constraints is not None and account.constraints.eligible is not None, _KNOWN
+    held = sorted(name for name, units in account.cash_units.items() if units > 0)
+    held += sorted({p.instrument.settlement_currency for p in account.positions.values() if p.lots})
+    refused = {asset: by for asset in held if (by := account.constraints.eligible.refusing(asset))}
+    by = next(iter(refused.values()), account.constraints.eligible.by[0][0])
+    names = ", ".join(asset for asset, name in refused.items() if name == by)
+    text = f"profile {by}, rule eligible_collateral: initial margin above equity without {names}, in USD"
+    return Reject(RejectReason.PROFILE_COLLATERAL, check, text, equity, worst, equity - worst)
 
 
 def _shortfall(equity: float, worst: float) -> Reject:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from risk.constraints import Constraints, Part, Requirement, Rule
+from risk.constraints import Constraints, Eligible, Part, Requirement, Rule
 from risk.instrument import Kind
 from risk.models import house
 from risk.models.house_book import HouseParameters, book
@@ -103,14 +103,12 @@ def permitted(profiles: Iterable[Profile]) -> frozenset[Product]:
     return frozenset(PRODUCTS).intersection(*(one.permitted for one in profiles))
 
 
-# What the order path enforces of a profile; one that asks for more is refused by `constraints`.
 _KINDS: Final[dict[Product, Kind]] = {
     "spot": Kind.SPOT,
     "perpetual": Kind.PERPETUAL,
     "future": Kind.FUTURE,
     "option": Kind.OPTION,
 }
-_UNENFORCED: Final = ("eligible_collateral",)
 
 
 def constraints(
@@ -124,7 +122,7 @@ def constraints(
     Raises
     ------
     ValueError
-        If a profile is not known, or has a rule that the order path does not enforce: it is not passed over.
+        If a profile is not known: it is not passed over.
     """
     if not chosen:
         return None
@@ -137,9 +135,6 @@ def constraints(
             one = profile(name)
         except MarginError as error:
             raise ValueError(f"profile {name}: {error}") from error
-        unenforced = [rule for rule in _UNENFORCED if getattr(one, rule)]
-        if unenforced:
-            raise ValueError(f"profile {name}: the order path does not enforce {', '.join(unenforced)}")
         for product, kind in _KINDS.items():
             if product not in one.permitted:
                 forbidden.setdefault(kind, name)
@@ -149,7 +144,17 @@ def constraints(
         requirements += _requirements(one, mpor_days, mpor_days if shortest_days is None else shortest_days)
         if one.close_out is not None and (close_out is None or one.close_out > close_out.value):
             close_out = Rule(one.close_out, name)
-    return Constraints(forbidden, leverage, close_out, tuple(requirements))
+    return Constraints(forbidden, leverage, close_out, tuple(requirements), _eligible(chosen))
+
+
+def _eligible(chosen: Sequence[str]) -> Eligible | None:
+    """Return what all of some profiles take as collateral; None where none says anything."""
+    lists = [(name, profile(name).eligible_collateral) for name in chosen]
+    by = tuple((name, tuple(assets)) for name, assets in lists if assets is not None)
+    if not by:
+        return None
+    taken = frozenset(by[0][1]).intersection(*(assets for _, assets in by[1:]))
+    return Eligible(tuple(sorted(taken)), by)
 
 
 def _requirements(one: Profile, mpor_days: float, shortest_days: float) -> list[Requirement]:

@@ -196,13 +196,19 @@ def make_risk_arrays(values: Floats, known: Flags, base: int) -> RiskArrays:
     return RiskArrays(np.ascontiguousarray(values, dtype=np.float64), np.ascontiguousarray(known, dtype=np.uint8), base)
 
 
-def remargin_some(portfolios: Portfolios, arrays: RiskArrays, margins: Margins, start: int, stop: int) -> None:
-    """Fill in the margins of accounts `start` to `stop`, which are clear; the arrays must have the portfolios' rows."""
+def remargin_some(
+    portfolios: Portfolios, arrays: RiskArrays, margins: Margins, start: int, stop: int, off: Floats | None = None,
+    off_of: Ints | None = None,
+) -> None:  # fmt: skip
+    """Fill in the margins of accounts `start` to `stop`, which are clear; the arrays must have the portfolios' rows.
+
+    Of segment m row off_of[m] of off (., S) does not count, where that is given.
+    """
     remargin_segments(
         arrays.values, arrays.known, arrays.base, portfolios.segment_offsets, portfolios.segment_accounts,
         portfolios.rows, portfolios.amounts, int(portfolios.account_segments[start]),
         int(portfolios.account_segments[stop]), margins.worst, margins.equity, margins.cost, margins.binding,
-        margins.scenario,
+        margins.scenario, off, off_of,
     )  # fmt: skip
     unknown = start + np.flatnonzero(np.isnan(margins.worst[start:stop]))
     margins.cost[unknown] = margins.binding[unknown] = margins.scenario[unknown] = -1

@@ -9,12 +9,16 @@ import msgspec
 import numpy as np
 
 from risk.charges import group_charges
+from risk.haircut_tables import HaircutTables, Holders, off_rows
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
 from risk.pricing import Floats
 from risk.remargin import Margins, Portfolios, RiskArrays, make_risk_arrays, remargin_some
 from risk.remargin_plain import Flags, Ints, Offsets
 from risk.scenarios import Generation
+
+# What haircuts of a holding take, beside its own scenarios.
+PRODUCTS_OF_HAIRCUTS = 4
 
 
 class HouseArrays(msgspec.Struct, frozen=True, eq=False):
@@ -55,11 +59,25 @@ def _stacked(values: Floats, currency_values: Floats) -> Floats:
 class HouseMargins:
     """Some accounts' margins, filled in by `some` and then `finish`; each account's scenarios alone, and together."""
 
-    def __init__(self, portfolios: Portfolios, arrays: HouseArrays) -> None:
-        self.portfolios, self._arrays = portfolios, arrays
+    def __init__(
+        self, portfolios: Portfolios, arrays: HouseArrays, tables: HaircutTables | None = None,
+        held: Holders | None = None,
+    ) -> None:  # fmt: skip
+        """`tables` and `held` are given where haircuts are taken off."""
+        self.portfolios, self._arrays, self._tables, self._held = portfolios, arrays, tables, held
+        segments = len(portfolios.segment_accounts) if tables is not None else 0
+        # What does not count, by segment in the grid and by account in the joint scenarios.
+        self.off: Floats = np.zeros((segments, arrays.grid.values.shape[1]))
+        joint = 0 if arrays.joint is None else arrays.joint.values.shape[1]
+        self.joint_off: Floats = np.zeros((portfolios.accounts if tables is not None else 0, joint))
         self.alone = Margins.of(portfolios.accounts)
         self._together = None if arrays.joint is None else together(portfolios)
         self.joint = None if arrays.joint is None else Margins.of(portfolios.accounts)
+
+    @property
+    def groups(self) -> Ints:
+        """The risk group of each row."""
+        return self._arrays.group
 
     def groups_of(self, segments: Offsets) -> Ints:
         """Return the risk groups of some segments of the portfolios."""
@@ -71,14 +89,18 @@ class HouseMargins:
         """How many multiplications all of it takes."""
         joint = self._arrays.joint
         columns = self._arrays.grid.values.shape[1] + (0 if joint is None else joint.values.shape[1])
-        return len(self.portfolios.rows) * int(columns)
+        return len(self.portfolios.rows) * int(columns) * (1 if self._tables is None else PRODUCTS_OF_HAIRCUTS)
 
     def some(self, start: int, stop: int) -> None:
         """Add up the scenarios of accounts `start` to `stop`."""
-        arrays = self._arrays
-        remargin_some(self.portfolios, arrays.grid, self.alone, start, stop)
+        arrays, off, joint_off, of, joint_of = self._arrays, None, None, None, None
+        if self._tables is not None and self._held is not None:
+            off_rows(self._tables, self._held, start, stop, self.off, self.joint_off)
+            off, joint_off, of = self.off, self.joint_off, np.arange(len(self.off), dtype=np.int32)
+        remargin_some(self.portfolios, arrays.grid, self.alone, start, stop, off, of)
         if arrays.joint is not None and self._together is not None and self.joint is not None:
-            remargin_some(self._together, arrays.joint, self.joint, start, stop)
+            joint_of = None if joint_off is None else self._together.segment_accounts
+            remargin_some(self._together, arrays.joint, self.joint, start, stop, joint_off, joint_of)
 
     def finish(self, offset_caps: Floats) -> Floats:
         """Return what each account's held portfolio leaves at its worst, (A,), USD; offset_caps (A,)."""

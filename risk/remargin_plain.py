@@ -36,6 +36,8 @@ def remargin_segments(
     cost: Floats,
     binding: Offsets,
     scenario: Ints,
+    off: Floats | None = None,
+    off_of: Ints | None = None,
 ) -> None:
     """Add to `worst` and `equity` (A,) what segments `first` to `last` (exclusive) contribute.
 
@@ -43,6 +45,7 @@ def remargin_segments(
     `binding` (A,) and `scenario` (A,) say which segment and which scenario: the first of those that are equally bad.
 
     values (R, S) in USD; known (R,) says which rows may be used: an account that holds any other gets NaN.
+    Of segment m row off_of[m] of off (., S) is taken off, where it is given.
     segment_offsets (M + 1,) index rows and amounts (N,); segment_accounts (M,). No argument is checked here:
     `risk.remargin` does that once, when the portfolios are made.
     """
@@ -57,6 +60,8 @@ def remargin_segments(
         is_known = known[used] != 0
         products = np.where(is_known[:, None], values[used], 0.0) * amounts[begin:end, None]
         sums = np.add.reduceat(products, segment_offsets[start:stop] - begin, axis=0)
+        if off is not None and off_of is not None:
+            sums = sums - off[off_of[start:stop]]
         accounts = segment_accounts[start:stop]
         least = sums.min(axis=1)
         np.add.at(worst, accounts, least)

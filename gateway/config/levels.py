@@ -28,6 +28,8 @@ DEFAULT_MPOR_DAYS = 1.0
 DEFAULT_LEAST_DELTA = 0.1
 # Gains at one venue pay for losses at another in full.
 DEFAULT_VENUE_NETTING_HAIRCUT = 0.0
+# Money is wherever it is needed.
+DEFAULT_LOCATION_RATE = 0.0
 
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 NETTING = Rule("from 0 to 0.95", lambda value: 0 <= value <= 0.95)
@@ -160,3 +162,6 @@ class House(Table, frozen=True, kw_only=True):
     venue_netting_haircut: Annotated[
         float, NETTING, "What of gains at one venue does not count against losses elsewhere."
     ] = DEFAULT_VENUE_NETTING_HAIRCUT
+    location_rate: Annotated[
+        float, SHARE, "What is charged of a venue's losses beyond what counts there (docs/levels.md)."
+    ] = DEFAULT_LOCATION_RATE

@@ -41,14 +41,15 @@ MOVED_COLUMNS: Final = 3
 # An order in no instrument stands for all that there is no room for: the account's initial margin is unknown.
 _UNTOLD: Final = (-1, 0.0, 0.0, 0.0, 0.0)
 NONE_MOVED: Final[Floats] = np.zeros((0, MOVED_COLUMNS))
+NOTHING_BESIDE: Final[Ints] = np.zeros((0, 0), dtype=np.int32)
 NO_WALLETS: Final[Floats] = np.zeros((0, WALLET_COLUMNS))
 
 
 class BookChange(msgspec.Struct, frozen=True, eq=False):
     """Accounts (K,) that from now on hold counts (K,) of rows and amounts (N,) each; orders (M, 6) are those of all.
 
-    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there, moved (P, 3)
-    what their positions have cost, where haircuts ask for it.
+    wallets (W, 4) are what lies at venues of those of the accounts of which not all cash counts there, and of all where
+    location costs; moved (P, 3) what their positions have cost, where haircuts ask for it.
     """
 
     accounts: Ints
@@ -88,9 +89,9 @@ def change_of(
 class BookTeller:
     """Finds out what of the accounts has changed since the last change that was told. One for each listener."""
 
-    def __init__(self, *, tells_moved: bool = False) -> None:
+    def __init__(self, *, tells_moved: bool = False, tells_places: bool = False) -> None:
         self._told = array("q")
-        self._tells_moved = tells_moved
+        self._tells_moved, self._tells_places = tells_moved, tells_places
         self._names: dict[str, int] = {}
         self._venues: dict[str, int] = {}
         self.change: BookChange | None = None
@@ -116,7 +117,7 @@ class BookTeller:
                     if units:
                         rows.append(-1 - names.setdefault(currency, len(names)))
                         amounts.append(units / UNITS_PER_WHOLE)
-                for venue, currency, units in account.pinned_cash():
+                for venue, currency, units in account.placed_cash() if self._tells_places else account.pinned_cash():
                     place = self._venues.setdefault(venue, len(self._venues))
                     row = -1 - names.setdefault(currency, len(names))
                     wallets.extend((account.index, place, row, units / UNITS_PER_WHOLE))
@@ -151,12 +152,14 @@ class BookTeller:
 class Rows(msgspec.Struct, frozen=True, eq=False):
     """The rows of one generation: instruments, then its currencies, then one that is never known.
 
-    `of_currency` is by place in a book's list of names, and one more for what is not among them.
+    `of_currency` is by place in a book's list of names, and one more for what is not among them. `beside` (B, R) are
+    rows of which an account has something, if only zero, where it has a row: haircuts are in their risk groups too.
     """
 
     instruments: int
     groups: Ints
     of_currency: Ints
+    beside: Ints = NOTHING_BESIDE
 
     def of(self, rows: Ints) -> Ints:
         """Return a book's rows as rows of the generation."""
@@ -172,6 +175,7 @@ class Rows(msgspec.Struct, frozen=True, eq=False):
             and self.instruments == other.instruments
             and np.array_equal(self.groups, other.groups)
             and np.array_equal(self.of_currency, other.of_currency)
+            and np.array_equal(self.beside, other.beside)
         )
 
 
@@ -183,32 +187,64 @@ class Block:
         self._accounts: Ints = np.zeros(0, dtype=np.int32)
         self._rows: Ints = np.zeros(0, dtype=np.int32)
         self._amounts: Floats = np.zeros(0)
+        # What the fills of positions have moved: accounts, instruments, units.
+        self._moved: Floats = np.zeros((0, MOVED_COLUMNS))
+        self._aligned: Floats | None = None
         self._portfolios: Portfolios | None = None
         self._made_for: Rows | None = None
+        self.kept: object = None  # what was worked out for these portfolios
 
     def grow(self, count: int) -> None:
         """Have room for more accounts."""
         if count > self.count:
             self.count, self._portfolios = count, None
 
-    def replace(self, changed: Ints, accounts: Ints, rows: Ints, amounts: Floats) -> None:
-        """Take these holdings for those of `changed`; accounts count from `first`."""
+    def replace(self, changed: Ints, accounts: Ints, rows: Ints, amounts: Floats, moved: Floats = NONE_MOVED) -> None:
+        """Take these holdings, and what they cost, for those of `changed`; accounts count from `first`."""
         is_changed = np.zeros(self.count, dtype=bool)
         is_changed[changed] = True
         stays = ~is_changed[self._accounts]
         self._accounts = np.concatenate((self._accounts[stays], accounts))
         self._rows = np.concatenate((self._rows[stays], rows))
         self._amounts = np.concatenate((self._amounts[stays], amounts))
+        if len(self._moved) or len(moved):
+            keeps = ~is_changed[self._moved[:, 0].astype(np.int64)]
+            self._moved = np.concatenate((self._moved[keeps], moved))
         self._portfolios = None
 
     def portfolios(self, rows: Rows) -> Portfolios:
         """Return the holdings sorted for margin."""
         if self._portfolios is None or not rows.equals(self._made_for):
-            self._portfolios = make_portfolios(
-                self.count, self._accounts, rows.of(self._rows), self._amounts, rows.groups
-            )
-            self._made_for = rows
+            accounts, own, amounts = self._accounts, rows.of(self._rows), self._amounts
+            for beside in rows.beside:
+                has = np.flatnonzero(beside[own] >= 0) if len(own) else own
+                found = _once(accounts[has], beside[own[has]], len(rows.groups))
+                accounts, own = np.concatenate((accounts, found[0])), np.concatenate((own, found[1]))
+                amounts = np.concatenate((amounts, np.zeros(len(found[0]))))
+            self._portfolios = make_portfolios(self.count, accounts, own, amounts, rows.groups)
+            self._made_for, self._aligned, self.kept = rows, None, None
         return self._portfolios
+
+    def moved(self, rows: Rows) -> Floats:
+        """Return what each holding of the portfolios has cost, (N,), as far as it is a position."""
+        portfolios = self.portfolios(rows)
+        if self._aligned is None:
+            self._aligned = np.zeros(len(portfolios.rows))
+            accounts, instruments = self._moved[:, 0].astype(np.int64), self._moved[:, 1].astype(np.int64)
+            is_there = instruments < rows.instruments
+            accounts, instruments, units = accounts[is_there], instruments[is_there], self._moved[is_there, 2]
+            count, groups = len(rows.groups), int(rows.groups.max(initial=0)) + 1
+            holder = np.repeat(portfolios.segment_accounts.astype(np.int64), np.diff(portfolios.segment_offsets))
+            keys = (holder * groups + rows.groups[portfolios.rows]) * count + portfolios.rows
+            at = np.searchsorted(keys, (accounts * groups + rows.groups[instruments]) * count + instruments)
+            self._aligned[at] = units
+        return self._aligned
+
+
+def _once(accounts: Ints, rows: Ints, count: int) -> tuple[Ints, Ints]:
+    """Return each pair of account and row once."""
+    keys = np.unique(accounts.astype(np.int64) * count + rows)
+    return (keys // count).astype(np.int32), (keys % count).astype(np.int32)
 
 
 class BookCopy:
@@ -220,7 +256,6 @@ class BookCopy:
         self.blocks: list[Block] = []
         # By account and venue: currencies and amounts that count there, where not all of the account's cash does.
         self.wallets: dict[int, dict[str, list[tuple[str, float]]]] = {}
-        self.moved: dict[int, dict[int, float]] = {}  # by account and instrument
         self.currencies: tuple[str, ...] = ()
 
     def take_in_steps(self, change: BookChange) -> Iterator[None]:
@@ -232,6 +267,7 @@ class BookCopy:
         order = np.argsort(change.accounts, kind="stable")
         changed = change.accounts[order]
         starts = np.cumsum(change.counts) - change.counts
+        moved = change.moved[np.argsort(change.moved[:, 0], kind="stable")]
         bounds = np.searchsorted(changed, np.arange(0, self.account_count + BLOCK_ACCOUNTS, BLOCK_ACCOUNTS))
         for place in np.flatnonzero(np.diff(bounds)).tolist():
             block, part = self.blocks[place], order[bounds[place] : bounds[place + 1]]
@@ -240,27 +276,30 @@ class BookCopy:
             within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
             picked = np.repeat(starts[part], counts) + within
             members = change.accounts[part] - block.first
-            block.replace(members, np.repeat(members, counts), change.rows[picked], change.amounts[picked])
+            first, last = np.searchsorted(moved[:, 0], (block.first, block.first + BLOCK_ACCOUNTS))
+            cost = moved[first:last] - np.array([block.first, 0.0, 0.0])
+            block.replace(members, np.repeat(members, counts), change.rows[picked], change.amounts[picked], cost)
             yield
 
     def _take_wallets(self, change: BookChange) -> None:
-        for account in change.accounts.tolist() if self.wallets or self.moved else ():
+        for account in change.accounts.tolist() if self.wallets else ():
             self.wallets.pop(account, None)
-            self.moved.pop(account, None)
-        for account, instrument, cost in change.moved.tolist():
-            self.moved.setdefault(int(account), {})[int(instrument)] = cost
         for account, venue, row, amount in change.wallets.tolist():
             at = self.wallets.setdefault(int(account), {}).setdefault(change.venues[int(venue)], [])
             at.append((change.currencies[-1 - int(row)], amount))
 
-    def rows_of(self, generation: Generation) -> Rows:
+    def rows_of(self, generation: Generation, beside: Ints = NOTHING_BESIDE) -> Rows:
         """Return where a book's rows are in a generation; what it lacks is unknown there."""
         instruments = len(generation.group_of_instrument)
         groups = (generation.group_of_instrument, generation.group_of_currency, np.zeros(1, dtype=np.int32))
         unknown = instruments + len(generation.currencies)
         columns = {name: instruments + column for column, name in enumerate(generation.currencies)}
         of_currency = [*(columns.get(name, unknown) for name in self.currencies), unknown]
-        return Rows(instruments, np.concatenate(groups), np.array(of_currency, dtype=np.int32))
+        return Rows(instruments, np.concatenate(groups), np.array(of_currency, dtype=np.int32), beside)
+
+    def venues(self) -> tuple[str, ...]:
+        """Return the venues where cash of any account lies."""
+        return tuple(dict.fromkeys(venue for at in self.wallets.values() for venue in at))
 
     def _grow(self, count: int) -> None:
         """Accounts are only ever added; the last block may have to be made anew for those that join it."""
@@ -277,9 +316,14 @@ class BookCopy:
 
 def holdings_of(portfolios: Portfolios, account: int) -> Iterator[tuple[int, float]]:
     """Return the rows and amounts of one account."""
-    first, last = portfolios.account_segments[account], portfolios.account_segments[account + 1]
-    part = slice(portfolios.segment_offsets[first], portfolios.segment_offsets[last])
+    part = part_of(portfolios, account)
     return zip(portfolios.rows[part].tolist(), portfolios.amounts[part].tolist(), strict=True)
+
+
+def part_of(portfolios: Portfolios, account: int) -> slice:
+    """Return where the holdings of one account are."""
+    first, last = portfolios.account_segments[account], portfolios.account_segments[account + 1]
+    return slice(int(portfolios.segment_offsets[first]), int(portfolios.segment_offsets[last]))
 
 
 def _refuse_malformed(change: BookChange) -> None:

@@ -17,9 +17,11 @@ from gateway.clock import now_ns
 from gateway.margin_figures import MAINTENANCE_FACTOR
 from gateway.slowside.book import BookCopy, Rows
 from gateway.slowside.double_buffer import Frame, FrameReader, Piece
+from gateway.slowside.holders import holders_of
 from gateway.slowside.level_margins import LevelHoldings
 from gateway.slowside.one_by_one import A_SLICE, Given, HouseKernel, MarginTerms, VenueKernels, Wallet
 from gateway.slowside.sections import MalformedFrameError, pack, unpack, value_of
+from risk.haircut_tables import beside, tables_of
 from risk.joint import JointScenarios
 from risk.pricing import Floats
 from risk.remargin_house import HouseMargins, make_house_arrays
@@ -113,8 +115,14 @@ class FullMargin:
         given = Given(generation, [], {}) if given is None else given
         book, watch, hierarchy = self._book, _Watch(), self._terms.house.hierarchy
         yield from watch.turn()
-        arrays, rows_of = make_house_arrays(generation, self._terms.house, given.instruments), book.rows_of(generation)
+        arrays = make_house_arrays(generation, self._terms.house, given.instruments)
+        haircuts = self._terms.house.haircuts_of(generation, given.instruments)
         yield from watch.turn()
+        tables, rows_of = None, book.rows_of(generation)
+        if haircuts is not None:
+            tables = tables_of(haircuts, book.venues())
+            rows_of = book.rows_of(generation, beside(tables, len(rows_of.groups)))
+            yield from watch.turn()
         self._number += 1
         names = () if hierarchy is None else tuple(str(level) for level in hierarchy.levels.values())
         rows = _blank(self._number, generation, book.account_count, names)
@@ -122,7 +130,8 @@ class FullMargin:
         levels = None if hierarchy is None or not names else LevelHoldings(hierarchy, len(rows_of.groups))
         for block in book.blocks:
             portfolios = block.portfolios(rows_of)
-            margins = HouseMargins(portfolios, arrays)
+            held = None if tables is None else holders_of(book, block, rows_of, tables)
+            margins = HouseMargins(portfolios, arrays, tables, held)
             yield from watch.turn()
             step = _accounts_a_slice(margins)
             for start in range(0, block.count, step):
@@ -131,6 +140,8 @@ class FullMargin:
             _fill(rows, block.first, margins, caps, generation.grid.size)
             if levels is not None:
                 levels.add(block.first, portfolios)
+                if tables is not None:
+                    levels.lack(block.first, margins)
         wallets: dict[str, int] = {}
         for _ in self._one_by_one(rows_of, given, rows, levels, wallets):
             yield from watch.turn()
@@ -157,12 +168,11 @@ class FullMargin:
         for order in held:
             orders.setdefault(int(order[0]), []).append(order)
         yield
-        has_haircuts = self._terms.house.haircuts is not None
         carrying = set(self._carrying(rows_of, given.generation))
-        if orders or levels is not None or has_haircuts or carrying:
+        if orders or levels is not None or carrying:
             kernel = HouseKernel(book, rows_of, given, self._terms.house)
             yield
-            asked = range(book.account_count) if has_haircuts else sorted({*orders, *carrying})
+            asked = sorted({*orders, *carrying})
             for place, account in enumerate(asked, 1):
                 if not np.isnan(rows.equity[account]):
                     equity, worst, left = kernel.account(account, orders.get(account, []))

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of
+from gateway.slowside.book import BLOCK_ACCOUNTS, BookCopy, Rows, holdings_of, part_of
 from risk.book_builder import ELSEWHERE
-from risk.haircuts import Held
+from risk.haircuts import Held, Placed
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument
 from risk.kernel import MarginKernel
@@ -71,7 +71,6 @@ class HouseKernel:
         if self._haircuts is not None:
             self._haircuts.install(kernel)
         self._currencies = generation.currencies
-        self._lacking: dict[int, dict[int, Floats]] = {}  # by level, what its accounts' haircuts take off it
         currency_known = np.isfinite(generation.currency_values).all(axis=1)
         self._known: list[int] = generation.known.tolist() + currency_known.tolist() + [0]
         self._is_known = True
@@ -87,36 +86,40 @@ class HouseKernel:
         for row, amount in held:
             self._add(row, amount)
         if self._haircuts is not None:
-            self._take_off(account, self._haircuts.of(*self._holdings(account, held)))
+            positions, cash = self._holdings(account, held)
+            self._haircuts.apply(self._kernel, account, positions, cash, self._placed(account), row=0)
         self._hold(orders)
         return self.figures()
 
-    def _take_off(self, account: int, off: dict[int, Floats]) -> None:
-        """Take off an account's haircuts, and keep them for the levels above it."""
-        assert self._haircuts is not None
-        self._haircuts.take_off(self._kernel, 0, off)
-        hierarchy = self._terms.hierarchy
-        for row in () if hierarchy is None else hierarchy.above(account):
-            kept = self._lacking.setdefault(row, {})
-            for group, values in off.items():
-                kept[group] = kept[group] + values if group in kept else values
-
     def _holdings(self, account: int, held: list[tuple[int, float]]) -> tuple[list[Held], dict[str, float]]:
         """Return positions with what they cost, and cash by currency."""
-        count, moved = self._count, self._book.moved.get(account, {})
-        positions = [(row, lots, moved.get(row, 0.0)) for row, lots in held if row < count]
+        count, block = self._count, self._book.blocks[account // BLOCK_ACCOUNTS]
+        moved = block.moved(self._rows)[part_of(block.portfolios(self._rows), account - block.first)].tolist()
+        positions = [(row, lots, cost) for (row, lots), cost in zip(held, moved, strict=True) if row < count and lots]
         last = len(self._rows.groups) - 1
         return positions, {self._currencies[row - count]: amount for row, amount in held if count <= row < last}
 
-    def level(self, row: int, amounts: Floats, has_any: list[int], orders: list[list[float]]) -> Iterator[None]:
-        """Take up what a desk or a firm holds, and the orders of its accounts, in slices; `figures` come after."""
+    def _placed(self, account: int) -> list[Placed]:
+        """Return what of its cash lies at venues."""
+        wallets = self._book.wallets.get(account, {})
+        return [(venue, name, amount) for venue, held in wallets.items() for name, amount in held]
+
+    def level(
+        self, row: int, amounts: Floats, has_any: list[int], orders: list[list[float]],
+        lacking: tuple[Floats, Floats] | None = None,
+    ) -> Iterator[None]:  # fmt: skip
+        """Take up what a desk or a firm holds, and the orders of its accounts, in slices; `figures` come after.
+
+        `lacking` (G, S) and (J,) is what its accounts' haircuts take off it.
+        """
         self._begin(row)
         for start in range(0, len(has_any), OF_A_LEVEL_A_SLICE):
             for at in has_any[start : start + OF_A_LEVEL_A_SLICE]:
                 self._add(at, float(amounts[at]))
             yield
-        if self._haircuts is not None:
-            self._haircuts.take_off(self._kernel, 0, self._lacking.get(row, {}))
+        if lacking is not None:
+            for group, off in enumerate(lacking[0]):
+                self._kernel.take_off(0, group, off, lacking[1] if group == 0 else np.zeros(len(lacking[1])))
         rest = iter(orders)
         while some := list(islice(rest, OF_A_LEVEL_A_SLICE)):
             self._hold(some)
@@ -142,6 +145,8 @@ class HouseKernel:
         self._is_known = self._is_told = True
         if self._terms.hierarchy is not None:
             self._kernel.set_terms(0, self._terms.hierarchy.terms_of(row))
+        if self._haircuts is not None:
+            self._kernel.bear(0, self._haircuts.set_of(row))
 
     def _add(self, row: int, amount: float) -> None:
         if not self._known[row]:

@@ -61,7 +61,9 @@ _TROUBLES: Final = {
 class Child:
     """One pricing process with memory of its own: what an earlier one may still write goes nowhere."""
 
-    def __init__(self, setup: bytes, slot_bytes: int, command: tuple[str, ...], *, tells_moved: bool = False) -> None:
+    def __init__(
+        self, setup: bytes, slot_bytes: int, command: tuple[str, ...], teller: BookTeller | None = None
+    ) -> None:
         with contextlib.ExitStack() as undo:
             memories = [
                 SharedMemory.create(f"margingate-{name}", size)
@@ -95,7 +97,7 @@ class Child:
         self.rows = memories[3]
         self.known = 0  # instruments whose terms it has
         self.version = -1  # of what it prices by: none that a generation is asked for with
-        self.teller = BookTeller(tells_moved=tells_moved)
+        self.teller = BookTeller() if teller is None else teller
 
     def ring(self) -> None:
         """Tell it that there is a snapshot; one that does not listen is found out by its deadline."""
@@ -323,9 +325,11 @@ class PricingProcess:
         )
         setup = setup_bytes(valuation.setting, self._market.longest_mark_age_ns, terms)
         self._told_ns, self._report = 0, None
-        child = self.child = Child(
-            setup, self._slot_bytes, self._command, tells_moved=valuation.terms.haircuts is not None
+        haircuts = valuation.terms.haircuts
+        teller = BookTeller(
+            tells_moved=haircuts is not None, tells_places=haircuts is not None and haircuts.location > 0
         )
+        child = self.child = Child(setup, self._slot_bytes, self._command, teller)
         child.version = self._valuation.asked.version
         asyncio.get_running_loop().add_reader(child.doorbell.fileno(), self._rung.set)
 

@@ -11,9 +11,11 @@ import pytest
 from gateway.config import ConfigError, parse
 from gateway.config.history import read_days
 from gateway.levels import joint_scenarios
+from gateway.margin_figures import Figures, figures_of
 from gateway.slowside.double_buffer import Frame
 from gateway.slowside.messages import pack_generation, unpack_generation
 from gateway.slowside.process import setup_bytes
+from risk.instrument import Side
 from risk.repricing import Repricing
 from risk.scenarios import Grid
 from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, opened
@@ -113,6 +115,58 @@ def largest(config: str, directory: Path) -> tuple[int, str | None]:
     return taken, refusal
 
 
+CASH_ONLY = CONFIG.replace('{ BTC = "2", USDC = "100000" }', '{ BTC = "2", USD = "300" }')
+
+
+def test_collateral_that_a_profile_does_not_take_counts_for_nothing_and_is_named(tmp_path: Path) -> None:
+    bound = CASH_ONLY.replace(
+        '[[account]]\nname = "alpha"\n', '[[account]]\nname = "alpha"\nprofiles = ["bank_sco60"]\n'
+    )
+    (taken, _), (less, refused) = (largest(text, tmp_path / str(n)) for n, text in enumerate((CASH_ONLY, bound)))
+    assert refused is not None and "PROFILE_COLLATERAL" in refused
+    assert "profile bank_sco60, rule eligible_collateral: initial margin above equity without BTC" in refused
+    assert 0 < less < taken / 2
+    with opened(tmp_path / "c", config=bound) as rig:
+        (row,) = [row for row in rig.core.account_rows() if row["account"] == "alpha"]
+        assert row["equity"] == pytest.approx(300.0) and row["not_taken"] == {"BTC": "bank_sco60"}
+        account = rig.ledger.accounts["alpha"]
+        figures = figures_of(account, rig.core.market, rig.core.valuation.generation, rig.now_ns)
+        assert isinstance(figures, Figures) and figures.equity == row["equity"]
+        told = {one.currency: (one.haircut, one.not_taken_by) for one in figures.collateral}
+        assert told["BTC"] == (1.0, "bank_sco60") and told["USD"] == (0.0, "")
+        intraday, watched = rig.core.intraday, rig.core.intraday.margin_of("alpha", rig.now_ns)
+        assert watched is not None and watched.equity_units == pytest.approx(300 * 10**8)
+        assert intraday.price("BTC", rig.now_ns, "alpha") is None  # a pledge of it is declined, and no route brings it
+        assert intraday.price("BTC", rig.now_ns, "beta") == intraday.price("BTC", rig.now_ns)
+        assert intraday.last_price("USD", "alpha") == 1.0
+
+
+def test_desks_and_firms_have_what_their_accounts_have_with_haircuts_off(tmp_path: Path) -> None:
+    text = CONFIG.replace('{ BTC = "2", USDC = "100000" }', '{ USDC = "100000" }')
+    text += '[[desk]]\nname = "basis"\nfirm = "house"\n[[firm]]\nname = "house"\n'
+    for name, more in (("alpha", ""), ("beta", 'profiles = ["bank_sco60"]\n')):
+        text = text.replace(f'[[account]]\nname = "{name}"\n', f'[[account]]\nname = "{name}"\ndesk = "basis"\n{more}')
+    full = text.replace('profiles = ["bank_sco60"]\n', "")
+    house = '[house]\ncollateral_set = "house_2026"\nvenue_netting_haircut = 0.2\nlocation_rate = 0.02\n'
+    refusals = []
+    for number, config in enumerate((full, text + house)):
+        with opened(tmp_path / str(number), config=config) as rig:
+            instrument, beta = rig.ledger.by_symbol[BTC], rig.ledger.accounts["beta"]
+            beta.book_fill(instrument, Side.BUY, 60_000, round(60_000 / instrument.tick), 0)
+            rig.now_ns += SECOND
+            rig.core.valuation.run(rig.now_ns)
+            market, kernel = rig.core.market, rig.core.market.kernel
+            assert market.hierarchy is not None
+            equity = sum(
+                kernel.equity(rig.ledger.accounts[name].index, market.base_scenario) for name in ("alpha", "beta")
+            )
+            for row in market.hierarchy.levels:
+                assert kernel.equity(row, market.base_scenario) == pytest.approx(equity, abs=1e-6)
+            refused = rig.desk().log_on().order(symbol=BTC, price=60_000, quantity=100)
+            refusals.append([report.get(20001) for report in refused])
+    assert refusals == [[], [b"911"]]  # alpha could, and the desk with its haircuts can not
+
+
 def test_joint_scenarios_and_volumes_ask_for_more(tmp_path: Path) -> None:
     (tmp_path / "days.toml").write_text(DAYS)
     stress = f'[stress]\nhistory_file = "{tmp_path / "days.toml"}"\nfunding_rate = 0.0075\n'
@@ -142,7 +196,7 @@ WRONG = {
     "a firm that is not there": (CONFIG + '[[desk]]\nname = "d"\nfirm = "f"\n', "there is no .*firm"),
     "a desk twice": (CONFIG + '[[desk]]\nname = "d"\n' * 2, "another desk"),
     "an unknown profile": (with_account("alpha", 'profiles = ["x"]'), "profile x"),
-    "a profile beyond the path": (with_account("alpha", 'profiles = ["bank_sco60"]'), "does not enforce"),
+    "a rate above one": (CONFIG + "[house]\nlocation_rate = 1.5\n", "location_rate"),
     "a venue that is not there": (with_account("alpha", VENUE.replace("deribit\"", "x\"", 1)), "no \\[\\[venue\\]\\]"),
     "one venue twice": (
         with_account("alpha", VENUE.replace("[{", '[{ venue = "deribit", model = "tiered" }, {')), "before this one"

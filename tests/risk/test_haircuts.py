@@ -29,12 +29,16 @@ def put(target: Kernel, haircuts: Haircuts, row: int, held: Portfolio) -> None:
         target.add_position(row, index, lots)
     for currency, amount in held.cash.items():
         target.add_cash(row, currency, amount)
-    haircuts.apply(target, row, held.positions(), held.named_cash())
+    haircuts.apply(target, row, held.positions(), held.named_cash(), held.placed())
 
 
 def drawn(random: Random) -> Portfolio:
     cash = {c: random.choice((-1, 1, 1)) * random.uniform(0, most) for c, most in enumerate((90_000.0, 2.0, 20.0))}
     held = Portfolio({c: amount for c, amount in cash.items() if random.random() < 0.7})
+    for venue in ("test", "other"):  # some of it lies there
+        if held.cash and random.random() < 0.5:
+            asset = random.choice(list(held.cash))
+            held.at[venue, asset] += held.cash[asset] * random.uniform(-0.5, 1.0)
     for _ in range(random.randint(0, 4)):
         held = held.filled(*order(random, 0.8, 1.2))
     return held

@@ -153,8 +153,9 @@ def test_profiles_become_constraints() -> None:
     assert profiles.constraints([]) is None
     assert profiles.offset_cap(["jp_individual"], 0.5) == 0.5
     assert profiles.offset_cap(["emir_ccp_other"], 0.9) == 0.8
-    with pytest.raises(ValueError, match="does not enforce eligible_collateral"):
-        profiles.constraints(["umr_bilateral"])
+    eligible = profiles.constraints(["jp_individual", "umr_bilateral", "bank_sco60"])
+    assert eligible is not None and eligible.eligible is not None
+    assert eligible.eligible.refusing("BTC") == "umr_bilateral" and not eligible.eligible.refusing("USD")
     with pytest.raises(ValueError, match="nowhere"):
         profiles.constraints(["nowhere"])
 

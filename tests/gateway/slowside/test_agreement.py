@@ -63,7 +63,9 @@ def config(days: Path, *, joint: bool, sizes: bool, levels: bool, subs: bool, ca
     text += HOUSE.format(cap=cap) if sizes else ""
     if haircuts:
         text += "" if sizes else "[house]\n"
-        text = text.replace("[house]\n", '[house]\ncollateral_set = "house_2026"\nvenue_netting_haircut = 0.2\n')
+        own = 'collateral_set = "house_2026"\nvenue_netting_haircut = 0.2\nlocation_rate = 0.1\n'
+        text = text.replace("[house]\n", f"[house]\n{own}")
+        text = text.replace('[[account]]\nname = "gamma"\n', '[[account]]\nname = "gamma"\nprofiles = ["bank_sco60"]\n')
     return text
 
 
@@ -73,7 +75,7 @@ def trade(random: Random, rig: Rig, account: Account, *, orders: bool) -> None:
         instrument = rig.ledger.by_symbol[random.choice((BTC, ETH))]
         ticks = round(MARKS[instrument.symbol] * random.uniform(0.9, 1.1) / instrument.tick)
         account.book_fill(instrument, random.choice(list(Side)), random.randint(1, 2_000), ticks, random.randint(0, 99))
-    account.move_cash(random.choice(("BTC", "USDC")), random.randint(-UNITS_PER_WHOLE // 9, UNITS_PER_WHOLE))
+    account.move_cash(random.choice(("BTC", "USDC", "USD")), random.randint(-UNITS_PER_WHOLE // 9, UNITS_PER_WHOLE))
     for order in list(account.exposure.orders.values()):
         if random.random() < 0.5:
             account.exposure.release(order)
@@ -179,7 +181,7 @@ def test_all_say_what_the_order_path_says(tmp_path: Path, case: str, seed: int) 
     (tmp_path / "days.toml").write_text(DAYS)
     names = ("joint", "sizes", "levels", "subs", "cap", "haircuts")
     text = config(tmp_path / "days.toml", **dict(zip(names, CASES[case], strict=True)))
-    random, teller, book = Random(seed), BookTeller(tells_moved=True), BookCopy()
+    random, teller, book = Random(seed), BookTeller(tells_moved=True, tells_places=True), BookCopy()
     seen: set[str] = set()
     with opened(tmp_path, config=text) as rig:
         for number in range(ROUNDS):
