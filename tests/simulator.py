@@ -194,7 +194,7 @@ class World:
         """In some worlds the house tells of a position that is not so, and then of what is."""
         if self.house is None:
             return
-        if self.seed % 10 == 7 and self.house.err():
+        if self.has_faults and self.seed % 10 == 7 and self.house.err():
             self._run_until(self.now_ns + STATEMENTS_S * 1000 * MS)
             self.house.house.faults.wrong_quantity.clear()
         self._run_until(self.now_ns + STATEMENTS_S * 1000 * MS)
