@@ -14,8 +14,8 @@ from risk._slots cimport is_a, offset_of, slot
 
 from gateway.compiled import price_text as _price_text, quantity_text as _quantity_text
 from gateway.journal import JournalError as _JournalError
-from gateway.order_queue import OrderQueue as _OrderQueue
-from gateway.venue_symbols import VenueSymbols as _VenueSymbols
+from gateway.venues.order_queue import OrderQueue as _OrderQueue
+from gateway.venues.symbols import VenueSymbols as _VenueSymbols
 from protocols.errors import LocalProtocolError as _LocalProtocolError
 from protocols.venues.codec import MAIN as _MAIN
 from protocols.venues.events import OrderAccepted as _OrderAccepted

@@ -10,25 +10,25 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from gateway import records
+from gateway.clearing.counterparties import Counterparties
+from gateway.clients.front_door import open_front_door
+from gateway.clients.sessions import name_of
 from gateway.clock import now_ns
 from gateway.config import Config
-from gateway.control import ControlServer
 from gateway.core import Core
-from gateway.counterparties import Counterparties
 from gateway.fix_server import FixServer
-from gateway.front_door import open_front_door
-from gateway.hook_server import HookServer
+from gateway.hook.server import HookServer
 from gateway.intraday import STALL_NS
 from gateway.journal import Journal, JournalError, read
-from gateway.operator import Operator
-from gateway.scheduled_fits import ScheduledFits
-from gateway.sessions import name_of
-from gateway.showing import Showing
+from gateway.operators.channel import ControlServer
+from gateway.operators.commands import Operator
+from gateway.operators.showing import Showing
+from gateway.operators.status_page import StatusPage
+from gateway.parameters.scheduled_fits import ScheduledFits
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
-from gateway.status_page import StatusPage
-from gateway.transfer_runner import TransferRunner
-from gateway.venue_status import Ages, row_of, state_of
-from gateway.venues import venue_client
+from gateway.transfers.runner import TransferRunner
+from gateway.venues.status import Ages, row_of, state_of
+from gateway.venues.transports import venue_client
 from protocols.fix.session import Limits
 from risk.account import AccountState
 

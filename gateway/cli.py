@@ -19,25 +19,25 @@ from rich.console import Console
 from gateway import compiled, records
 from gateway.admin.command import register as register_admin
 from gateway.backtest.command import backtest
-from gateway.breaks_command import breaks, close_break
+from gateway.clients.passwords import MAX_CHARACTERS, hashed
+from gateway.clients.standing import ACCOUNT
 from gateway.clock import now_ns
+from gateway.commands.breaks import breaks, close_break
+from gateway.commands.control import register
+from gateway.commands.margin import margin
+from gateway.commands.parameters import app as parameters_app
+from gateway.commands.top import top
+from gateway.commands.transfers import approve_transfer, decline_transfer, transfers
+from gateway.commands.venues import venues
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
-from gateway.control_cli import register
 from gateway.corrections import bust_of, correction_of
 from gateway.fit.command import fit
 from gateway.journal import Journal, JournalError, page, read
-from gateway.margin_command import margin
-from gateway.parameters_command import app as parameters_app
-from gateway.passwords import MAX_CHARACTERS, hashed
 from gateway.recorded.command import recorded
 from gateway.recovery import UnreadableRecordError, replay
-from gateway.standing import ACCOUNT
 from gateway.status import StatusWriter
 from gateway.storm.command import storm
-from gateway.top import top
-from gateway.transfer_command import approve_transfer, decline_transfer, transfers
-from gateway.venues_command import venues
 from protocols.fix import codec
 from protocols.venues import frames
 from risk import cash, gate, kernel, mirror, remargin

@@ -9,34 +9,35 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from gateway import order_lists, order_terms, records
-from gateway.adjustments import Adjustments
-from gateway.clearing_records import CounterpartyOpened
+from gateway import order_terms, records
+from gateway.clearing.reconciler import Reconciler
+from gateway.clients.controls import Controls
+from gateway.clients.sessions import clients_of, name_of, state_of
 from gateway.config import Account as AccountConfig
 from gateway.config import Config
-from gateway.controls import Controls
-from gateway.guards import guards_of
-from gateway.hooks import Hooks
-from gateway.inquiries import Inquiries
+from gateway.hook.clients import Hooks
 from gateway.intraday import Intraday
 from gateway.journal import Journal, JournalError, Record
-from gateway.kills import groups_of
 from gateway.ledger import Ledger
 from gateway.levels import house_terms, set_up_account, venue_books
-from gateway.limit_moves import LimitMoves, in_force
-from gateway.lost_legs import LostLegs
-from gateway.margin_actions import MarginActions
-from gateway.margin_figures import MAINTENANCE_FACTOR, account_rows, level_rows
+from gateway.margin.actions import MarginActions
+from gateway.margin.adjustments import Adjustments
+from gateway.margin.figures import MAINTENANCE_FACTOR, account_rows, level_rows
+from gateway.margin.guards import guards_of
+from gateway.margin.lost_legs import LostLegs
+from gateway.messages import order_lists
+from gateway.messages.inquiries import Inquiries
 from gateway.monitor import Monitor
-from gateway.parameters import Parameters
+from gateway.operators.kills import groups_of
+from gateway.operators.limit_moves import LimitMoves, in_force
+from gateway.parameters.running import Parameters
 from gateway.pipeline import Pipeline
-from gateway.reconciler import Reconciler
+from gateway.records.clearing import CounterpartyOpened
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
-from gateway.sessions import clients_of, name_of, state_of
-from gateway.transfer_desk import TransferDesk
-from gateway.transfer_seam import AccountTransfers
+from gateway.transfers.desk import TransferDesk
+from gateway.transfers.seam import AccountTransfers
 from gateway.valuation import Valuation
 from risk.account import Account, AccountState
 from risk.composite import IndexBoard

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import records
-from gateway.holds import move_external
+from gateway.hook.holds import move_external
 from protocols.fix.codec import format_decimal
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -22,9 +22,9 @@ from risk.order import Terms
 if TYPE_CHECKING:
     from gateway.executions import Executions
     from gateway.ledger import Ledger
+    from gateway.messages.trade_capture import Trade
     from gateway.pipeline import Pipeline
     from gateway.reports import Reports
-    from gateway.trade_capture import Trade
 
 EXTERNAL: Final = "external"
 

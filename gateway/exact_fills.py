@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import records
-from gateway.settlement_records import FilledExactly
+from gateway.records.settlements import FilledExactly
 from protocols.venues import events
 from protocols.venues.fields import plain_text
 from risk.exposure import ExactFills, WorkingOrder

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import corrections, exact_fills, market_events, order_changes, records, settlements
-from gateway.feed_clock import FeedClock
-from gateway.hold_fills import hear_fill
+from gateway import corrections, exact_fills, order_changes, records, settlements
+from gateway.hook.fills import hear_fill
 from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
 from gateway.settlements import awaited, deliver_late_fills
+from gateway.venues import market_events
+from gateway.venues.feed_clock import FeedClock
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import PendingReplace, WorkingOrder

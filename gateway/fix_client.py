@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from gateway.clearing.link import CounterpartyLink
 from gateway.clock import now_ns
 from gateway.config import Counterparty
 from gateway.config.counterparties import takes_tls
-from gateway.counterparty_link import CounterpartyLink
 
 DIAL_TIMEOUT_S: Final = 10.0
 # A connection that is over is cut if its last bytes have not left in this time.

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from gateway.authentication import Enquiry, Peer, Verdict
-from gateway.client_link import ClientLink
+from gateway.clients.authentication import Enquiry, Peer, Verdict
+from gateway.clients.front_door import FrontDoor, peer_of
+from gateway.clients.link import ClientLink
+from gateway.clients.tls import TlsTransport
 from gateway.clock import now_ns
-from gateway.front_door import FrontDoor, peer_of
 from gateway.pipeline import Pipeline
-from gateway.tls import TlsTransport
 from protocols.fix.session import Limits, LogonRequested
 
 # A connection that is over is cut if its last bytes have not left in this time.

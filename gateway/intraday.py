@@ -20,15 +20,15 @@ import msgspec
 from gateway import records
 from gateway.config.margin_calls import RUNGS, MarginCalls, MarginProfile
 from gateway.journal import JournalError
-from gateway.margin_figures import MAINTENANCE_FACTOR, WalletMargin, wallets_of
-from gateway.margin_records import (
+from gateway.margin.figures import MAINTENANCE_FACTOR, WalletMargin, wallets_of
+from gateway.pipeline import Pipeline
+from gateway.records.margin import (
     MarginCalled,
     MarginCallMoved,
     MarginStateMoved,
     TransferBegun,
     TransferMoved,
 )
-from gateway.pipeline import Pipeline
 from risk.account import Account
 from risk.calls import CallHappening, CallTerms
 from risk.collateral_ledger import Place, TransferError, TransferHappening, TransferTerms

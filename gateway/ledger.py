@@ -14,25 +14,18 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import (
-    adjustment_book,
-    clearing_book,
-    corrections,
-    exact_fills,
-    holds,
-    margin_book,
-    mass_requests,
-    order_lists,
-    order_terms,
-    parameter_book,
-    records,
-    settlements,
-    transfer_book,
-)
-from gateway.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
-from gateway.guard_records import LegsMoved
+from gateway import corrections, exact_fills, order_terms, records, settlements
+from gateway.clearing import book as clearing_book
+from gateway.clearing.drop_copy import EXTERNAL_FILLS_KEPT, ORDERS
+from gateway.clients.standing import Standing, covered
+from gateway.hook import holds
 from gateway.hot_path import ledger_handlers
-from gateway.standing import Standing, covered
+from gateway.margin import adjustment_book
+from gateway.margin import book as margin_book
+from gateway.messages import mass_requests, order_lists
+from gateway.parameters import book as parameter_book
+from gateway.records.guards import LegsMoved
+from gateway.transfers import book as transfer_book
 from risk.account import Account, AccountState
 from risk.breaks import BreakBook
 from risk.exposure import PendingReplace, WorkingOrder

@@ -9,29 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gateway import (
-    drop_copy,
-    margin_messages,
-    mass_requests,
-    multileg,
-    order_lists,
-    party_actions,
-    records,
-    trade_capture,
-)
+from gateway import records
+from gateway.clearing import drop_copy
+from gateway.clients.volatile import INQUIRY_TYPES, Volatile
 from gateway.compiled import ordinary_order
-from gateway.guard_records import AdjustmentRefused
 from gateway.hot_path import commit_of, order_steps
 from gateway.journal import Journal, JournalError
 from gateway.ledger import HANDLERS as APPLIES
 from gateway.ledger import Ledger
+from gateway.messages import margin_calls as margin_messages
+from gateway.messages import mass_requests, multileg, order_lists, party_actions, trade_capture
 from gateway.monitor import TIMED_ORDERS_MAX, Monitor
+from gateway.records.guards import AdjustmentRefused
 from gateway.reports import HANDLERS as REPORTS
 from gateway.reports import Reports
 from gateway.router import Router
 from gateway.translate import MAX_ID_BYTES, REFUSED_TAGS, OrderFields, approved, new_order, refused
-from gateway.venue_books import VenueBooks
-from gateway.volatile import INQUIRY_TYPES, Volatile
+from gateway.venues.books import VenueBooks
 from protocols.fix.codec import Message
 from risk.account import Account
 from risk.exposure import WorkingOrder
@@ -41,9 +35,9 @@ from risk.pre_trade import evaluate
 from risk.self_trade import SelfTradePrevention
 
 if TYPE_CHECKING:
-    from gateway.controls import Controls, Gate
-    from gateway.inquiries import Inquiries
+    from gateway.clients.controls import Controls, Gate
     from gateway.intraday import Intraday
+    from gateway.messages.inquiries import Inquiries
 
 # CxlRejReason(102) and BusinessRejectReason(380), FIX 4.4.
 TOO_LATE_TO_CANCEL, UNKNOWN_ORDER, BROKER_OPTION, ALREADY_PENDING, DUPLICATE_CL_ORD_ID = 0, 1, 2, 3, 6

@@ -9,27 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway import (
-    clearing_book,
-    corrections,
-    exact_fills,
-    holds,
-    margin_messages,
-    mass_requests,
-    order_changes,
-    order_lists,
-    party_actions,
-    records,
-    trade_capture,
-)
+from gateway import corrections, exact_fills, order_changes, records
+from gateway.clearing import book as clearing_book
+from gateway.clearing.drop_copy import ORDERS, Copies
 from gateway.compiled import order_values, refusal_values
 from gateway.corrections import average_price, status_after
-from gateway.drop_copy import ORDERS, Copies
+from gateway.hook import holds
 from gateway.hot_path import report_handlers
 from gateway.ledger import Ledger
+from gateway.messages import margin_calls as margin_messages
+from gateway.messages import mass_requests, order_lists, party_actions, trade_capture
+from gateway.messages.trade_capture import Trades
 from gateway.order_changes import TRIGGERED
 from gateway.report_values import NO_REFUSAL, STATUSES
-from gateway.trade_capture import Trades
 from protocols.fix.codec import Header, Layout, format_decimal, format_timestamp
 from protocols.fix.grouped import Values, send_grouped
 from protocols.fix.messages import (

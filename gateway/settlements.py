@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import records
-from gateway.settlement_records import FundingBooked, PositionsDelivered
+from gateway.records.settlements import FundingBooked, PositionsDelivered
 from protocols.venues import events
 from risk.instrument import Instrument, Side, fee_units_from_decimal
 from risk.settlement import delivery_units, split

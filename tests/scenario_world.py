@@ -25,12 +25,12 @@ from fixtures.venues.deribit_faults import Faults as DeribitFaults
 from fixtures.venues.deribit_limits import GENEROUS
 from fixtures.venues.run import deribit_faults
 from gateway import config as configuration
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from gateway.demo import scenario as demo
 from gateway.demo.scenario_tally import ScenarioTally
 from gateway.journal import read
 from gateway.recovery import replay
-from gateway.venue_status import state_of
+from gateway.venues.status import state_of
 from protocols.fix.session import Limits
 from risk.collateral_ledger import TransferHappening
 from tests.simulated_wires import SYMBOLS as ELSEWHERE

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 from fixtures.clearing_house import ClearingHouse
 from fixtures.fix_conversation import timestamp
 from gateway import records
-from gateway.clearing_records import BreakOpened, BreakResolved
-from gateway.counterparties import key_of, open_store, rules_of
-from gateway.counterparty_link import CounterpartyLink
-from gateway.house_collateral import HouseChannel
-from gateway.margin_records import TransferMoved
-from gateway.own_books import positions_of
+from gateway.clearing.counterparties import key_of, open_store, rules_of
+from gateway.clearing.link import CounterpartyLink
+from gateway.clearing.own_books import positions_of
+from gateway.records.clearing import BreakOpened, BreakResolved
+from gateway.records.margin import TransferMoved
+from gateway.records.transfers import HouseCalled
 from gateway.slowside.transfer_plans import solve
-from gateway.transfer_records import HouseCalled
+from gateway.transfers.house_collateral import HouseChannel
 from protocols.fix.session import Limits
 from risk.collateral_ledger import Location, Place
 from risk.instrument import UNITS_PER_WHOLE

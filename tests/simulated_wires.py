@@ -33,8 +33,8 @@ from fixtures.venues.registry import (
     DEMO_SECRET,
 )
 from gateway.config import Venue
-from gateway.venue_kinds import KINDS, dials_of
-from gateway.venue_link import SessionLink
+from gateway.venues.kinds import KINDS, dials_of
+from gateway.venues.link import SessionLink
 from protocols.venues.codec import HttpRequest, HttpResponse, VenueCodec
 from protocols.venues.signing import Ed25519Signer, HmacSigner, Keyring
 from tests.simulated_expiry import FUTURES, binance_contracts, bybit_listed, okx_listed

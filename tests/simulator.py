@@ -26,10 +26,10 @@ from fixtures.venues.deribit_faults import Fault, Faults
 from fixtures.venues.deribit_limits import GENEROUS
 from gateway import config as configuration
 from gateway import records
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from gateway.core import Core
 from gateway.journal import Journal, read
-from gateway.venue_link import SessionLink
+from gateway.venues.link import SessionLink
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits

@@ -10,8 +10,8 @@ from fixtures.venues.core.contracts import decimal_of
 from gateway import records
 from gateway.corrections import status_after
 from gateway.journal import read
+from gateway.records.settlements import FundingBooked, PositionsDelivered
 from gateway.recovery import replay
-from gateway.settlement_records import FundingBooked, PositionsDelivered
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side, decimal_from_units
 from risk.kernel import MarginKernel
 from tests.simulated_wires import LaneWire, decoded

@@ -100,30 +100,38 @@ def test_pure_packages_do_not_open_or_print(package: str) -> None:
 
 def test_nothing_is_awaited_on_the_path() -> None:
     """pipeline.py, and all that it calls between the check and the send, can not be interrupted."""
-    on_the_path = ("pipeline", "ledger", "reports", "router", "translate", "executions", "client_link", "venue_link")
-    on_the_path = (*on_the_path, "hook", "hooks", "hook_session", "hook_messages", "holds", "hold_fills")
-    beside_it = (
-        "volatile",
-        "inquiries",
-        "market_data",
-        "reader",
-        "book_stream",
-        "reference_data",
-        "statuses",
-        "news",
-        "limit_checks",
-        "margin_figures",
-        "margin_reports",
-        "position_reports",
-        "collateral_reports",
-        "margin_subscriptions",
-        "party_actions",
-        "guards",
-        "adjustments",
-        "adjustment_books",
-        "adjustment_book",
+    on_the_path = ("pipeline", "ledger", "reports", "router", "translate", "executions", "clients/link", "venues/link")
+    on_the_path = (
+        *on_the_path,
+        "hook/api",
+        "hook/clients",
+        "hook/session",
+        "hook/messages",
+        "hook/holds",
+        "hook/fills",
     )
-    beside_it = (*beside_it, "intraday", "margin_book", "margin_messages", "margin_desk")
+    beside_it = (
+        "clients/volatile",
+        "messages/inquiries",
+        "messages/market_data",
+        "messages/reader",
+        "messages/book_stream",
+        "messages/reference_data",
+        "messages/statuses",
+        "messages/news",
+        "messages/limit_checks",
+        "margin/figures",
+        "messages/margin_reports",
+        "messages/position_reports",
+        "messages/collateral_reports",
+        "messages/margin_subscriptions",
+        "messages/party_actions",
+        "margin/guards",
+        "margin/adjustments",
+        "margin/adjustment_markets",
+        "margin/adjustment_book",
+    )
+    beside_it = (*beside_it, "intraday", "margin/book", "messages/margin_calls", "margin/desk")
     for name in (*on_the_path, *beside_it):
         tree = ast.parse((ROOT / "gateway" / f"{name}.py").read_text())
         for node in ast.walk(tree):

@@ -26,7 +26,7 @@ from gateway.admin.bodies import (
 )
 from gateway.admin.desk import ActError
 from gateway.admin.looking import desk_of
-from gateway.control import (
+from gateway.operators.channel import (
     ApproveTransfer,
     CloseBreak,
     DecideMargin,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from gateway.kills import MAX_REASON
+from gateway.operators.kills import MAX_REASON
 from gateway.redaction import redacted
 
 _PRINTABLE = r"^[ -~]+$"

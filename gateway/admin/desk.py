@@ -14,7 +14,7 @@ from gateway.admin.audit import AuditError, AuditLog, Entry
 from gateway.admin.tokens import Person
 from gateway.admin.view import View
 from gateway.config import Admin
-from gateway.control import Answer, AnyCommand, ControlError, Kill, ListLimits, MoveTransfer, SetLimit, ask
+from gateway.operators.channel import Answer, AnyCommand, ControlError, Kill, ListLimits, MoveTransfer, SetLimit, ask
 
 # The control socket takes eight connections at a time; kills are never kept waiting by the others.
 ASKED_AT_ONCE: Final = 4

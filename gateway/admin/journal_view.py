@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from gateway import records
-from gateway.clearing_records import BreakOpened, BreakResolved
 from gateway.journal import Record
 from gateway.ledger import instrument_of
-from gateway.margin_records import (
+from gateway.records.clearing import BreakOpened, BreakResolved
+from gateway.records.margin import (
     AssignmentCancelled,
     CollateralAssigned,
     MarginCallAnswered,

@@ -12,7 +12,7 @@ from gateway.admin.bodies import PROBLEMS, Health, Problem
 from gateway.admin.desk import ActError, Desk
 from gateway.admin.fast_json import Json
 from gateway.admin.metrics import exposition
-from gateway.control import ListHolds, Plan
+from gateway.operators.channel import ListHolds, Plan
 
 # A gateway that has told nothing for so long is not ready.
 READY_AGE_NS: Final = 10_000_000_000

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.showing import margin_use
+from gateway.operators.showing import margin_use
 
 # Each account is six series; of more accounts, those nearest to their margin are told, and all are counted.
 MAX_ACCOUNTS: Final = 500

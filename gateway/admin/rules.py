@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.admin.alerts import AlertBook
 from gateway.config import Admin
-from gateway.showing import margin_use
+from gateway.operators.showing import margin_use
 
 # A gateway that has not told anything for so many intervals of its own, and at least so long, is stuck or gone.
 SILENT_INTERVALS: Final = 5

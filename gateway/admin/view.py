@@ -11,8 +11,8 @@ from gateway.admin.journal_view import JournalView
 from gateway.admin.rules import Watch
 from gateway.config import Config
 from gateway.journal import JournalError, Tail
-from gateway.showing import margin_use
-from gateway.status_page import Status, StatusPageError, read_status
+from gateway.operators.showing import margin_use
+from gateway.operators.status_page import Status, StatusPageError, read_status
 
 # Records taken up in one go; between two, requests are answered.
 RECORDS_A_POLL: Final = 2_000

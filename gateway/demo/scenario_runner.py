@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from gateway.clock import now_ns
-from gateway.control import ControlError, MoveTransfer, ask
 from gateway.demo.children import ChildDiedError
 from gateway.demo.config import VENUES, Desk, write_scenario_config
 from gateway.demo.runner import Demo, Options
@@ -18,6 +17,7 @@ from gateway.demo.scenario import parties_text, path_of, read_scenario
 from gateway.demo.scenario_tally import ScenarioTally
 from gateway.demo.summary import Outcome
 from gateway.journal import JournalError, read
+from gateway.operators.channel import ControlError, MoveTransfer, ask
 from gateway.recovery import UnreadableRecordError, replay
 
 # Opening positions takes a second or two; so long a custodian needs from a pledge to its settlement.

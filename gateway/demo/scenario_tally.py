@@ -12,10 +12,10 @@ from rich.table import Table
 
 from gateway import records
 from gateway.demo.scenario import Expected, Party, Scenario
-from gateway.guard_records import AccountHandedOver, CashConverted
 from gateway.journal import Record
 from gateway.ledger import Ledger
-from gateway.margin_records import MarginCalled, TransferBegun
+from gateway.records.guards import AccountHandedOver, CashConverted
+from gateway.records.margin import MarginCalled, TransferBegun
 from risk.calls import CallState
 from risk.collateral_ledger import Place
 from risk.lifecycle import OrdStatus

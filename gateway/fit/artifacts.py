@@ -16,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.backtest.study import Data
 from gateway.fit.study import Fitted
-from gateway.parameter_file import FORMAT as PARAMETERS_FORMAT
-from gateway.parameter_file import NAME as PARAMETERS
-from gateway.parameter_file import ParameterFile, encoded
+from gateway.parameters.file import FORMAT as PARAMETERS_FORMAT
+from gateway.parameters.file import NAME as PARAMETERS
+from gateway.parameters.file import ParameterFile, encoded
 from risk.parameter_set import ParameterSet, UnderlyingParameters
 
 MANIFEST: Final = "manifest.json"

@@ -2,7 +2,7 @@
 
 Initial margin is what the order path counts: what an account, a desk or a firm could lose at its worst, with any part
 of the working orders filled, and what size asks for. Maintenance margin is its share of what is held alone, as the
-intraday watch counts it (gateway/margin_figures.py). Equity is the portfolio in the base scenario. All in USD.
+intraday watch counts it (gateway/margin/figures.py). Equity is the portfolio in the base scenario. All in USD.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from gateway.clock import now_ns
-from gateway.margin_figures import MAINTENANCE_FACTOR
+from gateway.margin.figures import MAINTENANCE_FACTOR
 from gateway.slowside.book import BookCopy, Rows
 from gateway.slowside.double_buffer import Frame, FrameReader, Piece
 from gateway.slowside.holders import holders_of

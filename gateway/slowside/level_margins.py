@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gateway.margin_figures import MAINTENANCE_FACTOR
+from gateway.margin.figures import MAINTENANCE_FACTOR
 from gateway.slowside.one_by_one import HouseKernel
 from risk.levels import Hierarchy
 from risk.pricing import Floats

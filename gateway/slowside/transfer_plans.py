@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
-from gateway.transfer_needs import Problem
+from gateway.transfers.needs import Problem
 from risk.transfers import TIME_LIMIT_S, Plan, TransferPlanError, plan
 
 # Two runs of the solver, each within its limit, and a process that has to start first.

@@ -16,13 +16,14 @@ from typing import Any, Final
 import msgspec
 
 from gateway import config as configuration
-from gateway import guard_records, records
+from gateway import records
 from gateway.clock import now_ns as wall_ns
 from gateway.core import Core
 from gateway.executions import Executions
 from gateway.journal import Journal, read
-from gateway.margin_figures import MAINTENANCE_FACTOR
-from gateway.margin_records import MarginCalled, MarginCallMoved, MarginStateMoved
+from gateway.margin.figures import MAINTENANCE_FACTOR
+from gateway.records import guards as guard_records
+from gateway.records.margin import MarginCalled, MarginCallMoved, MarginStateMoved
 from gateway.recovery import replay, state_hash
 from gateway.storm.book import HOUSE, Client, clients_of, configuration_of
 from gateway.storm.prices import NS_PER_S, RecordedDay

@@ -1,6 +1,6 @@
 """Credentials in Logon(A): how an initiator writes them, how an acceptor judges them. What is signed: docs/security.md.
 
-Pure: time, nonces and keys are arguments. Passwords are compared by who has their hash (gateway/authentication.py).
+Pure: time, nonces and keys are arguments. Passwords are compared by who has their hash (clients/authentication.py).
 """
 
 import hashlib

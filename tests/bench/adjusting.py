@@ -18,9 +18,10 @@ from typing import Any, Final
 
 import orjson
 
-from gateway import guard_records, records
-from gateway.adjustments import INTERNAL
+from gateway import records
 from gateway.journal import Journal
+from gateway.margin.adjustments import INTERNAL
+from gateway.records import guards as guard_records
 from risk.instrument import Side
 from tests.gateway.margin_floor import WATCH
 from tests.gateway.readers import BookFeed

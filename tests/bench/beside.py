@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.admin.tokens import token_hash
-from gateway.control import Kill, Reinstate, ask
+from gateway.operators.channel import Kill, Reinstate, ask
 from tests.bench.wire import ROOT, Gateway, cores, peer_command, pinned
 
 BUDGET: Final = 1.3

@@ -24,8 +24,8 @@ from websockets.server import ServerProtocol
 from gateway.clock import now_ns
 from gateway.compiled import COMPILED
 from gateway.fix_server import FixServer
-from gateway.venue_client import VenueClient
-from gateway.venue_connection import VenueConnection
+from gateway.venues.client import VenueClient
+from gateway.venues.connection import VenueConnection
 from protocols.fix.session import Limits
 from protocols.venues.codec import MAIN
 from tests.bench.client import message

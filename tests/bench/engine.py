@@ -16,8 +16,8 @@ from typing import Final, cast
 
 import uvloop
 
+from gateway.clients.session_store import SessionStore
 from gateway.clock import now_ns
-from gateway.session_store import SessionStore
 from protocols.fix.codec import Layout, Message
 from protocols.fix.session import MessageReceived, Session, SessionConfig, SessionKey, SessionState, send_or_store
 from tests.bench.client import SENDER, TARGET

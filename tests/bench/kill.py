@@ -21,8 +21,8 @@ from typing import Any, Final, NamedTuple
 import uvloop
 
 from gateway.clock import now_ns
-from gateway.control import ControlServer, Kill, ask
-from gateway.kills import KillError
+from gateway.operators.channel import ControlServer, Kill, ask
+from gateway.operators.kills import KillError
 from tests.bench.rig import Rig
 from tests.bench.setting import RICH
 from tests.bench.venue import SYMBOL

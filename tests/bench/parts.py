@@ -20,8 +20,8 @@ import numpy as np
 import orjson
 
 from gateway.clock import now_ns
-from gateway.hook_messages import Check
-from gateway.hook_session import Doorkeeper, HookSession, Origin, Pass
+from gateway.hook.messages import Check
+from gateway.hook.session import Doorkeeper, HookSession, Origin, Pass
 from gateway.journal import Journal
 from gateway.translate import OrderFields, new_order
 from protocols.fix.codec import COMPILED, Header, decode, encode

@@ -10,12 +10,12 @@ from typing import Any, Final
 import orjson
 from websockets.server import ServerProtocol
 
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from gateway.clock import now_ns
 from gateway.config import load
 from gateway.core import Core
 from gateway.journal import Journal
-from gateway.venue_link import SessionLink
+from gateway.venues.link import SessionLink
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits

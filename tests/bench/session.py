@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from gateway.session_store import SessionStore
+from gateway.clients.session_store import SessionStore
 from tests.bench.client import SENDER, TARGET, Client, message
 from tests.bench.engine import OTHER, Engine, states_of
 from tests.bench.setting import PRICE, RICH, SMALL

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from gateway.venue_kinds import KINDS
+from gateway.venues.kinds import KINDS
 from tests.bench.client import Client
 from tests.bench.setting import MOST, RICH, config_text
 from tests.bench.wire import ROOT, STOP_TIMEOUT_S, Echo, pinned

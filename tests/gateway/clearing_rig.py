@@ -14,8 +14,8 @@ from typing import Any, Final
 from fixtures.clearing_house import ClearingHouse
 from fixtures.fix_acceptor import FixAcceptor
 from gateway import records
-from gateway.counterparties import key_of, open_store, rules_of
-from gateway.counterparty_link import CounterpartyLink
+from gateway.clearing.counterparties import key_of, open_store, rules_of
+from gateway.clearing.link import CounterpartyLink
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.breaks import Break

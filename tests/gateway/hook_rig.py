@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.hook import Hook
-from gateway.hook_messages import Check, Fill, Held, HoldOrder, Refused, Told
+from gateway.hook.api import Hook
+from gateway.hook.messages import Check, Fill, Held, HoldOrder, Refused, Told
 from tests.gateway.rig import BTC, CONFIG, Rig
 
 HOOK: Final = """

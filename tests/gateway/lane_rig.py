@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from gateway.venue_link import SessionLink
+from gateway.venues.link import SessionLink
 from protocols.venues.codec import HttpRequest, HttpResponse
 from protocols.venues.events import Event
 from risk.exposure import WorkingOrder

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.margin_records import MarginCalled, MarginCallMoved, MarginStateMoved
+from gateway.records.margin import MarginCalled, MarginCallMoved, MarginStateMoved
 from protocols.fix.codec import Message
 from risk.calls import Call
 from risk.collateral_ledger import Place, TransferHappening

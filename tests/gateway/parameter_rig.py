@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.parameter_file import ParameterFile, encoded, hash_of
-from gateway.parameters import Parameters
+from gateway.parameters.file import ParameterFile, encoded, hash_of
+from gateway.parameters.running import Parameters
 from risk.fhs.points import TailPoint
 from risk.parameter_set import ParameterSet, UnderlyingParameters
 from tests.gateway.rig import CONFIG, START_NS, Rig

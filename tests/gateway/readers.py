@@ -6,7 +6,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from protocols.fix.codec import Layout, Message, encode_fields
 from protocols.fix.session import INITIATOR, Limits, MessageReceived, Session, SessionConfig, SessionKey, SessionState
 from protocols.venues.orderbook import Level, OrderBook

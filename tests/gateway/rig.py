@@ -17,12 +17,12 @@ import simplefix
 from fixtures.fix_conversation import FixConversation, text
 from gateway import config as configuration
 from gateway import records
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
+from gateway.clients.sessions import name_of
 from gateway.core import Core
 from gateway.executions import Executions
 from gateway.journal import Files, Journal, Record, read
 from gateway.recovery import replay
-from gateway.sessions import name_of
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.exposure import WorkingOrder

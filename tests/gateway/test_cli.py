@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
-from gateway.passwords import PasswordHash
+from gateway.clients.passwords import PasswordHash
 from protocols.fix.codec import decode
 from tests.gateway.rig import CONFIG, filled, opened
 from tests.gateway.test_executions import ordered

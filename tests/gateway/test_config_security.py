@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from gateway.clients.front_door import open_front_door
+from gateway.clients.passwords import PasswordHash, hashed
 from gateway.config import Config, ConfigError, CredentialsError, parse
-from gateway.front_door import open_front_door
 from gateway.monitor import Monitor
-from gateway.passwords import PasswordHash, hashed
 from protocols.fix.authentication import Ed25519Key, HmacKey
 from tests.gateway.certificates import Authority
 from tests.gateway.test_config import MINIMAL

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clients.sessions import clients_of, key_of, name_of, state_of
 from gateway.config import ConfigError, parse
-from gateway.sessions import clients_of, key_of, name_of, state_of
 from tests.gateway.test_config import MINIMAL, problems
 
 HEAD = 'accounts = ["A"]'

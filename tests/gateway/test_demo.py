@@ -31,7 +31,7 @@ from gateway.demo.config import VENUES, credentials, desks, write_config
 from gateway.demo.runner import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Demo, Options, run_demo
 from gateway.demo.summary import Outcome, Total, summary
 from gateway.demo.view import Scene, bar, event_line, margin_use, picture, progress_line
-from gateway.venue_kinds import make_session
+from gateway.venues.kinds import make_session
 from risk.pre_trade import CHECKS
 
 COMMAND = [sys.executable, "-m", "gateway.cli", "demo"]

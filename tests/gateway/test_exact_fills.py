@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.settlement_records import FilledExactly
+from gateway.records.settlements import FilledExactly
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import WorkingOrder

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from protocols.fix.codec import decode
 from protocols.fix.session import Limits, Session, SessionState
 from risk.order import RejectReason
+from tests.gateway.clients.test_authentication import Gate, methods
 from tests.gateway.rig import BTC, SECOND, START_NS, Desk, Rig, accepted, opened, shown
-from tests.gateway.test_authentication import Gate, methods
 from tests.protocols.fix.conversation import peer_message
 from tests.protocols.fix.test_session import KEY, events_of, logged_on
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gateway.backtest.study import Data
+from gateway.commands.parameters import _print
 from gateway.fit import artifacts, study
 from gateway.fit.champions import AT_FLOOR, EVENINGS, scaled
-from gateway.parameter_desk import detail
-from gateway.parameter_file import decoded, hash_of
-from gateway.parameters_command import _print
+from gateway.parameters.desk import detail
+from gateway.parameters.file import decoded, hash_of
 from risk.fhs.factors import Factor, FactorKind
 from risk.fhs.filtered import Filtered
 from risk.learning.champion import FILTER, ChampionRules, Choice

@@ -17,9 +17,9 @@ from fixtures.fix_conversation import text
 from fixtures.fix_listener import Listener, listening
 from fixtures.order_management import OrderManagement
 from gateway.config import CredentialsError
-from gateway.control import CloseBreak, ListBreaks
 from gateway.fix_client import CounterpartyClient
 from gateway.journal import read
+from gateway.operators.channel import CloseBreak, ListBreaks
 from gateway.recovery import replay
 from tests.gateway.certificates import Authority
 from tests.gateway.live import Live, TcpClient, live, run, until

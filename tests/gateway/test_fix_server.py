@@ -13,9 +13,9 @@ import pytest
 
 from fixtures.fix_conversation import text
 from gateway import fix_server
+from gateway.clients.front_door import FrontDoor
 from gateway.clock import now_ns
 from gateway.fix_server import FixServer
-from gateway.front_door import FrontDoor
 from protocols.fix.session import Limits
 from tests.gateway.live import TcpClient, run, until
 from tests.gateway.rig import BTC, Rig, accepted, filled, shown

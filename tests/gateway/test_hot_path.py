@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from fixtures.fix_conversation import text
 from gateway import executions, hot_path, ledger, records, reports
+from gateway.clients.standing import ACCOUNT, FIRM
 from gateway.executions import Executions
-from gateway.kills import Kills
 from gateway.ledger import Ledger
+from gateway.operators.kills import Kills
 from gateway.pipeline import Pipeline
 from gateway.reports import Reports
-from gateway.standing import ACCOUNT, FIRM
 from protocols.venues import events
 from risk import gate, pre_trade
 from risk.instrument import Side

@@ -16,7 +16,7 @@ from gateway import config as configuration
 from gateway import records
 from gateway.intraday import Intraday, profile_of
 from gateway.journal import JournalError
-from gateway.margin_records import MarginCalled, MarginStateMoved, TransferMoved
+from gateway.records.margin import MarginCalled, MarginStateMoved, TransferMoved
 from risk.account import AccountState
 from risk.calls import CallState
 from risk.collateral_ledger import Location, Place, TransferError, TransferHappening, TransferTerms

@@ -11,7 +11,7 @@ import pytest
 from gateway.config import ConfigError, parse
 from gateway.config.history import read_days
 from gateway.levels import joint_scenarios
-from gateway.margin_figures import Figures, figures_of
+from gateway.margin.figures import Figures, figures_of
 from gateway.slowside.double_buffer import Frame
 from gateway.slowside.messages import pack_generation, unpack_generation
 from gateway.slowside.process import setup_bytes

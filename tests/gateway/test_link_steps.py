@@ -8,7 +8,7 @@ import pytest
 
 from gateway import link_steps
 from gateway.journal import read
-from gateway.venue_link import SessionLink
+from gateway.venues.link import SessionLink
 from protocols.venues import short_way
 from protocols.venues.deribit import Deribit
 from tests.simulator import World

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from gateway.commands.parameters import _print
 from gateway.config import parse
 from gateway.fit import artifacts
-from gateway.parameter_decisions import floors_of
-from gateway.parameter_desk import detail
-from gateway.parameter_file import hash_of
-from gateway.parameters_command import _print
+from gateway.parameters.decisions import floors_of
+from gateway.parameters.desk import detail
+from gateway.parameters.file import hash_of
 from risk.fhs.points import TailPoint
 from risk.parameter_life import ParameterError
 from risk.parameter_set import ParameterSet, why_not

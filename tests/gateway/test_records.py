@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import (
-    clearing_records,
-    guard_records,
-    hold_records,
-    margin_records,
-    parameter_records,
-    records,
-    settlement_records,
-    transfer_records,
-)
+from gateway import records
+from gateway.records import clearing as clearing_records
+from gateway.records import guards as guard_records
+from gateway.records import holds as hold_records
+from gateway.records import margin as margin_records
+from gateway.records import parameters as parameter_records
+from gateway.records import settlements as settlement_records
+from gateway.records import transfers as transfer_records
 
 # Bytes as version 0.1.0 wrote them. Never change a line: a journal in the world holds such bytes. A field that is added
 # at a record's end, with a default, needs a second line for the record, and the first must still be read.

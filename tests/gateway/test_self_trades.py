@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.fix_conversation import text
 from gateway import records
-from gateway.disconnects import CONFIRM_WITHIN_NS
+from gateway.clients.disconnects import CONFIRM_WITHIN_NS
 from tests.gateway.rig import CONFIG, Rig, SmallDisk, accepted, cancelled, opened, shown
 
 ONE_CLIENT = CONFIG.replace('name = "alpha"', 'name = "alpha"\nclient = "ACME"').replace(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import settlements
-from gateway.settlement_records import FundingBooked, PositionsDelivered
+from gateway.records.settlements import FundingBooked, PositionsDelivered
 from protocols.venues import events
 from risk.account import AccountState
 from risk.exposure import WorkingOrder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.client_link import ClientLink
+from gateway.clients.link import ClientLink
 from protocols.fix.codec import Layout, Message, format_timestamp
 from protocols.fix.session import INITIATOR, Limits, MessageReceived, Session, SessionConfig, SessionKey, SessionState
 from tests.gateway.rig import BTC, CONFIG, Rig, accepted, filled, opened

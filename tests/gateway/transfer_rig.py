@@ -18,12 +18,12 @@ from fixtures.venues.core.faults import Fault, Faults
 from fixtures.venues.core.venue import HttpRequest as Asked
 from fixtures.venues.okx import OkxVenue
 from fixtures.venues.okx_signing import Key
-from gateway.counterparties import key_of, open_store, rules_of
-from gateway.counterparty_link import CounterpartyLink
-from gateway.house_collateral import HouseChannel
+from gateway.clearing.counterparties import key_of, open_store, rules_of
+from gateway.clearing.link import CounterpartyLink
 from gateway.slowside.transfer_plans import solve
-from gateway.transfer_channels import VenueChannel
-from gateway.transfer_desk import TransferDesk
+from gateway.transfers.channels import VenueChannel
+from gateway.transfers.desk import TransferDesk
+from gateway.transfers.house_collateral import HouseChannel
 from protocols.fix.session import Limits
 from protocols.venues.codec import HttpResponse
 from protocols.venues.signing import HmacSigner, Keyring

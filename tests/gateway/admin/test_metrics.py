@@ -19,8 +19,8 @@ from gateway import cli
 from gateway.admin.logs import JsonFormatter
 from gateway.admin.metrics import MAX_ACCOUNTS, exposition
 from gateway.admin.tokens import Tokens, TokensError, token_hash
-from gateway.status_page import Status, StatusPage
-from gateway.top import screen
+from gateway.commands.top import screen
+from gateway.operators.status_page import Status, StatusPage
 from tests.gateway.test_demo import SNAPSHOT, account
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.admin.journal_view import JournalView
 from gateway.admin.rules import money_conditions
-from gateway.clearing_records import BreakOpened
 from gateway.clock import now_ns
-from gateway.showing_margin import LOOKED_AT_A_STEP, margin_in_steps
+from gateway.operators.showing_margin import LOOKED_AT_A_STEP, margin_in_steps
+from gateway.records.clearing import BreakOpened
 from risk.collateral_ledger import Location, Place, TransferTerms
 from risk.instrument import units_from_decimal
 from tests.gateway.admin.rig import WITH_TOKENS, admin_of, client, with_admin

@@ -23,7 +23,7 @@ from gateway.admin.server import AdminServer
 from gateway.config import parse
 from gateway.core import Core
 from gateway.journal import Journal, read
-from gateway.status_page import StatusPage
+from gateway.operators.status_page import StatusPage
 from tests.gateway.admin.rig import bearer, with_admin
 from tests.gateway.rig import CONFIG, START_NS
 

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from gateway.margin_figures import MAINTENANCE_FACTOR, TOGETHER, Figures, figures_of
+from gateway.margin.figures import MAINTENANCE_FACTOR, TOGETHER, Figures, figures_of
 from gateway.slowside.book import BookCopy, BookTeller
 from gateway.slowside.full_margin import FullMargin, MarginRows
 from gateway.slowside.one_by_one import Given, MarginTerms

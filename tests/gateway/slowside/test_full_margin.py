@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.margin_figures import MAINTENANCE_FACTOR
+from gateway.margin.figures import MAINTENANCE_FACTOR
 from gateway.slowside import book as books
 from gateway.slowside import full_margin, one_by_one
 from gateway.slowside.book import BookChange, BookCopy, BookTeller, change_of

@@ -1,0 +1,35 @@
+"""AccountSummaryReport(CQ): one account in one message: margin, collateral by currency, worth of its positions."""
+
+from __future__ import annotations
+
+from gateway.margin.figures import Figures
+from gateway.messages.amounts import units, usd
+from gateway.messages.margin_scope import day_of, parties_of
+from protocols.fix.codec import format_timestamp
+from protocols.fix.grouped import Values
+
+CASH_COLLATERAL = b"CASH"  # CollateralType(1706)
+CASH, MARKED = b"CASH", b"FMTM"  # PosAmtType(707)
+
+
+def account_summary(report_id: bytes, figures: Figures, margin: list[Values], now_ns: int) -> Values:
+    """Return the values of one report; amounts in USD but for the collateral, which is in its own currencies."""
+    collateral: list[Values] = [
+        {1704: units(one.units), 1705: one.currency.encode(), 1706: CASH_COLLATERAL} for one in figures.collateral
+    ]
+    positions: list[Values] = [
+        {707: CASH, 708: usd(figures.cash)},
+        {707: MARKED, 708: usd(figures.equity - figures.cash)},
+    ]
+    return {
+        1699: report_id,
+        715: day_of(now_ns),
+        15: b"USD",
+        899: usd(figures.excess),
+        900: usd(figures.equity),
+        60: format_timestamp(now_ns),
+        453: parties_of(figures.account),
+        1643: margin,
+        1703: collateral,
+        753: positions,
+    }
