@@ -1,8 +1,8 @@
 """One FIX session that we open, without I/O: its numbers and messages in a store, its application behind it.
 
 What leaves was stored before (gateway.clients.session_store), so that no number is given out twice, whatever dies when;
-what comes is acted on before the store counts it, so that it comes again after a crash in between, and everything that is
-done with it may be done twice.
+what comes is acted on before the store counts it, so that it comes again after a crash in between, and everything that
+is done with it may be done twice.
 """
 
 from __future__ import annotations
