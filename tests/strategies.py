@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from risk.account import Account
 from risk.charges import BY_TIERS, no_charges
-from risk.constraints import Constraints, Requirement
+from risk.constraints import Constraints, Eligible, Requirement
 from risk.exposure import WorkingOrder
+from risk.haircuts import HaircutTerms
 from risk.house_terms import HouseTerms
 from risk.instrument import Instrument, Kind, Side, make_instrument
 from risk.kernel import MarginKernel
@@ -192,6 +193,17 @@ class World(msgspec.Struct):
         self.kernel = self.market.kernel = kernel_of(GENERATION, self.kernel.accounts)
         terms.prepare(self.kernel, GENERATION, INSTRUMENTS)
         self.account.mirror_into(told_with(self.kernel, requirements, made), CURRENCY_INDEX)
+
+    def give_eligible(self, *assets: str) -> None:
+        """Let a profile of the account take nothing but these assets as collateral."""
+        known = self.account.constraints or Constraints()
+        eligible = Eligible(assets, (("cash_only", assets),))
+        self.account.constraints = msgspec.structs.replace(known, eligible=eligible)
+        haircuts = HaircutTerms(eligible={self.account.index: assets})
+        terms = HouseTerms(hierarchy=self.market.hierarchy, haircuts=haircuts)
+        self.kernel = self.market.kernel = kernel_of(GENERATION, self.kernel.accounts)
+        taken_off = terms.prepare(self.kernel, GENERATION, INSTRUMENTS)
+        self.account.mirror_into(self.kernel, CURRENCY_INDEX, self.market.venue_books, taken_off)
 
     def give_venue_book(self, usdc: int, *, known: bool = True) -> None:
         """Let the account be margined by a venue that asks for a tenth, with so much of its cash there."""

@@ -149,6 +149,11 @@ def penniless(w: World, order: Order) -> Order:
     return order
 
 
+def collateral_not_taken(w: World, order: Order) -> Order:
+    w.give_eligible("BTC")
+    return order
+
+
 def forbidden(w: World, order: Order) -> Order:
     known = w.account.constraints or Constraints()
     w.account.constraints = msgspec.structs.replace(known, forbidden=dict.fromkeys(Kind, "spot_only"))
@@ -288,6 +293,7 @@ FAULTS: Final[tuple[tuple[RejectReason, str, Fault], ...]] = (
     (R.LEVEL_MARGIN, "margin_is_covered", level(max_margin=0.5)),
     (R.LEVEL_MARGIN, "margin_is_covered", indebted_desk),
     (R.MARGIN_SHORTFALL, "margin_is_covered", penniless),
+    (R.PROFILE_COLLATERAL, "margin_is_covered", collateral_not_taken),
     (R.MARGIN_UNKNOWN, "margin_is_covered", position_without_mark),
     (R.ACCOUNT_REDUCING, "margin_is_covered", set_state(AccountState.REDUCING)),
 )  # fmt: skip
