@@ -214,21 +214,29 @@ def table_of(figures: ScenarioFigures) -> Table:
     return table
 
 
+_ACCOUNT_ROWS: Final = (
+    ("calls", "calls"),
+    ("called, USD", "called_usd"),
+    ("calls met", "met"),
+    ("calls expired", "expired"),
+    ("calls superseded", "superseded"),
+    ("paid, USD", "paid_usd"),
+    ("reductions", "reductions"),
+    ("reduced, USD", "reduced_usd"),
+    ("least equity, USD", "least_equity_usd"),
+)
+
+
 def accounts_of(figures: ScenarioFigures) -> Table:
-    """Return what happened to each client, in a line."""
+    """Return what happened to each client, in a column: so that 80 characters show all of it."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("client")
-    for name in ("calls", "called, USD", "met", "expired", "superseded", "paid, USD", "reductions", "reduced, USD"):
-        table.add_column(name, justify="right")
-    table.add_column("least equity, USD", justify="right")
-    table.add_column("margin at the end")
     for one in figures.accounts:
-        numbers = (
-            one.calls, one.called_usd, one.met, one.expired, one.superseded, one.paid_usd, one.reductions,
-            one.reduced_usd,
-        )  # fmt: skip
-        least = "-" if one.least_equity_usd is None else f"{one.least_equity_usd:,.0f}"
-        table.add_row(one.account, *(f"{number:,.0f}" for number in numbers), least, one.ends.replace("_", " "))
+        table.add_column(one.account, justify="right")
+    for text, name in _ACCOUNT_ROWS:
+        values = [getattr(one, name) for one in figures.accounts]
+        table.add_row(text, *("-" if value is None else f"{value:,.0f}" for value in values))
+    table.add_row("margin at the end", *(one.ends.replace("_", " ") for one in figures.accounts))
     return table
 
 
