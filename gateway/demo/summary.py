@@ -205,7 +205,9 @@ def summary(outcome: Outcome) -> RenderableType:
         for holds, text in outcome.claims()
     ]
     latencies = ", ".join(
-        f"{which} {latency[which]['p50']:,.0f}/{latency[which]['p99']:,.0f}" for which in ("reject", "accept")
+        f"{which} {latency[which]['p50']:,.0f}/{latency[which]['p99']:,.0f}"
+        for which in ("reject", "accept")
+        if latency[which]["p99"]  # nought where there was none
     )
     told: list[RenderableType] = []
     if outcome.scenario is not None:
