@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from fixtures.scenario import Scenario as Prices
 from fixtures.scenario import ScenarioMarket, Shape, factor_at, read_scenario
@@ -31,7 +32,10 @@ def test_a_scenario_ends_as_expected(name: str, tmp_path: Path) -> None:
     assert len(told) >= len(world.terms.account) + 3
     assert table_of(world.figures).row_count > 10
     figures = world.figures
-    assert accounts_of(figures).row_count == len(world.terms.account)
+    by_client = accounts_of(figures)
+    assert [column.header for column in by_client.columns] == ["client", *(one.account for one in figures.accounts)]
+    assert len(figures.accounts) == len(world.terms.account)
+    assert Console(width=200).measure(by_client).maximum <= 80, "it is cut in a terminal of the usual width"
     assert sum(one.calls for one in figures.accounts) == figures.calls_issued
     assert sum(one.met for one in figures.accounts) == figures.calls_met
     assert sum(one.called_usd for one in figures.accounts) == pytest.approx(figures.called_usd)
