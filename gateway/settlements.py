@@ -69,15 +69,25 @@ def awaited(ledger: Ledger, symbol: str, now_ns: int) -> bool:
 # -- what a venue says -------------------------------------------------------------------------------------------------
 
 
+def _news_of(
+    executions: Executions, event: events.FundingBooked | events.ContractDelivered, what: str, now_ns: int
+) -> Instrument | None:
+    """Return what a booking is of; None where it was booked before, or is of nothing that is known: that is a break."""
+    ledger, venue = executions.pipeline.ledger, executions.venue
+    if ledger.settlements.knows(venue, event.settlement_id) or event.time_ns < ledger.settlements.opened_ns:
+        return None
+    instrument = ledger.by_symbol.get(event.symbol)
+    if instrument is not None and instrument.venue == venue:
+        return instrument
+    if executions.is_strange(f"{what} {event.settlement_id}"):
+        executions.raise_break(event.symbol, f"{what} {event.settlement_id} of an unknown instrument", now_ns)
+    return None
+
+
 def _funding(executions: Executions, event: events.FundingBooked, now_ns: int) -> None:
     pipeline, venue = executions.pipeline, executions.venue
-    ledger = pipeline.ledger
-    if ledger.settlements.knows(venue, event.settlement_id) or event.time_ns < ledger.settlements.opened_ns:
-        return
-    instrument = ledger.by_symbol.get(event.symbol)
-    if instrument is None or instrument.venue != venue:
-        if executions.is_strange(f"funding {event.settlement_id}"):
-            executions.raise_break(event.symbol, f"funding {event.settlement_id} of an unknown instrument", now_ns)
+    instrument = _news_of(executions, event, "funding", now_ns)
+    if instrument is None:
         return
     units = _units(event.amount)
     holders: dict[str, Fraction] = {}
@@ -130,14 +140,9 @@ def _units(amount: Decimal) -> int:
 
 
 def _delivered(executions: Executions, event: events.ContractDelivered, now_ns: int) -> None:
-    pipeline, venue = executions.pipeline, executions.venue
-    ledger = pipeline.ledger
-    if ledger.settlements.knows(venue, event.settlement_id) or event.time_ns < ledger.settlements.opened_ns:
-        return
-    instrument = ledger.by_symbol.get(event.symbol)
-    if instrument is None or instrument.venue != venue:
-        if executions.is_strange(f"delivery {event.settlement_id}"):
-            executions.raise_break(event.symbol, f"delivery {event.settlement_id} of an unknown instrument", now_ns)
+    pipeline, ledger = executions.pipeline, executions.pipeline.ledger
+    instrument = _news_of(executions, event, "delivery", now_ns)
+    if instrument is None:
         return
     known = ledger.settlements.delivery_prices.get(instrument.index)
     if known is not None and Decimal(known) == event.delivery_price:
@@ -186,12 +191,19 @@ def _deliver(
 def deliver_late_fills(pipeline: Pipeline, venue: str, now_ns: int) -> None:
     """Close what fills of before the end have left of contracts whose delivery was booked before they were told."""
     ledger = pipeline.ledger
-    for index, price in ledger.settlements.delivery_prices.items():
+    prices = ledger.settlements.delivery_prices
+    if not prices:
+        return
+    # By what is held, which is bounded, and not by what has ended, which grows with the years.
+    late = {
+        index
+        for account in ledger.accounts.values()
+        for index, position in account.positions.items()
+        if index in prices and position.held and position.instrument.venue == venue
+    }
+    for index in sorted(late):
         instrument = ledger.instruments[index]
-        if instrument.venue != venue:
-            continue
-        if any((p := one.positions.get(index)) is not None and p.held for one in ledger.accounts.values()):
-            _deliver(pipeline, instrument, f"late:{instrument.symbol}", Decimal(price), 0, now_ns, now_ns)
+        _deliver(pipeline, instrument, f"late:{instrument.symbol}", Decimal(prices[index]), 0, now_ns, now_ns)
 
 
 HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
