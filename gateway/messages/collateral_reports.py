@@ -8,6 +8,7 @@ worst scenario takes off it. All collateral secures all positions: nothing is of
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.margin.figures import Figures
@@ -21,7 +22,7 @@ from gateway.messages.margin_scope import (
     request_fault,
     transport_fault,
 )
-from gateway.messages.margin_subscriptions import NS_PER_S, Subscription, Subscriptions
+from gateway.messages.margin_subscriptions import NS_PER_S, FiguresTold, Subscription, Subscriptions
 from protocols.fix.codec import Message, format_timestamp
 from protocols.fix.grouped import Values
 from risk.account import Account
@@ -77,7 +78,7 @@ class CollateralReports:
             told: Values = {945: REJECTED, 946: result, 58: text.encode("ascii", "replace")}
             volatile.answer(session, "BG", {**answer, **told})
             return None
-        inquiry = CollateralInquiry(self, account, key)
+        inquiry = FiguresTold(partial(self.figures, account), _shape, partial(self.messages, key))
         reports = inquiry.first(figures, now_ns)
         accepted: Values = {945: ACCEPTED, 946: SUCCESSFUL, 911: len(reports), 453: parties_of(account.name)}
         volatile.answer(session, "BG", {**answer, **accepted, 1: account.name.encode("latin-1")})
@@ -132,32 +133,6 @@ class CollateralReports:
             last = b"Y" if number == count else b"N"
             reports.append(("BA", {**common, **told, 908: report_id, 912: last, 768: stamp}))  # type: ignore[dict-item]
         return reports
-
-
-class CollateralInquiry:
-    """One inquiry: whose collateral, and what was told of it last."""
-
-    def __init__(self, desk: CollateralReports, account: Account, key: bytes) -> None:
-        self._desk = desk
-        self._account = account
-        self._key = key
-        self._told: object = None
-
-    def first(self, figures: Figures, now_ns: int) -> list[tuple[str, Values]]:
-        """Return the reports that answer the inquiry, taken as told."""
-        self._told = _shape(figures)
-        return self._desk.messages(self._key, figures, now_ns)
-
-    def news(self, now_ns: int) -> list[tuple[str, Values]]:
-        """Return the reports anew where something in them has changed; while margin is unknown nothing is told."""
-        figures = self._desk.figures(self._account, now_ns)
-        if isinstance(figures, str) or _shape(figures) == self._told:
-            return []
-        return self.first(figures, now_ns)
-
-    def forget(self) -> None:
-        """What was told last did not leave."""
-        self._told = None
 
 
 def _shape(figures: Figures) -> object:

@@ -9,6 +9,7 @@ deficit in its own unit beside the house's figures: orders at that venue are ref
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.margin.figures import TOGETHER, Figures, MarginClass, WalletMargin, wallets_of
@@ -25,7 +26,7 @@ from gateway.messages.margin_scope import (
     request_fault,
     transport_fault,
 )
-from gateway.messages.margin_subscriptions import Subscription, Subscriptions
+from gateway.messages.margin_subscriptions import FiguresTold, Subscription, Subscriptions
 from protocols.fix.codec import Message, format_timestamp
 from protocols.fix.grouped import Values, entries_of
 from risk.account import Account
@@ -121,7 +122,9 @@ class MarginReports:
         reports: list[tuple[str, Values]] = []
         if isinstance(account, Account) and isinstance(figures, Figures):
             wanted = None if margin_class is None else margin_class.decode("latin-1")
-            inquiry = MarginInquiry(self, account, key, qualifiers, wanted)
+            inquiry = FiguresTold(
+                partial(self.figures, account), _shape, partial(self.messages, key, qualifiers, wanted)
+            )
             reports = inquiry.first(figures, now_ns)
             if action == SUBSCRIBE:
                 state = self._pipeline.reports.sessions[session]
@@ -202,34 +205,6 @@ class MarginReports:
     def _report_id(self) -> bytes:
         self._reports += 1
         return f"{self._pipeline.ledger.run}-M{self._reports}".encode()
-
-
-class MarginInquiry:
-    """One inquiry: whose margin, in what detail, and what was told of it last."""
-
-    def __init__(
-        self, desk: MarginReports, account: Account, key: bytes, qualifiers: list[bytes], margin_class: str | None
-    ) -> None:
-        self._desk = desk
-        self._account = account
-        self._asked = key, qualifiers, margin_class
-        self._told: object = None
-
-    def first(self, figures: Figures, now_ns: int) -> list[tuple[str, Values]]:
-        """Return the reports that answer the inquiry, taken as told."""
-        self._told = _shape(figures)
-        return self._desk.messages(*self._asked, figures, now_ns)
-
-    def news(self, now_ns: int) -> list[tuple[str, Values]]:
-        """Return the reports anew where a cent of them has changed; while margin is unknown nothing is told."""
-        figures = self._desk.figures(self._account, now_ns)
-        if isinstance(figures, str) or _shape(figures) == self._told:
-            return []
-        return self.first(figures, now_ns)
-
-    def forget(self) -> None:
-        """What was told last did not leave."""
-        self._told = None
 
 
 def _shape(figures: Figures) -> object:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.clients.volatile import Volatile
+from gateway.margin.figures import Figures
 from protocols.fix.grouped import Values, grouped_body
 from protocols.fix.session import SessionState
 
@@ -37,6 +38,35 @@ class Subscription:
     def is_there(self) -> bool:
         """Whether the connection that asked is still the session's."""
         return self._connection is not None and self.state.connection is self._connection
+
+
+class FiguresTold:
+    """What one inquiry about an account's margin was told last; `shape` is what of the figures a reader can see."""
+
+    def __init__(
+        self,
+        figures: Callable[[int], Figures | str],
+        shape: Callable[[Figures], object],
+        messages: Callable[[Figures, int], list[tuple[str, Values]]],
+    ) -> None:
+        self._figures, self._shape, self._messages = figures, shape, messages
+        self._told: object = None
+
+    def first(self, figures: Figures, now_ns: int) -> list[tuple[str, Values]]:
+        """Return the reports that answer the inquiry, taken as told."""
+        self._told = self._shape(figures)
+        return self._messages(figures, now_ns)
+
+    def news(self, now_ns: int) -> list[tuple[str, Values]]:
+        """Return the reports anew where something in them has changed; while margin is unknown nothing is told."""
+        figures = self._figures(now_ns)
+        if isinstance(figures, str) or self._shape(figures) == self._told:
+            return []
+        return self.first(figures, now_ns)
+
+    def forget(self) -> None:
+        """What was told last did not leave."""
+        self._told = None
 
 
 class Subscriptions:
