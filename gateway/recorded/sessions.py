@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -23,6 +23,7 @@ from protocols.venues.events import Event, InstrumentListed
 from protocols.venues.okx import Okx, OkxSettings
 from protocols.venues.okx_tables import BOOK_RULES
 from protocols.venues.orderbook import OrderBook
+from protocols.venues.session import VenueSession
 from protocols.venues.signing import HmacSigner, Keyring
 
 ONE: Final = Decimal(1)
@@ -78,25 +79,38 @@ def _is_wanted(symbol: str) -> bool:
     return True
 
 
-class RecordedBinance(Binance):
-    """Binance's session; USD-M's and COIN-M's streams, read alike: names say which."""
+class RecordedLanes(VenueSession):
+    """What the recorded sessions with lanes have alike."""
 
-    def __init__(self) -> None:
-        super().__init__(BinanceSettings(keyring=_KEYS, symbols=_is_wanted, dead_man_s=0))
+    UP: ClassVar[tuple[str, ...]]
 
     def begin(self, now_ns: int) -> None:
         """Let the lanes be up."""
-        for lane in ("public", "market", "private"):
+        for lane in self.UP:
             self.connected(now_ns, lane)
+
+    def underlying_of(self, symbol: str) -> str:
+        """Of which underlying a name is; the name itself does where nothing is asked by it."""
+        return symbol
 
     def name(self, seen: Seen, message: Message) -> None:
         """Take what a frame bears for listed."""
         for symbol in seen.symbols:
             if symbol not in self._market.units:
-                self._market.on_listing(CHANNEL, [(instrument(symbol, symbol), ONE)], is_complete=False)
+                listed = instrument(symbol, self.underlying_of(symbol))
+                self._market.on_listing(CHANNEL, [(listed, ONE)], is_complete=False)
 
     def _ask_snapshot(self, symbol: str, now_ns: int) -> None:
         """A recording is not asked."""
+
+
+class RecordedBinance(RecordedLanes, Binance):
+    """Binance's session; USD-M's and COIN-M's streams, read alike: names say which."""
+
+    UP = ("public", "market", "private")
+
+    def __init__(self) -> None:
+        super().__init__(BinanceSettings(keyring=_KEYS, symbols=_is_wanted, dead_man_s=0))
 
     def take_snapshot(self, symbol: str, frame: bytes, now_ns: int) -> None:
         """Give a REST snapshot to the book that waits for it."""
@@ -113,50 +127,34 @@ class RecordedBinance(Binance):
         self._events.clear()
 
 
-class RecordedOkx(Okx):
+class RecordedOkx(RecordedLanes, Okx):
     """Okx's session; one channel of books, and all else."""
+
+    UP = ("public", "private")
 
     def __init__(self, books: str) -> None:
         chosen = books if books in BOOK_RULES else "books"
         super().__init__(OkxSettings(keyring=_KEYS, symbols=_is_wanted, dead_man_s=0, books=chosen))
 
-    def begin(self, now_ns: int) -> None:
-        """Let the lanes be up."""
-        for lane in ("public", "private"):
-            self.connected(now_ns, lane)
+    def underlying_of(self, symbol: str) -> str:
+        """Two words of the name."""
+        return "-".join(symbol.split("-")[:2])
 
     def name(self, seen: Seen, message: Message) -> None:
-        """Take what a frame bears for listed."""
-        for symbol in seen.symbols:
-            if symbol not in self._market.units and seen.kind != "index-tickers":
-                listed = instrument(symbol, "-".join(symbol.split("-")[:2]))
-                self._market.on_listing(CHANNEL, [(listed, ONE)], is_complete=False)
-
-    def _ask_snapshot(self, symbol: str, now_ns: int) -> None:
-        """A recording is not asked."""
+        """The same but for tickers of indices: those are of no contract."""
+        if seen.kind != "index-tickers":
+            super().name(seen, message)
 
 
-class RecordedBybit(Bybit):
+class RecordedBybit(RecordedLanes, Bybit):
     """Bybit's session; all categories."""
+
+    UP = ("linear", "option", "private")
 
     def __init__(self) -> None:
         super().__init__(
             BybitSettings(keyring=_KEYS, symbols=_is_wanted, dead_man_s=0, categories=("linear", "option"))
         )
-
-    def begin(self, now_ns: int) -> None:
-        """Let the lanes be up."""
-        for lane in ("linear", "option", "private"):
-            self.connected(now_ns, lane)
-
-    def name(self, seen: Seen, message: Message) -> None:
-        """Take what a frame bears for listed."""
-        for symbol in seen.symbols:
-            if symbol not in self._market.units:
-                self._market.on_listing(CHANNEL, [(instrument(symbol, symbol), ONE)], is_complete=False)
-
-    def _ask_snapshot(self, symbol: str, now_ns: int) -> None:
-        """A recording is not asked."""
 
 
 class RecordedDeribit(Deribit):
