@@ -246,27 +246,28 @@ cdef class _Pass:
                 )
         return 0
 
+    cdef void _spread(self, const double *amounts) noexcept:
+        """Add to each slot's row what its amounts of each asset move by."""
+        cdef Py_ssize_t slot, k, c
+        cdef double *row
+        for slot in range(self.slots):
+            row = self.rows + slot * self.all
+            for c in range(self.touched):
+                k = self.used[c]
+                if amounts[slot * self.columns + k]:
+                    _add(row, &self.price_changes[k, 0], amounts[slot * self.columns + k], self.all)
+
     cdef void _of_venues(self, const int *segments, double *off, Py_ssize_t stride, double *jointly) noexcept:
         """Add what gains at each venue bear, and what is missing there."""
         cdef Py_ssize_t slot, venue, k, c
         cdef double *row
         cdef double room, whole, loss, share
-        for slot in range(self.slots):
-            row = self.rows + slot * self.all
-            for c in range(self.touched):
-                k = self.used[c]
-                if self.paid[slot * self.columns + k]:
-                    _add(row, &self.price_changes[k, 0], self.paid[slot * self.columns + k], self.all)
+        self._spread(self.paid)
         if self.netting:
             self._net(segments, off, stride, jointly)
         if not self.location:
             return
-        for slot in range(self.slots):
-            row = self.rows + slot * self.all
-            for c in range(self.touched):
-                k = self.used[c]
-                if self.laid[slot * self.columns + k]:
-                    _add(row, &self.price_changes[k, 0], self.laid[slot * self.columns + k], self.all)
+        self._spread(self.laid)
         for venue in range(self.venues):
             room, whole = self.room[venue], 0.0
             memset(self.work, 0, self.all * sizeof(double))

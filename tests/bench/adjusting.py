@@ -18,14 +18,13 @@ from typing import Any, Final
 
 import orjson
 
-from gateway import records
-from gateway.journal import Journal
 from gateway.margin.adjustments import INTERNAL
 from gateway.records import guards as guard_records
 from risk.instrument import Side
+from tests.bench.intraday import open_accounts
 from tests.gateway.margin_floor import WATCH
 from tests.gateway.readers import BookFeed
-from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, START_NS, Rig, listed
+from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, Rig, listed
 
 ACCOUNTS: Final = 10_000
 BREACHING: Final = 1_000
@@ -105,12 +104,7 @@ def _book(rig: Rig, price: float) -> None:
 
 
 def _rig(directory: Path, accounts: int, breaching: int, others: int) -> Rig:
-    journal = Journal.open(directory, segment_bytes=64 << 20)
-    names = [f"a{number}" for number in range(accounts)]
-    for name in names:
-        for record in (records.AccountOpened(name, "USD"), records.CashMoved(name, "USDC", 10**11, "initial deposit")):
-            journal.append(records.TAGS[type(record)], records.encode(record), START_NS, True)
-    journal.close()
+    names = open_accounts(directory, accounts)
     rig = Rig(directory, config=CONFIG + WATCH + ADJUST, segment_bytes=64 << 20)
     for number in range(others):
         symbol = f"BTC-{number}-PERPETUAL"

@@ -92,14 +92,20 @@ def _round(directory: Path, accounts: int, breached: int) -> dict[str, float]:
         gc.unfreeze()
 
 
-def _rig(directory: Path, accounts: int, breached: int) -> Rig:
-    """A gateway whose journal knows so many accounts, the last of which are close to their margin."""
+def open_accounts(directory: Path, count: int) -> list[str]:
+    """Write a journal that knows so many accounts, each with a deposit; return their names."""
     journal = Journal.open(directory, segment_bytes=64 << 20)
-    names = [f"a{number}" for number in range(accounts)]
+    names = [f"a{number}" for number in range(count)]
     for name in names:
         for record in (records.AccountOpened(name, "USD"), records.CashMoved(name, "USDC", 10**11, "initial deposit")):
             journal.append(records.TAGS[type(record)], records.encode(record), START_NS, True)
     journal.close()
+    return names
+
+
+def _rig(directory: Path, accounts: int, breached: int) -> Rig:
+    """A gateway whose journal knows so many accounts, the last of which are close to their margin."""
+    names = open_accounts(directory, accounts)
     rig = Rig(directory, config=CONFIG + WATCH, segment_bytes=64 << 20)
     btc, eth = rig.ledger.by_symbol[BTC], rig.ledger.by_symbol[ETH]
     for number, name in enumerate(names):
