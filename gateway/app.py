@@ -165,7 +165,7 @@ class App:
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters, accounts and venue states as plain values."""
-        return self.counters() | {"accounts": self.core.account_rows()}
+        return self.counters() | {"accounts": self.core.account_rows(now_ns=now_ns())}
 
     def counters(self, ages: Ages | None = None) -> dict[str, Any]:
         """Return the snapshot without its accounts, which may be many.

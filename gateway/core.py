@@ -33,6 +33,7 @@ from gateway.operators.limit_moves import LimitMoves, in_force
 from gateway.parameters.running import Parameters
 from gateway.pipeline import Pipeline
 from gateway.records.clearing import CounterpartyOpened
+from gateway.records.margin import AccountCurrencySet
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
@@ -131,9 +132,11 @@ class Core:
         """How many checks every order must pass."""
         return len(CHECKS)
 
-    def account_rows(self, accounts: Iterable[Account] | None = None) -> list[dict[str, Any]]:
+    def account_rows(
+        self, accounts: Iterable[Account] | None = None, now_ns: int | None = None
+    ) -> list[dict[str, Any]]:
         """Return the state, equity, initial margin and orders of accounts, or of all; None where margin is unknown."""
-        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market)
+        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market, now_ns)
 
     def level_rows(self) -> list[dict[str, Any]]:
         """Return each desk's and firm's equity and initial margin; None where margin is unknown."""
@@ -218,6 +221,8 @@ class Core:
         for account_config in config.account:
             if account_config.name not in ledger.accounts:
                 commit(records.AccountOpened(account_config.name, account_config.currency), now_ns)
+            elif ledger.accounts[account_config.name].currency != account_config.currency:
+                commit(AccountCurrencySet(account_config.name, account_config.currency), now_ns)
             if is_first_start:
                 cash = ledger.accounts[account_config.name].cash_units
                 for currency, amount in account_config.deposits.items():

@@ -30,7 +30,7 @@ from gateway.records.margin import (
     TransferMoved,
 )
 from risk.account import Account
-from risk.calls import CallHappening, CallTerms
+from risk.calls import Call, CallHappening, CallTerms
 from risk.collateral_ledger import Place, TransferError, TransferHappening, TransferTerms
 from risk.instrument import UNITS_PER_WHOLE, units_against_client, units_from_decimal
 from risk.margin_states import BPS, MarginState, Signal, Thresholds, ratio_bps
@@ -49,6 +49,7 @@ from risk.margin_watch import (
     uphold,
 )
 from risk.scenarios import Generation
+from risk.telling import USD, Quote, quote_of
 
 NS_PER_S: Final = 1_000_000_000
 # Accounts looked at, and accounts decided on, in a slice: half a millisecond each.
@@ -207,11 +208,23 @@ class Intraday:
         count = 0
         for decision in decisions:
             record = _RECORD_OF[type(decision)](*msgspec.structs.astuple(decision))
+            if isinstance(record, MarginCalled):
+                record = self._in_its_currency(record, now_ns)
             self._pipeline.commit(record, now_ns)
             count += 1
             self._told(record, now_ns)
         self.decisions += count
         return count
+
+    def _in_its_currency(self, record: MarginCalled, now_ns: int) -> MarginCalled:
+        """Return a call with what its account is told of it in."""
+        account = self._ledger.accounts[record.account]
+        if account.currency == USD:
+            return record
+        quote = quote_of(account.currency, self._pipeline.market, now_ns)
+        return msgspec.structs.replace(
+            record, currency=quote.currency, price_usd=quote.price, priced_ns=quote.as_of_ns, why=quote.why
+        )
 
     def _told(self, record: records.Record, now_ns: int) -> None:
         if isinstance(record, MarginStateMoved):
@@ -402,6 +415,10 @@ class Intraday:
         made = next(answer(self._book.watch(account), call_id, told, undisputed_units), None)
         assert made is None or isinstance(made, CallMoved)
         return made
+
+    def call(self, account: str, call_id: str) -> tuple[Quote, Call | None]:
+        """Return what an account is told of a call in, and the call, where there is one."""
+        return self._book.quote(account, call_id), self._book.watch(account).calls.get(call_id)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return each account that is not healthy, or is called, for operators; worst states first."""
