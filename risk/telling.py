@@ -22,8 +22,8 @@ USD: Final = "USD"
 PEG_TOLERANCE: Final = 0.005
 # Cents of what is a dollar, money units of anything else.
 DOLLAR_DIGITS, COIN_DIGITS = 2, 8
-# Of a last digit, and of the whole: what float64 adds to amounts that are exact.
-NOISE, RELATIVE_NOISE = 1e-6, 1e-14
+# Parts of the last digit and of the whole, and the most of a digit in all: what float64 adds to amounts that are exact.
+NOISE, RELATIVE_NOISE, MOST_NOISE = 1e-6, 1e-15, 0.25
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +48,7 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
         if not isfinite(usd):
             return None
         scaled = usd / self.price * 10.0**self.digits
-        return int((scaled + NOISE + abs(scaled) * RELATIVE_NOISE) // 1)
+        return int((scaled + min(NOISE + abs(scaled) * RELATIVE_NOISE, MOST_NOISE)) // 1)
 
     def needs(self, usd: float) -> int | None:
         """The same rounded up."""
