@@ -109,7 +109,7 @@ def test_what_is_asked_is_told_in_the_accounts_currency(
         def is_told(told: D, exact: D, sign: int) -> None:
             assert -D("1e-12") - last < sign * (told - exact) <= D("1e-6"), (told, exact)
 
-        ack, whole, *coins = asked(client, "BB")
+        _, whole, *coins = asked(client, "BB")
         assert shown(whole, 15, 58) == (b"BA", name, terms)
         equity, excess, cash = has
         for tag, exact in ((900, equity), (899, excess), (901, cash)):
