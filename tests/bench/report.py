@@ -132,7 +132,7 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
     console.print(
         f"when quiet: of the rounds in which a fixed piece of work took at most {QUIET:g} times its best, before and "
         f"after them on the gateway's core, where there are {LEAST_ROUNDS} such. Budgets are of a quiet machine, or "
-        "of all rounds where it never was. us on the core: what the gateway's thread used for an order, with the kernel\n"
+        "of all rounds where it never was. us on the core: what the gateway's thread used for one, with the kernel\n"
     )
     _print_beside(kind, wire, console)
 
