@@ -23,8 +23,8 @@ from risk.collateral_ledger import Location, Place, TransferError, TransferHappe
 from risk.lifecycle import IllegalTransitionError
 from risk.margin_states import MarginState, Signal
 from risk.margin_watch import CallAnswerError
-from tests.gateway.margin_floor import WATCH, Floor, decisions, floor
-from tests.gateway.rig import BTC, SECOND
+from tests.gateway.margin_floor import WATCH, Floor, decisions, floor, watched
+from tests.gateway.rig import BTC, SECOND, opened
 
 CLIENT, HOUSE = Location(Place.CLIENT, "", "alpha"), Location(Place.HOUSE, "", "alpha")
 VENUE = Location(Place.VENUE, "deribit", "alpha")
@@ -242,6 +242,38 @@ def test_collateral_leaves_where_margin_allows_it(tmp_path: Path) -> None:
         desk.rig.now_ns += 3_600 * SECOND
         with pytest.raises(TransferError, match="unknown"):
             intraday.begin_transfer(transfer("w3", 1, HOUSE, CLIENT), desk.rig.now_ns)
+        desk.check()
+
+
+@pytest.mark.parametrize(
+    ("asset", "deposit", "out"), [("USDC", "0.3", (0.1, 0.2)), ("BTC", "0.3", (0.1, 0.2)), ("BTC", "0.7", (0.1, 0.6))]
+)
+def test_who_was_emptied_is_short_of_nothing(
+    tmp_path: Path, asset: str, deposit: str, out: tuple[float, ...]
+) -> None:
+    """0.3 - 0.1 - 0.2 is not nothing to a float: such dust takes nobody's account away, either way round."""
+    text = watched().replace('deposits = { USDC = "1000" }', f'deposits = {{ {asset} = "{deposit}" }}', 1)
+    with opened(tmp_path, config=text) as rig:
+        for amount in out:
+            rig.pipeline.commit(records.CashMoved("alpha", asset, -round(amount * WHOLE), "paid out"), rig.now_ns)
+        rig.core.tick(rig.now_ns)
+        rig.core.intraday.run(rig.now_ns)
+        assert rig.ledger.accounts["alpha"].cash_units[asset] == 0
+        assert rig.ledger.margin.watch("alpha").state is MarginState.HEALTHY
+        rig.pipeline.commit(records.CashMoved("alpha", asset, -WHOLE, "a debt is one"), rig.now_ns)
+        rig.core.intraday.run(rig.now_ns)
+        assert rig.ledger.margin.watch("alpha").state is MarginState.TAKEN_OVER
+
+
+def test_all_of_it_may_leave_where_nothing_is_held(tmp_path: Path) -> None:
+    with floor(tmp_path) as desk:
+        intraday, now = desk.rig.core.intraday, desk.rig.now_ns
+        with pytest.raises(TransferError, match="insufficient"):
+            intraday.begin_transfer(transfer("w", 1_000 * WHOLE + 1, HOUSE, CLIENT), now)
+        for number, units in enumerate((10_000_001, 20_000_002, 1_000 * WHOLE - 30_000_003)):
+            assert intraday.begin_transfer(transfer(f"w{number}", units, HOUSE, CLIENT), now)
+            desk.wait(0.02)
+        assert desk.account().cash_units["USDC"] == 0 and desk.watch.state is MarginState.HEALTHY
         desk.check()
 
 
