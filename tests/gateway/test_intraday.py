@@ -248,9 +248,7 @@ def test_collateral_leaves_where_margin_allows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asset", "deposit", "out"), [("USDC", "0.3", (0.1, 0.2)), ("BTC", "0.3", (0.1, 0.2)), ("BTC", "0.7", (0.1, 0.6))]
 )
-def test_who_was_emptied_is_short_of_nothing(
-    tmp_path: Path, asset: str, deposit: str, out: tuple[float, ...]
-) -> None:
+def test_who_was_emptied_is_short_of_nothing(tmp_path: Path, asset: str, deposit: str, out: tuple[float, ...]) -> None:
     """0.3 - 0.1 - 0.2 is not nothing to a float: such dust takes nobody's account away, either way round."""
     text = watched().replace('deposits = { USDC = "1000" }', f'deposits = {{ {asset} = "{deposit}" }}', 1)
     with opened(tmp_path, config=text) as rig:
