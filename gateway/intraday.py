@@ -309,7 +309,8 @@ class Intraday:
         value = terms.units / UNITS_PER_WHOLE * price
         left = margin.equity_units + units_against_client(-value)
         left = left if abs(left) > DUST_USD * UNITS_PER_WHOLE else 0
-        if not all(market.kernel.worst(row) >= value - DUST_USD for row in (account.index, *market.above(account.index))):
+        rows = (account.index, *market.above(account.index))
+        if not all(market.kernel.worst(row) >= value - DUST_USD for row in rows):
             return "insufficient collateral: it covers initial margin"
         for wallet in wallets_of(account, market):
             pinned = account.sub_accounts[wallet.venue].collateral_units is not None

@@ -78,7 +78,7 @@ def test_figures_that_no_check_would_use_are_told_as_unknown(tmp_path: Path) -> 
         rig.now_ns = core.market.generation_time_ns + limit_ns
         known = shown()
         assert None not in figures(known) and len(known["ladder"]["rows"]) == 3 and len(known["levels"]) == 1
-        assert [one for one in conditions(known, RULES)] == []
+        assert list(conditions(known, RULES)) == []
         rig.now_ns += 1
         stale = shown()
         assert figures(stale) == {None} and stale["ladder"]["rows"] == []
