@@ -187,7 +187,7 @@ def told(alerts: AlertBook, now_ns: int) -> list[str]:
     [
         ("break 1 BLOCK: deribit BTC-27DEC24-50000-C: position: ours 1, theirs 2",
          "break 2 BLOCK: deribit BTC-27DEC24-60000-C: position: ours 1, theirs 2", False),
-        ("break 1 BLOCK: deribit X: position: ours 1, theirs 2", "break 7 BLOCK: deribit X: position: ours -3, theirs 2", True),
+        ("break 1 BLOCK: v X: position: ours 1, theirs 2", "break 7 BLOCK: v X: position: ours -3, theirs 2", True),
         ("transfer R-P1.1 failed: refused", "transfer R-P1.2 failed: refused", False),
         ("margin of fund1 taken_over: ratio 1.50 %", "margin of fund2 taken_over: ratio 1.50 %", False),
         ("fix: logon of X from 192.0.2.1 refused: password; 3 such in all",
