@@ -20,6 +20,7 @@ import msgspec
 from gateway import records
 from gateway.config.margin_calls import RUNGS, MarginCalls, MarginProfile
 from gateway.journal import JournalError
+from gateway.margin.book import in_its_currency
 from gateway.margin.figures import MAINTENANCE_FACTOR, WalletMargin, wallets_of
 from gateway.pipeline import Pipeline
 from gateway.records.margin import (
@@ -30,7 +31,7 @@ from gateway.records.margin import (
     TransferMoved,
 )
 from risk.account import Account
-from risk.calls import Call, CallHappening, CallTerms
+from risk.calls import CallHappening, CallTerms
 from risk.collateral_ledger import Place, TransferError, TransferHappening, TransferTerms
 from risk.instrument import UNITS_PER_WHOLE, units_against_client, units_from_decimal
 from risk.margin_states import BPS, MarginState, Signal, Thresholds, ratio_bps
@@ -49,7 +50,6 @@ from risk.margin_watch import (
     uphold,
 )
 from risk.scenarios import Generation
-from risk.telling import USD, Quote, quote_of
 
 NS_PER_S: Final = 1_000_000_000
 # Accounts looked at, and accounts decided on, in a slice: half a millisecond each.
@@ -60,6 +60,8 @@ ELAPSED_AT_ONCE: Final = 256
 # A loop that did not turn for so long gives what has come meanwhile its turn before anything expires.
 STALL_NS: Final = 500_000_000
 AFTER_STALL_NS: Final = 100_000_000
+# Below a hundredth of a cent an amount is what float sums leave of nothing, and nobody owes it: in USD.
+DUST_USD: Final = 1e-4
 # After a journal that could not be written, and how often transfers are looked at.
 RETRY_NS: Final = NS_PER_S
 
@@ -190,6 +192,9 @@ class Intraday:
         core = equity - market.kernel.held(account.index)  # working orders are not in maintenance
         if not (equity == equity and core == core):
             return None
+        if _owes_nothing(account):  # collateral that does not count, and bears moves, takes nobody's account away
+            return Margin(max(0, units_against_client(equity)), 0)
+        equity, core = (0.0 if abs(amount) < DUST_USD else amount for amount in (equity, core))
         return Margin(units_against_client(equity), -units_against_client(-MAINTENANCE_FACTOR * core))
 
     def _decide(self, name: str, now_ns: int) -> None:
@@ -209,22 +214,13 @@ class Intraday:
         for decision in decisions:
             record = _RECORD_OF[type(decision)](*msgspec.structs.astuple(decision))
             if isinstance(record, MarginCalled):
-                record = self._in_its_currency(record, now_ns)
+                account = self._ledger.accounts[record.account]
+                record = in_its_currency(record, account, self._pipeline.market, now_ns)
             self._pipeline.commit(record, now_ns)
             count += 1
             self._told(record, now_ns)
         self.decisions += count
         return count
-
-    def _in_its_currency(self, record: MarginCalled, now_ns: int) -> MarginCalled:
-        """Return a call with what its account is told of it in."""
-        account = self._ledger.accounts[record.account]
-        if account.currency == USD:
-            return record
-        quote = quote_of(account.currency, self._pipeline.market, now_ns)
-        return msgspec.structs.replace(
-            record, currency=quote.currency, price_usd=quote.price, priced_ns=quote.as_of_ns, why=quote.why
-        )
 
     def _told(self, record: records.Record, now_ns: int) -> None:
         if isinstance(record, MarginStateMoved):
@@ -317,14 +313,18 @@ class Intraday:
         if price is None or margin is None or profile is None:
             return "margin is unknown: nothing leaves"
         value = terms.units / UNITS_PER_WHOLE * price
-        left = margin.equity_units - units_against_client(value) - 1
-        if not all(market.kernel.worst(row) >= value for row in (account.index, *market.above(account.index))):
+        left = margin.equity_units + units_against_client(-value)
+        left = left if abs(left) > DUST_USD * UNITS_PER_WHOLE else 0
+        is_its_own = _owes_nothing(account) and account.cash_units.get(terms.asset, 0) >= terms.units
+        is_needed = bool(account.exposure.orders) or not is_its_own
+        rows = (account.index, *market.above(account.index))[0 if is_needed else 1 :]
+        if not all(market.kernel.worst(row) >= value - DUST_USD for row in rows):
             return "insufficient collateral: it covers initial margin"
         for wallet in wallets_of(account, market):
             pinned = account.sub_accounts[wallet.venue].collateral_units is not None
-            if wallet.unit == terms.asset and not pinned and not wallet.excess >= terms.units / UNITS_PER_WHOLE:
+            if wallet.unit == terms.asset and not pinned and not wallet.excess >= (terms.units - 0.5) / UNITS_PER_WHOLE:
                 return f"insufficient collateral: it covers initial margin, {wallet.name}"
-        if ratio_bps(left, margin.maintenance_units) < profile.thresholds.leave_bps[0]:
+        if is_needed and ratio_bps(left, margin.maintenance_units) < profile.thresholds.leave_bps[0]:
             return "insufficient collateral: the margin ratio would be at warning"
         return None
 
@@ -416,10 +416,6 @@ class Intraday:
         assert made is None or isinstance(made, CallMoved)
         return made
 
-    def call(self, account: str, call_id: str) -> tuple[Quote, Call | None]:
-        """Return what an account is told of a call in, and the call, where there is one."""
-        return self._book.quote(account, call_id), self._book.watch(account).calls.get(call_id)
-
     def rows(self) -> list[dict[str, Any]]:
         """Return each account that is not healthy, or is called, for operators; worst states first."""
         order = list(MarginState)
@@ -467,6 +463,12 @@ class Intraday:
                 for one in collateral.live()
             ],
         }
+
+
+def _owes_nothing(account: Account) -> bool:
+    """Whether all that an account has is its own: it holds no contract, and owes no asset."""
+    has_debt = any(units < 0 for units in account.cash_units.values())
+    return not has_debt and not any(position.held for position in account.positions.values())
 
 
 def begun(terms: TransferTerms, due_ns: int, call_id: str) -> TransferBegun:

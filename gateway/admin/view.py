@@ -181,7 +181,7 @@ def _needs(told: Row, usd: float) -> str | None:
 def _account_row(row: Row, figures: Row) -> Row:
     use = margin_use(row)
     told = row | {"margin_use": None if use == float("inf") else use}
-    if told.get("maintenance_margin") is None:
+    if told.get("maintenance_margin") is None and told["equity"] is not None:  # nor is it known where that is not
         needed = told["maintenance_margin"] = figures.get("maintenance_margin")
         if needed is not None and "told" in row:
             told["told"] = row["told"] | {"maintenance_margin": _needs(row["told"], needed)}

@@ -23,6 +23,7 @@ from gateway.records.margin import (
     TransferBegun,
     TransferMoved,
 )
+from risk.account import Account
 from risk.collateral_ledger import (
     ENDED_TRANSFERS_KEPT,
     CollateralLedger,
@@ -35,7 +36,8 @@ from risk.collateral_ledger import (
 from risk.house_calls import HouseCalls
 from risk.margin_states import MarginState
 from risk.margin_watch import MarginWatch
-from risk.telling import IN_USD, USD, Quote
+from risk.marks import Market
+from risk.telling import IN_USD, USD, Quote, quote_of
 from risk.transfer_orders import TransferOrders
 
 if TYPE_CHECKING:
@@ -124,6 +126,16 @@ class MarginBook:
         self.assignments.setdefault(record.key, record)
         if len(self.assignments) > ENDED_TRANSFERS_KEPT:
             del self.assignments[next(iter(self.assignments))]
+
+
+def in_its_currency(record: MarginCalled, account: Account, market: Market, now_ns: int) -> MarginCalled:
+    """Return a call with what its account is told of it in."""
+    if account.currency == USD:
+        return record
+    quote = quote_of(account.currency, market, now_ns)
+    return msgspec.structs.replace(
+        record, currency=quote.currency, price_usd=quote.price, priced_ns=quote.as_of_ns, why=quote.why
+    )
 
 
 def terms_of(record: TransferBegun) -> TransferTerms:

@@ -50,6 +50,7 @@ from risk.telling import USD, Quote
 
 if TYPE_CHECKING:
     from gateway.intraday import Intraday
+    from gateway.margin.book import MarginBook
     from gateway.pipeline import Pipeline
     from gateway.reports import Reports
 
@@ -131,7 +132,7 @@ def _new(
     if request_id and request_id not in watch.calls:
         raise RefusedError(UNKNOWN_DEAL, "CollReqID(894) is no margin call of this account")
     if message.get(901) is None:
-        return _answer(intraday, session, message, account, now_ns)
+        return _answer(pipeline, intraday, session, message, account, now_ns)
     asset = _text(message, 15)
     amount = count_steps(message.get(901) or b"", 1, MONEY_EXPONENT)
     if not amount:
@@ -155,7 +156,9 @@ def _new(
     )  # fmt: skip
 
 
-def _answer(intraday: Intraday, session: str, message: Message, account: str, now_ns: int) -> MarginCallAnswered:
+def _answer(
+    pipeline: Pipeline, intraday: Intraday, session: str, message: Message, account: str, now_ns: int
+) -> MarginCallAnswered:
     call_id, asgn_reason = _text(message, 894), int(message.get(895) or b"3")
     said = [(kind, value) for kind, value in message.groups(232, (233, 234)) if kind in ANSWERS]
     if not call_id or len(said) != 1:
@@ -167,7 +170,7 @@ def _answer(intraday: Intraday, session: str, message: Message, account: str, no
         undisputed = count_steps(value, 1, MONEY_EXPONENT)
         if not undisputed:
             raise RefusedError(OTHER, "the undisputed part in StipulationValue(234) is an amount")
-        undisputed = _in_usd(intraday, account, call_id, undisputed)
+        undisputed = _in_usd(pipeline.ledger.margin, account, call_id, undisputed)
     try:
         moved = intraday.answered(account, call_id, told, undisputed, now_ns)
     except (CallAnswerError, IllegalTransitionError) as error:
@@ -179,9 +182,9 @@ def _answer(intraday: Intraday, session: str, message: Message, account: str, no
     )  # fmt: skip
 
 
-def _in_usd(intraday: Intraday, account: str, call_id: str, amount_units: int) -> int:
+def _in_usd(book: MarginBook, account: str, call_id: str, amount_units: int) -> int:
     """Return money units of what a call is told in as units of USD, rounded up; less than the call where they are."""
-    quote, call = intraday.call(account, call_id)
+    quote, call = book.quote(account, call_id), book.watch(account).calls.get(call_id)
     if quote.currency == USD or call is None:
         return amount_units
     told_units = (quote.needs(call.amount_units / UNITS_PER_WHOLE) or 0) * UNITS_PER_WHOLE // 10**quote.digits
