@@ -10,6 +10,7 @@ cdef enum:
     MOST_DEPTH = 8  # of values that are passed over
     MOST_DIGITS = 15  # what a double holds exactly
     NUMBERS_KEPT = 256
+    MOST_REMEMBERED = 1024
 
 cdef enum Seen:
     SEEN_ORDER_ID = 1
@@ -237,8 +238,33 @@ cdef Text after_field(Text s, Text end, const Piece *name, RestingOrder *order) 
     return s
 
 
+# The text of the order that was read last, and what was read: a venue mostly writes it once more, in the notification.
+cdef unsigned char remembered[MOST_REMEMBERED]
+cdef Py_ssize_t remembered_size = 0
+cdef RestingOrder remembered_order
+
+
 cdef Text after_order(Text s, Text end, RestingOrder *order) noexcept nogil:
-    """Read an order that rests; NULL for any other."""
+    """Read an order that rests; NULL for any other. Its pieces are good until the next is read."""
+    global remembered_size, remembered_order
+    cdef Text after
+    if 0 < remembered_size <= end - s and not memcmp(s, remembered, remembered_size):
+        order[0] = remembered_order  # a text that begins with a whole object begins with no other
+        return s + remembered_size
+    after = after_fields(s, end, order)
+    if after == NULL or after - s > MOST_REMEMBERED:
+        return after
+    remembered_size = after - s
+    memcpy(remembered, s, remembered_size)
+    order.order_id.start = remembered + (order.order_id.start - s)
+    order.symbol.start = remembered + (order.symbol.start - s)
+    order.label.start = remembered + (order.label.start - s)
+    remembered_order = order[0]
+    return after
+
+
+cdef Text after_fields(Text s, Text end, RestingOrder *order) noexcept nogil:
+    """Read an order's object from its brace on."""
     cdef Piece name
     order.seen, order.is_replaced = 0, False
     if s[0] != c"{":

@@ -134,13 +134,49 @@ def test_a_session_does_the_same_by_its_own_methods(steps: list[Any]) -> None:
 ORDER = order_of({"label": "a1"})
 REPLY = reply(1, {"trades": [], "order": ORDER}).replace(b'"id":1,', b'"id":FIRST,', 1)
 NOTICE = changes([ORDER], [])
-# What may stand where something else stood: grammar, near misses of it, other values, fields that only some orders have.
+# What may stand where something else stood: grammar, near misses of it, other values, fields of other orders.
 PIECES = [
-    *(b"", b" ", b"\n", b"\t", b"\0", b"\x7f", b"\xff", b"\xc3\xa9", b"\\", b"\\u0061", b'"', b"{", b"}", b"[", b"]", b"[]"),
+    *(
+        b"",
+        b" ",
+        b"\n",
+        b"\t",
+        b"\0",
+        b"\x7f",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\\",
+        b"\\u0061",
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"[]",
+    ),
     *(b",", b":", b"-", b"0", b"1", b".", b".0", b"e", b"E+1", b"00", b"5", b"true", b"tru", b"null", b"9" * 15),
-    *(b',"error":{}', b'"id":2,', b'"label":"a1",', b'"replaced":true,', b'"cancel_reason":"x",', b'"trigger_price":1,'),
-    *(b'"trigger_order_id":"",', b'"more":[[[[[[[[[{}]]]]]]]]],', b'"more":{"a":[1,-0.5e-3,"x",null]},', b'"trades":[],'),
-    *(b'"positions":[{}],', b'"channel":"x",', b'"method":"x",', b'"amount":1,', b'"order_state":"open",', b'"market_price"'),
+    *(
+        b',"error":{}',
+        b'"id":2,',
+        b'"label":"a1",',
+        b'"replaced":true,',
+        b'"cancel_reason":"x",',
+        b'"trigger_price":1,',
+    ),
+    *(
+        b'"trigger_order_id":"",',
+        b'"more":[[[[[[[[[{}]]]]]]]]],',
+        b'"more":{"a":[1,-0.5e-3,"x",null]},',
+        b'"trades":[],',
+    ),
+    *(
+        b'"positions":[{}],',
+        b'"channel":"x",',
+        b'"method":"x",',
+        b'"amount":1,',
+        b'"order_state":"open",',
+        b'"market_price"',
+    ),
 ]
 CUTS = st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.sampled_from(PIECES))
 
@@ -170,8 +206,32 @@ def order_text(**fields: bytes) -> bytes:
 
 
 NUMBERS = (
-    *(b"100", b"100.0", b"100.00", b"1e2", b"1E+2", b"0100", b"100.", b"+100", b"-100.0", b".1", b"0.1", b"0", b"0.0", b"-0.0"),
-    *(b"1" * 15, b"1" * 16, b"1" * 40, b"0." + b"1" * 14, b"0." + b"1" * 15, b"0.1" + b"0" * 20, b"123456.789", b"2973.55"),
+    *(
+        b"100",
+        b"100.0",
+        b"100.00",
+        b"1e2",
+        b"1E+2",
+        b"0100",
+        b"100.",
+        b"+100",
+        b"-100.0",
+        b".1",
+        b"0.1",
+        b"0",
+        b"0.0",
+        b"-0.0",
+    ),
+    *(
+        b"1" * 15,
+        b"1" * 16,
+        b"1" * 40,
+        b"0." + b"1" * 14,
+        b"0." + b"1" * 15,
+        b"0.1" + b"0" * 20,
+        b"123456.789",
+        b"2973.55",
+    ),
     *(b"100a", b'"100"', b"null", b"true", b"[]", b"NaN", b"999999999999999", b"9007199254740993", b"1 ", b"4.35"),
 )
 
