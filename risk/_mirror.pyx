@@ -8,10 +8,11 @@ An account with accounts at venues, with working orders, or in the middle of a m
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject, PyObject_CallObject
+from cpython.object cimport PyObject
 from cpython.set cimport PySet_Add, PySet_Contains, PySet_Size
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
+from risk._hold cimport hold_in
 from risk._slots cimport is_a, offset_of, set_slot, slot
 
 from risk import account as _accounts, exposure as _exposures, position as _positions
@@ -137,7 +138,7 @@ def orders_some(exposure, Py_ssize_t count):
     kernel, waiting = slot(exposure, exposure_next), <list>slot(exposure, exposure_to_mirror)
     if kernel is None or count <= 0 or PyDict_Size(<dict>slot(exposure, exposure_venues_next)):
         return exposure.mirror_some(count)
-    held, held_next, hold = <dict>slot(exposure, exposure_held), slot(exposure, exposure_held_next), kernel.hold
+    held, held_next = <dict>slot(exposure, exposure_held), slot(exposure, exposure_held_next)
     stop = PyList_GET_SIZE(waiting)
     start = max(0, stop - count)
     for at in range(start, stop):
@@ -145,7 +146,7 @@ def orders_some(exposure, Py_ssize_t count):
         found = PyDict_GetItemWithError(held, order_id)
         if found == NULL or PySet_Contains(held_next, order_id):  # it may have ended, or changed, meanwhile
             continue
-        PyObject_CallObject(hold, <tuple><object>found)
+        hold_in(kernel, <object>found)
         PySet_Add(held_next, order_id)
     PyList_SetSlice(waiting, start, stop, NULL)
     return start == 0
