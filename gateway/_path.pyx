@@ -354,7 +354,7 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     global monitor_rejected, monitor_by_code, monitor_pending, refusals_are_ours
     plain_receive, plain_place = pipeline_class.receive, pipeline_class.place
     evaluate, Monitor, refused_tags, most_timed = the_evaluate, monitor_class, tags_sent_back, timed_at_most
-    refusals_are_ours = refusals_are_ours and tags_sent_back == SENT_TAGS
+    refusals_are_ours = refusals_are_ours and layouts_are_known and tags_sent_back == SENT_TAGS
     CANCEL_RESTING = _SelfTradePrevention.CANCEL_RESTING
     pipeline_gates = offset_of(pipeline_class, "gates")
     pipeline_monitor = offset_of(pipeline_class, "monitor")

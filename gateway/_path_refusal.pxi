@@ -56,10 +56,16 @@ _RECORD = (
     " mark_age_ns"
 )
 _REPORT = (1, 6, 11, 14, 17, 37, 38, 39, 40, 44, 54, 55, 58, 60, 103, 150, 151, 20001, 20002, 20003, 20004, 20005, 20007)
-if _records.OrderRefused.__struct_fields__ != tuple(_RECORD.split()) or _records.TAGS[_records.OrderRefused] != 11:
-    raise ImportError("another record of refusals")
-if tuple(tag for tag in _EXECUTION_REPORT.tags if tag in _REPORT) != _REPORT:
-    raise ImportError("another report of refusals")
+# Whether both are still what is written here.
+cdef bint layouts_are_known = (
+    _records.OrderRefused.__struct_fields__ == tuple(_RECORD.split()) and _records.TAGS[_records.OrderRefused] == 11
+    and tuple(tag for tag in _EXECUTION_REPORT.tags if tag in _REPORT) == _REPORT
+)
+
+
+def writes_refusals():
+    """Whether refusals are written here at all: the layouts are known, and the tables' handlers are those above."""
+    return refusals_are_ours
 
 
 cdef bint refuse(object self, object session, Message message, object decision, object now_ns) except -1:
@@ -89,6 +95,16 @@ cdef bint refuse(object self, object session, Message message, object decision, 
     queue(connection, report_of(&told, message, header, next_number(connection), sequence, time_ns), now_ns)
     PySet_Add(slot(reports, reports_touched), session)
     return True
+
+
+def refusal_bytes(session, Message message not None, decision, Header header not None, number, sequence, time_ns):
+    """Return a refusal's record and report, or None where that is not ordinary: what is compared with the plain twins'."""
+    cdef Refusal told
+    cdef byte record[RECORD_BYTES]
+    if not read_refusal(&told, session, message, decision):
+        return None
+    size = packed(record, &told, message) - record
+    return (<char *>record)[:size], report_of(&told, message, header, number, sequence, time_ns)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

@@ -67,7 +67,31 @@ cdef extern from *:
         for (; n; n--, to++, from++) found |= (*to = *from) == 1;
         return found;
     }
+    #define MG_NO_TEXT(word, ones) (((word) | ((word) - 32 * (ones)) | ((word) + (ones))) & ((ones) << 7))
+    /* Whether all bytes are printable ASCII, 32 to 126. A borrow or carry comes only from a byte that is none. */
+    static inline int mg_is_text(const unsigned char *s, size_t n) {
+        uint64_t word, none = 0;
+        uint32_t begin, end;
+        size_t i;
+        if (n >= 8) {
+            for (i = 0; i + 8 <= n; i += 8) {
+                memcpy(&word, s + i, 8);
+                none |= MG_NO_TEXT(word, MG_ONES);
+            }
+            memcpy(&word, s + n - 8, 8);
+            return (none | MG_NO_TEXT(word, MG_ONES)) == 0;
+        }
+        if (n >= 4) {
+            memcpy(&begin, s, 4);
+            memcpy(&end, s + n - 4, 4);
+            word = (uint64_t)end << 32 | begin;
+            return MG_NO_TEXT(word, MG_ONES) == 0;
+        }
+        for (; n; n--, s++) if (*s < 32 || *s > 126) return 0;
+        return 1;
+    }
     """
     unsigned int mg_sum(const unsigned char *s, size_t n) noexcept nogil
     int mg_soh(const unsigned char *s, int at, int n) noexcept nogil
     bint mg_copy(unsigned char *to, const unsigned char *source, size_t n) noexcept nogil
+    bint mg_is_text(const unsigned char *s, size_t n) noexcept nogil

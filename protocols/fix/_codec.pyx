@@ -17,7 +17,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from weakref import WeakKeyDictionary
 
-from protocols.fix._bytes cimport mg_copy, mg_soh, mg_sum
+from protocols.fix._bytes cimport mg_copy, mg_is_text, mg_soh, mg_sum
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.fix import plain, values as plain_values
