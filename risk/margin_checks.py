@@ -6,7 +6,7 @@ from typing import Final
 
 from risk.account import Account, AccountState
 from risk.cash import fill_cash
-from risk.gate import surely_short
+from risk.gate import refuse_by, surely_short
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
@@ -134,6 +134,9 @@ def _shortfall(order: Order, account: Account, market: Market, equity: float, wo
         return Reject(_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, equity - worst)
     reject = Reject(_SHORTFALL, _HOUSE, "initial margin above equity", equity, worst, equity - worst)
     return told_in(quote_of(account.currency, market, order.received_ns), reject)
+
+
+refuse_by(_shortfall)
 
 
 def venue_margin_is_covered(order: Order, account: Account, market: Market) -> Reject | None:

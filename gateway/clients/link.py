@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.clients.authentication import Verdict
 from gateway.clients.renewals import begin_again
+from gateway.hot_path import take_regular
 from gateway.pipeline import Pipeline
 from protocols.fix.session import (
     Disconnected,
@@ -117,6 +118,10 @@ class ClientLink:
         """Act on up to so many messages; tell whether there may be more."""
         session, pipeline, name = self.session, self._pipeline, self.name
         while most:
+            taken = take_regular(session, pipeline, name, now_ns, most)
+            if taken:
+                most -= taken
+                continue
             event = next_event(session)
             if session.admin_moved:
                 session.admin_moved = False
