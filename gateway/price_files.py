@@ -60,7 +60,9 @@ def read_directory(directory: Path) -> list[PriceFile]:
     PriceFileError
         If there is none, or a file is no price history.
     """
-    inside = directory.glob("*") if directory.is_dir() else ()
+    if not directory.is_dir():
+        raise PriceFileError(f"{directory}: there is no such directory; --data names the one that has the price files")
+    inside = directory.glob("*")
     paths = sorted(p for p in inside if p.name.endswith((".csv", ".csv.gz")) and p.is_file())
     if not paths:
         raise PriceFileError(f"{directory}: no .csv or .csv.gz file; --data names the directory that has them")

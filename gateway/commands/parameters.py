@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway import records
 from gateway.clock import now_ns
-from gateway.commands.control import Place, Reason, Who, asked, fail, journal_directory
+from gateway.commands.control import Reason, Who, asked
+from gateway.commands.endings import fail
+from gateway.commands.places import Place, journal_directory, recovered, stopped_journal, write
 from gateway.config import Config, ConfigError, load
-from gateway.journal import Journal, JournalError, read
 from gateway.ledger import Ledger
 from gateway.operators.callers import Caller, Callers, own_token
 from gateway.operators.channel import (
@@ -35,7 +35,6 @@ from gateway.operators.unix_sockets import own_user
 from gateway.parameters import decisions
 from gateway.parameters.desk import ACTIVATE, APPROVE, REJECT, ROLLBACK, counted, detail, rows, said
 from gateway.parameters.file import ParameterFileError, hash_of, place_of
-from gateway.recovery import UnreadableRecordError, replay
 from risk.parameter_life import ParameterError, Step
 
 EPOCH: Final = date(1970, 1, 1)
@@ -56,7 +55,7 @@ def list_(place: Place, as_json: AsJson = False) -> None:
     directory = journal_directory(place)
     answer = asked(directory, ListParameters())
     if answer is None:
-        book = _ledger(directory).parameters
+        book = recovered(directory).ledger.parameters
         answer = {"parameters": rows(book), "active": book.active, "in_force": None}
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
@@ -133,7 +132,7 @@ def show(
         if anew:
             fail("no gateway runs there: what parameters do is known by its marks alone")
         try:
-            answer = detail(_ledger(directory).parameters, number)
+            answer = detail(recovered(directory).ledger.parameters, number)
         except ParameterError as error:
             fail(str(error))
     elif anew:
@@ -207,34 +206,19 @@ def _by(config: Config, command: ProposeParameters | DecideParameters) -> tuple[
 
 def _written(config: Config, decide: Callable[[Ledger, int], Any]) -> Any:
     """Decide by the journal of a gateway that is stopped, and write what was decided."""
-    directory = config.gateway.journal_directory
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")
+    now = now_ns()
     try:
-        log = Journal.open(directory)
-        try:
-            now = now_ns()
-            record = decide(replay(read(directory)).ledger, now)
-            log.append(records.TAGS[type(record)], records.encode(record), now, True)
-        finally:
-            log.close()
-    except (JournalError, UnreadableRecordError, ParameterError) as error:
+        with stopped_journal(config.gateway.journal_directory) as (log, found):
+            record = decide(found.ledger, now)
+            write(log, record, now)
+    except ParameterError as error:
         fail(str(error))
     return record
 
 
-def _ledger(directory: Path) -> Ledger:
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")
-    try:
-        return replay(read(directory)).ledger
-    except (JournalError, UnreadableRecordError) as error:
-        fail(str(error))
-
-
 def _config(place: Path) -> Config:
     if place.is_dir():
-        fail("no gateway runs there: give its configuration, which says who may approve what")
+        fail(f"{place}: no gateway runs there: give its configuration, which says who may approve what")
     try:
         return load(place)
     except ConfigError as error:
