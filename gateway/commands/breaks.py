@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.clearing.reconciler import row_of
 from gateway.clock import now_ns
 from gateway.commands.control import Reason, Who, answered, asked
 from gateway.commands.places import Place, journal_directory, recovered
+from gateway.commands.tables import output, table_of
 from gateway.operators.channel import CloseBreak, ListBreaks
 
 COLUMNS = ("break", "severity", "source", "kind", "account", "subject", "ours", "theirs", "age", "evidence")
@@ -37,11 +36,11 @@ def breaks(
         typer.echo("no break has ended" if ended else "no break is open")
         return
     columns = (*COLUMNS, "ending") if ended else COLUMNS
-    table = Table(*columns)
+    table = table_of(*columns)
     for row in rows:
         shown = {**row, "age": _age(row["age_s"])}
         table.add_row(*(str(shown[column]) for column in columns))
-    Console().print(table)
+    output().print(table, markup=False)
     if not answer["is_complete"]:
         typer.echo("and more")
 

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway import records
 from gateway.clients.standing import ACCOUNT, DESK, FIRM, GROUPS, HOOK, SESSION
 from gateway.commands.endings import fail
 from gateway.commands.places import Place, journal_directory, stopped_journal, write
+from gateway.commands.tables import show
 from gateway.hook.session import token_hash
 from gateway.operators.callers import own_token
 from gateway.operators.channel import (
@@ -231,16 +230,6 @@ def hook_token(client: Annotated[str, typer.Argument(help="The client's name in 
     token = secrets.token_urlsafe(32)
     typer.echo(f"the client says: {token}", err=True)
     typer.echo(f'client = "{client}"\ntoken_sha256 = "{token_hash(token).hex()}"')
-
-
-def show(rows: list[dict[str, Any]], first: str) -> None:
-    """Print a table; `first` is its only heading where there are no rows."""
-    table = Table()
-    for key in rows[0] if rows else (first,):
-        table.add_column(key.removeprefix("is_").replace("_", " "))
-    for row in rows:
-        table.add_row(*("" if value is None or value is False else str(value) for value in row.values()))
-    Console().print(table)
 
 
 def _target(*given: tuple[str, str | None]) -> tuple[str, str]:

@@ -13,12 +13,12 @@ import msgspec
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from gateway.clock import now_ns
 from gateway.commands.control import Reason, Who, asked
 from gateway.commands.endings import fail
 from gateway.commands.places import Place, journal_directory, recovered, stopped_journal, write
+from gateway.commands.tables import output, table_of
 from gateway.config import Config, ConfigError, load
 from gateway.ledger import Ledger
 from gateway.operators.callers import Caller, Callers, own_token
@@ -60,12 +60,14 @@ def list_(place: Place, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    table = Table(
-        *(name.replace("_", " ") for name in (*answer["parameters"][0],)) if answer["parameters"] else ("number",)
-    )
-    for row in answer["parameters"]:
-        table.add_row(*(_cell(name, value) for name, value in row.items()))
-    Console().print(table)
+    given = answer["parameters"]
+    if given:
+        table = table_of(*(name.replace("_", " ") for name in given[0]))
+        for row in given:
+            table.add_row(*(_cell(name, value) for name, value in row.items()))
+        output().print(table, markup=False)
+    else:
+        typer.echo("nothing is proposed")
     active = answer["active"]
     typer.echo(f"in force: {f'parameters {active}' if active else 'what the configuration says'}")
     if active and answer["in_force"] not in (None, active):
@@ -239,10 +241,10 @@ def _when_shown(directory: Path, number: int, known: int = 1) -> Answer | None:
 
 
 def _print(answer: Answer) -> None:
-    console = Console()
+    console = output()
     day = EPOCH + timedelta(days=answer["as_of_day"])
     console.print(f"parameters {answer['number']}: {answer['stage']}, as of {day}, hash {answer['hash'][:16]}")
-    coins = Table("coin", "scale a day", "largest fall", "largest rise", "haircut", "collar", "by the marks")
+    coins = table_of("coin", "scale a day", "largest fall", "largest rise", "haircut", "collar", "by the marks")
     for coin, one in answer["underlyings"].items():
         low, high = one["collar"]
         coins.add_row(
@@ -261,7 +263,7 @@ def _print(answer: Answer) -> None:
             f"largest rise {effect['largest_rise']:.1%}, largest fall {effect['largest_fall']:.1%}; "
             f"{answer['made_short']} made short, {answer['unknown']} unknown"
         )
-        accounts = Table("account", "equity", "margin before", "margin after", "")
+        accounts = table_of("account", "equity", "margin before", "margin after", "")
         for row in answer["accounts"]:
             figures = (_usd(row[name]) for name in ("equity", "margin_before", "margin_after"))
             accounts.add_row(row["account"], *figures, "short" if row["is_made_short"] else "")

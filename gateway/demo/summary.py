@@ -219,7 +219,7 @@ def summary(outcome: Outcome) -> RenderableType:
         tables,
         *by_venue,
         *told,
-        Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
-        Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
+        Text(f"Latency, us, p50/p99: {latencies} (venue and back)."),
+        Text("At a few desks' pace, all on one machine; make bench measures the path.\n"),
         *marked,
     )
