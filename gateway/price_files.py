@@ -102,8 +102,12 @@ def _is_implied(path: Path) -> bool:
         with opened(path) as text:
             header = [name.strip().lower() for name in next(csv.reader(_bounded(path, text)), [])]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise PriceFileError(f"{path}: {error}") from error
+        raise PriceFileError(f"{path}: {_reason(error)}") from error
     return "implied_vol" in header and "close" not in header
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def read_implied(path: Path) -> ImpliedSeries:
@@ -125,7 +129,7 @@ def _read(path: Path, needed: tuple[str, ...], optional: tuple[str, ...]) -> tup
         with opened(path) as text:
             return digest.hexdigest(), read_columns(path, text, needed, optional)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise PriceFileError(f"{path}: {error}") from error
+        raise PriceFileError(f"{path}: {_reason(error)}") from error
 
 
 def read_file(path: Path) -> PriceFile:

@@ -16,17 +16,20 @@ from typer.core import TyperGroup
 class Commands(TyperGroup):
     """A group whose commands end in order where the machine fails them: a full disk, a reader that is gone."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command that was named, and see that what it printed is written."""
         try:
-            value = super().invoke(ctx)
-            sys.stdout.flush()
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
         except OSError as error:
             if error.errno == errno.EPIPE:
                 _drop_stdout()
-                raise typer.Exit(1) from None
-            fail(f"margingate: {of_machine(error)}")
-        return value
+            else:
+                _told(f"margingate: {of_machine(error)}")
+            sys.exit(1)
 
 
 def stopping_signals() -> list[signal.Signals]:
@@ -37,7 +40,7 @@ def stopping_signals() -> list[signal.Signals]:
 
 def fail(text: str) -> NoReturn:
     """Print why, and end with code 1."""
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    _told(text)
     raise typer.Exit(1)
 
 
@@ -45,6 +48,10 @@ def of_machine(error: OSError) -> str:
     """Return what the machine says, and of which file."""
     reason = error.strerror or type(error).__name__
     return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+
+
+def _told(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def _drop_stdout() -> None:

@@ -180,6 +180,8 @@ def summary(outcome: Outcome) -> RenderableType:
     orders.add_column("count", justify="right")
     for label, name in _COUNTS:
         orders.add_row(label, f"{counters[name]:,}")
+        if name in outcome.own:
+            orders.add_row("  of them our own", f"{outcome.own[name]:,}")
     reasons = Table(box=SIMPLE_HEAD)
     reasons.add_column("rejected because", no_wrap=True)
     reasons.add_column("count", justify="right")
