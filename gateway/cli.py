@@ -84,7 +84,8 @@ def run(
 def check(config: ConfigPath) -> None:
     """Read a configuration and say what is wrong with it, line by line."""
     loaded = _loaded(config)
-    counts = f"{len(loaded.account)} accounts, {len(loaded.fix.session)} sessions, {len(loaded.venue)} venues"
+    counted = {"account": loaded.account, "session": loaded.fix.session, "venue": loaded.venue}
+    counts = ", ".join(f"{len(rows)} {name}{'s' if len(rows) > 1 else ''}" for name, rows in counted.items())
     print(f"{config}: {counts}: ok")
 
 

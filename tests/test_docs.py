@@ -19,6 +19,7 @@ from gateway import cli
 from gateway.admin.metrics import exposition
 from gateway.config.reference import _tables
 from gateway.config.schema import Config
+from protocols.fix.dictionary import FIX42, FIX44, FIX50SP2
 from risk.order import RejectReason
 from tests.gateway.admin.test_metrics import facts
 
@@ -32,6 +33,8 @@ NOT_OURS = re.compile(
     r"|tokens|margingate|out|openapi|page|local|venues)\.(?:toml|jsonl?|html|yml|pem|key)$"
 )
 # What Deribit sends, and keys that are not the configuration's.
+# Values of ExecType(150).
+EXEC_TYPES = {"TradeCancel", "TradeCorrect"}
 NOT_TESTS = {"test_request"}
 NOT_KEYS = re.compile(r".*\.(?:py|json|toml)|session\.status|parameters\.(?:tiers|prices|profiles)|\[\.\.\.\]")
 FILE_NAME = re.compile(r"(?<![\w*<])[\w./-]+\.(?:py|pyx|pxi|pxd|toml|md|jsonl|json|yml|html|fix)\b(?![*(])")
@@ -206,3 +209,33 @@ def test_the_readme_names_every_check_and_every_code_as_it_is() -> None:
 def test_blocks_of_python_are_python(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
         ast.parse(block)
+
+
+@functools.cache
+def wire_names() -> dict[str, set[str]]:
+    """Return the tags of each field's name, and the MsgTypes of each message's, of all versions."""
+    found: dict[str, set[str]] = {}
+    for version in (FIX42, FIX44, FIX50SP2):
+        for tag, field in version.fields.items():
+            found.setdefault(field.name, set()).add(str(tag))
+        for msg_type, message in version.messages.items():
+            found.setdefault(message.name, set()).add(msg_type)
+    return found
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name_of)
+def test_names_of_the_wire_have_their_numbers(page: Path) -> None:
+    text = page.read_text()
+    named = re.findall(r"\b([A-Z][A-Za-z0-9]+)\((\d{1,5})\)", text)
+    named += re.findall(r"\b([A-Z][a-z]+[A-Z][A-Za-z0-9]+)\(([A-Za-z][A-Za-z]?)\)", text)
+    wrong = [
+        f"{name}({tag})" for name, tag in named if name not in EXEC_TYPES and tag not in wire_names().get(name, ())
+    ]
+    assert not wrong, f"FIX knows none of these: {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize("page", LIVING, ids=name_of)
+def test_codes_have_their_reasons(page: Path) -> None:
+    rows = re.findall(r"^\| (\d{3}) \| ([A-Z_]{4,}) \|", page.read_text(), flags=re.MULTILINE)
+    wrong = [f"{code} {name}" for code, name in rows if RejectReason(int(code)).name != name]
+    assert not wrong, f"these are called otherwise: {', '.join(wrong)}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.console import Console
 
 from gateway import records
 from gateway.clients.standing import ACCOUNT
@@ -21,7 +22,9 @@ def replay_journal(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Rebuild the state from a journal and print its hash."""
-    found = recovered(journal_directory(journal))
+    directory = journal_directory(journal)
+    with Console(stderr=True).status(f"replaying {directory}"):
+        found = recovered(directory)
     ledger = found.ledger
     summary: dict[str, Any] = {
         "records": found.records,

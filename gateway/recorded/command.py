@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 import typer
+from rich.console import Console
 
 from gateway.commands.endings import fail
 from gateway.recorded.files import Recording
@@ -22,7 +23,8 @@ def recorded(
 ) -> None:
     """Play a recorded stream of a venue to the codec that would read it, and count. Exit status 1: nothing was read."""
     try:
-        played = play(Recording(file), venue)
+        with Console(stderr=True).status(f"playing {file}"):
+            played = play(Recording(file), venue)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
