@@ -5,36 +5,35 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 import uvloop
 from rich.console import Console
 
-from gateway import compiled
-from gateway.admin.command import admin, admin_token, audit_app
+from gateway import compiled, records
+from gateway.admin.command import register as register_admin
 from gateway.backtest.command import backtest
 from gateway.clients.passwords import MAX_CHARACTERS, hashed
+from gateway.clients.standing import ACCOUNT
+from gateway.clock import now_ns
 from gateway.commands.breaks import breaks, close_break
-from gateway.commands.by_hand import correct_trade, set_state
-from gateway.commands.control import holds, hook_token, logout, release_hold, sessions
-from gateway.commands.kills import kill, reinstate
+from gateway.commands.control import register
 from gateway.commands.margin import margin
-from gateway.commands.margin_calls import decide_margin, margin_calls, move_transfer, plan, show_ranking
 from gateway.commands.parameters import app as parameters_app
-from gateway.commands.terminal import AsJson, fail
 from gateway.commands.top import top
 from gateway.commands.transfers import approve_transfer, decline_transfer, transfers
 from gateway.commands.venues import venues
 from gateway.config import Config, ConfigError, load
 from gateway.config.credentials import CredentialsError
+from gateway.corrections import bust_of, correction_of
 from gateway.fit.command import fit
-from gateway.journal import JournalError, page, read
+from gateway.journal import Journal, JournalError, page, read
 from gateway.recorded.command import recorded
 from gateway.recovery import UnreadableRecordError, replay
 from gateway.status import StatusWriter
@@ -46,40 +45,19 @@ from risk.account import AccountState
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
-COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "margin": margin,
-    "backtest": backtest,
-    "fit": fit,
-    "venues": venues,
-    "recorded": recorded,
-    "storm": storm,
-    "breaks": breaks,
-    "close-break": close_break,
-    "top": top,
-    "transfers": transfers,
-    "approve-transfer": approve_transfer,
-    "decline-transfer": decline_transfer,
-    "set-state": set_state,
-    "correct-trade": correct_trade,
-    "kill": kill,
-    "reinstate": reinstate,
-    "logout": logout,
-    "sessions": sessions,
-    "holds": holds,
-    "release-hold": release_hold,
-    "hook-token": hook_token,
-    "plan": plan,
-    "ranking": show_ranking,
-    "margin-calls": margin_calls,
-    "move-transfer": move_transfer,
-    "decide-margin": decide_margin,
-    "admin": admin,
-    "admin-token": admin_token,
-}
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+app.command("margin")(margin)
+app.command("backtest")(backtest)
+app.command("fit")(fit)
+app.command("venues")(venues)
+app.command("recorded")(recorded)
+app.command("storm")(storm)
+app.command("breaks")(breaks)
+app.command("close-break")(close_break)
 app.add_typer(parameters_app, name="parameters")
-app.add_typer(audit_app, name="audit")
+app.command("top")(top)
+app.command("transfers")(transfers)
+app.command("approve-transfer")(approve_transfer)
+app.command("decline-transfer")(decline_transfer)
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a TOML file (docs/configuration.md).")]
 
@@ -109,13 +87,13 @@ def check(config: ConfigPath) -> None:
 @app.command("replay")
 def replay_journal(
     journal: Annotated[Path, typer.Argument(help="The journal's directory.")],
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Rebuild the state from a journal and print its hash."""
     try:
         recovered = replay(read(journal))
     except (JournalError, UnreadableRecordError) as error:
-        fail(str(error))
+        _fail(str(error))
     ledger = recovered.ledger
     summary: dict[str, Any] = {
         "records": recovered.records,
@@ -182,6 +160,34 @@ def demo(
     raise typer.Exit(run_demo(options))
 
 
+@app.command("set-state")
+def set_state(
+    journal: Annotated[Path, typer.Argument(help="The journal's directory; its gateway must be stopped.")],
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    state: Annotated[AccountState, typer.Argument(help="What it may do from the next start on.")],
+    reason: Annotated[str, typer.Option(help="Who decided this, and why: it is kept for ever.")],
+) -> None:
+    """Let an account trade again after a break, or restrict it: a person's decision, journalled."""
+    if not journal.is_dir():
+        _fail(f"{journal}: there is no such directory")  # to open a journal is to make one
+    try:
+        log = Journal.open(journal)
+        try:
+            ledger = replay(read(journal)).ledger
+            known = ledger.accounts
+            if account not in known:
+                _fail(f"{journal}: no account {account}; there are {', '.join(sorted(known)) or 'none'}")
+            record = records.AccountStateMoved(account, state, reason)
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+    print(f"{account}: {ledger.standing.state_of(known[account]).value} -> {state.value}: {reason}")
+    if (ACCOUNT, account) in ledger.standing.kills:
+        print(f"{account} is killed, and stays so until it is reinstated")
+
+
 @app.command()
 def password() -> None:
     """Ask for a password, or read it from standard input, and print the line for a session's credentials file."""
@@ -192,7 +198,44 @@ def password() -> None:
     try:
         print(f'password_hash = "{hashed(text)}"')
     except ValueError as error:
-        fail(str(error))
+        _fail(str(error))
+
+
+@app.command("correct-trade")
+def correct_trade(
+    journal: Annotated[Path, typer.Argument(help="The journal's directory; its gateway must be stopped.")],
+    venue: Annotated[str, typer.Argument(help="The venue's name in the configuration.")],
+    trade_id: Annotated[str, typer.Argument(help="The venue's id of the trade.")],
+    reason: Annotated[str, typer.Option(help="Who said so, and why: it is kept for ever, and told to the client.")],
+    price: Annotated[str, typer.Option(help="The new price; without it and --quantity the trade is annulled.")] = "",
+    quantity: Annotated[str, typer.Option(help="The new quantity.")] = "",
+) -> None:
+    """Annul a trade, or change it, as a venue that tells of it by other means has done: positions, cash, reports."""
+    if not journal.is_dir():
+        _fail(f"{journal}: there is no such directory")
+    try:
+        log = Journal.open(journal)
+        try:
+            recovered = replay(read(journal))
+            trade = recovered.reports.trades.find(venue, trade_id)
+            if trade is None or trade.is_busted or recovered.ledger.order_of(trade.order_id) is None:
+                _fail(f"{journal}: {venue} has no trade {trade_id} that stands")
+            record: records.Record = bust_of(trade, reason)
+            if price or quantity:
+                try:
+                    lots = trade.instrument.lots_from_decimal(Decimal(quantity)) if quantity else trade.lots
+                    ticks = trade.instrument.ticks_from_decimal(Decimal(price)) if price else trade.ticks
+                except InvalidOperation:
+                    _fail("--price and --quantity are decimal numbers")
+                if not lots or not ticks or lots < 0 or ticks < 0:
+                    _fail(f"--price and --quantity are whole ticks and lots of {trade.instrument.symbol}")
+                record = correction_of(trade, lots, ticks, trade.fee_units, reason)
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        _fail(str(error))
+    print(f"{venue} {trade_id} of order {trade.order_id}: {'corrected' if price or quantity else 'annulled'}: {reason}")
 
 
 @app.command()
@@ -211,13 +254,17 @@ def kernels() -> None:
         print(f"{name}: {'compiled' if is_compiled else 'plain Python (no compiled kernel: slower, the same results)'}")
 
 
+register(app)
+register_admin(app)
+
+
 async def _run(config: Config, status_json: bool) -> None:
     from gateway.app import App  # late: the other commands need no sockets
 
     try:
         gateway = App(config)
     except (JournalError, UnreadableRecordError, CredentialsError) as error:
-        fail(str(error))
+        _fail(str(error))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -226,7 +273,7 @@ async def _run(config: Config, status_json: bool) -> None:
         port = await gateway.start()
     except OSError as error:
         gateway.journal.close()
-        fail(f"can not listen on {config.fix.listen_host}:{config.fix.listen_port}: {error.strerror}")
+        _fail(f"can not listen on {config.fix.listen_host}:{config.fix.listen_port}: {error.strerror}")
     name = f"margingate {version('margingate')} {config.gateway.name}"
     Console(stderr=True).print(f"{name}: FIX on {config.fix.listen_host}:{port}, stop with Ctrl-C")
 
@@ -248,7 +295,12 @@ def _loaded(path: Path) -> Config:
     try:
         return load(path)
     except ConfigError as error:
-        fail(str(error))
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
 
 
 def main() -> None:

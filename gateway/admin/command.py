@@ -10,17 +10,17 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 import orjson
 import typer
+from rich.console import Console
 
 from gateway.admin.audit import AuditError, Head, verify
 from gateway.admin.logs import log_json
 from gateway.admin.sinks import SinkError
 from gateway.admin.tokens import Role, TokensError, token_hash
-from gateway.commands.terminal import AsJson, fail, print_json
 from gateway.config import Admin, Config, ConfigError, load
 
 # Behind the gateway's process wherever the two want the same core.
@@ -33,6 +33,13 @@ SHUTDOWN_S: Final = 2
 audit_app = typer.Typer(no_args_is_help=True, help="The log of what operators did.")
 
 
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    app.command()(admin)
+    app.command("admin-token")(admin_token)
+    app.add_typer(audit_app, name="audit")
+
+
 def admin(
     config: Annotated[Path, typer.Argument(help="The gateway's configuration, with a table [admin].")],
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Instead of listen_port; 0: a free one.")] = None,
@@ -42,11 +49,11 @@ def admin(
     try:
         loaded = load(config)
     except ConfigError as error:
-        fail(str(error))
+        _fail(str(error))
     if loaded.admin is None:
-        fail(f"{config}: there is no table [admin]; docs/monitoring.md says what belongs there")
+        _fail(f"{config}: there is no table [admin]; docs/monitoring.md says what belongs there")
     if not loaded.gateway.journal_directory.is_dir():
-        fail(f"{loaded.gateway.journal_directory}: there is no such directory: start the gateway first")
+        _fail(f"{loaded.gateway.journal_directory}: there is no such directory: start the gateway first")
     log_json()
     os.nice(NICENESS)
     _serve(loaded, loaded.admin, loaded.admin.listen_port if port is None else port, status_json)
@@ -68,19 +75,17 @@ def audit_verify(
     file: Annotated[Path, typer.Argument(help="The audit log.")],
     entries: Annotated[int | None, typer.Option(min=1, help="With --hash: a head that was kept elsewhere.")] = None,
     hash_: Annotated[str, typer.Option("--hash", help="The hash of that entry.")] = "",
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check that no line of an audit log was changed, taken out, added or moved, and that its end is there."""
     if (entries is None) != (not hash_):
-        fail("--entries and --hash go together")
+        _fail("--entries and --hash go together")
     try:
         head = verify(file, None if entries is None else Head(entries, hash_.lower()))
     except AuditError as error:
-        fail(str(error))
-    if as_json:
-        print_json(msgspec.to_builtins(head))
-    else:
-        typer.echo(f"{file}: {head.entries} entries, whole; {head.hash}")
+        _fail(str(error))
+    told = msgspec.to_builtins(head)
+    typer.echo(orjson.dumps(told).decode() if as_json else f"{file}: {head.entries} entries, whole; {head.hash}")
 
 
 def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
@@ -91,7 +96,7 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
     try:
         server = AdminServer(config)
     except (AuditError, TokensError, SinkError) as error:
-        fail(str(error))
+        _fail(str(error))
     is_v6 = ":" in rules.listen_host
     try:
         listener = socket.create_server(
@@ -99,7 +104,7 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
         )
     except OSError as error:
         server.close()
-        fail(f"can not listen on {rules.listen_host}:{port}: {error.strerror}")
+        _fail(f"can not listen on {rules.listen_host}:{port}: {error.strerror}")
     scheme = "http" if rules.tls_certificate_file is None else "https"
     host = f"[{rules.listen_host}]" if is_v6 else rules.listen_host
     url = f"{scheme}://{host}:{listener.getsockname()[1]}/"
@@ -145,3 +150,8 @@ async def _tell(served: Any, url: str) -> None:
             await asyncio.sleep(STATUS_INTERVAL_S)
     except OSError:
         served.should_exit = True
+
+
+def _fail(text: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    raise typer.Exit(1)

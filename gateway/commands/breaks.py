@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway.clearing.reconciler import row_of
 from gateway.clock import now_ns
-from gateway.commands import stopped
-from gateway.commands.asking import Place, Reason, Who, answered, asked, journal_directory
-from gateway.commands.terminal import AsJson, print_json
+from gateway.commands.control import Place, Reason, Who, answered, asked, fail, journal_directory
+from gateway.journal import JournalError, read
 from gateway.operators.channel import CloseBreak, ListBreaks
+from gateway.recovery import UnreadableRecordError, replay
 
 COLUMNS = ("break", "severity", "source", "kind", "account", "subject", "ours", "theirs", "age", "evidence")
 
@@ -22,7 +23,7 @@ COLUMNS = ("break", "severity", "source", "kind", "account", "subject", "ours", 
 def breaks(
     place: Place,
     ended: Annotated[bool, typer.Option("--ended", help="The last that are over, with how they ended.")] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what differs between our book and those of venues, clearing houses and order management systems."""
     directory = journal_directory(place)
@@ -30,7 +31,7 @@ def breaks(
     if answer is None:
         answer = _of_journal(directory, ended)
     if as_json:
-        print_json(answer)
+        typer.echo(orjson.dumps(answer).decode())
         return
     rows: list[dict[str, Any]] = answer["breaks"]
     if not rows:
@@ -57,7 +58,12 @@ def close_break(
 
 def _of_journal(directory: Path, ended: bool) -> dict[str, Any]:
     """Return the same of a gateway that is stopped."""
-    book = stopped.recovered(directory).ledger.open_breaks
+    if not directory.is_dir():
+        fail(f"{directory}: there is no such directory")
+    try:
+        book = replay(read(directory)).ledger.open_breaks
+    except (JournalError, UnreadableRecordError) as error:
+        fail(str(error))
     now = now_ns()
     found = list(reversed(book.ended)) if ended else list(book.by_gravity())
     return {"breaks": [row_of(one, now) for one in found], "is_complete": True}

@@ -1,28 +1,126 @@
-"""`margingate sessions`, `logout`, `holds`, `release-hold` and `hook-token`: clients of a running gateway."""
+"""The commands of the operator's channel: kill, reinstate, logout, sessions."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
+import msgspec
+import orjson
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from gateway.commands.asking import Place, Reason, Who, answered
-from gateway.commands.terminal import AsJson, print_json, print_rows
+from gateway import records
+from gateway.clients.standing import ACCOUNT, DESK, FIRM, GROUPS, HOOK, SESSION
+from gateway.clock import now_ns
 from gateway.hook.session import token_hash
-from gateway.operators.channel import ListHolds, LogOut, ReleaseHold, Status
+from gateway.journal import Journal, JournalError, read
+from gateway.operators.callers import own_token
+from gateway.operators.channel import (
+    Answer,
+    AnyCommand,
+    ControlError,
+    DecideMargin,
+    Kill,
+    ListHolds,
+    LogOut,
+    MoveTransfer,
+    Plan,
+    Ranking,
+    Reinstate,
+    ReleaseHold,
+    ShowMargin,
+    Status,
+    ask,
+    person,
+)
+from gateway.operators.kills import MAX_REASON, MAX_WHO, printable
+from gateway.recovery import UnreadableRecordError, replay
+from risk.marks import INSTRUMENT, VENUE
+
+Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
+SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
+AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
+HookName = Annotated[str | None, typer.Option("--hook", help="The name of a client of the hook.")]
+DeskName = Annotated[str | None, typer.Option("--desk", help="A desk's name: all of its accounts.")]
+FirmName = Annotated[str | None, typer.Option("--firm", help="A firm's name, or the gateway's: all accounts.")]
+VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name.")]
+InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
+Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
+Who = Annotated[str, typer.Option(help="Who decides: kept, and not believed; MARGINGATE_TOKEN proves it.")]
 
 
-def sessions(place: Place, as_json: AsJson = False) -> None:
-    """Show the sessions and accounts of a running gateway."""
-    answer = answered(place, Status())
-    if as_json:
-        print_json(answer)
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    app.command()(kill)
+    app.command()(reinstate)
+    app.command()(logout)
+    app.command()(sessions)
+    app.command()(holds)
+    app.command("release-hold")(release_hold)
+    app.command()(plan)
+    app.command("ranking")(show_ranking)
+    app.command("hook-token")(hook_token)
+    app.command("margin-calls")(margin_calls)
+    app.command("move-transfer")(move_transfer)
+    app.command("decide-margin")(decide_margin)
+
+
+def kill(
+    place: Place,
+    reason: Reason,
+    session: SessionName = None,
+    account: AccountName = None,
+    hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
+    who: Who = "",
+) -> None:
+    """Take no new orders of what is named, whatever it is, and cancel all that it has working, now."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
+    directory = journal_directory(place)
+    answer = asked(directory, Kill(scope, name, reason, who))
+    if answer is None:
+        _write(directory, records.Killed(scope, name, *_said(who, reason)))
+        typer.echo(f"{scope} {name}: no gateway runs; killed from its next start on")
         return
-    print_rows(answer["sessions"], "session")
-    print_rows(answer["accounts"], "account")
-    if answer["hooks"]:
-        print_rows(answer["hooks"], "hook")
+    typer.echo(f"{scope} {name}: killed, {answer['cancels']} orders being cancelled")
+    if not answer["is_journalled"]:
+        fail("the journal can not be written: a restart would not know of this kill")
+
+
+def reinstate(
+    place: Place,
+    reason: Reason,
+    session: SessionName = None,
+    account: AccountName = None,
+    hook: HookName = None,
+    desk: DeskName = None,
+    firm: FirmName = None,
+    venue: VenueName = None,
+    instrument: InstrumentName = None,
+    who: Who = "",
+) -> None:
+    """Lift a kill."""
+    scope, name = _target(
+        (SESSION, session), (ACCOUNT, account), (DESK, desk), (FIRM, firm), (VENUE, venue), (INSTRUMENT, instrument),
+        (HOOK, hook),
+    )  # fmt: skip
+    directory = journal_directory(place)
+    if asked(directory, Reinstate(scope, name, reason, who)) is None:
+        _write(directory, records.Reinstated(scope, name, *_said(who, reason)))
+        typer.echo(f"{scope} {name}: no gateway runs; reinstated from its next start on")
+        return
+    typer.echo(f"{scope} {name}: reinstated")
 
 
 def logout(place: Place, session: Annotated[str, typer.Option(help="A session's name.")], reason: Reason) -> None:
@@ -31,17 +129,31 @@ def logout(place: Place, session: Annotated[str, typer.Option(help="A session's 
     typer.echo(f"session {session}: logged out")
 
 
+def sessions(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show the sessions and accounts of a running gateway."""
+    answer = answered(place, Status())
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    show(answer["sessions"], "session")
+    show(answer["accounts"], "account")
+    if answer["hooks"]:
+        show(answer["hooks"], "hook")
+
+
 def holds(
     place: Place,
     unknown: Annotated[bool, typer.Option("--unknown", help="Only those whose deadline has passed.")] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the holds of systems that send their own orders."""
     answer = answered(place, ListHolds(unknown))
     if as_json:
-        print_json(answer)
+        typer.echo(orjson.dumps(answer).decode())
         return
-    print_rows(answer["holds"], "hold")
+    show(answer["holds"], "hold")
     if not answer["is_complete"]:
         typer.echo("and more")
 
@@ -54,8 +166,181 @@ def release_hold(
     typer.echo(f"hold {hold}: released, {answer['released']['filled']} had been filled")
 
 
+def plan(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="The account.")],
+    required: Annotated[float, typer.Option(help="Equity to reach, in maintenance margins.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what would be done to cover an account's margin again: each step with before, after and cost, in USD."""
+    answer = answered(place, Plan(account, max(1, round(required * 10_000))))
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    rows = answer["steps"]
+    if rows:
+        show([{name: _two_places(value) for name, value in row.items()} for row in rows], "rung")
+    cured = "covered then" if answer["is_cured"] else "not covered then"
+    typer.echo(
+        f"account {account}: excess {answer['before']:,.2f} before, {answer['after']:,.2f} after, "
+        f"cost {answer['cost']:,.2f} USD, {len(rows)} steps: {cured}"
+    )
+
+
+def _two_places(value: Any) -> Any:
+    return f"{value:,.2f}" if isinstance(value, float) else value
+
+
+def show_ranking(
+    place: Place,
+    symbol: Annotated[str, typer.Argument(help="The instrument.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show who would be deleveraged first in an instrument, of longs and of shorts."""
+    answer = answered(place, Ranking(symbol))
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    show([{"side": side} | row for side in ("long", "short") for row in answer[side]], "side")
+
+
+def margin_calls(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show accounts that are short of margin, what they are called for, and collateral on its way."""
+    answer = answered(place, ShowMargin())
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+        return
+    show(answer["accounts"], "account")
+    show(answer["wallets"], "short wallet")
+    show(answer["transfers"], "transfer")
+
+
+def move_transfer(
+    place: Place,
+    transfer: Annotated[str, typer.Argument(help="Its key, as margin-calls shows it.")],
+    happening: Annotated[str, typer.Argument(help="sent, settled, failed or reversed.")],
+    reason: Reason,
+    amount: Annotated[str, typer.Option(help="What has settled, in whole ones of the asset.")] = "",
+    reference: Annotated[str, typer.Option(help="The settlement's own id: told again, it counts once.")] = "",
+    who: Who = "",
+) -> None:
+    """Tell what a bank, a chain or a custodian says of a transfer of collateral."""
+    answer = answered(place, MoveTransfer(transfer, happening, reason, amount, reference, who))
+    typer.echo(f"transfer {transfer}: {answer['state']}" + ("" if answer["is_news"] else ", as told before"))
+
+
+def decide_margin(
+    place: Place,
+    account: Annotated[str, typer.Argument(help="An account's name.")],
+    decision: Annotated[str, typer.Argument(help="reinstated, handed-over, exhausted; upheld, of a disputed call.")],
+    reason: Reason,
+    call: Annotated[str, typer.Option(help="The call that is upheld.")] = "",
+    who: Who = "",
+) -> None:
+    """Decide what only a person decides of an account's margin."""
+    answer = answered(place, DecideMargin(account, decision, reason, call, who))
+    typer.echo(f"account {account}: {answer['state']}")
+
+
 def hook_token(client: Annotated[str, typer.Argument(help="The client's name in the configuration.")]) -> None:
     """Make a token for a client of the hook: what it says, shown once, and the lines of its credentials file."""
     token = secrets.token_urlsafe(32)
     typer.echo(f"the client says: {token}", err=True)
     typer.echo(f'client = "{client}"\ntoken_sha256 = "{token_hash(token).hex()}"')
+
+
+def show(rows: list[dict[str, Any]], first: str) -> None:
+    """Print a table; `first` is its only heading where there are no rows."""
+    table = Table()
+    for key in rows[0] if rows else (first,):
+        table.add_column(key.removeprefix("is_").replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if value is None or value is False else str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _target(*given: tuple[str, str | None]) -> tuple[str, str]:
+    named = [(scope, name) for scope, name in given if name is not None]
+    if len(named) != 1:
+        fail(f"give one of {', '.join(f'--{scope}' for scope, _ in given)}")
+    return named[0]
+
+
+def _said(who: str, reason: str) -> tuple[str, str]:
+    return printable(person(who), MAX_WHO), printable(reason, MAX_REASON)
+
+
+def journal_directory(place: Path) -> Path:
+    """Find the journal, without a look at the rest: a kill must not fail for a mistake in another table."""
+    if place.is_dir():
+        return place
+    try:
+        written = tomllib.loads(place.read_text())["gateway"]["journal_directory"]
+        return place.parent / str(written)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        fail(f"{place}: no journal_directory can be read from it: {error}")
+
+
+def answered(place: Path, command: AnyCommand) -> Answer:
+    """Return the gateway's answer; ends the process, with the reason, where none runs or it refuses."""
+    answer = asked(journal_directory(place), command)
+    if answer is None:
+        fail("no gateway runs there")
+    return answer
+
+
+def asked(directory: Path, command: AnyCommand) -> Answer | None:
+    """Return the gateway's answer; None where none runs."""
+    try:
+        return ask(directory, msgspec.structs.replace(command, token=_token(command)))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except (ControlError, OSError) as error:
+        fail(str(error))
+
+
+def _token(command: AnyCommand) -> str:
+    try:
+        return own_token()
+    except ControlError:
+        if isinstance(command, Kill):  # it waits for nothing
+            return ""
+        raise
+
+
+def _write(directory: Path, record: records.Killed | records.Reinstated) -> None:
+    """Write a kill or its end into the journal of a gateway that is stopped."""
+    if not directory.is_dir():
+        fail(f"{directory}: there is no such directory")  # to open a journal is to make one
+    try:
+        log = Journal.open(directory)
+        try:
+            known = replay(read(directory))
+            ledger = known.ledger
+            by_scope: dict[str, Collection[str]] = {
+                SESSION: known.reports.sessions,
+                ACCOUNT: ledger.accounts,
+                HOOK: ledger.holds.hooks,
+                VENUE: {instrument.venue for instrument in ledger.instruments},
+                INSTRUMENT: ledger.by_symbol,
+            }
+            names = by_scope.get(record.scope, ())
+            # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
+            if record.scope not in GROUPS and record.name not in names:
+                fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
+            is_killed = (record.scope, record.name) in known.ledger.standing.kills
+            if isinstance(record, records.Reinstated) and not is_killed:
+                fail(f"{record.scope} {record.name} is not killed")
+            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError) as error:
+        fail(str(error))
+
+
+def fail(text: str) -> NoReturn:
+    """Print why, and end with code 1."""
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    raise typer.Exit(1)

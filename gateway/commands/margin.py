@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.commands.terminal import AsJson
 from risk import models
 from risk.models import CaseResult, MarginError, MarginResult, WhatIf
 from risk.models.cases import is_case
@@ -27,7 +26,7 @@ def margin(
     file: Annotated[Path, typer.Argument(help="A portfolio, a golden case, or a file of cases (docs/margin.md).")],
     model: Annotated[str | None, typer.Option(help="Price by this model instead of the file's own.")] = None,
     whatif: Annotated[Path | None, typer.Option(help="Orders, a JSON list: margin before and after them.")] = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the ladder, spot x volatility, into this PNG file.")] = None,
 ) -> None:
     """Price a portfolio: components, scenario ladder, liquidation prices. Exit status 1 where anything is refused."""

@@ -7,19 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
+import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway import records
 from gateway.clock import now_ns
-from gateway.commands import stopped
-from gateway.commands.asking import Place, Reason, Who, asked, journal_directory
-from gateway.commands.terminal import AsJson, fail, print_json
+from gateway.commands.control import Place, Reason, Who, asked, fail, journal_directory
 from gateway.config import Config, ConfigError, load
+from gateway.journal import Journal, JournalError, read
 from gateway.ledger import Ledger
 from gateway.operators.callers import Caller, Callers, own_token
 from gateway.operators.channel import (
@@ -35,6 +35,7 @@ from gateway.operators.unix_sockets import own_user
 from gateway.parameters import decisions
 from gateway.parameters.desk import ACTIVATE, APPROVE, REJECT, ROLLBACK, counted, detail, rows, said
 from gateway.parameters.file import ParameterFileError, hash_of, place_of
+from gateway.recovery import UnreadableRecordError, replay
 from risk.parameter_life import ParameterError, Step
 
 EPOCH: Final = date(1970, 1, 1)
@@ -45,9 +46,8 @@ _SHARES: Final = ("largest_rise", "largest_fall")
 
 app = typer.Typer(no_args_is_help=True, help="Margin parameters: proposed, shown, approved, in force, rolled back.")
 
-Decision = TypeVar("Decision", bound=records.Record)
-
 Number = Annotated[int, typer.Argument(help="The parameters' number, as `parameters list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")
@@ -56,10 +56,10 @@ def list_(place: Place, as_json: AsJson = False) -> None:
     directory = journal_directory(place)
     answer = asked(directory, ListParameters())
     if answer is None:
-        book = stopped.recovered(directory).ledger.parameters
+        book = _ledger(directory).parameters
         answer = {"parameters": rows(book), "active": book.active, "in_force": None}
     if as_json:
-        print_json(answer)
+        typer.echo(orjson.dumps(answer).decode())
         return
     table = Table(
         *(name.replace("_", " ") for name in (*answer["parameters"][0],)) if answer["parameters"] else ("number",)
@@ -133,13 +133,13 @@ def show(
         if anew:
             fail("no gateway runs there: what parameters do is known by its marks alone")
         try:
-            answer = detail(stopped.recovered(directory).ledger.parameters, number)
+            answer = detail(_ledger(directory).parameters, number)
         except ParameterError as error:
             fail(str(error))
     elif anew:
         answer = _when_shown(directory, number, len(answer["history"])) or answer
     if as_json:
-        print_json(answer)
+        typer.echo(orjson.dumps(answer).decode())
         return
     _print(answer)
 
@@ -205,13 +205,31 @@ def _by(config: Config, command: ProposeParameters | DecideParameters) -> tuple[
         fail(str(error))
 
 
-def _written(config: Config, decide: Callable[[Ledger, int], Decision]) -> Decision:
+def _written(config: Config, decide: Callable[[Ledger, int], Any]) -> Any:
     """Decide by the journal of a gateway that is stopped, and write what was decided."""
+    directory = config.gateway.journal_directory
+    if not directory.is_dir():
+        fail(f"{directory}: there is no such directory")
     try:
-        _, record = stopped.write(config.gateway.journal_directory, lambda known, now_ns: decide(known.ledger, now_ns))
-    except ParameterError as error:
+        log = Journal.open(directory)
+        try:
+            now = now_ns()
+            record = decide(replay(read(directory)).ledger, now)
+            log.append(records.TAGS[type(record)], records.encode(record), now, True)
+        finally:
+            log.close()
+    except (JournalError, UnreadableRecordError, ParameterError) as error:
         fail(str(error))
     return record
+
+
+def _ledger(directory: Path) -> Ledger:
+    if not directory.is_dir():
+        fail(f"{directory}: there is no such directory")
+    try:
+        return replay(read(directory)).ledger
+    except (JournalError, UnreadableRecordError) as error:
+        fail(str(error))
 
 
 def _config(place: Path) -> Config:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import orjson
 import typer
 
-from gateway.commands.asking import Place, Reason, Who, answered
-from gateway.commands.terminal import AsJson, fail, print_json, print_rows
+from gateway.commands.control import Place, Reason, Who, answered, fail, show
 from gateway.operators.channel import ApproveTransfer, DeclineTransfer, ListTransfers
 
 Key = Annotated[str, typer.Argument(help="Its key, as transfers shows it.")]
 
 
-def transfers(place: Place, as_json: AsJson = False) -> None:
+def transfers(
+    place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
     """Show transfers that are wanted, await approval or are on their way, and what stays short."""
     answer = answered(place, ListTransfers())
     if as_json:
-        print_json(answer)
+        typer.echo(orjson.dumps(answer).decode())
         return
     if not answer["is_on"]:
         fail("there is no [collateral] in its configuration: it makes no transfers")
     for name, first in (("transfers", "transfer"), ("house_calls", "house"), ("unmet", "account")):
-        print_rows(answer[name], first)
+        show(answer[name], first)
 
 
 def approve_transfer(place: Place, transfer: Key, reason: Reason, who: Who = "") -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import orjson
 import typer
 
-from gateway.commands.terminal import AsJson, print_json
 from gateway.recorded.files import Recording
 from gateway.recorded.player import Played, play
 
@@ -17,7 +17,7 @@ from gateway.recorded.player import Played, play
 def recorded(
     file: Annotated[Path, typer.Argument(help="Lines of JSON or one document; plain, gzipped or zipped.")],
     venue: Annotated[str, typer.Option(help="binance, bybit, deribit or okx; told by the frames if not said.")] = "",
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Play a recorded stream of a venue to the codec that would read it, and count. Exit status 1: nothing to play."""
     try:
@@ -25,10 +25,7 @@ def recorded(
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
-    if as_json:
-        print_json(msgspec.to_builtins(played))
-    else:
-        typer.echo(text_of(played))
+    typer.echo(orjson.dumps(msgspec.to_builtins(played)).decode() if as_json else text_of(played))
 
 
 def text_of(played: Played) -> str:

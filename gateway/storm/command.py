@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gateway.commands.terminal import AsJson
 from gateway.storm.prices import StormError, load
 
 
@@ -27,7 +26,7 @@ def storm(
     jumps: Annotated[
         bool, typer.Option(help="Let prices jump from point to point of a bar, with nothing between.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell recorded days again to simulated accounts, in process. Exit status 1 where something does not hold."""
     try:

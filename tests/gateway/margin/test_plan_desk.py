@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
-from gateway.commands import asking
+from gateway.commands import control as control_cli
 from gateway.margin import plan_desk
 from gateway.operators.channel import ControlError, Plan, Ranking
 from tests.gateway.margin.test_adjustments import Desk, short_of_margin
@@ -38,7 +38,7 @@ def test_a_plan_shows_before_after_and_cost_of_each_step_and_does_nothing(
         assert sum(step["cost"] for step in told["steps"]) == pytest.approx(told["cost"])
         first = told["steps"][0]
         assert first["rung"] == "reduce" and first["what"].startswith("sell ") and BTC in first["what"]
-        monkeypatch.setattr(asking, "ask", answering(rig))
+        monkeypatch.setattr(control_cli, "ask", answering(rig))
         shown = runner.invoke(cli.app, ["plan", str(tmp_path), "alpha"])
         assert shown.exit_code == 0 and "covered then" in shown.stdout and "reduce" in shown.stdout
         assert runner.invoke(cli.app, ["plan", str(tmp_path), "alpha", "--json"]).stdout.startswith("{")
@@ -52,7 +52,7 @@ def test_the_ranking_is_for_all_to_see(tmp_path: Path, monkeypatch: pytest.Monke
         desk.second()
         told = plan_desk.answer(rig.core, Ranking(BTC), rig.now_ns)
         assert [row["account"] for row in told["short"]] == ["alpha"] and told["long"] == []
-        monkeypatch.setattr(asking, "ask", answering(rig))
+        monkeypatch.setattr(control_cli, "ask", answering(rig))
         shown = runner.invoke(cli.app, ["ranking", str(tmp_path), BTC])
         assert shown.exit_code == 0 and "alpha" in shown.stdout
 
