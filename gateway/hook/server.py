@@ -34,6 +34,8 @@ REQUESTS_A_TURN: Final = 128
 CLOSE_TIMEOUT_S: Final = 2.0
 # Messages of one WebSocket that wait to be looked at; more stay in the kernel, and with the client.
 MAX_QUEUED: Final = 16
+# Events come unasked: beyond so many times `max_unread_bytes` that wait, a client does not read at all.
+UNREAD_EVENTS: Final = 2
 TRY_AGAIN_LATER: Final = 1013
 POLICY_VIOLATION: Final = 1008
 
@@ -119,6 +121,12 @@ class HookServer:
         """Tell of a connection that finds no place."""
         self._core.monitor.alert_now_and_then(("hook", "full"), "hook: max_connections reached", now_ns())
 
+    def hang_up_unless_read(self, transport: asyncio.Transport) -> None:
+        """End a connection whose client leaves events unread, beyond what its answers may be: it may ask anew."""
+        if transport.get_write_buffer_size() > UNREAD_EVENTS * self.config.max_unread_bytes:
+            self._core.monitor.alert_now_and_then(("hook", "unread"), "hook: a client does not read", now_ns())
+            transport.abort()
+
     def give_turn(self, connection: LineConnection) -> None:
         """Let a connection answer some of its requests, now or when those before it have had their turns."""
         if self._is_turn_taken:
@@ -161,6 +169,7 @@ class HookServer:
     async def _answer(self, connection: ServerConnection, session: HookSession) -> None:
         def tell(event: Event) -> None:
             broadcast([connection], encode(event).decode())
+            self.hang_up_unless_read(connection.transport)
 
         try:
             async with asyncio.timeout(self.config.hello_timeout_s):
@@ -292,6 +301,7 @@ class LineConnection(asyncio.Protocol):
     def _tell(self, event: Event) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(encode(event) + b"\n")
+            self._server.hang_up_unless_read(self._transport)
 
     def _tick(self) -> None:
         self._timer = None
