@@ -187,11 +187,15 @@ cpdef object first_look(order, account, market):
         short = _short(account, market, slot(order, order_instrument), lots, asked.cash)
     except Exception:
         return passed  # the plain check meets the same, and says that it did
-    return passed if short is None else shortfall(<object>PyTuple_GET_ITEM(short, 0), <object>PyTuple_GET_ITEM(short, 1))
+    if short is None:
+        return passed
+    return shortfall(
+        order, account, market, <object>PyTuple_GET_ITEM(short, 0), <object>PyTuple_GET_ITEM(short, 1)
+    )
 
 
 def refuse_by(function):
-    """Have `function(equity, left)` make the refusals of first_look: margin_checks hands it over."""
+    """Have `function(order, account, market, equity, left)` make first_look's refusals: margin_checks hands it over."""
     global shortfall
     shortfall = function
 

@@ -21,7 +21,7 @@ from gateway.clients.link import ClientLink
 from gateway.clients.sessions import name_of
 from gateway.core import Core
 from gateway.executions import Executions
-from gateway.journal import Files, Journal, Record, read
+from gateway.journal import Files, Journal, JournalFull, Record, read
 from gateway.recovery import replay
 from protocols.fix.session import Limits
 from protocols.venues import events
@@ -108,6 +108,13 @@ class WatchedJournal:
         sequence = self._journal.append(record_type, payload, time_ns, essential)
         self._log.append(("append", type(records.decode(payload)).__name__))
         return sequence
+
+
+class FullJournal:
+    """A journal of which not even the reserve is left."""
+
+    def append(self, record_type: int, payload: bytes, time_ns: int, essential: bool = False) -> int:
+        raise JournalFull("the disk is full")
 
 
 class RecordingLink:
@@ -329,6 +336,16 @@ def opened(directory: Path, **options: Any) -> Iterator[Rig]:
         yield rig
     finally:
         rig.journal.close()
+
+
+@contextmanager
+def full_journal(rig: Rig) -> Iterator[None]:
+    """For as long as this lasts nothing can be written."""
+    journal, rig.pipeline.journal = rig.pipeline.journal, FullJournal()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        rig.pipeline.journal = journal
 
 
 def listed(symbol: str, **changes: Any) -> events.InstrumentListed:

@@ -110,7 +110,7 @@ def test_the_memory_of_numbers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @tables
-@given(label=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12))
+@given(label=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
 def test_a_label_comes_back(table: VenueTables, label: str) -> None:
     ids = table.client_ids
     try:
