@@ -10,7 +10,6 @@ from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Contains
-from cpython.tuple cimport PyTuple_GET_ITEM
 
 from risk._cash cimport cash_of_fill
 from risk._slots cimport is_a, is_true, offset_of, read_float, read_int, slot
@@ -269,14 +268,13 @@ cdef double _notional(object instrument, Asked *asked) except? -1.0:
 
 cdef bint _is_new(object memory, object cl_ord_id, long long now_ns) except -1:
     cdef PyObject *found
-    cdef long long used_ns = 0, oldest_ns = 0, capacity = 0
+    cdef long long oldest_ns = 0, capacity = 0
     if not is_a(memory, <PyObject *>_ids_class):
         return False
     ids = <dict>slot(memory, ids_ids)
     found = PyDict_GetItemWithError(ids, cl_ord_id)
     if found != NULL:
-        if not read_int(<object>PyTuple_GET_ITEM(<tuple>found, 0), MOST, &used_ns) or now_ns - used_ns <= DAY_NS:
-            return False
+        return False  # used in the last day, or by an order that may still work: the plain check knows
     if not read_int(slot(memory, ids_oldest), MOST, &oldest_ns) or now_ns - oldest_ns > DAY_NS:
         return memory.has_room(now_ns)
     return read_int(slot(memory, ids_capacity), MOST, &capacity) and PyDict_Size(ids) < capacity

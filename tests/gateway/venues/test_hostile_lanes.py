@@ -1,0 +1,87 @@
+"""Requests whose fate is in doubt at venues of several lanes: what an adversary's timing could have the book believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from risk.lifecycle import OrdStatus
+from tests.gateway.lane_rig import CASES, MS, S, Venue, venue
+from tests.gateway.venues.test_faults_venues_orders import unit
+from tests.protocols.venues.cases import Case
+from tests.protocols.venues.lane_peer import RefusalError
+
+each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+GONE = {"binance": -2013, "okx": 51603, "bybit": 110001}
+
+
+def looked_up(one: Venue, found: Callable[[], Any] | None) -> None:
+    """What the venue says of our order when it is asked for by its client id; None: it knows of none."""
+    case = one.case
+
+    def answer(_: Any) -> Any:
+        if found is None:
+            raise RefusalError(GONE[case.name], "no such order")
+        return one.of(found())
+
+    def listed(request: Any) -> Any:
+        if found is None or "orderLinkId" not in request.target or "linear" not in request.target:
+            return {"list": [], "nextPageCursor": ""}
+        return {"list": [one.of(found())], "nextPageCursor": ""}
+
+    one.peer.answers |= {
+        "binance": {"order.status": answer},
+        "okx": {"GET /api/v5/trade/order": lambda request: [answer(request)]},
+        "bybit": {"GET /v5/order/realtime": listed},
+    }[case.name]
+
+
+@each
+def test_an_order_whose_stream_is_lost_before_its_reply_is_not_forgotten(tmp_path: Path, case: Case) -> None:
+    """The stream's connection breaks while an order is on its way on another, whose reply never comes either."""
+    with venue(tmp_path, case) as one:
+        desk = one.rig.desk().log_on()
+        one.order(desk)
+        order = one.rig.only_order()
+        looked_up(one, None)
+        one.hang_up(one.stream)
+        one.connect()
+        for _ in range(30):
+            one.mark()
+            one.pass_time(S)
+        assert order.status is OrdStatus.REJECTED and order.held is None
+        one.rig.check_holds()
+        one.rig.check_replay()
+
+
+@each
+@pytest.mark.parametrize("loss", ["timeout", "connection", "refusal"])
+def test_a_replace_in_doubt_is_held_until_it_can_not_come_any_more(tmp_path: Path, case: Case, loss: str) -> None:
+    """How the order stands without the replace proves nothing while the replace may still reach the venue."""
+    with venue(tmp_path, case) as one:
+        desk = one.rig.desk().log_on()
+        order = one.rest(desk)
+        assert desk.replace("ALPHA-1", symbol=one.symbol, quantity="0.15", price="50000") == []
+        (frame,) = one.pump()
+        sent_ns = one.rig.now_ns
+        looked_up(one, lambda: case.open_order("0"))
+        if loss == "connection":
+            one.hang_up(one.order_lane)
+            one.connect()
+        elif loss == "refusal":
+            one.refuse(frame, RefusalError(case.codes["unknown"], "timeout"))
+        latest_ns = one.link.session._settings.recv_window_ms * MS
+        while order.replace is not None and one.rig.now_ns < sent_ns + 30 * S:
+            assert order.held_lots() == 150 * unit(case)
+            one.mark()
+            one.pass_time(S // 2)
+        assert order.replace is None and order.is_working and order.held_lots() == 100 * unit(case)
+        assert one.rig.now_ns >= sent_ns + latest_ns, (one.rig.now_ns - sent_ns) / S
+        told = desk.pump()
+        assert [orjson.dumps(message.get(35).decode()) for message in told] == [b'"9"']
+        one.rig.check_holds()
+        one.rig.check_replay()
