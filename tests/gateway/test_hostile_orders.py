@@ -1,4 +1,4 @@
-"""Scenarios of an adversary: what could let an order pass unchecked, lose a fill or invent one. Real parts throughout."""
+"""Scenarios of an adversary: what could pass unchecked, lose a fill or invent one. Real parts throughout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests whose fate is in doubt at venues of several lanes: what an adversary's timing could have the book believe."""
+"""Requests in doubt at venues of several lanes: what bad timing could have the book believe."""
 
 from __future__ import annotations
 
