@@ -312,10 +312,13 @@ class SessionLink:
 
     def _give_up_waiting(self, now_ns: int) -> None:
         """The session takes no orders: those that wait for it are not sent when it comes back, when all has changed."""
-        for order_id in self._queue.take_all():
-            order = self._pipeline.ledger.orders.get(order_id)
-            if order is not None and order.is_working:
-                self._executions.refuse_unsent(order, f"{self.venue} was lost before it was sent", now_ns)
+        try:
+            for order_id in self._queue.take_all():
+                order = self._pipeline.ledger.orders.get(order_id)
+                if order is not None and order.is_working:
+                    self._executions.refuse_unsent(order, f"{self.venue} was lost before it was sent", now_ns)
+        except JournalError as error:  # they are asked about with the next connection, and found to be unknown there
+            self._spoil(error)
 
     def hear(self, event: Event, now_ns: int) -> None:
         """Take what a venue has told on another way than its connection: that a trade was busted or corrected."""

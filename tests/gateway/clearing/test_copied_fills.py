@@ -1,4 +1,4 @@
-"""A fill that its venue tells and a drop copy tells too is one, at each venue: copies have the venue's own trade ids."""
+"""A fill that its venue tells and a drop copy tells too is one, at each venue, whose own trade ids copies have."""
 
 from __future__ import annotations
 

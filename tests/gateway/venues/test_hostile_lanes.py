@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.journal import JournalFull
+from protocols.venues.rate_limit import RateLimitError
 from risk.lifecycle import OrdStatus
 from tests.gateway.lane_rig import CASES, MS, S, Venue, venue
 from tests.gateway.venues.test_faults_venues_orders import unit
@@ -17,6 +19,7 @@ from tests.protocols.venues.lane_peer import RefusalError
 
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 GONE = {"binance": -2013, "okx": 51603, "bybit": 110001}
+DUPLICATED = {"binance": -4116, "okx": 51016, "bybit": 110072}
 
 
 def looked_up(one: Venue, found: Callable[[], Any] | None) -> None:
@@ -85,3 +88,53 @@ def test_a_replace_in_doubt_is_held_until_it_can_not_come_any_more(tmp_path: Pat
         assert [orjson.dumps(message.get(35).decode()) for message in told] == [b'"9"']
         one.rig.check_holds()
         one.rig.check_replay()
+
+
+@each
+def test_an_order_whose_id_the_venue_has_already_is_there(tmp_path: Path, case: Case) -> None:
+    """Our ids are used once: where a venue refuses one as used, it has the order, and a reject would be a lie."""
+    with venue(tmp_path, case) as one:
+        desk = one.rig.desk().log_on()
+        frame = one.order(desk)
+        order = one.rig.only_order()
+        looked_up(one, lambda: case.open_order("0"))
+        one.refuse(frame, RefusalError(DUPLICATED[case.name], "duplicate"))
+        assert order.is_working and order.held is not None
+        one.pass_time(2 * S)
+        assert order.status is OrdStatus.NEW and order.venue_order_id == case.order_id
+        assert [message.get(39) for message in desk.pump()] == [b"0"]
+        one.rig.check_holds()
+
+
+@each
+def test_orders_that_wait_when_the_venue_is_lost_and_nothing_can_be_written(
+    tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have never left: with the next connection the venue is asked, and knows none of them."""
+    with venue(tmp_path, case, queue_ns=3 * S) as one:
+        desk = one.rig.desk().log_on()
+        monkeypatch.setattr(one.link.session._desk, "enter", full)
+        for _ in range(2):
+            assert desk.order(symbol=one.symbol, quantity="0.1", price="50000") == []
+        assert one.link.orders_waiting == 2
+        monkeypatch.setattr(one.rig.pipeline.journal, "append", broken)
+        one.hang_up(one.order_lane)
+        monkeypatch.undo()
+        looked_up(one, None)
+        one.obey()
+        for _ in range(30):
+            one.connect()
+            one.mark()
+            one.pass_time(S)
+        orders = list(one.rig.ledger.orders.values())
+        assert [order.status for order in orders] == [OrdStatus.REJECTED] * 2
+        assert one.is_live and one.link.orders_waiting == 0
+        one.rig.check_holds()
+
+
+def full(*_: Any) -> int:
+    raise RateLimitError("full")
+
+
+def broken(*_: Any) -> int:
+    raise JournalFull("the disk is full")
