@@ -459,6 +459,7 @@ class SessionLink:
         if order is None or order.venue_order_id or not order.is_working:
             return False
         sent_ns = order.received_ns + self._queue.wait_ns
+        sent_ns = sent_ns if order.received_ns <= now_ns else self._born_ns  # the clock was set back before this start
         if asked_ns >= sent_ns + self.session.settle_ns:
             return False
         self._ask(order, now_ns)

@@ -44,12 +44,19 @@ def looked_up(one: Venue, found: Callable[[], Any] | None) -> None:
 
 
 @each
-def test_an_order_whose_stream_is_lost_before_its_reply_is_not_forgotten(tmp_path: Path, case: Case) -> None:
-    """The stream's connection breaks while an order is on its way on another, whose reply never comes either."""
+@pytest.mark.parametrize("set_back_s", [0, 3_600])
+def test_an_order_whose_stream_is_lost_before_its_reply_is_not_forgotten(
+    tmp_path: Path, case: Case, set_back_s: int
+) -> None:
+    """The stream's connection breaks while an order is on its way on another, whose reply never comes either.
+
+    Also where the journal says that it was sent in an hour's time, since the clock was set back before a start.
+    """
     with venue(tmp_path, case) as one:
         desk = one.rig.desk().log_on()
         one.order(desk)
         order = one.rig.only_order()
+        order.received_ns += set_back_s * S
         looked_up(one, None)
         one.hang_up(one.stream)
         one.connect()
