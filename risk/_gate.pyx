@@ -10,6 +10,7 @@ from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Contains
+from cpython.tuple cimport PyTuple_GET_ITEM
 
 from risk._cash cimport cash_of_fill
 from risk._slots cimport is_a, is_true, offset_of, read_float, read_int, slot
