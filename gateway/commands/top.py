@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.clock import now_ns
+from gateway.commands.tables import output
 from gateway.config import ConfigError, load
 from gateway.operators.showing import margin_use
 from gateway.operators.status_page import Status, StatusPageError, read_status
@@ -41,7 +42,8 @@ def top(
     try:
         directory = config if config.is_dir() else load(config).gateway.journal_directory
         if once:
-            console.print(screen(read_status(directory), now_ns(), console.width, len_all=True))
+            picture = output()
+            picture.print(screen(read_status(directory), now_ns(), picture.width, len_all=True))
             return
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_shown(console, directory, interval))
@@ -135,8 +137,8 @@ def _money(snapshot: dict[str, Any]) -> Text:
 
 
 def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
-    title = f"account ({in_all})" if len(rows) == in_all else f"account ({len(rows)} of {in_all})"
-    table = _table(title, "state", "equity", "initial", "maintenance", "use", "working", "positions")
+    title = f"{in_all} accounts" if len(rows) == in_all else f"{len(rows)} of {in_all} accounts"
+    table = _table(title, "state", "equity", "initial", "maintenance", "use", "orders", "positions")
     for row in rows:
         use = margin_use(row)
         is_known = row["equity"] is not None
