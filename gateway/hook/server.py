@@ -26,7 +26,7 @@ from gateway.config.hook import HookClient
 from gateway.core import Core
 from gateway.hook.messages import Event, encode
 from gateway.hook.session import Doorkeeper, HookSession, Origin, Pass
-from gateway.operators.unix_sockets import own_user, private_listener, user_of
+from gateway.operators.unix_sockets import naming, own_user, private_listener, user_of
 
 NS_PER_S: Final = 1_000_000_000
 # Requests that are answered in one turn of the loop, whoever asks: some half of a millisecond.
@@ -64,26 +64,25 @@ class HookServer:
         """Listen; raises OSError."""
         loop, config = asyncio.get_running_loop(), self.config
         if config.socket_path is not None:
-            try:
+            with naming(str(config.socket_path)):
                 listener = private_listener(config.socket_path)
-            except OSError as error:
-                raise OSError(error.errno, f"{config.socket_path}: {error.strerror}") from error
             self._lines = await loop.create_unix_server(lambda: LineConnection(self), sock=listener)
         if config.listen_port is not None:
-            self._sockets = await serve(
-                self._serve,
-                config.listen_host,
-                config.listen_port,
-                ssl=self._tls,
-                origins=[None],  # no browser's page may ask
-                compression=None,
-                max_size=config.max_message_bytes,
-                max_queue=MAX_QUEUED,
-                write_limit=config.max_unread_bytes,
-                open_timeout=config.hello_timeout_s,
-                close_timeout=CLOSE_TIMEOUT_S,
-                logger=_SILENT,
-            )
+            with naming(f"{config.listen_host}:{config.listen_port} for [hook]"):
+                self._sockets = await serve(
+                    self._serve,
+                    config.listen_host,
+                    config.listen_port,
+                    ssl=self._tls,
+                    origins=[None],  # no browser's page may ask
+                    compression=None,
+                    max_size=config.max_message_bytes,
+                    max_queue=MAX_QUEUED,
+                    write_limit=config.max_unread_bytes,
+                    open_timeout=config.hello_timeout_s,
+                    close_timeout=CLOSE_TIMEOUT_S,
+                    logger=_SILENT,
+                )
 
     async def stop(self) -> None:
         """Listen no more, and hang up: holds stay, and go on towards their deadlines."""
