@@ -40,7 +40,7 @@ State = tuple[object, ...]
 
 
 class _Watch(msgspec.Struct):
-    """A difference that does not count yet. `put_off`: so many looks in a row have seen its books move."""
+    """A difference that does not count yet. `put_off`: so many looks after the first have not counted."""
 
     state: State
     still_since_ns: int
@@ -91,15 +91,16 @@ class Watches:
             watch = before.get(one.subject)
             if watch is None:
                 self._watched[one.subject] = _Watch(state, now_ns)
-            elif watch.state != state or one.subject in has_moved:
-                is_over = watch.put_off >= PUT_OFF_AT_MOST
-                if is_over:
-                    counted.append(one)
-                self._watched[one.subject] = _Watch(state, now_ns, 0 if is_over else watch.put_off + 1)
-            elif now_ns - watch.still_since_ns >= STILL_NS:
+                continue
+            is_still = watch.state == state and one.subject not in has_moved
+            since_ns = watch.still_since_ns if is_still else now_ns
+            if now_ns - since_ns >= STILL_NS:
                 counted.append(msgspec.structs.replace(one, is_certain=True))
-            else:
-                self._watched[one.subject] = watch
+                continue
+            is_over = watch.put_off >= PUT_OFF_AT_MOST
+            if is_over:
+                counted.append(one)
+            self._watched[one.subject] = _Watch(state, since_ns, 0 if is_over else watch.put_off + 1)
         return Settled(counted, frozenset(self._watched) - {one.subject for one in counted})
 
 
