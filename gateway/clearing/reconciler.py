@@ -225,7 +225,9 @@ class Reconciler:
             if settled is not None:
                 wants_look = self._settled(venue, Topic.POSITIONS, settled, now_ns) or wants_look
         wallets = pipeline.venue_books.wallets(self._venues)
-        if self._compares_wallets and wallets is not None and live.issuperset(self._venues):
+        if not self._compares_wallets or wallets is None or not live.issuperset(self._venues):
+            self._venue_looks.forget(VENUES)
+        else:
             cash: dict[str, Decimal] = {}
             for account in self._ledger.accounts.values():
                 for currency, amount in cash_of(account).items():
