@@ -189,6 +189,7 @@ class Ledger:
             limits=Limits(max_order_notional=0.0, max_working_orders=0, rules=()),
             rate=RateLimit(1, 1),
         )
+        self.accounts[record.account].cl_ord_ids.orders = self.orders
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)

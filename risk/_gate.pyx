@@ -301,14 +301,13 @@ cdef double _notional(object instrument, Asked *asked) except? -1.0:
 
 cdef bint _is_new(object memory, object cl_ord_id, long long now_ns) except -1:
     cdef PyObject *found
-    cdef long long used_ns = 0, oldest_ns = 0, capacity = 0
+    cdef long long oldest_ns = 0, capacity = 0
     if not is_a(memory, <PyObject *>_ids_class):
         return False
     ids = <dict>slot(memory, ids_ids)
     found = PyDict_GetItemWithError(ids, cl_ord_id)
     if found != NULL:
-        if not read_int(<object>PyTuple_GET_ITEM(<tuple>found, 0), MOST, &used_ns) or now_ns - used_ns <= DAY_NS:
-            return False
+        return False  # used in the last day, or by an order that may still work: the plain check knows
     if not read_int(slot(memory, ids_oldest), MOST, &oldest_ns) or now_ns - oldest_ns > DAY_NS:
         return memory.has_room(now_ns)
     return read_int(slot(memory, ids_capacity), MOST, &capacity) and PyDict_Size(ids) < capacity

@@ -23,6 +23,7 @@ from gateway.core import Core
 from gateway.executions import Executions
 from gateway.journal import Files, Journal, JournalFull, Record, read
 from gateway.recovery import replay
+from gateway.venues.symbols import VenueSymbols
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -122,6 +123,7 @@ class RecordingLink:
 
     def __init__(self, log: list[tuple[str, Any]]) -> None:
         self._log = log
+        self.symbols = VenueSymbols("")
         self.refusal: str | None = None
         self.placed: list[tuple[str, Approved]] = []
         self.cancelled: list[str] = []

@@ -168,16 +168,18 @@ def test_fills_elsewhere_are_no_break_at_the_venue_that_we_see(rig: Rig) -> None
     assert not rig.ledger.breaks and rig.ledger.accounts["alpha"].state is AccountState.TRADING
 
 
-def test_at_a_shared_venue_account_both_tell_of_a_fill_and_it_is_booked_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["{}", f"{BTC}-{{}}-B", "{}-B", "{}/M"])
+def test_at_a_shared_venue_account_both_tell_of_a_fill_and_it_is_booked_once(tmp_path: Path, named: str) -> None:
+    """Its owner tells of it by the venue's id, of which venues' sessions make names that are unique."""
     with opened(tmp_path, config=SHARED) as rig:
         hold_id = held(rig)
         label = rig.ledger.holds.by_id[hold_id].order
-        rig.hear(filled(label, 40, "t1"))
+        rig.hear(filled(label, 40, named.format("t1")))
         assert lots(rig) == 4
         told = fill(rig, hold_id, "t1", 40)
         assert isinstance(told, Told) and not told.is_new
         assert isinstance(told := fill(rig, hold_id, "t2", 10), Told) and told.is_new
-        rig.hear(filled(label, 10, "t2"), filled(label, 40, "t1"))
+        rig.hear(filled(label, 10, named.format("t2")), filled(label, 40, named.format("t1")))
         assert lots(rig) == 5 and rig.ledger.venue_lots("deribit") == {BTC: 5}
         assert not rig.ledger.breaks
         rig.hear(OpenOrdersReported((state_of(label, "open"),)))
