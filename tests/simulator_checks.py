@@ -14,6 +14,7 @@ from gateway.records.settlements import FundingBooked, PositionsDelivered
 from gateway.recovery import replay
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side, decimal_from_units
 from risk.kernel import MarginKernel
+from tests.simulated_booked import has_what_the_venue_booked
 from tests.simulated_wires import LaneWire, decoded
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def check(world: World) -> None:
         ("orders", no_order_unchecked),
         ("fills", fills_are_the_venues),
         ("venues", every_venue_has_what_we_have),
+        ("booked", has_what_the_venue_booked),
         ("profit", profit_is_the_sum_of_fills),
         ("holds", holds_are_what_works),
         ("reports", clients_were_told_once),

@@ -209,7 +209,15 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "93ccaba6722d50312e3103"),
     (settlement_records.FundingBooked(
         "okx", "700", 3, -250, (("alpha", -500), ("beta", 250)), 1_760_000_000_000_000_000),
-     "97cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000"),
+     "98cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000c0"),
+    (settlement_records.FundingBooked(
+        "deribit", "BTC-61", 3, -250, (("alpha", -250),), 1_760_000_000_000_000_000, -300),
+     "98cccda764657269626974a64254432d363103d1ff069192a5616c706861d1ff06cf186cc6acd4b00000d1fed4"),
+    (settlement_records.BookingNoted(
+        "deribit", "BTC-7", "", "correction", "-0.0003", "BTC", "why", 1_760_000_000_000_000_000),
+     "99ccd2a764657269626974a54254432d37a0aa636f7272656374696f6ea72d302e30303033a3425443a3776879cf186cc6acd4b00000"),
+    (settlement_records.BookingsKnown("deribit", "BTC", 1_760_000_000_000_000_000),
+     "94ccd3a764657269626974a3425443cf186cc6acd4b00000"),
     (settlement_records.PositionsDelivered(
         "okx", "701", 7, "65001.25", (("alpha", -3, "0", -19_500_000, 12),), 1_760_000_000_000_000_000),
      "97cccea36f6b78a337303107a836353030312e32359195a5616c706861fda130d2fed674200ccf186cc6acd4b00000"),
@@ -237,6 +245,9 @@ OLD: list[tuple[records.Record, str]] = [
     (records.Filled("r-1", "deribit", "t1", 4, 118_000, -3, True),
      "9817a3722d31a764657269626974a2743104ce0001ccf0fdc3"),
     (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
+    (settlement_records.FundingBooked(
+        "okx", "700", 3, -250, (("alpha", -500), ("beta", 250)), 1_760_000_000_000_000_000),
+     "97cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000"),
 ]  # fmt: skip
 
 

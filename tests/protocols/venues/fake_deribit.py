@@ -12,7 +12,7 @@ from protocols.venues.events import Event
 
 SECRET = "s3cr3t-of-the-key"
 ACCESS, REFRESH = "access-token-1", "refresh-token-1"
-T0_NS = 1_800_000_000_000_000_000
+T0_NS = 1_800_003_600_000_000_000  # no settlement is near
 T0_MS = T0_NS // 1_000_000
 
 PERPETUAL: dict[str, Any] = {
@@ -171,6 +171,7 @@ class FakeDeribit:
             "public/unsubscribe": lambda params: params["channels"],
             "public/get_instruments": lambda _: [PERPETUAL, OPTION],
             "private/get_user_trades_by_currency": lambda _: {"trades": [], "has_more": False},
+            "private/get_transaction_log": lambda _: {"logs": [], "continuation": None},
             "private/get_open_orders": lambda _: self.open_orders,
             "private/get_positions": lambda _: [POSITION],
             "private/get_account_summaries": lambda _: {"summaries": [PORTFOLIO]},
