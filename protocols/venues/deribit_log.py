@@ -1,7 +1,7 @@
 """When a Deribit session asks for its transaction log, and from where: each booking is told, however often it is asked.
 
 The log is asked for after each connection, before positions are compared, soon after each settlement and each full
-hour, in windows of a day, page by page from the newest row to the oldest. A window is told when it is whole.
+hour, in windows of a month, page by page from the newest row to the oldest. A window is told when it is whole.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ DAY_NS: Final = 24 * HOUR_NS
 SETTLED_AT_NS: Final = 8 * HOUR_NS  # of each day, UTC
 # With no position of the log known: funding is told with a settlement at the latest, which is once a day.
 LOOK_BACK_NS: Final = DAY_NS + HOUR_NS
-WINDOW_MS: Final = DAY_NS // NS_PER_MS
+# Only a gateway that was away for long asks for so much at once, and it has not traded meanwhile.
+WINDOW_MS: Final = 30 * DAY_NS // NS_PER_MS
 PAGE_ROWS: Final = 250  # as many as the venue lists at once
 MAX_PAGES: Final = 500
 

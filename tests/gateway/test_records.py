@@ -287,6 +287,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
         "FundingBooked": 205, "PositionsDelivered": 206, "FilledExactly": 207,
+            "BookingNoted": 210, "BookingsKnown": 211,
     }  # fmt: skip
 
 
