@@ -118,7 +118,7 @@ class World:
         if expires:
             text = text.replace('instruments = ["*-PERPETUAL"]', 'instruments = ["*-PERPETUAL", "BTC-26DEC25"]')
         text += config_text(others, expires)
-        has_one = has_house(seed) and not others
+        has_one = has_house(seed) and not others and not expires  # the simulated house ends no contracts
         self.config = configuration.parse(with_house(text) if has_one else text, Path("simulated.toml"))
         chances = _fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)

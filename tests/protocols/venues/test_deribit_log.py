@@ -65,7 +65,7 @@ def asked(venue: FakeDeribit) -> list[dict[str, Any]]:
 
 
 def test_a_settlement_tells_its_funding_and_not_its_profit() -> None:
-    """The venue's own example: of what it moves, 0.00000993 is funding since the last trade; our fills have the rest."""
+    """The venue's own example: of what it moves, 0.00000993 is funding since the last trade; the fills are the rest."""
     (funding,) = told()
     total = D("0.00001243")
     assert funding == FundingBooked("BTC-PERPETUAL", "BTC-61311", D("0.00000993"), "BTC", T0_NS, total)
@@ -296,6 +296,7 @@ def test_a_row_that_is_late_is_waited_for_and_one_that_never_comes_is_told() -> 
     read_ns = of(events, BookingsRead)[-1].until_ns
     pass_time(venue, venue.now_ns + 2 * S)
     venue.session.reconcile(venue.now_ns)
+    venue.pump()
     pass_time(venue, venue.now_ns + 880 * S)
     assert not of(venue.seen, BookingUnexplained) and of(venue.seen, BookingsRead)[-1].until_ns == read_ns
     pass_time(venue, venue.now_ns + 80 * S)
