@@ -6,21 +6,28 @@ Twins of Pipeline.receive (with ._new_order), .place and .commit, Ledger.approve
 Reports.received, ._order_refused and ._venue_accepted, over the same objects' own slots. What is not ordinary is left to those, before anything was changed.
 """
 
-from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Add, PySet_Size
+from cpython.tuple cimport PyTuple_GET_ITEM
+from libc.string cimport memchr, memcpy
 
-from protocols.fix._codec cimport Message
+from gateway.journal._page cimport Page
+from protocols.fix._bytes cimport mg_copy
+from protocols.fix._codec cimport (
+    Header, Layout, Message, byte, message_begun, message_ended, put_hundredths, put_number, put_time,
+)
+from protocols.fix._session cimport next_number, next_regular, queue, ready_header
+from risk._gate cimport first_look
 from risk._hold cimport hold_new
-from risk._slots cimport is_a, offset_of, read_int, set_slot, slot
+from risk._slots cimport is_a, offset_of, read_float, read_int, set_slot, slot
 
-from gateway import records as _records
+from gateway import records as _records, report_values as _plain_values
 from gateway._orders import ordinary_order as _ordinary_order
 from gateway.compiled import order_values as _order_values, refusal_values as _refusal_values
 from gateway.journal import JournalError as _JournalError, writer as _writer
-from gateway.journal.page import Page as _Page
 from gateway.router import Router as _Router
 from protocols.fix import core as _core, state as _state
 from protocols.fix.messages import EXECUTION_REPORT as _EXECUTION_REPORT
@@ -28,12 +35,19 @@ from protocols.fix.steps import send as _send
 from protocols.venues import events as _events
 from risk import account as _accounts, exposure as _exposures, instrument as _instruments, marks as _marks, order as _orders
 from risk.instrument import Side as _Side
+from risk.pre_trade import account_is_trading as _account_is_trading, broken as _broken, decide as _decide
 from risk.lifecycle import TABLE as _TABLE, Happening as _Happening, OrdStatus as _OrdStatus
 from risk.order import OrdType as _OrdType, TimeInForce as _TimeInForce
 from risk.self_trade import SelfTradePrevention as _SelfTradePrevention
 
 cdef extern from "Python.h":
     int PyDict_DelItem(object d, object key) except -1
+    bint PyMethod_Check(object o)
+    PyObject *PyMethod_GET_FUNCTION(object method)
+    bint PyUnicode_CheckExact(object o)
+    bint PyUnicode_IS_ASCII(object text)
+    void *PyUnicode_1BYTE_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 cdef enum:
     GRANULE = 8
@@ -52,16 +66,19 @@ cdef Py_ssize_t reports_ledger, reports_sessions, reports_copies, reports_delaye
 cdef object Pipeline
 cdef Py_ssize_t pipeline_journal, pipeline_ledger, pipeline_reports, pipeline_unwritten
 cdef dict kinds, ledger_table, reports_table
-
+cdef bint refusals_are_ours = False  # a record of a refusal is only reported, and by order_refused
 
 # --- journal, then apply, then report -------------------------------------------------------------------------------
 
 def commit_of(pipeline_class, dict kinds_of_records, dict of_ledger, dict of_reports):
     """Return Pipeline.commit's twin; the tables are those of pipeline, ledger and reports, by a record's type."""
-    global Pipeline, plain_commit, kinds, ledger_table, reports_table
+    global Pipeline, plain_commit, kinds, ledger_table, reports_table, refusals_are_ours
     global pipeline_journal, pipeline_ledger, pipeline_reports, pipeline_unwritten
     Pipeline, plain_commit = pipeline_class, pipeline_class.commit
     kinds, ledger_table, reports_table = kinds_of_records, of_ledger, of_reports
+    refusals_are_ours = (
+        _records.OrderRefused not in ledger_table and reports_table.get(_records.OrderRefused) is order_refused
+    )
     pipeline_journal = offset_of(Pipeline, "journal")
     pipeline_ledger = offset_of(Pipeline, "ledger")
     pipeline_reports = offset_of(Pipeline, "reports")
@@ -90,23 +107,43 @@ def commit(self, record, now_ns):
 
 cdef object append(object journal, object tag, bytes payload, object now_ns, object is_essential):
     """Journal.append, as long as the record is not beyond where the journal must be attended to."""
-    cdef long long offset = 0, attend_at = 0, end
-    if not is_a(journal, <PyObject *>Journal):
-        return journal.append(tag, payload, now_ns, is_essential)
-    if not read_int(slot(journal, journal_offset), MOST, &offset):
-        return journal.append(tag, payload, now_ns, is_essential)
-    if not read_int(slot(journal, journal_attend_at), MOST, &attend_at):
-        return journal.append(tag, payload, now_ns, is_essential)
-    end = offset + ((PyBytes_GET_SIZE(payload) + OVERHEAD_ROUNDED) & -GRANULE)
+    cdef long long sequence = 0, time_ns = 0
+    if read_int(now_ns, MOST, &time_ns):
+        sequence = append_bytes(
+            journal, tag, <const byte *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), time_ns
+        )
+    return sequence if sequence else journal.append(tag, payload, now_ns, is_essential)
+
+
+cdef long long append_bytes(
+    object journal, unsigned short tag, const byte *payload, Py_ssize_t size, long long time_ns
+) except -1:
+    """Write a record where there is room for it without further ado; return its number, 0 where nothing was done."""
+    cdef long long offset = 0, attend_at = 0, sequence = 0, version = 0, salt = 0, end
+    if not is_a(journal, <PyObject *>Journal) or type(slot(journal, journal_page)) is not Page:
+        return 0
+    if not (
+        read_int(slot(journal, journal_offset), MOST, &offset) and read_int(slot(journal, journal_attend_at), MOST, &attend_at)
+        and read_int(slot(journal, journal_next), MOST, &sequence)
+        and read_int(slot(journal, journal_version), 0xffff, &version)
+        and read_int(slot(journal, journal_salt), 0xffffffff, &salt) and salt >= 0 and version >= 0
+    ):
+        return 0
+    end = offset + ((size + OVERHEAD_ROUNDED) & -GRANULE)
     if end > attend_at:
-        return journal.append(tag, payload, now_ns, is_essential)
-    sequence = slot(journal, journal_next)
-    slot(journal, journal_page).put(
-        offset, sequence, now_ns, tag, slot(journal, journal_version), payload, slot(journal, journal_salt)
+        return 0
+    (<Page>slot(journal, journal_page)).write(
+        offset, sequence, time_ns, tag, <unsigned short>version, <const char *>payload, size, <unsigned int>salt
     )
     set_slot(journal, journal_offset, end)
     set_slot(journal, journal_next, sequence + 1)
     return sequence
+
+
+cdef inline bint commits_itself(object self) except -1:
+    """Whether the commit of a pipeline is the one above, and a refusal is no more than written and reported by it."""
+    method = self.commit
+    return refusals_are_ours and PyMethod_Check(method) and PyMethod_GET_FUNCTION(method) == <PyObject *>commit
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------
@@ -202,10 +239,10 @@ cdef object state_for(object reports, object session):
     return <object>found
 
 
-cdef bint count(object reports, object state, object seq_in) except -1:
+cdef bint count(object reports, object state, long long number) except -1:
     """Reports.received where nothing is delayed; False, and nothing done, where something is."""
-    cdef long long number = 0, next_in = 0
-    if PyDict_Size(<dict>slot(reports, reports_delayed)) or not read_int(seq_in, MOST, &number):
+    cdef long long next_in = 0
+    if PyDict_Size(<dict>slot(reports, reports_delayed)):
         return False
     if not read_int(slot(state, state_next_in), MOST, &next_in):
         return False
@@ -221,22 +258,24 @@ cdef bint has_copies(object reports) except -1:
 def received(reports, record, sequence, time_ns):
     """Count an approved order's message as received. See Reports.received."""
     cdef PyObject *found
-    if not is_a(reports, <PyObject *>Reports):
+    cdef long long seq_in = 0
+    if not is_a(reports, <PyObject *>Reports) or not read_int(slot(record, approved_seq_in), MOST, &seq_in):
         return plain_received(reports, record, sequence, time_ns)
     found = PyDict_GetItemWithError(<dict>slot(reports, reports_sessions), slot(record, approved_session))
     if found == NULL or not is_a(<object>found, <PyObject *>SessionState):
         return plain_received(reports, record, sequence, time_ns)
-    if not count(reports, <object>found, slot(record, approved_seq_in)):
+    if not count(reports, <object>found, seq_in):
         plain_received(reports, record, sequence, time_ns)
 
 
 def order_refused(reports, record, sequence, time_ns):
     """Report a refusal to a client that is there. See Reports._order_refused."""
+    cdef long long seq_in = 0
     if not is_a(reports, <PyObject *>Reports) or has_copies(reports):
         return plain_order_refused(reports, record, sequence, time_ns)
     session = slot(record, refused_session)
     state = state_for(reports, session)
-    if state is None or not count(reports, state, slot(record, refused_seq_in)):
+    if state is None or not read_int(slot(record, refused_seq_in), MOST, &seq_in) or not count(reports, state, seq_in):
         return plain_order_refused(reports, record, sequence, time_ns)
     values = refusal_values(record, sequence, time_ns)
     send(slot(state, state_connection), EXECUTION_REPORT, values, time_ns)
@@ -312,9 +351,10 @@ def order_steps(pipeline_class, monitor_class, the_evaluate, tuple tags_sent_bac
     global pipeline_gates, pipeline_monitor, pipeline_market, pipeline_router, pipeline_accounts_of
     global ledger_by_symbol, ledger_run, market_day_ends
     global monitor_orders_in, monitor_accepted, monitor_checks_run, monitor_accepted_at, monitor_acknowledged
-    global monitor_rejected, monitor_by_code, monitor_pending
+    global monitor_rejected, monitor_by_code, monitor_pending, refusals_are_ours
     plain_receive, plain_place = pipeline_class.receive, pipeline_class.place
     evaluate, Monitor, refused_tags, most_timed = the_evaluate, monitor_class, tags_sent_back, timed_at_most
+    refusals_are_ours = refusals_are_ours and layouts_are_known and tags_sent_back == SENT_TAGS
     CANCEL_RESTING = _SelfTradePrevention.CANCEL_RESTING
     pipeline_gates = offset_of(pipeline_class, "gates")
     pipeline_monitor = offset_of(pipeline_class, "monitor")
@@ -340,117 +380,8 @@ def plain_methods():
     return plain_receive, plain_place, plain_commit
 
 
-def receive(self, session, message, now_ns):
-    """Take an ordinary order of a session that nothing is kept from. See Pipeline.receive and Pipeline._new_order."""
-    cdef PyObject *found
-    if (
-        not is_a(self, <PyObject *>Pipeline) or type(message) is not Message
-        or (<Message>message).msg_type != "D" or PyDict_Size(<dict>slot(self, pipeline_gates))
-    ):
-        return plain_receive(self, session, message, now_ns)
-    ledger, monitor = slot(self, pipeline_ledger), slot(self, pipeline_monitor)
-    if not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor):
-        return plain_receive(self, session, message, now_ns)
-    market = slot(self, pipeline_market)
-    if not is_a(market, <PyObject *>Market):
-        return plain_receive(self, session, message, now_ns)
-    order = ordinary_order(message, slot(ledger, ledger_by_symbol), slot(market, market_day_ends), now_ns)
-    if order is None:
-        return plain_receive(self, session, message, now_ns)
-    set_slot(monitor, monitor_orders_in, slot(monitor, monitor_orders_in) + 1)
-    account = None
-    name = <str>slot(order, asked_account)
-    if name:
-        accounts = slot(self, pipeline_accounts_of).get(session)
-        if accounts is not None:
-            account = accounts.get(name)
-    else:
-        account = self.account(session, name)
-    try:
-        decision = evaluate(order, account, market)
-        if is_a(decision, <PyObject *>Reject):
-            self.commit(refusal_of(session, <Message>message, decision), now_ns)
-            count_refused(monitor, decision, now_ns)
-        else:
-            place(self, session, (<Message>message).msg_seq_num, decision, now_ns)
-    except JournalError as error:
-        self.refuse_unwritten(session, message, str(error), now_ns)
-
-
-cdef object refusal_of(object session, Message message, object decision):
-    """The record of a refusal. See translate.refused."""
-    cl_ord_id, account, symbol, side, ord_type, quantity, price = message.values(refused_tags)
-    return OrderRefused(
-        session, message.msg_seq_num, cl_ord_id, account, symbol, side, ord_type, quantity, price,
-        slot(decision, reject_reason)._value_, slot(decision, reject_check), slot(decision, reject_text),
-        slot(decision, reject_limit), slot(decision, reject_observed), slot(decision, reject_required),
-        slot(decision, reject_mark_age),
-    )
-
-
-def place(self, session, seq_in, decision, now_ns):
-    """Journal, hold and send an approved order. See Pipeline.place."""
-    if not is_a(self, <PyObject *>Pipeline) or not is_a(decision, <PyObject *>Approved):
-        return plain_place(self, session, seq_in, decision, now_ns)
-    order, account = slot(decision, approval_order), slot(decision, approval_account)
-    ledger, monitor = slot(self, pipeline_ledger), slot(self, pipeline_monitor)
-    if (
-        slot(order, asked_terms) is not None or not is_a(account, <PyObject *>Account)
-        or not is_a(ledger, <PyObject *>Ledger) or not is_a(monitor, <PyObject *>Monitor)
-    ):
-        return plain_place(self, session, seq_in, decision, now_ns)
-    order_id = f"{slot(ledger, ledger_run)}-{slot(ledger, ledger_order_count) + 1}"
-    checks_run = slot(decision, approval_checks_run)
-    self.commit(
-        OrderApproved(
-            session, seq_in, order_id, slot(order, asked_cl_ord_id), slot(account, account_name),
-            slot(slot(decision, approval_instrument), instrument_index), slot(order, asked_side),
-            slot(order, asked_lots), slot(order, asked_ticks), slot(order, asked_ord_type),
-            slot(order, asked_time_in_force), slot(order, asked_is_post_only), slot(order, asked_is_reduce_only),
-            checks_run,
-        ),
-        now_ns,
-    )
-    set_slot(monitor, monitor_accepted, slot(monitor, monitor_accepted) + 1)
-    set_slot(monitor, monitor_checks_run, slot(monitor, monitor_checks_run) + checks_run)
-    waiting = <dict>slot(monitor, monitor_accepted_at)
-    if PyDict_Size(waiting) < most_timed:
-        PyDict_SetItem(waiting, order_id, now_ns)
-    if slot(account, account_prevention) is CANCEL_RESTING:
-        self._cancel_resting(decision, now_ns)
-    failure = sent(slot(self, pipeline_router), decision, order_id, now_ns)
-    if failure is not None:
-        self._end_unsent(order_id, failure, now_ns)
-
-
-cdef object sent(object router, object decision, object order_id, object now_ns):
-    """Router.send."""
-    if not is_a(router, <PyObject *>Router):
-        return router.send(decision, order_id, now_ns)
-    venue = slot(slot(decision, approval_instrument), instrument_venue)
-    PySet_Add(slot(router, router_touched), venue)
-    return (<dict>slot(router, router_links))[venue].place(decision, order_id, now_ns)
-
-
-cdef int count_refused(object monitor, object decision, object now_ns) except -1:
-    """Monitor.order_refused, but for what an operator is alerted of."""
-    cdef PyObject *found
-    reason = slot(decision, reject_reason)
-    if reason is CHECK_ERROR:
-        monitor.order_refused(decision, now_ns)
-        return 0
-    set_slot(monitor, monitor_rejected, slot(monitor, monitor_rejected) + 1)
-    by_code, name = slot(monitor, monitor_by_code), reason_names[reason]
-    found = PyDict_GetItemWithError(by_code, name)
-    PyDict_SetItem(by_code, name, 1 if found == NULL else <object>found + 1)
-    add_one(<dict>slot(monitor, monitor_pending), now_ns)
-    return 0
-
-
-cdef int add_one(dict counts, object key) except -1:
-    cdef PyObject *found = PyDict_GetItemWithError(counts, key)
-    PyDict_SetItem(counts, key, 1 if found == NULL else <object>found + 1)
-    return 0
+include "_path_order.pxi"
+include "_path_refusal.pxi"
 
 
 # --- the venue's acknowledgement --------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 # What _path.pyx names often, looked up once; and where the slots of the classes lie that it reads and writes.
 cdef object Journal = _writer.Journal
-cdef object Page = _Page
 cdef object SessionState = _state.SessionState
 cdef object Account = _accounts.Account
 cdef object Market = _marks.Market
@@ -11,16 +10,18 @@ cdef object Approved = _orders.Approved
 cdef object OrderApproved = _records.OrderApproved
 cdef object OrderRefused = _records.OrderRefused
 cdef object JournalError = _JournalError
+cdef object account_is_trading = _account_is_trading
+cdef object broken = _broken
+cdef object decide = _decide
 cdef object ordinary_order = _ordinary_order
 cdef object encode = _records.encode
 cdef object order_values = _order_values
 cdef object refusal_values = _refusal_values
 cdef object send = _send
-cdef object EXECUTION_REPORT = _EXECUTION_REPORT
+cdef Layout EXECUTION_REPORT = _EXECUTION_REPORT
 cdef object VenueAccepted = _records.VenueAccepted
 cdef object OrderAccepted = _events.OrderAccepted
 cdef object CHECK_ERROR = _orders.RejectReason.CHECK_ERROR
-cdef dict reason_names = {reason: reason.name for reason in _orders.RejectReason}
 cdef object PENDING_NEW = _OrdStatus.PENDING_NEW
 cdef object NEW = _OrdStatus.NEW
 cdef object accepted_status = _TABLE[_OrdStatus.PENDING_NEW, _Happening.ACCEPTED]

@@ -25,6 +25,7 @@ from risk.lifecycle import WORKING as _WORKING
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    void Py_XDECREF(PyObject *o)
 
 cdef extern from *:
     bint __builtin_mul_overflow(long long a, long long b, long long *result) noexcept nogil
@@ -39,7 +40,6 @@ cdef long long MOST = 1 << 61
 cdef object OrderRefused = _OrderRefused
 cdef object WorkingOrder = _WorkingOrder
 cdef object Instrument = _Instrument
-cdef object WORKING = _WORKING
 cdef dict reasons = plain.REASONS
 cdef dict statuses = plain.STATUSES
 cdef dict ord_types = plain.ORD_TYPES
@@ -227,6 +227,34 @@ def refusal_values(record, exec_id, long long time_ns):
 
 # --- an order -------------------------------------------------------------------------------------------------------
 
+# What was looked up last, under the key that it was looked up by: an order's kind and its names recur.
+cdef struct Known:
+    PyObject *key
+    PyObject *value
+
+cdef Known known_status, known_working, known_ord_type, known_side, known_time, known_account, known_symbol
+cdef dict works = {status: status in _WORKING for status in statuses}
+
+
+cdef inline object know(Known *known, object key, object value):
+    Py_INCREF(key)
+    Py_INCREF(value)
+    Py_XDECREF(known.key)
+    Py_XDECREF(known.value)
+    known.key, known.value = <PyObject *>key, <PyObject *>value
+    return value
+
+
+cdef inline object entry(dict table, object key, Known *known):
+    """table[key], for keys that are the same objects each time."""
+    return <object>known.value if known.key == <PyObject *>key else know(known, key, table[key])
+
+
+cdef inline object ascii_entry(object text, Known *known):
+    """ascii_of(text), for texts that are."""
+    return <object>known.value if known.key == <PyObject *>text else know(known, text, ascii_of(text))
+
+
 cdef struct Scale:
     long long tick
     long long tick_exponent
@@ -278,7 +306,7 @@ cdef tuple ordinary_values(object order, object exec_id, long long time_ns, byte
         and read_int(slot(order, order_cum_lot_ticks), MOST, &cum_lot_ticks)
     ):
         return None
-    leaves = lots - cum_lots if lots > cum_lots and status in WORKING else 0
+    leaves = lots - cum_lots if lots > cum_lots and entry(works, status, &known_working) is True else 0
     if cum_lots:
         if cum_lots < 0 or cum_lot_ticks < 0 or cum_lot_ticks % cum_lots:
             return None
@@ -297,7 +325,7 @@ cdef tuple ordinary_values(object order, object exec_id, long long time_ns, byte
     if quantity is None or cumulated is None or price is None or left is None or average is None:
         return None
     values = blank()
-    put(values, account_at, ascii_of(slot(order, order_account)))
+    put(values, account_at, ascii_entry(slot(order, order_account), &known_account))
     put(values, avg_px_at, average)
     put(values, cum_qty_at, cumulated)
     put(values, exec_id_at, exec_id)
@@ -305,12 +333,12 @@ cdef tuple ordinary_values(object order, object exec_id, long long time_ns, byte
     put(values, last_qty_at, last_quantity)
     put(values, order_id_at, ascii_of(slot(order, order_order_id)))
     put(values, quantity_at, quantity)
-    put(values, status_at, statuses[status])
-    put(values, ord_type_at, ord_types[slot(order, order_ord_type)])
+    put(values, status_at, entry(statuses, status, &known_status))
+    put(values, ord_type_at, entry(ord_types, slot(order, order_ord_type), &known_ord_type))
     put(values, price_at, price)
-    put(values, side_at, sides[slot(order, order_side)])
-    put(values, symbol_at, ascii_of(slot(instrument, symbol_slot)))
-    put(values, time_in_force_at, times_in_force[slot(order, order_time_in_force)])
+    put(values, side_at, entry(sides, slot(order, order_side), &known_side))
+    put(values, symbol_at, ascii_entry(slot(instrument, symbol_slot), &known_symbol))
+    put(values, time_in_force_at, entry(times_in_force, slot(order, order_time_in_force), &known_time))
     put(values, time_at, time_text(time_ns))
     put(values, exec_type_at, exec_type)
     put(values, leaves_at, left)

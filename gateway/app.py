@@ -165,7 +165,7 @@ class App:
 
     def snapshot(self) -> dict[str, Any]:
         """Return counters, accounts and venue states as plain values."""
-        return self.counters() | {"accounts": self.core.account_rows()}
+        return self.counters() | {"accounts": self.core.account_rows(now_ns=now_ns())}
 
     def counters(self, ages: Ages | None = None) -> dict[str, Any]:
         """Return the snapshot without its accounts, which may be many.
@@ -183,7 +183,7 @@ class App:
         counters["venues"] = {link.venue: state_of(link, market, ledger, now, ages) for link in links}
         counters["feeds"] = {link.venue: row_of(link, market, ledger, now, ages) for link in links}
         counters["sessions"] = sorted(self.server.logged_on)
-        counters["levels"] = core.level_rows()
+        counters["levels"] = core.level_rows(now)
         counters["controls"] = core.controls.snapshot()
         counters["counterparties"] = self.counterparties.rows(now)
         counters["open_breaks"] = core.reconciler.rows(now, None if ages is None else BREAKS_TOLD)

@@ -131,13 +131,15 @@ class Core:
         """How many checks every order must pass."""
         return len(CHECKS)
 
-    def account_rows(self, accounts: Iterable[Account] | None = None) -> list[dict[str, Any]]:
+    def account_rows(
+        self, accounts: Iterable[Account] | None = None, now_ns: int | None = None
+    ) -> list[dict[str, Any]]:
         """Return the state, equity, initial margin and orders of accounts, or of all; None where margin is unknown."""
-        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market)
+        return account_rows(self.ledger.accounts.values() if accounts is None else accounts, self.market, now_ns)
 
-    def level_rows(self) -> list[dict[str, Any]]:
+    def level_rows(self, now_ns: int | None = None) -> list[dict[str, Any]]:
         """Return each desk's and firm's equity and initial margin; None where margin is unknown."""
-        return level_rows(self.market)
+        return level_rows(self.market, now_ns)
 
     @property
     def deadline_ns(self) -> int | None:

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import compiled
 
-__all__ = ["COMPILED", "commit_of", "ledger_handlers", "order_steps", "report_handlers", "venue_handlers"]
+__all__ = [
+    "COMPILED",
+    "commit_of",
+    "ledger_handlers",
+    "order_steps",
+    "report_handlers",
+    "take_regular",
+    "venue_handlers",
+]
 
 Table = Mapping[Any, Callable[..., Any]]
 
 COMPILED = False
 if not TYPE_CHECKING and compiled.COMPILED:
     try:
-        from gateway._path import commit_of, ledger_handlers, order_steps, report_handlers, venue_handlers
+        from gateway._path import commit_of, ledger_handlers, order_steps, report_handlers, take_regular, venue_handlers
 
         COMPILED = True
     except ImportError:
@@ -45,3 +53,7 @@ if TYPE_CHECKING or not COMPILED:
     def venue_handlers(executions: Any) -> Table:
         """Return nothing: every event is taken by Executions itself."""
         return {}
+
+    def take_regular(session: Any, pipeline: Any, name: str, now_ns: int, most: int) -> int:
+        """Take none: every message is an event of its session, and Pipeline.receive's."""
+        return 0

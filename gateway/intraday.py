@@ -59,6 +59,8 @@ ELAPSED_AT_ONCE: Final = 256
 # A loop that did not turn for so long gives what has come meanwhile its turn before anything expires.
 STALL_NS: Final = 500_000_000
 AFTER_STALL_NS: Final = 100_000_000
+# Below a hundredth of a cent an amount is what float sums leave of nothing, and nobody owes it: in USD.
+DUST_USD: Final = 1e-4
 # After a journal that could not be written, and how often transfers are looked at.
 RETRY_NS: Final = NS_PER_S
 
@@ -189,6 +191,9 @@ class Intraday:
         core = equity - market.kernel.held(account.index)  # working orders are not in maintenance
         if not (equity == equity and core == core):
             return None
+        if _owes_nothing(account):  # collateral that does not count, and bears moves, takes nobody's account away
+            return Margin(max(0, units_against_client(equity)), 0)
+        equity, core = (0.0 if abs(amount) < DUST_USD else amount for amount in (equity, core))
         return Margin(units_against_client(equity), -units_against_client(-MAINTENANCE_FACTOR * core))
 
     def _decide(self, name: str, now_ns: int) -> None:
@@ -304,14 +309,18 @@ class Intraday:
         if price is None or margin is None or profile is None:
             return "margin is unknown: nothing leaves"
         value = terms.units / UNITS_PER_WHOLE * price
-        left = margin.equity_units - units_against_client(value) - 1
-        if not all(market.kernel.worst(row) >= value for row in (account.index, *market.above(account.index))):
+        left = margin.equity_units + units_against_client(-value)
+        left = left if abs(left) > DUST_USD * UNITS_PER_WHOLE else 0
+        is_its_own = _owes_nothing(account) and account.cash_units.get(terms.asset, 0) >= terms.units
+        is_needed = bool(account.exposure.orders) or not is_its_own
+        rows = (account.index, *market.above(account.index))[0 if is_needed else 1 :]
+        if not all(market.kernel.worst(row) >= value - DUST_USD for row in rows):
             return "insufficient collateral: it covers initial margin"
         for wallet in wallets_of(account, market):
             pinned = account.sub_accounts[wallet.venue].collateral_units is not None
-            if wallet.unit == terms.asset and not pinned and not wallet.excess >= terms.units / UNITS_PER_WHOLE:
+            if wallet.unit == terms.asset and not pinned and not wallet.excess >= (terms.units - 0.5) / UNITS_PER_WHOLE:
                 return f"insufficient collateral: it covers initial margin, {wallet.name}"
-        if ratio_bps(left, margin.maintenance_units) < profile.thresholds.leave_bps[0]:
+        if is_needed and ratio_bps(left, margin.maintenance_units) < profile.thresholds.leave_bps[0]:
             return "insufficient collateral: the margin ratio would be at warning"
         return None
 
@@ -450,6 +459,12 @@ class Intraday:
                 for one in collateral.live()
             ],
         }
+
+
+def _owes_nothing(account: Account) -> bool:
+    """Whether all that an account has is its own: it holds no contract, and owes no asset."""
+    has_debt = any(units < 0 for units in account.cash_units.values())
+    return not has_debt and not any(position.held for position in account.positions.values())
 
 
 def begun(terms: TransferTerms, due_ns: int, call_id: str) -> TransferBegun:

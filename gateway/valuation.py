@@ -264,7 +264,7 @@ class Valuation:
             at, more = mirror.begin_some(free, at, WRITTEN_PER_SLICE - written, *into)
             written += more
             exposure = free[at - 1].exposure
-            while not (exposure.is_mirrored or exposure.mirror_some(WRITTEN_PER_SLICE)):
+            while not (exposure.is_mirrored or mirror.orders_some(exposure, WRITTEN_PER_SLICE)):
                 yield
                 written = 0
             if written >= WRITTEN_PER_SLICE:
@@ -278,7 +278,7 @@ class Valuation:
             if asked := _asked_of(account):
                 told = told_with(kernel, asked, profile_kernels)
                 account.begin_mirror(told, currency_index, venue_books, haircuts)
-                while not account.exposure.mirror_some(WRITTEN_PER_SLICE):
+                while not mirror.orders_some(account.exposure, WRITTEN_PER_SLICE):
                     yield
                 yield
 

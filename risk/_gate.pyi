@@ -1,8 +1,12 @@
+from collections.abc import Callable
+
 from risk.account import Account
 from risk.marks import Market
-from risk.order import Order
+from risk.order import Order, Reject
 
 KNOWN_CHECKS: tuple[str, ...]
 
 def surely_passed(order: Order, account: Account, market: Market) -> int: ...
 def surely_short(order: Order, account: Account, market: Market) -> tuple[float, float] | None: ...
+def first_look(order: Order, account: Account, market: Market) -> int | Reject: ...
+def refuse_by(function: Callable[[float, float], Reject]) -> None: ...

@@ -142,6 +142,8 @@ for _name in _order_class.__struct_fields__:
         extras[extra_count] = offset_of(_order_class, _name)
         extra_count += 1
 
+cdef object shortfall = None
+
 # The checks whose conditions are below, in order.
 KNOWN_CHECKS = (
     "account_is_trading", "instrument_is_known", "product_is_permitted", "price_and_quantity_are_whole",
@@ -164,11 +166,37 @@ cdef struct Asked:
     long long mark_time_ns
     long long low_ticks
     long long high_ticks
+    double cash  # what a fill of all of it leaves, where the checks of margin were reached
 
 
 def surely_passed(order, account, market):
     """Return how many checks, in order, this order passes for certain. See gate.py."""
     cdef Asked asked
+    return _passed(order, account, market, &asked)
+
+
+cpdef object first_look(order, account, market):
+    """Return the refusal of an order that leaves its own account short for certain, else as surely_passed. See gate.py."""
+    cdef Asked asked
+    cdef int passed = _passed(order, account, market, &asked)
+    # Without profiles, since product_is_permitted was passed; and where the account may trade.
+    if passed != CHECKS - 1 or shortfall is None or slot(account, account_state) is not _trading:
+        return passed
+    lots = slot(order, order_lots) if asked.is_buy else -asked.lots
+    try:
+        short = _short(account, market, slot(order, order_instrument), lots, asked.cash)
+    except Exception:
+        return passed  # the plain check meets the same, and says that it did
+    return passed if short is None else shortfall(<object>PyTuple_GET_ITEM(short, 0), <object>PyTuple_GET_ITEM(short, 1))
+
+
+def refuse_by(function):
+    """Have `function(equity, left)` make the refusals of first_look: margin_checks hands it over."""
+    global shortfall
+    shortfall = function
+
+
+cdef int _passed(object order, object account, object market, Asked *asked) except -1:
     cdef int passed
     if not (
         is_a(order, <PyObject *>_order_class) and is_a(account, <PyObject *>_account_class)
@@ -190,13 +218,13 @@ def surely_passed(order, account, market):
         and read_int(slot(order, order_received_ns), MOST, &asked.now_ns)
         and read_float(slot(instrument, instrument_tick), &asked.tick)
         and read_float(slot(instrument, instrument_lot_amount), &asked.lot_amount)
-        and _read_mark(slot(market, market_marks), slot(instrument, instrument_index), &asked)
+        and _read_mark(slot(market, market_marks), slot(instrument, instrument_index), asked)
     ):
         return 0
-    passed = _without_rate(order, account, market, instrument, &asked)
-    if passed < BEFORE_RATE or not _rate_and_working(account, &asked):
+    passed = _without_rate(order, account, market, instrument, asked)
+    if passed < BEFORE_RATE or not _rate_and_working(account, asked):
         return passed
-    return _with_market(order, account, market, instrument, &asked)
+    return _with_market(order, account, market, instrument, asked)
 
 
 cdef bint _read_mark(object marks, object index, Asked *asked) except -1:
@@ -306,7 +334,6 @@ cdef int _with_market(object order, object account, object market, object instru
     """The checks behind the rate."""
     cdef long long mark_age_ns = 0, generation_age_ns = 0, generation_ns = 0, age_ns
     cdef long long priced = 0, index = 0
-    cdef double cash = 0.0
     cdef PyObject *own_age
     # price_is_within_collar
     if not asked.low_ticks <= asked.ticks <= asked.high_ticks:
@@ -336,11 +363,11 @@ cdef int _with_market(object order, object account, object market, object instru
         read_int(slot(instrument, instrument_index), MOST, &index)
         and read_int(slot(market, market_priced_count), MOST << 1, &priced)
         and index < priced
-        and cash_of_fill(instrument, asked.is_buy, asked.lots, asked.ticks, &cash)
+        and cash_of_fill(instrument, asked.is_buy, asked.lots, asked.ticks, &asked.cash)
     ):
         return 12
     lots = slot(order, order_lots) if asked.is_buy else -asked.lots
-    return _with_margin(account, market, instrument, lots, cash)
+    return _with_margin(account, market, instrument, lots, asked.cash)
 
 
 cdef int _with_margin(object account, object market, object instrument, object lots, object cash) except -1:
@@ -384,7 +411,7 @@ cdef int _with_margin(object account, object market, object instrument, object l
 def surely_short(order, account, market):
     """Return (equity, what is left) where an order leaves its own account short for certain. See gate.py."""
     cdef long long lots = 0, ticks = 0, index = 0, priced = 0
-    cdef double cash = 0.0, worst
+    cdef double cash = 0.0
     if not (
         is_a(order, <PyObject *>_order_class) and is_a(account, <PyObject *>_account_class)
         and is_a(market, <PyObject *>_market_class)
@@ -400,8 +427,14 @@ def surely_short(order, account, market):
         and cash_of_fill(instrument, side is _buy, lots, ticks, &cash)
     ):
         return None
+    return _short(account, market, instrument, lots if side is _buy else -lots, cash)
+
+
+cdef tuple _short(object account, object market, object instrument, object lots, object cash):
+    """Return (equity, what is left) of the account's own row, or None where that is not worse than now, and short."""
+    cdef double worst
     kernel, row = slot(market, market_kernel), slot(account, account_index)
-    left = kernel.what_if(row, slot(instrument, instrument_index), lots if side is _buy else -lots, cash)
+    left = kernel.what_if(row, slot(instrument, instrument_index), lots, cash)
     worst = left
     # NaN is neither: an unknown margin is told as such, and what makes the worst case better may pass.
     if not worst < 0.0 or not worst < <double>kernel.worst(row):

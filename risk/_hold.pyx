@@ -8,14 +8,20 @@ An order of any other kind (filled in part, being replaced, held already, a stop
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Add
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
 from risk._cash cimport cash_of_fill
-from risk._slots cimport is_a, offset_of, read_int, set_slot, slot
+from risk._kernel_books cimport Books
+from risk._slots cimport is_a, offset_of, read_float, read_int, set_slot, slot
 
-from risk import exposure as _exposures, instrument as _instruments, self_trade as _self_trades
+from risk import exposure as _exposures, instrument as _instruments, kernel as _kernels, self_trade as _self_trades
 from risk.lifecycle import OrdStatus as _OrdStatus
 
 cdef long long MOST = 1 << 61
+cdef long long MOST_ROWS = 1 << 31
+cdef long long MOST_COUNTED = 1 << 40  # far below what the kernel refuses, and exact in a double
+# Only the compiled kernel itself; whatever else holds orders is asked by its method.
+cdef PyObject *Kernel = <PyObject *>_kernels.MarginKernel if issubclass(_kernels.MarginKernel, Books) else NULL
 
 cdef object Exposure = _exposures.Exposure
 cdef object WorkingOrder = _exposures.WorkingOrder
@@ -89,10 +95,11 @@ cdef int hold_new(object exposure, object order) except -1:
     PyDict_SetItem(by_instrument, index, count if found == NULL else <object>found + count)
     signed = count if is_buy else -lots
     account = slot(exposure, exposure_account)
-    PyDict_SetItem(<dict>slot(exposure, exposure_held), order_id, (account, index, signed, cash, 0.0, 0.0))
+    arguments = (account, index, signed, cash, 0.0, 0.0)
+    PyDict_SetItem(<dict>slot(exposure, exposure_held), order_id, arguments)
     kernel = slot(exposure, exposure_kernel)
     if kernel is not None:
-        kernel.hold(account, index, signed, cash, 0.0, 0.0)
+        hold_in(kernel, arguments)
         venues = slot(exposure, exposure_venues)
         if venues:
             kernel = venues.get(slot(instrument, instrument_venue))
@@ -100,7 +107,7 @@ cdef int hold_new(object exposure, object order) except -1:
                 kernel.hold(account, index, signed, cash, 0.0, 0.0)
     kernel = slot(exposure, exposure_next)
     if kernel is not None:
-        kernel.hold(account, index, signed, cash, 0.0, 0.0)
+        hold_in(kernel, arguments)
         kernel = slot(exposure, exposure_venues_next).get(slot(instrument, instrument_venue))
         if kernel is not None:
             kernel.hold(account, index, signed, cash, 0.0, 0.0)
@@ -108,6 +115,33 @@ cdef int hold_new(object exposure, object order) except -1:
     clients = slot(exposure, exposure_client_orders)
     if clients is not None and not joins(clients, is_buy, index, ticks):
         clients.add(side, index, slot(order, order_ticks))
+    return 0
+
+
+cdef int hold_in(object kernel, object arguments) except -1:
+    """Count a working order in a kernel, as kernel.hold(*arguments); arguments are those that an exposure keeps."""
+    cdef long long account = 0, instrument = 0, lots = 0
+    cdef double cash = 0.0, alternative = 0.0, alternative_cash = 0.0
+    cdef Py_ssize_t row
+    cdef Books books
+    held = <tuple>arguments
+    if (
+        is_a(kernel, Kernel) and PyTuple_GET_SIZE(held) == 6
+        and read_int(<object>PyTuple_GET_ITEM(held, 0), MOST_ROWS, &account) and account >= 0
+        and read_int(<object>PyTuple_GET_ITEM(held, 1), MOST_ROWS, &instrument)
+        and read_int(<object>PyTuple_GET_ITEM(held, 2), MOST_COUNTED, &lots)
+        and read_float(<object>PyTuple_GET_ITEM(held, 3), &cash) and -MOST_COUNTED <= cash <= MOST_COUNTED
+        and read_float(<object>PyTuple_GET_ITEM(held, 4), &alternative) and alternative == 0.0
+        and read_float(<object>PyTuple_GET_ITEM(held, 5), &alternative_cash) and alternative_cash == 0.0
+    ):
+        books, row = <Books>kernel, account
+        books._book(row)
+        books._check_instrument(instrument)
+        while row >= 0:
+            books._hold(books._book(row), instrument, <double>lots, cash, alternative, alternative_cash)
+            row = books.parents[row]
+    else:
+        kernel.hold(*held)
     return 0
 
 

@@ -5,16 +5,24 @@
 An account with accounts at venues, with working orders, or in the middle of a mirror is left to its own methods.
 """
 
-from cpython.dict cimport PyDict_Next, PyDict_Size
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.set cimport PySet_Size
+from cpython.set cimport PySet_Add, PySet_Contains, PySet_Size
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
+from risk._hold cimport hold_in
 from risk._slots cimport is_a, offset_of, set_slot, slot
 
 from risk import account as _accounts, exposure as _exposures, position as _positions
 from risk.instrument import UNITS_PER_WHOLE as _UNITS_PER_WHOLE
+
+cdef extern from "Python.h":
+    int PyList_SetSlice(list l, Py_ssize_t low, Py_ssize_t high, PyObject *items) except -1
+
+cdef enum:
+    COLUMNS = 6  # the arguments of MarginKernel.hold
 
 cdef object UNITS_PER_WHOLE = _UNITS_PER_WHOLE
 cdef object Account = _accounts.Account
@@ -119,3 +127,41 @@ def end_some(list accounts, Py_ssize_t start, Py_ssize_t count):
         set_slot(account, account_books, (<object>PyTuple_GET_ITEM(books, last),))
         set_slot(account, account_is_mirroring, False)
     return stop
+
+
+def orders_some(exposure, Py_ssize_t count):
+    """Hold some of the working orders in the kernel to come. See Exposure.mirror_some."""
+    cdef Py_ssize_t at, start, stop
+    cdef PyObject *found
+    if not is_a(exposure, <PyObject *>Exposure) or PyDict_CheckExact(slot(exposure, exposure_venues_next)) == 0:
+        return exposure.mirror_some(count)
+    kernel, waiting = slot(exposure, exposure_next), <list>slot(exposure, exposure_to_mirror)
+    if kernel is None or count <= 0 or PyDict_Size(<dict>slot(exposure, exposure_venues_next)):
+        return exposure.mirror_some(count)
+    held, held_next = <dict>slot(exposure, exposure_held), slot(exposure, exposure_held_next)
+    stop = PyList_GET_SIZE(waiting)
+    start = max(0, stop - count)
+    for at in range(start, stop):
+        order_id = <object>PyList_GET_ITEM(waiting, at)
+        found = PyDict_GetItemWithError(held, order_id)
+        if found == NULL or PySet_Contains(held_next, order_id):  # it may have ended, or changed, meanwhile
+            continue
+        hold_in(kernel, <object>found)
+        PySet_Add(held_next, order_id)
+    PyList_SetSlice(waiting, start, stop, NULL)
+    return start == 0
+
+
+def held_bytes(held):
+    """Return what is held as doubles, one order behind the other. See risk.mirror.plain_held_bytes."""
+    cdef list rows = list(held)
+    cdef Py_ssize_t count = PyList_GET_SIZE(rows), at, i
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, count * COLUMNS * sizeof(double))
+    cdef double *to = <double *>PyBytes_AS_STRING(made)
+    for at in range(count):
+        row = <tuple?>(<object>PyList_GET_ITEM(rows, at))
+        if PyTuple_GET_SIZE(row) != COLUMNS:
+            raise ValueError("an order is told of by six numbers")
+        for i in range(COLUMNS):
+            to[at * COLUMNS + i] = <object>PyTuple_GET_ITEM(row, i)
+    return made

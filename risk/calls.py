@@ -66,6 +66,8 @@ TABLE: Final[dict[tuple[CallState, CallHappening], CallState]] = {
     (_C.AGREED, _H.AGREED): _C.AGREED,
     (_C.AGREED, _H.PAID_PART): _C.PARTLY_MET,
     (_C.AGREED, _H.PAID_ALL): _C.MET,
+    # Agreed after a dispute, or upheld, with a part paid already.
+    (_C.AGREED, _H.REVERSED): _C.AGREED,
     (_C.AGREED, _H.LAPSED): _C.EXPIRED,
     (_C.AGREED, _H.RECOVERED): _C.SUPERSEDED,
     (_C.DISPUTED, _H.RECEIVED): _C.DISPUTED,

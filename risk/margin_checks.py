@@ -6,7 +6,7 @@ from typing import Final
 
 from risk.account import Account, AccountState
 from risk.cash import fill_cash
-from risk.gate import surely_short
+from risk.gate import refuse_by, surely_short
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
@@ -130,6 +130,9 @@ def not_taken(account: Account, equity: float, worst: float, check: str) -> Reje
 
 def _shortfall(equity: float, worst: float) -> Reject:
     return Reject(_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, equity - worst)
+
+
+refuse_by(_shortfall)
 
 
 def venue_margin_is_covered(order: Order, account: Account, market: Market) -> Reject | None:

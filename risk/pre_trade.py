@@ -316,9 +316,18 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
     if account is None:
         text = f"Account(1) {order.account} is not known to this session"
         return _refuse(RejectReason.UNKNOWN_ACCOUNT, "account_is_trading", text)
+    try:
+        passed = surely_passed(order, account, market)
+    except Exception as error:
+        return broken(account_is_trading, error)
+    return decide(order, account, market, passed)
+
+
+def decide(order: Order, account: Account, market: Market, passed: int) -> Approved | Reject:
+    """Return the approval, or the first refusal, of an order that passes so many of the gate's checks for certain."""
     check: Check = account_is_trading
     try:
-        remaining, checks_run = _REMAINING[surely_passed(order, account, market)]
+        remaining, checks_run = _REMAINING[passed]
         for check in remaining:
             reject = check(order, account, market)
             if reject is not None:
@@ -326,8 +335,13 @@ def evaluate(order: Order, account: Account | None, market: Market) -> Approved 
             checks_run += 1
         assert order.instrument is not None, _KNOWN
         return Approved(order, order.instrument, account, checks_run)
-    except Exception as error:  # an order is never let through by a bug of ours
-        return _refuse(RejectReason.CHECK_ERROR, check.__name__, f"{type(error).__name__} inside a check")
+    except Exception as error:
+        return broken(check, error)
+
+
+def broken(check: Check, error: Exception) -> Reject:
+    """Refuse an order that a check could not be made of: it is never let through by a bug of ours."""
+    return _refuse(RejectReason.CHECK_ERROR, check.__name__, f"{type(error).__name__} inside a check")
 
 
 def _refuse(reason: RejectReason, check: str, text: str) -> Reject:

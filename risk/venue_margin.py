@@ -148,6 +148,12 @@ class _Tiered(_Model):
 
 
 class _Standard(_Model):
+    def __init__(self, parameter_set: str | None) -> None:
+        """The sets are of coins, and each contract has its coin's; one that is not there is a mistake all the same."""
+        super().__init__(parameter_set)
+        if parameter_set is not None:
+            future_rule(parameter_set)
+
     def part(self, instrument: Instrument, mark: InstrumentMark) -> Part:
         rule, amount = future_rule(instrument.underlying), instrument.lot_amount
         if instrument.kind is Kind.OPTION:

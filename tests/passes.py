@@ -9,11 +9,12 @@ Only `make test` selects, by MARGINGATE_PASS; pytest by hand runs all that it is
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
+
+from tests.facts import facts_of
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("gateway", "protocols", "risk", "fixtures", "tests")
@@ -98,7 +99,7 @@ def imports(path: Path) -> frozenset[Path] | None:
     if any(word in source for word in OPEN_ENDS):
         return None
     files: set[Path] = set()
-    for name, is_module in _imported(ast.parse(source)):
+    for name, is_module in _imported(path):
         parts = name.split(".")
         if parts[0] not in PACKAGES:
             continue
@@ -111,15 +112,14 @@ def imports(path: Path) -> frozenset[Path] | None:
     return frozenset(files)
 
 
-def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+def _imported(path: Path) -> Iterator[tuple[str, bool]]:
     """Every dotted name that is imported, and whether it has to be a module: the last part may be what is in one."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, True) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports are refused by test_architecture.py"
-            yield str(node.module), True
-            yield from ((f"{node.module}.{alias.name}", False) for alias in node.names)
+    facts = facts_of(path)
+    assert not facts.is_relative, "relative imports are refused by test_architecture.py"
+    for module, name in facts.imports:
+        yield module, True
+        if name:
+            yield f"{module}.{name}", False
 
 
 def _file_of(parts: list[str]) -> Path | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.facts import facts_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("gateway", "protocols", "risk", "fixtures", "tests")
@@ -57,19 +57,11 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in it."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(path)}: relative import"
-            yield node.module or ""
+    facts = facts_of(path)
+    assert not facts.is_relative, f"{name_of(path)}: relative import"
+    yield from {module for module, _ in facts.imports}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -93,9 +85,8 @@ def test_pure_packages_do_no_io(package: str) -> None:
 @pytest.mark.parametrize("package", ["protocols", "risk"])
 def test_pure_packages_do_not_open_or_print(package: str) -> None:
     for path in sources(package):
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                assert node.func.id not in {"open", "print", "input"}, f"{name_of(path)}:{node.lineno}"
+        for call in facts_of(path).calls:
+            assert not (call.is_bare and call.name in {"open", "print", "input"}), f"{name_of(path)}:{call.line}"
 
 
 def test_nothing_is_awaited_on_the_path() -> None:
@@ -133,18 +124,13 @@ def test_nothing_is_awaited_on_the_path() -> None:
     )
     beside_it = (*beside_it, "intraday", "margin/book", "messages/margin_calls", "margin/desk")
     for name in (*on_the_path, *beside_it):
-        tree = ast.parse((ROOT / "gateway" / f"{name}.py").read_text())
-        for node in ast.walk(tree):
-            assert not isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith), name
+        assert not facts_of(ROOT / "gateway" / f"{name}.py").is_awaiting, name
 
 
 def test_only_pre_trade_approves() -> None:
     """Approved is made in one place; a router takes nothing else."""
-    for path in (path for path in ALL if "Approved" in path.read_text()):
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Call):
-                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                assert called != "Approved" or name_of(path) == "risk/pre_trade.py", f"{name_of(path)}:{node.lineno}"
+    made = {name_of(path) for path in ALL for call in facts_of(path).calls if call.name == "Approved"}
+    assert made == {"risk/pre_trade.py"}
 
 
 def test_only_the_clock_reads_time() -> None:
@@ -160,23 +146,16 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    for path in (path for path in ALL if path.read_text().count("\n") > MAX_FUNCTION_LINES):
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = (node.end_lineno or node.lineno) - node.lineno + 1
-                assert length <= MAX_FUNCTION_LINES, f"{name_of(path)}:{node.lineno} {node.name} has {length} lines"
+    long = [(name_of(path), one) for path in ALL for one in facts_of(path).functions if one.lines > MAX_FUNCTION_LINES]
+    assert not long
 
 
 def test_public_things_are_documented() -> None:
     """Every public function and class of the pure packages and the gateway says what it is."""
     for package in ("gateway", "risk"):
         for path in sources(package):
-            for node in tree_of(path).body:
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    if isinstance(node, ast.ClassDef) and "Table" in {getattr(b, "id", "") for b in node.bases}:
-                        continue  # each of its keys says what it is: docs/configuration.md is made of that
-                    documented = node.name.startswith("_") or ast.get_docstring(node) is not None
-                    assert documented, f"{name_of(path)}:{node.lineno} {node.name} has no docstring"
+            undocumented = facts_of(path).undocumented
+            assert not undocumented, f"{name_of(path)}: {undocumented} without a docstring"
 
 
 def test_no_forbidden_names() -> None:

@@ -99,13 +99,15 @@ class AlertBook:
             alert.quiet_ns = now_ns
 
     def happened(self, key: str, kind: str, severity: str, text: str, now_ns: int) -> None:
-        """Something happened; the same again within a quarter of an hour is counted."""
+        """Something happened; the same again within a quarter of an hour is counted, and told again now and then."""
         alert = self.by_key.get(key)
         if alert is None or now_ns >= alert.ends_ns:
             self._new(key, kind, severity, text, now_ns, is_event=True)
             return
         alert.count += 1
         alert.text, alert.ends_ns = text, now_ns + EVENT_LIFE_NS
+        if alert.told_ns and not alert.acknowledged_by and now_ns >= alert.told_ns + self._repeat_ns:
+            self._tell(alert, now_ns)
 
     def heard(self, key: str, kind: str, severity: str, text: str, now_ns: int, *, is_firing: bool) -> None:
         """Another system says that something holds, or is over: shown here, and told to nobody from here."""
@@ -135,18 +137,24 @@ class AlertBook:
                 self._tell(alert, now_ns)
         while self._sent_ns and self._sent_ns[0] <= now_ns - MINUTE_NS:
             self._sent_ns.popleft()
+        waiting: dict[str, list[Alert]] = {kind: [] for kind, at_ns in self._due_ns.items() if at_ns <= now_ns}
+        for alert in self.by_key.values():
+            if alert.must_tell and alert.kind in waiting:
+                waiting[alert.kind].append(alert)
+        # Where not all may leave, the gravest do, and of those whoever has waited longest.
+        kinds = sorted(waiting, key=lambda kind: (-_gravest(waiting[kind]), self._due_ns[kind]))
         messages = []
-        for kind in sorted((kind for kind, at in self._due_ns.items() if at <= now_ns), key=self._due_ns.__getitem__):
-            if len(self._sent_ns) >= self._per_minute:
+        for kind in kinds:
+            alerts = waiting[kind]
+            if alerts and len(self._sent_ns) >= self._per_minute:
                 break
-            alerts = [a for a in self.by_key.values() if a.kind == kind and a.must_tell]
             del self._due_ns[kind]
             if not alerts:
                 continue
             for alert in alerts:
                 alert.must_tell, alert.told_ns = False, now_ns
             self._sent_ns.append(now_ns)
-            severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
+            severity = SEVERITIES[_gravest(alerts)]
             messages.append(Message(kind, severity, tuple(msgspec.structs.replace(alert) for alert in alerts)))
         return messages
 
@@ -200,6 +208,10 @@ class AlertBook:
         ]
         for key in over:
             del self.by_key[key]
+
+
+def _gravest(alerts: list[Alert]) -> int:
+    return max((SEVERITIES.index(alert.severity) for alert in alerts), default=-1)
 
 
 def _rank(alert: Alert) -> tuple[bool, bool, int, int]:

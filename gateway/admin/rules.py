@@ -21,6 +21,10 @@ TEXTS: Final = (
     (re.compile(r" killed by | reinstated by | logged out by |^limit of | -> (trading|reducing|halted) by"),
      "operator", "warning"),
     (re.compile(r"break|differs|is not ours"), "break", "critical"),
+    (re.compile(r"^margin of .* taken_over:| deleveraged by | ended, exhausted: "), "margin call", "critical"),
+    (re.compile(r"^transfer .* (awaits approval|approved) by "), "transfer", "info"),
+    (re.compile(r"^transfer | calls [\d.]+ USD of |: call \S+ (lapsed|unpaid)"), "transfer", "warning"),
+    (re.compile(r"^(valuation|margin watch|margin parameters) failed|^pricing process: "), "margin", "critical"),
     (re.compile(r"^fix: (logon|connection)"), "logons", "warning"),
     (re.compile(r"halted|disconnected|reconcil"), "venue", "warning"),
 )  # fmt: skip
@@ -28,7 +32,8 @@ TEXTS: Final = (
 GRAVE_MARGIN: Final = {
     "called": "warning", "restricted": "warning", "adjusting": "critical", "taken_over": "critical"
 }  # fmt: skip
-_NUMBERS: Final = re.compile(r"\d+")
+# A number that stands alone: how many, how much, since when. Digits in a name tell one thing from another.
+_NUMBERS: Final = re.compile(r"(?<![^\s(])[+-]?\d[\d.,]*(?![^\s;:,.%)])")
 
 
 class Condition(NamedTuple):
@@ -89,6 +94,7 @@ class Watch:
         self._silent_ns = max(SILENT_NS, SILENT_INTERVALS * report_interval_ms * 1_000_000)
         self._holding: set[str] = set()
         self._texts_seen: int | None = None
+        self._uptime_s = 0.0
 
     def look(self, snapshot: dict[str, Any] | None, age_ns: int, now_ns: int) -> None:
         """Take up a snapshot of so long ago; None: there is none."""
@@ -111,9 +117,15 @@ class Watch:
     def _told(self, snapshot: dict[str, Any], now_ns: int) -> None:
         """Take up alert texts that are new; those from before this process began are shown by the gateway's list."""
         count, texts = snapshot.get("alert_count", 0), snapshot.get("alerts", [])
-        seen = self._texts_seen
-        if seen is None or count < seen:  # this process, or the gateway, has just begun
-            seen = 0 if seen is not None else max(0, count - len(texts))
+        seen, before_s = self._texts_seen, self._uptime_s
+        self._uptime_s = snapshot.get("duration_s", before_s)
+        if seen is None:  # this process has just begun
+            seen = max(0, count - len(texts))
+        elif count < seen or self._uptime_s < before_s:  # the gateway has
+            seen = 0
+        if (lost := count - seen - len(texts)) > 0:
+            text = f"{lost} alerts of the gateway came faster than they are read here: see its journal"
+            self._book.happened("texts lost", "gateway", "critical", text, now_ns)
         for text in texts[-(count - seen) :] if count > seen else []:
             kind, severity = _kind_of(text)
             self._book.happened(f"text {_NUMBERS.sub('#', text)}", kind, severity, text, now_ns)

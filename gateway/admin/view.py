@@ -173,6 +173,6 @@ class View:
 def _account_row(row: Row, figures: Row) -> Row:
     use = margin_use(row)
     told = row | {"margin_use": None if use == float("inf") else use}
-    if told.get("maintenance_margin") is None:
+    if told.get("maintenance_margin") is None and told["equity"] is not None:  # nor is it known where that is not
         told["maintenance_margin"] = figures.get("maintenance_margin")
     return told

@@ -28,6 +28,7 @@ def backtest(
     last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last evening.")] = None,
     confidence: Annotated[float, typer.Option(min=0.9, max=0.999, help="Of one day.")] = 0.99,
     forecasts: Annotated[bool, typer.Option(help="Race the forecasts of volatility and tails as well.")] = True,
+    pictures: Annotated[bool, typer.Option(help="Draw them into the page: half of a short walk's time.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not set.")] = None,
 ) -> None:
     """Walk portfolio shapes through price files: margin each evening, the loss of the next day, every test of it."""
@@ -52,7 +53,7 @@ def backtest(
         results = jobs.run(plan, read, workers, on_done=lambda: progress.advance(task))
     found = study_of(plan, read, results)
     try:
-        html, json = write(out, found, results.findings)
+        html, json = write(out, found, results.findings, has_pictures=pictures)
     except OSError as error:
         typer.echo(f"margingate: {out}: {error.strerror}", err=True)
         raise typer.Exit(1) from error

@@ -141,22 +141,22 @@ def document(study: Study) -> dict[str, Any]:
     return body
 
 
-def write(directory: Path, study: Study, findings: list[Finding]) -> tuple[Path, Path]:
+def write(directory: Path, study: Study, findings: list[Finding], *, has_pictures: bool = True) -> tuple[Path, Path]:
     """Write report.html and report.json into a directory, which is made. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     html, json = directory / HTML, directory / JSON
-    html.write_text(page(study, findings), encoding="utf-8")
+    html.write_text(page(study, findings if has_pictures else None), encoding="utf-8")
     json.write_bytes(orjson.dumps(document(study), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return html, json
 
 
-def page(study: Study, findings: list[Finding]) -> str:
-    """The page."""
+def page(study: Study, findings: list[Finding] | None) -> str:
+    """The page; without pictures where there are no findings to draw."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f} %"
-    walks = {(f.shape, f.model): f.walk for f in findings if f.walk is not None}
+    walks = {(f.shape, f.model): f.walk for f in findings or () if f.walk is not None}
     shapes = []
     for shape in dict.fromkeys(verdict.shape for verdict in study.verdicts):
         rows = [verdict for verdict in study.verdicts if verdict.shape == shape]
@@ -167,7 +167,7 @@ def page(study: Study, findings: list[Finding]) -> str:
                 "name": shape,
                 "rows": rows,
                 "picture": margin_against_loss(drawn) if drawn else "",
-                "tradeoff": cost_against_rise(points) if len(points) > 1 else "",
+                "tradeoff": cost_against_rise(points) if findings is not None and len(points) > 1 else "",
             }
         )
     template = environment.get_template(HTML)

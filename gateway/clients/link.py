@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.clients.authentication import Verdict
+from gateway.hot_path import take_regular
 from gateway.pipeline import Pipeline
 from protocols.fix.session import (
     Disconnected,
@@ -109,6 +110,10 @@ class ClientLink:
         """Act on up to so many messages; tell whether there may be more."""
         session, pipeline, name = self.session, self._pipeline, self.name
         while most:
+            taken = take_regular(session, pipeline, name, now_ns, most)
+            if taken:
+                most -= taken
+                continue
             event = next_event(session)
             if session.admin_moved:
                 session.admin_moved = False

@@ -25,7 +25,7 @@ DEFAULT_WARNED_WITHIN_S = 3_600
 # An intraday call of a clearing house that names no time is due in about an hour.
 DEFAULT_HOUSE_CALL_PERIOD_S = 3_600
 
-USD = Rule("from 0 to 1e12", lambda value: 0 <= value <= 10**12)
+USD = Rule("from 0 to 1e12, with at most eight decimals", lambda v: 0 <= v <= 10**12 and v * 10**8 == int(v * 10**8))
 AMOUNT = Rule("from 0 to 1e9, with at most eight decimals", lambda v: 0 <= v <= 10**9 and v * 10**8 == int(v * 10**8))
 PLACE = matching(
     r"house|(client|venue|clearing_house):[A-Za-z0-9][A-Za-z0-9._-]{0,63}",

@@ -13,7 +13,7 @@ from gateway.backtest.study import Data
 from risk.fhs.factors import Factor, FactorKind
 from risk.fhs.filtered import Filtered, ScenarioSet
 from risk.fhs.points import TailPoints, tail_points
-from risk.learning.champion import FILTER, ChampionRules, Choice, choose, walk
+from risk.learning.champion import FILTER, ChampionRules, Choice, choose, choose_each, walk
 from risk.learning.panel import panel
 from risk.parameter_set import Floors, UsedForecast
 from risk.volatility.refusals import EstimateError
@@ -48,7 +48,7 @@ def chosen(
             walked = walk(seen, data.history.day, fast, slow, horizon, rules)
             first = max(as_of_day - EVENINGS + 1, int(walked.day[0]))
             days = [day for day in walked.day.tolist() if first <= day < as_of_day]
-            found[name] = [*(choose(walked, day) for day in days), choose(walked, as_of_day)]
+            found[name] = [*choose_each(walked, days), choose(walked, as_of_day)]
         except EstimateError as error:
             refused[f"{name} champion"] = str(error)
         told(f"{name}: champion")

@@ -49,9 +49,6 @@ cdef enum:
 cdef class Page:
     """The mapped memory of one segment, written at offsets that the journal keeps. See page.Page."""
 
-    cdef Py_buffer view
-    cdef bint is_open
-
     def __init__(self, memory):
         PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE)
         self.is_open = True
@@ -71,7 +68,15 @@ cdef class Page:
         unsigned short payload_version, bytes payload not None, unsigned int salt,
     ):
         """Write a record at an offset, its length and CRC last."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        self.write(
+            offset, sequence, time_ns, record_type, payload_version, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload),
+            salt,
+        )
+
+    cdef int write(
+        self, Py_ssize_t offset, unsigned long long sequence, long long time_ns, unsigned short record_type,
+        unsigned short payload_version, const char *payload, Py_ssize_t size, unsigned int salt,
+    ) except -1:
         cdef unsigned int length = <unsigned int>(size + FIXED)
         cdef unsigned char *at = <unsigned char *>self.view.buf + offset
         cdef unsigned char *body = at + PREFIX
@@ -81,6 +86,7 @@ cdef class Page:
         memcpy(body + 8, &time_ns, 8)
         memcpy(body + 16, &record_type, 2)
         memcpy(body + 18, &payload_version, 2)
-        memcpy(body + FIXED, PyBytes_AS_STRING(payload), size)
+        memcpy(body + FIXED, payload, size)
         # A process that dies in between leaves a place where nothing was written.
         mg_store_last(at, <unsigned long long>mg_crc(salt ^ length, body, length) << 32 | length)
+        return 0

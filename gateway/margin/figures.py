@@ -21,7 +21,7 @@ mm_factor is Deribit's, as its portfolio margin has it (risk/models/parameters/d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Final
 
 import msgspec
@@ -193,13 +193,16 @@ def wallets_of(account: Account, market: Market) -> Iterator[WalletMargin]:
                 yield WalletMargin(book.model, venue, unit, equity, equity - left, core)
 
 
-def account_rows(accounts: Iterable[Account], market: Market) -> list[dict[str, Any]]:
-    """Return each account's state, equity, initial margin and orders, and its wallets; None where margin is unknown."""
-    kernel, base = market.kernel, market.base_scenario
+def account_rows(accounts: Iterable[Account], market: Market, now_ns: int | None = None) -> list[dict[str, Any]]:
+    """Return each account's state, equity, initial margin and orders, and its wallets; None where margin is unknown.
+
+    At a time, what arrays say that no check would use any more is unknown; else they count however old they are.
+    """
+    kernel, base, is_fresh = market.kernel, market.base_scenario, arrays_are_fresh(market, now_ns)
     rows: list[dict[str, Any]] = []
     for account in accounts:
-        equity = worst = float("nan")
-        if market.generation_time_ns != NEVER_NS:
+        equity = worst = nan
+        if is_fresh:
             equity, worst = kernel.equity(account.index, base), kernel.worst(account.index)
         row: dict[str, Any] = {
             "account": account.name,
@@ -213,20 +216,30 @@ def account_rows(accounts: Iterable[Account], market: Market) -> list[dict[str, 
             row["not_taken"] = {currency: by for currency in held if (by := not_taken_by(account, currency))}
         if account.sub_accounts:
             row["wallets"] = [
-                {"wallet": one.name, **_told(one.equity, one.excess)} for one in wallets_of(account, market)
+                {"wallet": one.name, **(_told(one.equity, one.excess) if is_fresh else _told(nan, nan))}
+                for one in wallets_of(account, market)
             ]
         rows.append(row)
     return rows
 
 
-def level_rows(market: Market) -> list[dict[str, Any]]:
-    """Return each desk's and firm's equity, initial margin and its limit, by which its accounts' orders are judged."""
+def arrays_are_fresh(market: Market, now_ns: int | None) -> bool:
+    """Whether risk arrays are there, and at a time, too, no older than a check would use."""
+    at_ns = market.generation_time_ns
+    return at_ns != NEVER_NS and (now_ns is None or now_ns - at_ns <= market.generation_max_age_ns)
+
+
+def level_rows(market: Market, now_ns: int | None = None) -> list[dict[str, Any]]:
+    """Return each desk's and firm's equity, initial margin and its limit, by which its accounts' orders are judged.
+
+    Ages as for accounts.
+    """
     levels = {} if market.hierarchy is None or market.generation_time_ns == NEVER_NS else market.hierarchy.levels
-    kernel, base = market.kernel, market.base_scenario
+    kernel, base, is_fresh = market.kernel, market.base_scenario, arrays_are_fresh(market, now_ns)
     return [
         {
             "level": str(level),
-            **_told(kernel.equity(row, base), kernel.worst(row)),
+            **(_told(kernel.equity(row, base), kernel.worst(row)) if is_fresh else _told(nan, nan)),
             "max_margin": level.terms.max_margin if isfinite(level.terms.max_margin) else None,
         }
         for row, level in levels.items()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from gateway.core import Core
-from gateway.margin.figures import figures_of
+from gateway.margin.figures import arrays_are_fresh, figures_of
 from gateway.operators.showing_margin import margin_in_steps
 from gateway.operators.status_page import StatusPage
 from gateway.venues.status import Ages, ages_in_steps
@@ -36,7 +36,7 @@ class Showing:
             account = self._core.ledger.accounts[name]
             if (margin := self._maintenance(account, now_ns)) is not None:
                 maintenance[name] = margin
-            if (ladder := self._ladder(account)) is not None:
+            if (ladder := self._ladder(account, now_ns)) is not None:
                 ladders.append({"account": name, "changes": ladder})
             yield
         ages: Ages = {}
@@ -52,7 +52,7 @@ class Showing:
         uses: list[tuple[float, str]] = []
 
         def rows(names: list[str]) -> list[Row]:
-            made = self._core.account_rows([self._core.ledger.accounts[name] for name in names])
+            made = self._core.account_rows([self._core.ledger.accounts[name] for name in names], now_ns)
             for row in made:
                 watch = watches.get(row["account"])
                 row["maintenance_margin"] = maintenance.get(row["account"])
@@ -67,10 +67,10 @@ class Showing:
         figures = figures_of(account, self._core.market, self._core.valuation.generation, now_ns)
         return None if isinstance(figures, str) else figures.maintenance
 
-    def _ladder(self, account: Account) -> list[float] | None:
+    def _ladder(self, account: Account, now_ns: int) -> list[float] | None:
         """Return what each scenario changes in the equity in USD, spot-major; None where it is unknown."""
         kernel, generation = self._core.market.kernel, self._core.valuation.generation
-        if generation is None:
+        if generation is None or not arrays_are_fresh(self._core.market, now_ns):
             return None
         base = kernel.equity(account.index, generation.grid.base)
         changes = [kernel.equity(account.index, scenario) - base for scenario in range(generation.grid.size)]

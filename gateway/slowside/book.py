@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from struct import Struct
 from typing import Final
 
 import msgspec
@@ -16,7 +15,9 @@ import numpy as np
 
 from gateway.slowside.sections import Array, MalformedFrameError
 from risk.account import Account
+from risk.exposure import Held
 from risk.instrument import UNITS_PER_WHOLE
+from risk.mirror import held_bytes
 from risk.pricing import Floats
 from risk.remargin import Portfolios, make_portfolios
 from risk.remargin_plain import Ints
@@ -33,7 +34,6 @@ MAX_ACCOUNTS: Final = 1_000_000
 BLOCK_ACCOUNTS: Final = 512
 # account, instrument, lots, cash, lots and cash of what is to replace it
 ORDER_COLUMNS: Final = 6
-_ORDER_BYTES: Final = Struct(f"{ORDER_COLUMNS}d").pack
 # account, venue (its place in a list of names), currency (as a holding), amount
 WALLET_COLUMNS: Final = 4
 # account, instrument, what the fills of its position have moved
@@ -127,10 +127,8 @@ class BookTeller:
                 written += len(rows) - before
             if account.exposure.orders:
                 is_room = len(orders) < MOST_ORDERS * ORDER_COLUMNS
-                told_of: Collection[tuple[float, ...]]
-                told_of = account.exposure.held if is_room else ((account.index, *_UNTOLD),)
-                # A fifth of what array.extend takes: these are told anew with each generation.
-                orders.frombytes(b"".join([_ORDER_BYTES(*held) for held in told_of]))
+                told_of: Collection[Held] = account.exposure.held if is_room else ((account.index, *_UNTOLD),)
+                orders.frombytes(held_bytes(told_of))  # told anew with each generation
                 written += len(told_of)
             if written >= WRITTEN_A_SLICE or number % ACCOUNTS_A_SLICE == 0:
                 written = 0

@@ -114,13 +114,13 @@ def _is_whole(bars: list[Bar], bar_s: int) -> bool:
 def _bars(directory: Path, pattern: str, begin_s: int, end_s: int, bar_s: int) -> list[Bar]:
     found: dict[int, Bar] = {}
     for file in sorted(directory.glob(pattern)):
-        for bar in _read(file, bar_s):
-            if begin_s <= bar.time_s < end_s:
-                found[bar.time_s] = bar
+        for bar in _read(file, begin_s, end_s, bar_s):
+            found[bar.time_s] = bar
     return [bar for _, bar in sorted(found.items())]
 
 
-def _read(file: Path, bar_s: int) -> Iterator[Bar]:
+def _read(file: Path, begin_s: int, end_s: int, bar_s: int) -> Iterator[Bar]:
+    """A file may have years: no more than the time is read of bars that are not of these seconds."""
     try:
         with gzip.open(file, "rt", newline="") as lines:
             rows = csv.reader(lines)
@@ -130,7 +130,8 @@ def _read(file: Path, bar_s: int) -> Iterator[Bar]:
             for number, row in enumerate(rows, 2):
                 if number > MAX_LINES:
                     raise StormError(f"{file.name} has more than {MAX_LINES} lines")
-                yield _bar(row, bar_s)
+                if begin_s <= int(row[0]) // 1000 < end_s:
+                    yield _bar(row, bar_s)
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise StormError(f"{file.name} can not be read: {error}") from None
 

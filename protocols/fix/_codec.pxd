@@ -1,7 +1,7 @@
 # What other compiled modules may know of _codec.pyx.
 
 cdef enum:
-    INLINE_FIELDS = 48
+    INLINE_FIELDS = 32  # so that a message is small enough for the interpreter's own allocator
 
 cdef struct Field:
     int tag
@@ -62,6 +62,11 @@ cdef class Screen:
     cdef int identity_count
     cdef bint lets_pass(self, Message message, long long msg_seq_num, long long now_ns) except -1
 
+
+# A message is begun, its body is written by who knows it, and it is ended, before any other is begun; see _encode.pxi.
+cdef byte *message_begun(Layout layout, Header header, long long msg_seq_num, long long sending_time_ns) except NULL
+cdef bytes message_ended(Header header, byte *at)
+cdef int put_number(byte *p, long long value) noexcept nogil
 
 cdef bytes encoded(
     Layout layout, Header header, long long msg_seq_num, long long sending_time_ns, tuple values, bint poss_dup,

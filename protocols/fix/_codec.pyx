@@ -6,6 +6,7 @@ Fields are (tag, start, end) in C arrays, and bytes objects are made only of wha
 static: the interpreter's lock is held throughout, and no Python code runs while it is in use.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -15,6 +16,8 @@ from libc.math cimport rint
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from weakref import WeakKeyDictionary
+
+from protocols.fix._bytes cimport mg_copy, mg_is_text, mg_soh, mg_sum
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.fix import plain, values as plain_values
@@ -66,6 +69,7 @@ include "_values.pxi"
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
+@cython.freelist(16)
 cdef class Message:
     """One message as it came, cut into fields; read-only. See plain.Message."""
 
@@ -156,12 +160,10 @@ cdef int cut_fields(const byte *s, int n, int max_fields, bint *duplicates) noex
             if digits == 0:
                 return GARBLED
         at += 1
-        end = at
         if data_tag and tag == data_tag and at + data_length < n and s[at + data_length] == SOH:
             end = at + <int>data_length
         else:
-            while s[end] != SOH:
-                end += 1
+            end = mg_soh(s, at, n)
         if count >= max_fields:
             return TOO_MANY
         scratch[count].tag = tag
@@ -225,9 +227,8 @@ cdef Message cut_frame(
     """Return a message; or None, with `result` as plain.frame returns it."""
     cdef const byte *s = <const byte *>PyBytes_AS_STRING(buffer) + start
     cdef Py_ssize_t n = PyBytes_GET_SIZE(buffer) - start
-    cdef Py_ssize_t i, body_start, body_end, total
+    cdef Py_ssize_t body_start, body_end, total
     cdef long long length = 0
-    cdef unsigned int total_sum = 0
     cdef bint duplicates = False
     cdef int count
     body_start = read_head(s, n, &length)
@@ -258,9 +259,7 @@ cdef Message cut_frame(
     ):
         return None
     result[0] = -total
-    for i in range(body_end):
-        total_sum += s[i]
-    if (total_sum & 255) != number(s + body_end + 3, 3):
+    if (mg_sum(s, body_end) & 255) != number(s + body_end + 3, 3):
         return None
     count = cut_fields(s, <int>total, <int>max_fields, &duplicates)
     if count == GARBLED:

@@ -35,16 +35,8 @@ cdef byte out[HEAD_ROOM + OUT_BYTES + 128]
 
 
 cdef inline int put(byte *at, bytes text) noexcept:
-    cdef int n = <int>PyBytes_GET_SIZE(text)
-    cdef int i
-    cdef const byte *s = <const byte *>PyBytes_AS_STRING(text)
-    # Most pieces are shorter than a call of memcpy is worth.
-    if n <= 8:
-        for i in range(n):
-            at[i] = s[i]
-    else:
-        memcpy(at, s, n)
-    return n
+    mg_copy(at, <const byte *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return <int>PyBytes_GET_SIZE(text)
 
 
 cdef int put_body(byte *at, byte *limit, Layout layout, tuple values) except -1:
@@ -65,10 +57,10 @@ cdef int put_body(byte *at, byte *limit, Layout layout, tuple values) except -1:
                 continue
             if at + size + 40 > limit:
                 raise LocalProtocolError("message is too long to send")
-            if not layout.data_values and memchr(PyBytes_AS_STRING(value), SOH, size) != NULL:
-                raise LocalProtocolError(f"a value of {layout} holds SOH")
             at += put(at, <bytes>PyTuple_GET_ITEM(layout.prefixes, i))
-            at += put(at, <bytes>value)
+            if mg_copy(at, <const byte *>PyBytes_AS_STRING(value), size) and not layout.data_values:
+                raise LocalProtocolError(f"a value of {layout} holds SOH")
+            at += size
         elif PyLong_CheckExact(value):
             if at + 40 > limit:
                 raise LocalProtocolError("message is too long to send")
@@ -99,14 +91,22 @@ cdef bytes encoded(
     Layout layout, Header header, long long msg_seq_num, long long sending_time_ns, tuple values, bint poss_dup,
     long long orig_ns
 ):
-    cdef byte *begin = out + HEAD_ROOM
-    cdef byte *limit = begin + OUT_BYTES
-    cdef byte *at = begin
-    cdef byte *head
-    cdef byte length_text[20]
-    cdef unsigned int total = 0
-    cdef Py_ssize_t i, n
-    cdef int length_size, begin_size = <int>PyBytes_GET_SIZE(header.begin)
+    cdef byte *at = begun(layout, header, msg_seq_num, sending_time_ns, poss_dup, orig_ns)
+    at += put_body(at, out + HEAD_ROOM + OUT_BYTES, layout, values)
+    return message_ended(header, at)
+
+
+cdef byte *message_begun(
+    Layout layout, Header header, long long msg_seq_num, long long sending_time_ns
+) except NULL:
+    """Begin a message in static memory; return where its body goes, of which less than OUT_BYTES / 2 fits for certain."""
+    return begun(layout, header, msg_seq_num, sending_time_ns, False, -1)
+
+
+cdef byte *begun(
+    Layout layout, Header header, long long msg_seq_num, long long sending_time_ns, bint poss_dup, long long orig_ns
+) except NULL:
+    cdef byte *at = out + HEAD_ROOM
     if PyBytes_GET_SIZE(header.before_time) + PyBytes_GET_SIZE(header.after_time) > 16384 or (
         PyBytes_GET_SIZE(header.after_orig_time) + PyBytes_GET_SIZE(layout.msg_type_field) > 16384
     ):
@@ -129,8 +129,17 @@ cdef bytes encoded(
         at += 4 + put_time(at + 4, orig_ns, header.timestamp_digits)
         at[0] = SOH
         at += 1
-    at += put(at, header.after_orig_time)
-    at += put_body(at, limit, layout, values)
+    return at + put(at, header.after_orig_time)
+
+
+cdef bytes message_ended(Header header, byte *at):
+    """Return the message that was begun, whose body ends at `at`."""
+    cdef byte *begin = out + HEAD_ROOM
+    cdef byte *head
+    cdef byte length_text[20]
+    cdef unsigned int total
+    cdef Py_ssize_t n
+    cdef int length_size, begin_size = <int>PyBytes_GET_SIZE(header.begin)
     # The length is known now: the head is written backwards in front.
     length_size = put_number(length_text, at - begin)
     head = begin - begin_size - length_size - 1
@@ -140,9 +149,7 @@ cdef bytes encoded(
     n = at - head
     if n > OUT_BYTES:
         raise LocalProtocolError(f"message of {n} bytes is too long to send")
-    for i in range(n):
-        total += head[i]
-    total &= 255
+    total = mg_sum(head, n) & 255
     memcpy(at, b"10=", 3)
     at[3] = 48 + <byte>(total // 100)
     put_two(at + 4, total % 100)
@@ -175,8 +182,8 @@ def possible_duplicate(bytes raw not None, bytes sending_time not None):
     cdef byte *to
     cdef byte *target
     cdef byte length_text[20]
-    cdef unsigned int total = 0
-    cdef Py_ssize_t i, size
+    cdef unsigned int total
+    cdef Py_ssize_t size
     cdef int length_size
     if n > OUT_BYTES or PyBytes_GET_SIZE(sending_time) > 40:
         raise LocalProtocolError("message is too long to send again")
@@ -225,9 +232,7 @@ def possible_duplicate(bytes raw not None, bytes sending_time not None):
     memcpy(to, b"122=", 4)
     to = put_part(to + 4, s, original, original_end)
     to = put_part(to, s, rest, n)
-    for i in range(to - target):
-        total += target[i]
-    total &= 255
+    total = mg_sum(target, to - target) & 255
     memcpy(to, b"10=", 3)
     to[3] = 48 + <byte>(total // 100)
     put_two(to + 4, total % 100)

@@ -140,10 +140,7 @@ cdef class Table:
         cdef long long mantissa
         cdef int exponent
         if rule.format == TEXT:
-            for i in range(n):
-                if s[i] < 32 or s[i] > 126:
-                    return False
-            return n > 0 and (rule.choice == 0 or (n == 1 and self.has(rule.choice, s[0])))
+            return n > 0 and mg_is_text(s, n) and (rule.choice == 0 or (n == 1 and self.has(rule.choice, s[0])))
         if rule.format == CHAR:
             return n == 1 and 32 < s[0] < 127 and (rule.choice == 0 or self.has(rule.choice, s[0]))
         if rule.format == FLOAT:

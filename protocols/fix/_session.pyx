@@ -25,6 +25,7 @@ cdef object MessageReceived = _MessageReceived
 cdef object plain_next_event = _Session.next_event
 cdef object plain_send = _Session.send
 
+cdef Py_ssize_t session_admin_moved = offset_of(_core.SessionCore, "admin_moved")
 cdef Py_ssize_t session_state = offset_of(_core.SessionCore, "state")
 cdef Py_ssize_t session_events = offset_of(_core.SessionCore, "_events")
 cdef Py_ssize_t session_framer = offset_of(_core.SessionCore, "_framer")
@@ -49,31 +50,39 @@ cdef Py_ssize_t store_max_bytes = offset_of(_store.MessageStore, "max_bytes")
 cdef Py_ssize_t heartbeats_last_sent = offset_of(_heartbeats.Heartbeats, "last_sent_ns")
 
 
-def next_event(session):
-    """Return the next event. See Session.next_event."""
+cdef Message next_regular(object session):
+    """Return the next message, where it is regular, and count it; else None: next_event goes on from there."""
     cdef Message message
     cdef long long next_in
     if not is_a(session, <PyObject *>Session) or slot(session, session_is_regular) is not True:
-        return plain_next_event(session)
+        return None
+    if slot(session, session_admin_moved) is not False or slot(session, session_events):
+        return None
     state, framer = slot(session, session_state), slot(session, session_framer)
-    if slot(session, session_events) or not is_a(state, <PyObject *>SessionState) or type(framer) is not Framer:
-        return plain_next_event(session)
+    if not is_a(state, <PyObject *>SessionState) or type(framer) is not Framer:
+        return None
     screen = slot(state, state_screen)
     if type(screen) is not Screen:
-        return plain_next_event(session)
+        return None
     try:
         message = (<Framer>framer).take()
     except RemoteProtocolError as error:
         session._close(str(error))
-        return plain_next_event(session)
+        return None
     if message is None:
         return None
     next_in = slot(state, state_next_in)
-    if (<Screen>screen).lets_pass(message, next_in, slot(session, session_now)):
-        set_slot(state, state_next_in, next_in + 1)
-        return MessageReceived(message)
-    session._process(message)
-    return plain_next_event(session)
+    if not (<Screen>screen).lets_pass(message, next_in, slot(session, session_now)):
+        session._process(message)
+        return None
+    set_slot(state, state_next_in, next_in + 1)
+    return message
+
+
+def next_event(session):
+    """Return the next event. See Session.next_event."""
+    message = next_regular(session)
+    return plain_next_event(session) if message is None else MessageReceived(message)
 
 
 cdef bint keep(object store, object number, long long next_number, bytes raw) except -1:
@@ -93,28 +102,46 @@ cdef bint keep(object store, object number, long long next_number, bytes raw) ex
     return True
 
 
-def send(session, Layout layout not None, tuple values not None, now_ns):
-    """Number, store and queue an application message; return its bytes. See SessionCore.send."""
-    cdef long long next_out
-    cdef bytes raw
+cdef Header ready_header(object session):
+    """Return the header of what the session sends, where that goes out at once; else None."""
     if not is_a(session, <PyObject *>Session):
-        return plain_send(session, layout, values, now_ns)
+        return None
     state = slot(session, session_state)
     if (
         not is_a(state, <PyObject *>SessionState) or slot(session, session_resend) is not None
         or slot(session, session_transmits) is not True
     ):
-        return plain_send(session, layout, values, now_ns)
-    number, header, heartbeats = slot(state, state_next_out), slot(state, state_header), slot(session, session_heartbeats)
-    if type(header) is not Header or not is_a(heartbeats, <PyObject *>Heartbeats):
-        return plain_send(session, layout, values, now_ns)
-    next_out = number
-    raw = encoded(layout, <Header>header, next_out, now_ns, values, False, -1)
-    following = next_out + 1
+        return None
+    header = slot(state, state_header)
+    if type(header) is not Header or not is_a(slot(session, session_heartbeats), <PyObject *>Heartbeats):
+        return None
+    return <Header>header
+
+
+cdef object next_number(object session):
+    """Return the number of the next message of a session that is ready."""
+    return slot(slot(session, session_state), state_next_out)
+
+
+cdef int queue(object session, bytes raw, object now_ns) except -1:
+    """Count, store and queue the message of the next number, of a session that is ready."""
+    state = slot(session, session_state)
+    number = slot(state, state_next_out)
+    cdef long long following = <long long>number + 1
     set_slot(state, state_next_out, following)
     store = slot(state, state_sent)
     if not keep(store, number, following, raw):
         store.put(number, raw)
     PyList_Append(<list>slot(session, session_out), raw)
-    set_slot(heartbeats, heartbeats_last_sent, now_ns)
+    set_slot(slot(session, session_heartbeats), heartbeats_last_sent, now_ns)
+    return 0
+
+
+def send(session, Layout layout not None, tuple values not None, now_ns):
+    """Number, store and queue an application message; return its bytes. See SessionCore.send."""
+    header = ready_header(session)
+    if header is None:
+        return plain_send(session, layout, values, now_ns)
+    raw = encoded(layout, header, next_number(session), now_ns, values, False, -1)
+    queue(session, raw, now_ns)
     return raw

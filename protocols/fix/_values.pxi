@@ -35,13 +35,48 @@ cdef bint is_date(const byte *s) noexcept nogil:
     return two(s) >= 0 and two(s + 2) >= 0 and 1 <= month <= 12 and 1 <= day <= 31
 
 
+# The seconds read last: a message has two times, and those of the next are mostly in the same seconds.
+cdef enum:
+    READ_SECONDS = 2
+    SECOND_BYTES = 17
+
+cdef byte read_text[READ_SECONDS][SECOND_BYTES]
+cdef long long read_ns[READ_SECONDS]
+cdef int read_next = 0
+read_ns[0] = read_ns[1] = -1  # none yet
+
+
 cdef long long parse_time(const byte *s, Py_ssize_t n) noexcept nogil:
     """Return nanoseconds since the epoch, -1 when it is no UTCTimestamp."""
-    cdef int year, month, day, hour, minute, second, y, m
-    cdef long long days, fraction = 0
+    global read_next
+    cdef long long whole_ns = -1, fraction = 0
     cdef Py_ssize_t i
     if n != 17 and n != 21 and n != 24 and n != 27:
         return -1
+    for i in range(READ_SECONDS):
+        if memcmp(s, read_text[i], SECOND_BYTES) == 0:
+            whole_ns = read_ns[i]
+            break
+    if whole_ns < 0:
+        whole_ns = parse_second(s)
+        if whole_ns < 0:
+            return -1
+        memcpy(read_text[read_next], s, SECOND_BYTES)
+        read_ns[read_next] = whole_ns
+        read_next = (read_next + 1) % READ_SECONDS
+    if n > 17:
+        fraction = number(s + 18, n - 18)
+        if s[17] != c"." or fraction < 0:
+            return -1
+        for i in range(27 - n):
+            fraction *= 10
+    return whole_ns + fraction
+
+
+cdef long long parse_second(const byte *s) noexcept nogil:
+    """Return nanoseconds since the epoch of a time to the second, -1 when it is none."""
+    cdef int year, month, day, hour, minute, second, y, m
+    cdef long long days
     if two(s) < 0 or two(s + 2) < 0 or s[8] != c"-" or s[11] != c":" or s[14] != c":":
         return -1
     year = two(s) * 100 + two(s + 2)
@@ -50,17 +85,11 @@ cdef long long parse_time(const byte *s, Py_ssize_t n) noexcept nogil:
         return -1
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 60:
         return -1
-    if n > 17:
-        fraction = number(s + 18, n - 18)
-        if s[17] != c"." or fraction < 0:
-            return -1
-        for i in range(27 - n):
-            fraction *= 10
     # Days since the epoch of a civil date, years beginning in March.
     y = year - 1 if month <= 2 else year
     m = month + 9 if month <= 2 else month - 3
     days = 365LL * y + y // 4 - y // 100 + y // 400 + (153 * m + 2) // 5 + day - 1 - 719468
-    return (days * 86400 + hour * 3600 + minute * 60 + second) * 1000000000LL + fraction
+    return (days * 86400 + hour * 3600 + minute * 60 + second) * 1000000000LL
 
 
 cdef long long cached_second = -1

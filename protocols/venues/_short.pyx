@@ -2,37 +2,45 @@
 # cython: freethreading_compatible=False
 """The short way of Deribit's orders, compiled: an order out, the reply that takes it, the notification that repeats that.
 
-Same structs, same tables, read where they lie. Whatever is not ordinary (a fill, an edit, an order that is known
-already, a limit that is reached) goes to the plain methods, before anything was changed.
+Same structs, same tables, read where they lie; frames are read where they stand, too. Whatever is not ordinary (a fill,
+an edit, an order that is known already, a limit that is reached) goes to the plain methods, before anything was changed.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Contains, PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
-from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_Append, PyList_GET_SIZE
 from cpython.object cimport Py_EQ, PyObject, PyObject_RichCompareBool
+from cpython.ref cimport Py_INCREF
 from cpython.set cimport PySet_Contains
+from libc.string cimport memchr, memcmp, memcpy
 
 from protocols._slots cimport is_a, offset_of, set_slot, slot
 
-from protocols.venues import deribit_decode as _decode, deribit_orders as _orders, jsonrpc as _jsonrpc
+from protocols.venues import deribit_orders as _orders, jsonrpc as _jsonrpc
 from protocols.venues import rate_limit as _rates
 from protocols.venues._frames import limit_frame as _limit_frame
-from protocols.venues.deribit_decode import DECODE_ERRORS as _DECODE_ERRORS, decimal as _decimal
+from protocols.venues.deribit_decode import decimal as _decimal
 from protocols.venues.deribit_short import CHANGES_START as _CHANGES_START, REPLY_START as _REPLY_START
 from protocols.venues.deribit_short import ShortWay as _ShortWay
-from protocols.venues.deribit_tables import CHANGES_CHANNEL as _CHANGES_CHANNEL, Kind as _Kind
+from protocols.venues.deribit_tables import Kind as _Kind
 from protocols.venues.events import OrderAccepted as _OrderAccepted
 from protocols.venues.fields import MAX_TIMESTAMP_MS as _MAX_TIMESTAMP_MS, NS_PER_MS as _NS_PER_MS
 
 cdef extern from "Python.h":
-    double PyFloat_AS_DOUBLE(object o)
-    bint PyFloat_CheckExact(object o)
-    bint PyLong_CheckExact(object o)
+    bint PyUnicode_CheckExact(object o)
+    bint PyUnicode_IS_COMPACT_ASCII(object o)
+    unsigned char *PyUnicode_1BYTE_DATA(object o)
+    Py_ssize_t PyUnicode_GET_LENGTH(object o)
+    object PyUnicode_New(Py_ssize_t size, unsigned most)
+    void Py_XDECREF(PyObject *o)
     int PyDict_DelItem(object d, object key) except -1
     list PyList_GetSlice(list l, Py_ssize_t low, Py_ssize_t high)
     int PyList_SetSlice(list l, Py_ssize_t low, Py_ssize_t high, PyObject *items) except -1
 
 cdef enum:
     ID_DIGITS = 18
+
+include "_short_text.pxi"
 
 cdef object OrderFlow = _orders.OrderFlow
 cdef object RequestTable = _jsonrpc.RequestTable
@@ -41,22 +49,19 @@ cdef object Tracked = _orders.Tracked
 cdef object Credits = _rates.Credits
 cdef object OrderAccepted = _OrderAccepted
 cdef object limit_frame = _limit_frame
-cdef object decode_errors = _DECODE_ERRORS
-cdef object decode_reply = _decode.ORDER_REPLY.decode
-cdef object decode_notice = _decode.CHANGES_NOTICE.decode
 cdef object decimal = _decimal
-cdef dict decimals = _decode._decimals
+cdef object NOTHING = _decimal(0.0)
+cdef object BUY = "buy", SELL = "sell"
 cdef object PLACE = _Kind.PLACE
-cdef object plain_receive_reply = _ShortWay._receive_reply
+cdef object plain_receive = _ShortWay.receive
 cdef object plain_place = _orders.OrderFlow.place
 cdef bytes CHANGES_START = _CHANGES_START
 cdef bytes REPLY_START = _REPLY_START
-cdef str CHANNEL = _CHANGES_CHANNEL
-cdef Py_ssize_t ID_AT = len(_REPLY_START)
+cdef Py_ssize_t CHANGES_SIZE = len(_CHANGES_START)
+cdef Py_ssize_t REPLY_SIZE = len(_REPLY_START)
 cdef long long MAX_TIMESTAMP_MS = _MAX_TIMESTAMP_MS
 cdef long long NS_PER_MS = _NS_PER_MS
 cdef long long NS_PER_S = _rates.NS_PER_SECOND
-cdef double MAX_NUMBER = _decode.MAX_NUMBER
 cdef Py_ssize_t MAX_LIVE_ORDERS = _orders.MAX_LIVE_ORDERS
 
 cdef Py_ssize_t way_orders = offset_of(_ShortWay, "_orders")
@@ -78,44 +83,60 @@ cdef Py_ssize_t credits_level = offset_of(_rates.Credits, "_level")
 cdef Py_ssize_t request_kind = offset_of(_jsonrpc.Request, "kind")
 cdef Py_ssize_t request_label = offset_of(_jsonrpc.Request, "label")
 cdef Py_ssize_t request_symbol = offset_of(_jsonrpc.Request, "symbol")
-cdef Py_ssize_t reply_id = offset_of(_decode.OrderReply, "id")
-cdef Py_ssize_t reply_result = offset_of(_decode.OrderReply, "result")
-cdef Py_ssize_t reply_error = offset_of(_decode.OrderReply, "error")
-cdef Py_ssize_t result_order = offset_of(_decode.OrderAndTrades, "order")
-cdef Py_ssize_t result_trades = offset_of(_decode.OrderAndTrades, "trades")
-cdef Py_ssize_t notice_id = offset_of(_decode.ChangesNotice, "id")
-cdef Py_ssize_t notice_method = offset_of(_decode.ChangesNotice, "method")
-cdef Py_ssize_t notice_params = offset_of(_decode.ChangesNotice, "params")
-cdef Py_ssize_t params_channel = offset_of(_decode.ChangesParams, "channel")
-cdef Py_ssize_t params_data = offset_of(_decode.ChangesParams, "data")
-cdef Py_ssize_t changes_orders = offset_of(_decode.Changes, "orders")
-cdef Py_ssize_t changes_trades = offset_of(_decode.Changes, "trades")
-cdef Py_ssize_t changes_positions = offset_of(_decode.Changes, "positions")
-cdef Py_ssize_t order_id_at = offset_of(_decode.OrderWire, "order_id")
-cdef Py_ssize_t order_state = offset_of(_decode.OrderWire, "order_state")
-cdef Py_ssize_t order_symbol = offset_of(_decode.OrderWire, "instrument_name")
-cdef Py_ssize_t order_direction = offset_of(_decode.OrderWire, "direction")
-cdef Py_ssize_t order_amount = offset_of(_decode.OrderWire, "amount")
-cdef Py_ssize_t order_filled = offset_of(_decode.OrderWire, "filled_amount")
-cdef Py_ssize_t order_price = offset_of(_decode.OrderWire, "price")
-cdef Py_ssize_t order_updated = offset_of(_decode.OrderWire, "last_update_timestamp")
-cdef Py_ssize_t order_label = offset_of(_decode.OrderWire, "label")
-cdef Py_ssize_t order_replaced = offset_of(_decode.OrderWire, "replaced")
-cdef Py_ssize_t order_trigger_id = offset_of(_decode.OrderWire, "trigger_order_id")
-cdef Py_ssize_t tracked_snapshot = offset_of(_orders.Tracked, "snapshot")
+cdef Py_ssize_t tracked_quantity = offset_of(_orders.Tracked, "quantity")
+cdef Py_ssize_t tracked_price = offset_of(_orders.Tracked, "price")
+cdef Py_ssize_t tracked_updated = offset_of(_orders.Tracked, "updated_ms")
+cdef Py_ssize_t tracked_is_replaced = offset_of(_orders.Tracked, "is_replaced")
+cdef Py_ssize_t tracked_reported = offset_of(_orders.Tracked, "reported")
+cdef Py_ssize_t tracked_trigger_price = offset_of(_orders.Tracked, "trigger_price")
 cdef Py_ssize_t tracked_is_confirmed = offset_of(_orders.Tracked, "is_confirmed")
 
 
-cdef inline object number_of(object value):
-    """decimal(), whose table is looked at here."""
-    cdef PyObject *found = PyDict_GetItemWithError(decimals, value)
-    return decimal(value) if found == NULL else <object>found
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+cdef struct KeptNumber:
+    long long digits
+    int decimals
+    PyObject *value
+
+# What decimal() made of the numbers that came last: prices and amounts recur. NULL where nothing is kept.
+cdef KeptNumber kept[NUMBERS_KEPT]
+cdef double tenfold[MOST_DIGITS + 1]
+for _i in range(NUMBERS_KEPT):
+    kept[_i].value = NULL
+for _i in range(MOST_DIGITS + 1):
+    tenfold[_i] = 10.0 ** _i
 
 
-cdef inline bint is_resting(object order) except -1:
-    """Whether an order is open, and nothing of it was filled."""
-    filled = slot(order, order_filled)
-    return <str>slot(order, order_state) == "open" and PyFloat_CheckExact(filled) and PyFloat_AS_DOUBLE(filled) == 0.0
+cdef object number_of(const Number *number):
+    """The decimal() of a number as JSON has it."""
+    cdef KeptNumber *found = &kept[(<unsigned long long>number.digits * 31 + <unsigned>number.decimals) % NUMBERS_KEPT]
+    if found.value != NULL and found.digits == number.digits and found.decimals == number.decimals:
+        return <object>found.value
+    made = decimal(<double>number.digits / tenfold[number.decimals])
+    Py_XDECREF(found.value)
+    Py_INCREF(made)
+    found.digits, found.decimals, found.value = number.digits, number.decimals, <PyObject *>made
+    return made
+
+
+cdef object text_of(const Piece *piece):
+    """A str of plain text."""
+    cdef object made = PyUnicode_New(piece.size, 127)
+    memcpy(PyUnicode_1BYTE_DATA(made), piece.start, piece.size)
+    return made
+
+
+cdef inline bint says(const Piece *piece, object text) noexcept:
+    """Whether a str is of the same characters."""
+    return (
+        PyUnicode_CheckExact(text) and PyUnicode_IS_COMPACT_ASCII(text) and PyUnicode_GET_LENGTH(text) == piece.size
+        and not memcmp(PyUnicode_1BYTE_DATA(text), piece.start, piece.size)
+    )
+
+
+cdef inline bint is_same(object one, object other) except -1:
+    return one is other or PyObject_RichCompareBool(one, other, Py_EQ)
 
 
 # --- in -------------------------------------------------------------------------------------------------------------
@@ -123,108 +144,86 @@ cdef inline bint is_resting(object order) except -1:
 
 def receive(way, bytes frame not None, now_ns):
     """Take a frame; False, and nothing done, where it is for the long way. See ShortWay.receive."""
-    if frame.startswith(REPLY_START):
+    cdef Text s = <Text>PyBytes_AS_STRING(frame)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+    if size > REPLY_SIZE and not memcmp(s, PyBytes_AS_STRING(REPLY_START), REPLY_SIZE):
         return receive_reply(way, frame, now_ns)
-    if not frame.startswith(CHANGES_START):
+    if size < CHANGES_SIZE or memcmp(s, PyBytes_AS_STRING(CHANGES_START), CHANGES_SIZE):
         return False
-    try:
-        notice = decode_notice(frame)
-    except decode_errors:
-        return False
-    return True if repeats(way, notice) else way.take_notice(notice, now_ns)
+    return True if repeats(slot(way, way_orders), s, size) else plain_receive(way, frame, now_ns)
 
 
-cdef bint repeats(object way, object notice) except -1:
-    """Whether a notification tells only of resting orders as they are known; those are confirmed then."""
-    cdef Py_ssize_t i
+cdef bint repeats(object flow, Text s, Py_ssize_t size) except -1:
+    """Whether a notification tells only of one resting order as it is known; that is confirmed then."""
+    cdef RestingOrder order
     cdef PyObject *found
-    flow = slot(way, way_orders)
+    if not is_a(flow, <PyObject *>OrderFlow) or not is_plain_text(s, size):
+        return False
+    if not is_notice(s + CHANGES_SIZE, s + size, &order):
+        return False
+    found = PyDict_GetItemWithError(<dict>slot(flow, flow_orders), text_of(&order.order_id))
+    if found == NULL:
+        return False
+    tracked = <object>found
     if (
-        not is_a(flow, <PyObject *>OrderFlow) or slot(notice, notice_id) is not None
-        or <str>slot(notice, notice_method) != "subscription"
+        slot(tracked, tracked_updated) != order.updated_ms or slot(tracked, tracked_trigger_price) is not None
+        or slot(tracked, tracked_is_replaced) is not (True if order.is_replaced else False)
+        or not is_same(slot(tracked, tracked_quantity), number_of(&order.amount))
+        or not is_same(slot(tracked, tracked_price), number_of(&order.price)) or slot(tracked, tracked_reported)
     ):
         return False
-    params = slot(notice, notice_params)
-    if <str>slot(params, params_channel) != CHANNEL:
-        return False
-    data = slot(params, params_data)
-    if PyList_GET_SIZE(<list>slot(data, changes_trades)) or PyList_GET_SIZE(<list>slot(data, changes_positions)):
-        return False
-    known, told = <dict>slot(flow, flow_orders), <list>slot(data, changes_orders)
-    for i in range(PyList_GET_SIZE(told)):
-        order = <object>PyList_GET_ITEM(told, i)
-        found = PyDict_GetItemWithError(known, slot(order, order_id_at))
-        if found == NULL or not is_resting(order):
-            return False
-        if not PyObject_RichCompareBool(order, slot(<object>found, tracked_snapshot), Py_EQ):
-            return False
-        set_slot(<object>found, tracked_is_confirmed, True)
+    set_slot(tracked, tracked_is_confirmed, True)
     return True
 
 
 cdef object receive_reply(object way, bytes frame, object now_ns):
-    cdef const unsigned char *s = <const unsigned char *>frame
-    cdef Py_ssize_t at = ID_AT
+    cdef Text s = <Text>PyBytes_AS_STRING(frame)
+    cdef Py_ssize_t at = REPLY_SIZE
     cdef long long number = 0
+    cdef RestingOrder order
     cdef PyObject *found
     requests, flow = slot(way, way_requests), slot(way, way_orders)
     if not is_a(requests, <PyObject *>RequestTable) or not is_a(flow, <PyObject *>OrderFlow):
-        return plain_receive_reply(way, frame, now_ns)
-    while c"0" <= s[at] <= c"9" and at - ID_AT < ID_DIGITS:  # the bytes end in NUL
+        return plain_receive(way, frame, now_ns)
+    while c"0" <= s[at] <= c"9" and at - REPLY_SIZE < ID_DIGITS:  # the bytes end in NUL
         number = number * 10 + s[at] - c"0"
         at += 1
-    if at == ID_AT or s[at] != c",":
-        return plain_receive_reply(way, frame, now_ns)
+    if at == REPLY_SIZE or s[at] != c"," or (s[REPLY_SIZE] == c"0" and at > REPLY_SIZE + 1):
+        return plain_receive(way, frame, now_ns)
     in_flight, request_id = <dict>slot(requests, table_in_flight), number
     found = PyDict_GetItemWithError(in_flight, request_id)
     if found == NULL:
         return False
     request = <object>found
-    if slot(request, request_kind) is not PLACE:
-        return plain_receive_reply(way, frame, now_ns)
-    try:
-        reply = decode_reply(frame)
-    except decode_errors:
-        return False
-    if not takes_order(flow, in_flight, request_id, request, reply):
-        return way.take_order_reply(request, reply, now_ns)
+    if (
+        slot(request, request_kind) is not PLACE or not is_plain_text(s, PyBytes_GET_SIZE(frame))
+        or not is_reply(s + at, s + PyBytes_GET_SIZE(frame), &order)
+        or not takes_order(flow, in_flight, request_id, request, &order)
+    ):
+        return plain_receive(way, frame, now_ns)
     return True
 
 
-cdef bint takes_order(object flow, dict in_flight, object request_id, object request, object reply) except -1:
+cdef bint takes_order(object flow, dict in_flight, object request_id, object request, RestingOrder *order) except -1:
     """Whether a reply takes a new order into the book as it was sent; it is tracked and told of then."""
-    cdef double amount
-    cdef long long updated_ms
-    if slot(reply, reply_error) or slot(reply, reply_id) != request_id:
+    label, symbol = slot(request, request_label), slot(request, request_symbol)
+    if not says(&order.label, label) or not says(&order.symbol, symbol):
         return False
-    result = slot(reply, reply_result)
-    if PyList_GET_SIZE(<list>slot(result, result_trades)):
+    if not order.amount.digits or not 0 < order.updated_ms < MAX_TIMESTAMP_MS:
         return False
-    order = slot(result, result_order)
-    label, symbol, order_id = slot(order, order_label), slot(order, order_symbol), slot(order, order_id_at)
-    wire_amount, wire_price, updated = slot(order, order_amount), slot(order, order_price), slot(order, order_updated)
-    if (
-        not is_resting(order) or <str>label != <str>slot(request, request_label)
-        or <str>symbol != <str>slot(request, request_symbol) or slot(order, order_trigger_id)
-        or not PyFloat_CheckExact(wire_amount) or not PyFloat_CheckExact(wire_price) or not PyLong_CheckExact(updated)
-    ):
-        return False
-    amount, updated_ms = PyFloat_AS_DOUBLE(wire_amount), updated
-    if not 0.0 < amount < MAX_NUMBER or not -MAX_NUMBER < PyFloat_AS_DOUBLE(wire_price) < MAX_NUMBER:
-        return False
-    if not 0 < updated_ms < MAX_TIMESTAMP_MS:
-        return False
-    orders = <dict>slot(flow, flow_orders)
+    orders, order_id = <dict>slot(flow, flow_orders), text_of(&order.order_id)
     if PyDict_Size(orders) >= MAX_LIVE_ORDERS or PyDict_Contains(orders, order_id):
         return False
     if PyDict_Contains(<dict>slot(flow, flow_done), order_id):
         return False
+    quantity, price = number_of(&order.amount), number_of(&order.price)
     PyDict_DelItem(in_flight, request_id)
-    quantity, price, reported = number_of(wire_amount), number_of(wire_price), number_of(slot(order, order_filled))
-    tracked = Tracked(label, symbol, quantity, price, updated, slot(order, order_replaced), reported, order)
+    tracked = Tracked(
+        label, symbol, quantity, price, order.updated_ms, True if order.is_replaced else False, NOTHING
+    )
     PyDict_SetItem(orders, order_id, tracked)
-    direction = slot(order, order_direction)
-    accepted = OrderAccepted(label, order_id, symbol, direction, quantity, price, updated_ms * NS_PER_MS)
+    direction = BUY if order.is_buy else SELL
+    accepted = OrderAccepted(label, order_id, symbol, direction, quantity, price, order.updated_ms * NS_PER_MS)
     PyList_Append(<list>slot(flow, flow_events), accepted)
     return True
 

@@ -82,7 +82,6 @@ class Tracked(msgspec.Struct, gc=False):
     updated_ms: int
     is_replaced: bool
     reported: Decimal
-    snapshot: OrderWire  # the newest
     filled: Decimal = Decimal(0)
     is_counted: bool = True
     is_done: bool = False
@@ -297,9 +296,6 @@ class OrderFlow:
         """Take a snapshot of an order; `request` is our own that it answers, if it does."""
         order_id = order.order_id
         tracked = self._orders.get(order_id)
-        if tracked is not None and request is None and order == tracked.snapshot:
-            tracked.is_confirmed = True  # nothing is new: mostly the change that the reply told of before
-            return
         if order.order_state == TRIGGERED:
             self._leave(order_id)
             return
@@ -357,7 +353,6 @@ class OrderFlow:
             tracked.quantity, tracked.price, tracked.trigger_price = quantity, price, stop
         tracked.updated_ms, tracked.is_replaced = order.last_update_timestamp, order.replaced
         tracked.reported = reported
-        tracked.snapshot = order
 
     def on_open_orders(self, orders: list[OrderWire]) -> None:
         """Take the list of all open orders: it is reported as such, not as orders accepted.
@@ -468,7 +463,6 @@ class OrderFlow:
             order.last_update_timestamp,
             order.replaced,
             reported,
-            order,
             trigger_price=trigger_price(order),
         )
         if order.trigger_order_id:

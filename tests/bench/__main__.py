@@ -22,13 +22,14 @@ from tests.bench.beside import measure_beside
 from tests.bench.beside import told as told_beside
 from tests.bench.conditions import conditions
 from tests.bench.feeds import measure_feeds
+from tests.bench.quiet import rates_when_quiet, yardstick_ns
 from tests.bench.report import print_all
 from tests.bench.scenario_sets import measure_sets, recorded
 from tests.bench.session import measure_engine
 from tests.bench.simulated import measure_simulated
 from tests.bench.slowside import ACCOUNTS, ORDERS, measure_slow
 from tests.bench.venues_decode import measure_recorded
-from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, run_echo
+from tests.bench.wire import ROOT, Echo, Gateway, cores, peer_command, pinned, run_echo
 
 _PARTS_TIMEOUT_S: Final = 300
 _NOTES: Final = (
@@ -161,6 +162,13 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
     def note(name: str, figures: dict[str, Any]) -> None:
         runs.setdefault(name, []).append(figures)
 
+    def rate(mode: str, window: int) -> None:
+        with pinned(gateway_core):
+            before_ns = yardstick_ns()
+        figures = gateway.run(peer, peer_core, mode, plan.flight, window)
+        with pinned(gateway_core):
+            note(f"{mode}_{window}", figures | {"yardstick_ns": max(before_ns, yardstick_ns())})
+
     with Echo(gateway_core) as echo, Gateway(gateway_core, is_plain) as gateway:
         for mode in ("reject", "accept"):  # everything once before anything is timed
             gateway.run(peer, peer_core, mode, plan.single, 8)
@@ -174,7 +182,7 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
                     note(f"echo_{hop}_{window}", run_echo(peer, peer_core, echo, plan.flight, window, size=size))
             for mode in ("reject", "accept"):
                 for window in WINDOWS:
-                    note(f"{mode}_{window}", gateway.run(peer, peer_core, mode, plan.flight, window))
+                    rate(mode, window)
             for op in ("check", "hold"):
                 note(f"hook_{op}_64", gateway.run_hook(peer_core, op, 4 * plan.flight, 64))
             note("what_if_64", gateway.what_ifs(peer_core, plan.flight, 64))
@@ -183,6 +191,10 @@ def _wire(is_plain: bool, plan: Plan, peer: list[str]) -> dict[str, Any]:
     for mode, floor_name in (("reject", "echo"), ("accept", "echo"), ("apart", "rested")):
         pairs = zip(runs[mode], runs[floor_name], strict=True)
         result[mode]["ratio"] = median(run["p50_ns"] / floor["p50_ns"] for run, floor in pairs)
+    rated = [f"{mode}_{window}" for mode in ("reject", "accept") for window in WINDOWS]
+    best_ns = min(run["yardstick_ns"] for name in rated for run in runs[name])
+    for name in rated:
+        result[name] |= rates_when_quiet(runs[name], best_ns)
     for window in WINDOWS:
         hops = (runs[f"echo_client_{window}"], runs[f"echo_venue_{window}"])
         result[f"reject_{window}"] |= _beside(runs[f"reject_{window}"], runs["echo"], hops[:1])

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.bench import adjusting, intraday, slowside
 from tests.bench.parts import measure
+from tests.bench.quiet import rates_when_quiet, yardstick_ns
 from tests.bench.report import PARTS
 from tests.bench.scenario_sets import measure_sets, print_sets
 from tests.bench.session import EngineProcess, measure_resend
@@ -26,6 +27,14 @@ def test_every_part_is_measured() -> None:
     floors = {floor for _, floor, _, _ in PARTS.values() if floor is not None}
     assert PARTS.keys() | floors <= figures.keys()
     assert all(figure >= 0.0 for figure in figures.values())
+
+
+def test_a_rate_is_of_the_rounds_that_were_quiet() -> None:
+    rounds = ((1_000, 10), (1_100, 20), (1_101, 40), (1_050, 40), (2_000, 80))
+    runs = [{"count": 1, "elapsed_ns": took * 1_000_000, "yardstick_ns": yardstick} for yardstick, took in rounds]
+    assert rates_when_quiet(runs, 1_000) == {"quiet_rounds": 3, "quiet_per_s": 50.0}
+    assert rates_when_quiet(runs[1:], 1_000) == {"quiet_rounds": 2, "quiet_per_s": 0.0}, "two say nothing"
+    assert yardstick_ns() > 0
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler, so the peer in Python is used")

@@ -1,6 +1,7 @@
 """What a contest does to a fit: whose volatility is used, never below a floor, and the same bytes each time."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tests.gateway.rig import opened
 from tests.risk.test_parameter_set import by_champion
 
 DAYS = 420
-RULES = ChampionRules(segment_days=60, first_past_days=120, proof_days=60, least=0.75, most=2.0)
+RULES = ChampionRules(segment_days=100, first_past_days=120, proof_days=60, least=0.75, most=2.0)
 
 
 def write_signal(path: Path, seed: int) -> None:
@@ -118,7 +119,7 @@ def test_no_forecast_takes_a_scenario_below_the_floors(data, plain, ratio, floor
 
 def test_floors_hold_in_a_whole_fit(data, plain) -> None:
     high = Floors(volatility=0.5, move=0.9, haircut=0.3, collar=0.2)
-    found = study.fit(data, contests=False, champions=RULES, floors=high)
+    found = study.fit(data, contests=False, champions=replace(RULES, segment_days=300), floors=high)
     for name, each in found.used.items():
         assert each.ratio >= 1.0 and found.haircuts[name] >= plain.haircuts[name]
         assert found.collars[name][0] >= plain.collars[name][0]

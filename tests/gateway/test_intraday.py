@@ -23,8 +23,8 @@ from risk.collateral_ledger import Location, Place, TransferError, TransferHappe
 from risk.lifecycle import IllegalTransitionError
 from risk.margin_states import MarginState, Signal
 from risk.margin_watch import CallAnswerError
-from tests.gateway.margin_floor import WATCH, Floor, decisions, floor
-from tests.gateway.rig import BTC, SECOND
+from tests.gateway.margin_floor import WATCH, Floor, decisions, floor, watched
+from tests.gateway.rig import BTC, SECOND, accepted, filled, opened
 
 CLIENT, HOUSE = Location(Place.CLIENT, "", "alpha"), Location(Place.HOUSE, "", "alpha")
 VENUE = Location(Place.VENUE, "deribit", "alpha")
@@ -242,6 +242,72 @@ def test_collateral_leaves_where_margin_allows_it(tmp_path: Path) -> None:
         desk.rig.now_ns += 3_600 * SECOND
         with pytest.raises(TransferError, match="unknown"):
             intraday.begin_transfer(transfer("w3", 1, HOUSE, CLIENT), desk.rig.now_ns)
+        desk.check()
+
+
+@pytest.mark.parametrize(
+    ("asset", "deposit", "out"), [("USDC", "0.3", (0.1, 0.2)), ("BTC", "0.3", (0.1, 0.2)), ("BTC", "0.7", (0.1, 0.6))]
+)
+def test_who_was_emptied_is_short_of_nothing(tmp_path: Path, asset: str, deposit: str, out: tuple[float, ...]) -> None:
+    """0.3 - 0.1 - 0.2 is not nothing to a float: such dust takes nobody's account away, either way round."""
+    text = watched().replace('deposits = { USDC = "1000" }', f'deposits = {{ {asset} = "{deposit}" }}', 1)
+    with opened(tmp_path, config=text) as rig:
+        for amount in out:
+            rig.pipeline.commit(records.CashMoved("alpha", asset, -round(amount * WHOLE), "paid out"), rig.now_ns)
+        rig.core.tick(rig.now_ns)
+        rig.core.intraday.run(rig.now_ns)
+        assert rig.ledger.accounts["alpha"].cash_units[asset] == 0
+        assert rig.ledger.margin.watch("alpha").state is MarginState.HEALTHY
+        rig.pipeline.commit(records.CashMoved("alpha", asset, -WHOLE, "a debt is one"), rig.now_ns)
+        rig.core.intraday.run(rig.now_ns)
+        assert rig.ledger.margin.watch("alpha").state is MarginState.TAKEN_OVER
+
+
+def test_all_of_it_may_leave_where_nothing_is_held(tmp_path: Path) -> None:
+    with floor(tmp_path) as desk:
+        intraday, now = desk.rig.core.intraday, desk.rig.now_ns
+        with pytest.raises(TransferError, match="insufficient"):
+            intraday.begin_transfer(transfer("w", 1_000 * WHOLE + 1, HOUSE, CLIENT), now)
+        for number, units in enumerate((10_000_001, 20_000_002, 1_000 * WHOLE - 30_000_003)):
+            assert intraday.begin_transfer(transfer(f"w{number}", units, HOUSE, CLIENT), now)
+            desk.wait(0.02)
+        assert desk.account().cash_units["USDC"] == 0 and desk.watch.state is MarginState.HEALTHY
+        desk.check()
+
+
+NOT_TAKEN = (
+    '[house]\ncollateral_set = "house_2026"\ncollateral_eligible = ["BTC", "USD"]\nvenue_netting_haircut = 0.1\n'
+)
+
+
+@pytest.mark.parametrize("peg", [0.02, -0.1])
+def test_collateral_that_counts_for_nothing_is_still_the_clients_own(tmp_path: Path, peg: float) -> None:
+    """An asset that the house takes no more, under a peg that moves: nobody who holds nothing else is taken over."""
+    house = NOT_TAKEN + f"[stress]\npeg_moves = [{peg}]\n"
+    with floor(tmp_path, watch=WATCH + house) as desk:
+        kernel, index = desk.rig.core.market.kernel, desk.account().index
+        assert kernel.equity(index, desk.rig.core.market.base_scenario) == 0 and kernel.worst(index) <= 0
+        desk.rig.core.intraday.run(desk.rig.now_ns)
+        assert desk.watch.state is MarginState.HEALTHY and desk.account().state is AccountState.TRADING
+        intraday, now = desk.rig.core.intraday, desk.rig.now_ns
+        assert intraday.begin_transfer(transfer("w", 1_000 * WHOLE, HOUSE, CLIENT), now), "and it may have it back"
+        desk.check()
+
+
+def test_who_has_lost_takes_out_no_more_than_is_left(tmp_path: Path) -> None:
+    """What a client once brought is more than what it has: the difference is not its own any more."""
+    with floor(tmp_path) as desk:
+        desk.buy()
+        desk.move(57_000)
+        order = {(1, b"alpha"), (11, b"out"), (38, b"4000"), (40, b"2"), (44, b"57000"), (54, b"2"), (59, b"1")}
+        desk.client.ask("D", *sorted(order), (55, BTC.encode()), (60, b"20251009-08:53:20.000"))
+        sold = list(desk.rig.ledger.orders.values())[-1]
+        desk.rig.hear(accepted(sold), filled(sold, 4_000, "t-out"))
+        left = desk.account().cash_units
+        intraday, now = desk.rig.core.intraday, desk.rig.now_ns
+        assert not any(position.lots for position in desk.account().positions.values()) and left["BTC"] < 0
+        with pytest.raises(TransferError, match="insufficient"):
+            intraday.begin_transfer(transfer("w", 1_000 * WHOLE, HOUSE, CLIENT), now)
         desk.check()
 
 

@@ -205,6 +205,10 @@ WRONG = {
     "margin on entry": (
         with_account("alpha", VENUE.replace('"deribit_standard"', '"tiered", parameter_set = "bitmex"')), "on entry"
     ),
+    "a set of standard margin that is not there": (
+        with_account("alpha", VENUE.replace('"deribit_standard"', '"deribit_standard", parameter_set = "dogecoin"')),
+        "parameter_set: .*dogecoin",
+    ),
     "a period of a venue that is not there": (
         CONFIG + '[[house.period]]\nvenue = "okx"\ndays = 2\n', 'there is no venue "okx"'
     ),

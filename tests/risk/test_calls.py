@@ -19,7 +19,7 @@ HAPPENINGS = (
 EXPECTED = {
     "issued": ("received", "agreed", "disputed", "partly_met", "met", "-", "-", "-", "expired", "superseded"),
     "received": ("received", "agreed", "disputed", "partly_met", "met", "-", "-", "-", "expired", "superseded"),
-    "agreed": ("agreed", "agreed", "-", "partly_met", "met", "-", "-", "-", "expired", "superseded"),
+    "agreed": ("agreed", "agreed", "-", "partly_met", "met", "agreed", "-", "-", "expired", "superseded"),
     "disputed": (
         "disputed", "agreed", "disputed", "disputed", "met", "disputed", "escalated", "agreed", "expired", "superseded",
     ),

@@ -200,3 +200,23 @@ def test_an_order_that_is_surely_short_is_refused_by_the_plain_check_with_the_sa
     monkeypatch.setattr(margin_checks, "surely_short", gate.nothing_is_short)
     check()
     assert told == {True, False}
+
+
+def test_a_first_look_refuses_what_the_checks_refuse_and_otherwise_counts_as_the_gate_does() -> None:
+    told: set[bool] = set()
+
+    @settings(max_examples=200)
+    @given(worlds(), orders())
+    def check(w: World, order: Order) -> None:
+        before_ns = w.account.rate._arrival_ns
+        looked = gate.first_look(order, w.account, w.market)
+        counted_ns, w.account.rate._arrival_ns = w.account.rate._arrival_ns, before_ns
+        told.add(type(looked) is int)
+        if type(looked) is int:
+            assert looked == gate.surely_passed(order, w.account, w.market)
+        else:
+            assert looked == evaluate(order, w.account, w.market)
+        assert counted_ns == w.account.rate._arrival_ns
+
+    check()
+    assert told == {True, False}

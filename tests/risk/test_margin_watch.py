@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -273,6 +274,56 @@ def test_memory_is_bounded() -> None:
         desk.at(16_000)
     assert len(desk.watch.calls) == CLOSED_CALLS_KEPT and len(desk.watch.credits) == CREDITS_KEPT
     desk.watch.take_back(next(iter(desk.watch.credits)))  # of a call that is forgotten
+
+
+# What the world, time and people do to a call: nobody asks the watch whether it may happen.
+_UNASKED = ("paid in part", "paid", "taken back", "lapsed", "escalated", "recovered")
+_ASKED = ("received", "agreed", "disputed", "upheld")
+
+
+def _befall(desk: Desk, what: str, number: int) -> None:
+    watch, call, happening = desk.watch, desk.call(), None
+    if what in ("paid in part", "paid"):
+        watch.pay(f"t{number}", 1 if what == "paid in part" else 1_000)
+    elif what == "taken back":
+        for key in list(watch.credits):
+            watch.take_back(key)
+    elif what == "upheld":
+        desk.run(uphold(watch, "alpha-M1", 10**9, ""))
+    elif what in ("received", "agreed", "disputed"):
+        desk.say(CallHappening[what.upper()], 1)
+    elif what == "escalated":
+        happening = CallHappening.ESCALATED if call.state is CallState.DISPUTED and not call.due_units else None
+    elif call.is_open:
+        happening = CallHappening.LAPSED if what == "lapsed" else CallHappening.RECOVERED
+    if happening is not None:
+        watch.apply(CallMoved("alpha", "alpha-M1", happening, 0, 0, ""))
+
+
+def _story(acts: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """Return where a story leads, None where its last act is refused to who asked."""
+    desk = Desk()
+    desk.at(12_490)
+    for number, what in enumerate(acts):
+        try:
+            _befall(desk, what, number)
+        except IllegalTransitionError:
+            assert what in _ASKED, f"{acts}: what has happened is booked, whatever was said before"
+            return None
+    return *msgspec.structs.astuple(desk.call()), len(desk.watch.credits), desk.watch.state
+
+
+def test_whatever_a_client_said_its_payments_can_be_booked_and_taken_back() -> None:
+    """All stories, as far as they lead anywhere new: a record that is in the journal can always be applied."""
+    seen, stories = {_story(())}, [()]  # type: set[Any], list[tuple[str, ...]]
+    for _ in range(6):
+        longer = [(*story, what) for story in stories for what in (*_UNASKED, *_ASKED)]
+        stories = []
+        for story in longer:
+            if (state := _story(story)) is not None and state not in seen:
+                seen.add(state)
+                stories.append(story)
+    assert len(seen) > 50 and len({state[5] for state in seen}) == len(CallState)
 
 
 class WatchMachine(RuleBasedStateMachine):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from risk import mirror
 from risk.account import Account
-from risk.exposure import WorkingOrder
+from risk.exposure import Exposure, WorkingOrder
 from risk.instrument import Side
 from risk.lifecycle import Happening
 from risk.limits import Limits
@@ -45,8 +47,8 @@ happenings = st.lists(
 class Trader:
     """One account and the orders that it ever had."""
 
-    def __init__(self) -> None:
-        self.account = account()
+    def __init__(self, mirror_some: Callable[[Exposure, int], bool] = mirror.orders_some) -> None:
+        self.account, self.mirror_some = account(), mirror_some
         self.orders: list[WorkingOrder] = []
         self.fills: list[tuple[WorkingOrder, int]] = []
 
@@ -76,7 +78,7 @@ class Trader:
             self.account.exposure.release(chosen)
 
     def slice(self, _: int, lots: int) -> None:
-        self.account.exposure.mirror_some(lots % 3 + 1)
+        self.mirror_some(self.account.exposure, lots % 3 + 1)
 
 
 @both
@@ -93,7 +95,7 @@ def test_filling_a_kernel_in_slices_loses_nothing(
     trader.account.begin_mirror(following, CURRENCY_INDEX)
     for what, choice, lots in happened:
         getattr(trader, what)(choice, lots)
-    trader.account.exposure.mirror_some(len(trader.orders))
+    assert mirror.orders_some(trader.account.exposure, len(trader.orders) + 1)
     trader.account.end_mirror()
     held = following.worst(0)
     assert held == pytest.approx(served.worst(0), rel=1e-9), "the one that was asked knew all along"
@@ -123,7 +125,7 @@ def test_a_kernel_is_not_asked_before_it_holds_all() -> None:
     for number in range(3):
         trader.new(number, 1)
     trader.account.begin_mirror(loaded(KERNELS[-1]), CURRENCY_INDEX)
-    assert not trader.account.exposure.mirror_some(2)
+    assert not mirror.orders_some(trader.account.exposure, 2)
     with pytest.raises(AssertionError, match="every working order"):
         trader.account.end_mirror()
 
@@ -166,16 +168,16 @@ def holders(drawn: list[Any], kind: type[Kernel]) -> list[Account]:
 @given(drawn=drawn_accounts, most=st.integers(1, 8))
 def test_many_accounts_are_written_as_each_would_be(drawn: list[Any], most: int) -> None:
     found = []
-    for begin, end in (
-        (mirror.begin_some, mirror.end_some),
-        (mirror.plain_begin_some, mirror.plain_end_some),
+    for begin, end, hold_some in (
+        (mirror.begin_some, mirror.end_some, mirror.orders_some),
+        (mirror.plain_begin_some, mirror.plain_end_some, Exposure.mirror_some),
     ):
         accounts, kernel = holders(drawn, KERNELS[-1]), loaded(KERNELS[-1], len(drawn))
         at, steps = 0, []
         while at < len(accounts):
             at, written = begin(accounts, at, most, kernel, CURRENCY_INDEX, {}, None)
             steps.append((at, written))
-            accounts[at - 1].exposure.mirror_some(100)
+            hold_some(accounts[at - 1].exposure, 100)
         accounts[0].book_fill(INSTRUMENTS[0], Side.BUY, 1, 1_000, 0)  # meanwhile it goes into both
         ends = [end(accounts, start, 2) for start in range(0, len(accounts), 2)]
         accounts[-1].book_fill(INSTRUMENTS[1], Side.SELL, 1, 1_000, 0)
@@ -185,3 +187,31 @@ def test_many_accounts_are_written_as_each_would_be(drawn: list[Any], most: int)
         figures = [(kernel.worst(one.index), kernel.equity(one.index, 0)) for one in accounts]
         found.append((steps, ends, [one.exposure.is_mirrored for one in accounts], figures))
     assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not mirror.COMPILED, reason="no compiled mirrors were built")
+@settings(max_examples=60)
+@given(before=st.integers(0, 8), happened=happenings)
+def test_slices_of_orders_are_held_as_by_the_method(before: int, happened: list[tuple[str, int, int]]) -> None:
+    found = []
+    for mirror_some in (mirror.orders_some, Exposure.mirror_some):
+        trader, following = Trader(mirror_some), loaded(KERNELS[-1])
+        for number in range(before):
+            trader.new(number, number + 1)
+        trader.account.mirror_into(loaded(KERNELS[-1]), CURRENCY_INDEX)
+        trader.account.begin_mirror(following, CURRENCY_INDEX)
+        exposure, told = trader.account.exposure, []
+        for what, choice, lots in happened:
+            getattr(trader, what)(choice, lots)
+            told.append((list(exposure._to_mirror), set(exposure._held_next), following.worst(0)))
+        told.append((mirror_some(exposure, 0), mirror_some(exposure, 9), following.worst(0)))
+        found.append((told, exposure.is_mirrored, mirror.held_bytes(exposure.held)))
+        assert mirror.held_bytes(exposure.held) == mirror.plain_held_bytes(exposure.held)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("row", [(1, 2, 3.0), (1, 2, 3, 4, 5, "6"), (1, 2, 3, 4, 5, 10**400)])
+def test_what_is_no_row_of_six_numbers_is_not_told(row: Any) -> None:
+    for told in (mirror.held_bytes, mirror.plain_held_bytes):
+        with pytest.raises((ValueError, TypeError, OverflowError, struct.error)):
+            told([row])

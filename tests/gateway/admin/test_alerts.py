@@ -178,6 +178,92 @@ def test_texts_of_the_gateway_are_taken_up_once() -> None:
     assert "text new process" in alerts.by_key, "a new gateway counts from one"
 
 
+def told(alerts: AlertBook, now_ns: int) -> list[str]:
+    return [alert.text for message in alerts.due(now_ns) for alert in message.alerts]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("break 1 BLOCK: deribit BTC-27DEC24-50000-C: position: ours 1, theirs 2",
+         "break 2 BLOCK: deribit BTC-27DEC24-60000-C: position: ours 1, theirs 2", False),
+        ("break 1 BLOCK: v X: position: ours 1, theirs 2", "break 7 BLOCK: v X: position: ours -3, theirs 2", True),
+        ("transfer R-P1.1 failed: refused", "transfer R-P1.2 failed: refused", False),
+        ("margin of fund1 taken_over: ratio 1.50 %", "margin of fund2 taken_over: ratio 1.50 %", False),
+        ("fix: logon of X from 192.0.2.1 refused: password; 3 such in all",
+         "fix: logon of X from 192.0.2.77 refused: password; 104 such in all", True),
+    ],
+)  # fmt: skip
+def test_another_account_break_or_transfer_is_told_of_too(one: str, other: str, is_same: bool) -> None:
+    """Figures change from text to text; digits of a name say whose they are, and whoever is the second is told of."""
+    alerts = book()
+    watch = Watch(alerts, RULES, 1000)
+    watch.look(snapshot(alerts=[one], alert_count=1), 0, S)
+    assert told(alerts, 10 * S) == [one]
+    watch.look(snapshot(alerts=[one, other], alert_count=2), 0, 11 * S)
+    assert told(alerts, 20 * S) == ([] if is_same else [other])
+
+
+def test_what_happens_again_and_again_is_told_again() -> None:
+    alerts, heard = book(), []
+    for minute in range(0, 125, 5):
+        alerts.happened("e", "transfer", "warning", f"minute {minute}", minute * 60 * S)
+        heard += told(alerts, minute * 60 * S + 6 * S)
+    assert heard == ["minute 0", "minute 65"], "an hour later, as what holds is; acknowledged or not it is counted"
+    alerts.acknowledge(1, "anna")
+    for minute in range(125, 300, 5):
+        alerts.happened("e", "transfer", "warning", f"minute {minute}", minute * 60 * S)
+        assert told(alerts, minute * 60 * S + 6 * S) == []
+
+
+def test_where_not_all_may_leave_the_gravest_do() -> None:
+    alerts = book()
+    for number in range(A_MINUTE + 2):
+        alerts.happened(f"e{number}", f"kind {number}", "info", "x", number)
+    alerts.happened("e", "journal", "critical", "journal: full", S)
+    first, second = alerts.due(6 * S), alerts.due(67 * S)
+    assert [m.kind for m in first] == ["journal", "kind 0", "kind 1"]
+    assert [m.kind for m in second] == ["kind 2", "kind 3", "kind 4"]
+
+
+def test_texts_that_came_too_fast_are_said_to_be_missing() -> None:
+    alerts = book()
+    watch = Watch(alerts, RULES, 1000)
+    watch.look(snapshot(alerts=["a"], alert_count=1, duration_s=5.0), 0, S)
+    watch.look(snapshot(alerts=[f"order {n}x" for n in range(100)], alert_count=251, duration_s=6.0), 0, 2 * S)
+    assert alerts.by_key["texts lost"].text.startswith("150 alerts of the gateway")
+
+
+def test_a_gateway_that_has_begun_anew_tells_from_its_first_text_on() -> None:
+    """It may have told more, when it is looked at next, than the one before it had."""
+    alerts = book()
+    watch = Watch(alerts, RULES, 1000)
+    watch.look(snapshot(alerts=["a", "b"], alert_count=2, duration_s=900.0), 0, S)
+    watch.look(snapshot(alerts=["c", "d", "e"], alert_count=3, duration_s=1.0), 0, 2 * S)
+    assert [alert.text for alert in alerts.by_key.values()] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "severity"),
+    [
+        ("margin of fund taken_over: ratio 20.00 %", "margin call", "critical"),
+        ("fund deleveraged by 5 lots of BTC-PERPETUAL: why", "margin call", "critical"),
+        ("adjustment of fund ended, exhausted: nothing is left", "margin call", "critical"),
+        ("adjustment of fund ended, cured: margin is covered again", "gateway", "info"),
+        ("transfer R-P1.1 UNKNOWN: nothing was heard in time", "transfer", "warning"),
+        ("transfer R-P1.1 awaits approval by two people: margingate transfers", "transfer", "info"),
+        ("HOUSE calls 100.00 USD of fund: R1", "transfer", "warning"),
+        ("HOUSE: call R1 lapsed: 0.00 of 100.00 USD are there", "transfer", "warning"),
+        ("margin watch failed: ValueError: x", "margin", "critical"),
+        ("valuation failed: ValueError: x", "margin", "critical"),
+    ],
+)
+def test_how_grave_a_text_is(text: str, kind: str, severity: str) -> None:
+    alerts = book()
+    Watch(alerts, RULES, 1000).look(snapshot(alerts=[text], alert_count=1), 0, S)
+    assert [(alert.kind, alert.severity) for alert in alerts.by_key.values()] == [(kind, severity)]
+
+
 class Receiver(http.server.BaseHTTPRequestHandler):
     """An Alertmanager that keeps what it was told, and fails as often as it is asked to."""
 

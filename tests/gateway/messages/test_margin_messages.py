@@ -157,6 +157,24 @@ def test_a_reversal_opens_the_call_again(tmp_path: Path) -> None:
         desk.check()
 
 
+def test_a_part_that_is_taken_back_after_the_dispute_was_given_up(tmp_path: Path) -> None:
+    """Paid in part, disputed, agreed, and then the bank calls the payment back: the book follows, and replays."""
+    with floor(tmp_path) as desk:
+        called(desk)
+        desk.say(b"DISPUTED", b"20")
+        desk.pledge("20", call="alpha-M1")
+        desk.settle(20 * WHOLE, key="ALPHA:a2")
+        desk.say(b"AGREED")
+        assert desk.call().state is CallState.AGREED and desk.call().paid_units == 20 * WHOLE
+        desk.rig.core.intraday.transfer_moved("ALPHA:a2", TransferHappening.REVERSED, desk.rig.now_ns)
+        response, report = desk.hear()
+        assert shown(response, 905) == (b"AZ", b"3") and shown(report, 899) == (b"BA", b"-73")
+        assert (desk.call().state, desk.call().outstanding_units) == (CallState.AGREED, 73 * WHOLE)
+        desk.wait(61)
+        assert desk.call().state is CallState.EXPIRED
+        desk.check()
+
+
 def test_a_market_that_recovers_is_told(tmp_path: Path) -> None:
     with floor(tmp_path) as desk:
         called(desk)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.admin.rules import conditions
+from gateway.config import Admin
 from gateway.journal import Journal, JournalDamaged, Tail, read
+from gateway.operators.showing import Showing
 from gateway.operators.status_page import NAME, ROWS_A_STEP, StatusPage, StatusPageError, read_status
+from tests.gateway.rig import CONFIG, opened
+
+RULES = Admin(tokens_file=Path("t"))
 
 
 def test_what_is_published_is_read(tmp_path: Path) -> None:
@@ -46,6 +53,39 @@ def test_another_file_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(StatusPageError):
         read_status(tmp_path)
+
+
+def test_figures_that_no_check_would_use_are_told_as_unknown(tmp_path: Path) -> None:
+    """A page that is new each second does not make new what was priced a minute ago: account, wallet, desk, ladder."""
+    text = CONFIG.replace('name = "alpha"', 'name = "alpha"\ndesk = "d"', 1) + '[[desk]]\nname = "d"\n'
+    with opened(tmp_path, config=text) as rig:
+        core, page = rig.core, StatusPage(tmp_path)
+        showing = Showing(core, page, lambda ages: {"levels": core.level_rows(rig.now_ns)})
+
+        def shown() -> dict[str, Any]:
+            for _ in range(2):  # the accounts nearest to their margin are known to the second
+                for _ in showing.steps(rig.now_ns):
+                    pass
+            return read_status(tmp_path).snapshot
+
+        def figures(snapshot: dict[str, Any]) -> set[float | None]:
+            rows = [*snapshot["accounts"], *snapshot["levels"]]
+            return {
+                row[name] for row in rows for name in ("equity", "initial_margin", "maintenance_margin") if name in row
+            }
+
+        limit_ns = core.market.generation_max_age_ns
+        rig.now_ns = core.market.generation_time_ns + limit_ns
+        known = shown()
+        assert None not in figures(known) and len(known["ladder"]["rows"]) == 3 and len(known["levels"]) == 1
+        assert list(conditions(known, RULES)) == []
+        rig.now_ns += 1
+        stale = shown()
+        assert figures(stale) == {None} and stale["ladder"]["rows"] == []
+        assert {one.text for one in conditions(stale, RULES)} == {
+            f"account {name}: margin unknown" for name in ("alpha", "beta", "gamma")
+        }
+        page.close()
 
 
 def test_readers_see_whole_snapshots(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fixtures.venues.core.faults import Fault
 from gateway import records
+from gateway.config import ConfigError, parse
 from gateway.journal import JournalError
 from gateway.records.transfers import TransferDropped, TransfersPlanned
 from gateway.slowside.transfer_plans import solve
@@ -17,7 +19,17 @@ from risk.calls import CallState
 from risk.collateral_ledger import TransferError, TransferState
 from risk.transfer_orders import ApprovalError, OrderState
 from tests.gateway.rig import SECOND
-from tests.gateway.transfer_rig import CLIENT, COLLATERAL, OURS, THEIRS, VENUE, WHOLE, TransferFloor, transfer_floor
+from tests.gateway.transfer_rig import (
+    CLIENT,
+    COLLATERAL,
+    OURS,
+    THEIRS,
+    VENUE,
+    WHOLE,
+    TransferFloor,
+    transfer_config,
+    transfer_floor,
+)
 
 
 def called(desk: TransferFloor, price: float = 54_500) -> None:
@@ -60,6 +72,14 @@ def test_nothing_moves_by_itself_before_somebody_has_said_how_much_may(tmp_path:
         desk.run(3)
         assert desk.call().state is CallState.MET and order.approved_by == ["ann"]
         desk.check()
+
+
+@pytest.mark.parametrize("key", ["automatic_usd", "automatic_hour_usd", "two_person_usd"])
+def test_limits_finer_than_any_amount_are_refused_where_they_are_read(tmp_path: Path, key: str) -> None:
+    """What `check` takes, `run` can count in."""
+    text = re.sub(rf"{key} = \d+", f'{key} = "2000.000000001"', transfer_config())
+    with pytest.raises(ConfigError, match=rf"\[collateral\] {key}: .*eight decimals"):
+        parse(text, tmp_path / "c.toml")
 
 
 def test_an_hour_has_its_limit_too(tmp_path: Path) -> None:

@@ -275,6 +275,18 @@ def test_data_values_may_hold_separators(twin: SimpleNamespace) -> None:
     assert twin.decode(raw).get(96) == b"a\x01b"
 
 
+@twins
+def test_no_separator_in_a_value_is_missed_nor_seen_where_none_is(twin: SimpleNamespace) -> None:
+    layout, header = twin.Layout("8", (58, 60)), twin.Header("FIX.4.4", "G", "C")
+    for size in range(1, 36):
+        clean = bytes(range(2, 2 + size))  # 2 is one bit away from it, and follows it in the same word
+        raw = twin.encode(layout, header, 1, NOW_NS, (clean, 7))
+        assert twin.decode(raw).get(58) == clean and twin.decode(raw).raw == raw
+        for at in range(size):
+            with pytest.raises(LocalProtocolError, match="holds SOH"):
+                twin.encode(layout, header, 1, NOW_NS, (clean[:at] + SOH + clean[at + 1 :], 7))
+
+
 def test_encode_fields_takes_any_order_and_groups() -> None:
     header = codec.Header("FIX.4.4", "G", "C")
     fields = [(453, 2), (448, b"a"), (448, b"b"), (95, 2), (96, b"\x01="), (55, b"X")]

@@ -1,6 +1,7 @@
 """The data dictionary: every finding, groups, overlays; and the screen against the full validation."""
 
 import random
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,6 +144,39 @@ SCREENED = [
 def test_a_screen_checks_the_envelope_too(twin: SimpleNamespace, inner: bytes, passes: bool) -> None:
     now_ns = NOW_NS - NOW_NS % 10**6
     assert screen_of(twin).passes(twin.decode(envelope(inner)), 5, now_ns) is passes
+
+
+@twins
+def test_text_is_printable_wherever_another_byte_stands(twin: SimpleNamespace) -> None:
+    screen, now_ns = screen_of(twin), NOW_NS - NOW_NS % 10**6
+    for size in range(1, 20):
+        for at in range(size):
+            for byte in (0, 2, 31, 32, 126, 127, 128, 255):
+                text = (b" ~" * size)[:at] + bytes([byte]) + (b"~ " * size)[: size - at - 1]
+                message = twin.decode(envelope(HEAD + b"11=a|58=" + text + b"|" + TERMS))
+                assert screen.passes(message, 5, now_ns) is (32 <= byte <= 126), text
+
+
+TIMES = [
+    (b"20260101-00:00:00", True),
+    (b"20260101-00:00:00.5", False),
+    (b"20260101-00:00:00.500", True),
+    (b"20260101-00:00:00x500", False),
+    (b"20260101-00:00:60", True),
+    (b"20260101-00:00:61", False),
+    (b"20260132-00:00:00", False),
+    (b"\0" * 17, False),
+    (b"\xff" * 17, False),
+]
+
+
+@twins
+def test_a_time_read_before_changes_no_answer(twin: SimpleNamespace) -> None:
+    screen, now_ns = screen_of(twin), NOW_NS - NOW_NS % 10**6
+    for first, second, third in product(TIMES, repeat=3):
+        for time, is_good in (first, second, third):
+            message = twin.decode(envelope(HEAD + b"11=a|" + TERMS.replace(b"20260101-00:00:00", time)))
+            assert screen.passes(message, 5, now_ns) is is_good, (first, second, third)
 
 
 @twins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError
-from protocols.venues import short_way
+from protocols.venues import deribit_short, short_way
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_short import ShortWay
@@ -65,9 +66,13 @@ def played(steps: list[Any], ways: tuple[Any, Any]) -> list[Any]:
         elif step[0] == "reply":
             frame = reply(first_id + step[1] - 1, {"trades": step[3], "order": order_of(step[2])})
             told.append(receive(session._short_way, frame, venue.now_ns))
-        else:
+        elif step[0] == "changes":
             frame = changes([order_of(order) for order in step[1]], step[2])
             told.append(receive(session._short_way, frame, venue.now_ns))
+        elif step[0] == "hang up":
+            flow.on_disconnected()
+        else:
+            told.append(receive(session._short_way, step[1].replace(b"FIRST", b"%d" % first_id), venue.now_ns))
         waiting = {number: request.label for number, request in session._requests._in_flight.items()}
         told += [session.events(), session.frames_to_send(), dict(flow._orders), dict(flow._done), waiting]
         told += [flow._credits._level, session._requests.next_id, dict(flow._trade_ids), session.malformed_frames]
@@ -124,6 +129,132 @@ def test_a_session_does_the_same_by_its_own_methods(steps: list[Any]) -> None:
     compiled = (Deribit.receive, Deribit.place, Deribit.events)
     assert not set(compiled) & set(_short.plain_methods())
     assert lived(steps, compiled) == lived(steps, _short.plain_methods())
+
+
+ORDER = order_of({"label": "a1"})
+REPLY = reply(1, {"trades": [], "order": ORDER}).replace(b'"id":1,', b'"id":FIRST,', 1)
+NOTICE = changes([ORDER], [])
+# What may stand where something else stood: grammar, near misses of it, other values, fields of other orders.
+PIECES = [
+    *(
+        b"",
+        b" ",
+        b"\n",
+        b"\t",
+        b"\0",
+        b"\x7f",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\\",
+        b"\\u0061",
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"[]",
+    ),
+    *(b",", b":", b"-", b"0", b"1", b".", b".0", b"e", b"E+1", b"00", b"5", b"true", b"tru", b"null", b"9" * 15),
+    *(
+        b',"error":{}',
+        b'"id":2,',
+        b'"label":"a1",',
+        b'"replaced":true,',
+        b'"cancel_reason":"x",',
+        b'"trigger_price":1,',
+    ),
+    *(
+        b'"trigger_order_id":"",',
+        b'"more":[[[[[[[[[{}]]]]]]]]],',
+        b'"more":{"a":[1,-0.5e-3,"x",null]},',
+        b'"trades":[],',
+    ),
+    *(
+        b'"positions":[{}],',
+        b'"channel":"x",',
+        b'"method":"x",',
+        b'"amount":1,',
+        b'"order_state":"open",',
+        b'"market_price"',
+    ),
+]
+CUTS = st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.sampled_from(PIECES))
+
+
+def cut(frame: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
+    """Return a frame in which some pieces stand in the place of others; half of them at a member's begin."""
+    for where, width, piece in cuts:
+        starts = [at for at in range(len(frame)) if frame[at - 1 : at] in (b"{", b",", b":", b"[")]
+        at = starts[where % len(starts)] if starts and where & 1 else where % (len(frame) + 1)
+        frame = frame[:at] + piece + frame[at + (0 if piece.endswith(b",") else width) :]
+    return frame
+
+
+@settings(max_examples=400, deadline=None)
+@given(of_reply=st.lists(CUTS, max_size=2), of_notice=st.lists(CUTS, max_size=2), is_cut_off=st.booleans())
+def test_frames_that_are_written_otherwise_are_read_alike(of_reply: Any, of_notice: Any, is_cut_off: bool) -> None:
+    steps: list[Any] = [("place", "a1", b"100"), ("frame", cut(REPLY, of_reply))]
+    steps += [("hang up",)] if is_cut_off else []
+    steps += [("frame", cut(NOTICE, of_notice)), ("frame", NOTICE)]
+    assert played(steps, COMPILED) == played(steps, PLAIN)
+
+
+def order_text(**fields: bytes) -> bytes:
+    """Return an order's text with some of its fields as they are given."""
+    text = {name: json.dumps(value).encode() for name, value in ORDER.items()} | fields
+    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), value) for name, value in text.items())
+
+
+NUMBERS = (
+    *(
+        b"100",
+        b"100.0",
+        b"100.00",
+        b"1e2",
+        b"1E+2",
+        b"0100",
+        b"100.",
+        b"+100",
+        b"-100.0",
+        b".1",
+        b"0.1",
+        b"0",
+        b"0.0",
+        b"-0.0",
+    ),
+    *(
+        b"1" * 15,
+        b"1" * 16,
+        b"1" * 40,
+        b"0." + b"1" * 14,
+        b"0." + b"1" * 15,
+        b"0.1" + b"0" * 20,
+        b"123456.789",
+        b"2973.55",
+    ),
+    *(b"100a", b'"100"', b"null", b"true", b"[]", b"NaN", b"999999999999999", b"9007199254740993", b"1 ", b"4.35"),
+)
+
+
+@pytest.mark.parametrize("field", ["amount", "price", "filled_amount", "last_update_timestamp", "contracts"])
+def test_numbers_are_read_alike(field: str) -> None:
+    for number in NUMBERS:
+        order = order_text(**{field: number})
+        frames = [b'{"jsonrpc":"2.0","id":FIRST,"result":{"trades":[],"order":%b}}' % order]
+        frames.append(NOTICE.replace(order_text(), order))
+        steps: list[Any] = [("place", "a1", b"100"), *(("frame", frame) for frame in [*frames, *frames[1:], NOTICE])]
+        assert played(steps, COMPILED) == played(steps, PLAIN), number
+
+
+def test_fields_in_any_order_are_the_ordinary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read in place does not ask the decoder."""
+    turned = json.dumps(dict(reversed(ORDER.items())), separators=(",", ":")).encode()
+    steps: list[Any] = [("place", "a1", b"100"), ("frame", REPLY), ("frame", NOTICE.replace(order_text(), turned))]
+    expected = played(steps, PLAIN)
+    monkeypatch.setattr(deribit_short, "ORDER_REPLY", None)
+    monkeypatch.setattr(deribit_short, "CHANGES_NOTICE", None)
+    assert order_text() in NOTICE and turned != order_text()
+    assert played(steps, COMPILED) == expected
 
 
 def test_an_order_taken_and_told_of_again() -> None:
