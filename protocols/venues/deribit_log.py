@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from protocols.venues.bookings import (
-    CLOCK_MARGIN_NS,
     FRESH_NS,
     HOUR_NS,
     LATER_FOR_NS,
@@ -29,6 +28,7 @@ from protocols.venues.deribit_tables import Kind
 from protocols.venues.events import BookingsRead, Event
 from protocols.venues.fields import NS_PER_MS, FieldError
 from protocols.venues.jsonrpc import Request
+from protocols.venues.trading import CLOCK_MARGIN_NS
 
 DAY_NS: Final = 24 * HOUR_NS
 SETTLED_AT_NS: Final = 8 * HOUR_NS  # of each day, UTC

@@ -25,6 +25,7 @@ from protocols.venues.events import (
     ReconcileFinished,
     VenueErrorReported,
 )
+from protocols.venues.trading import CLOCK_MARGIN_NS
 from tests.protocols.venues.fake_deribit import T0_MS, T0_NS, FakeDeribit, changes, live, log_row, session, wire_trade
 
 S = 1_000_000_000
@@ -190,7 +191,7 @@ def test_a_first_connection_asks_for_no_log_and_each_later_one_does() -> None:
     venue.session.reconcile(venue.now_ns)
     venue.pump()
     (first,) = asked(venue)
-    assert first["start_timestamp"] == T0_MS - bookings.CLOCK_MARGIN_NS // 1_000_000
+    assert first["start_timestamp"] == T0_MS - CLOCK_MARGIN_NS // 1_000_000
     venue.session.reconcile(venue.now_ns)
     venue.pump()
     assert len(asked(venue)) == 1  # right after an answer: nothing new can be there
