@@ -12,8 +12,9 @@ install: $(STAMP)
 # --no-build-isolation: what builds the kernels is pinned in the lock file too. A failed kernel is no failed install.
 $(STAMP): requirements.lock pyproject.toml $(PYX)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing the locked dependencies"
+	@echo "installing the locked dependencies into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "compiling the kernels: two minutes of one core, or none where there is no C compiler"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/margingate kernels
 	@touch $@

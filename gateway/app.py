@@ -24,6 +24,7 @@ from gateway.operators.channel import ControlServer
 from gateway.operators.commands import Operator
 from gateway.operators.showing import Showing
 from gateway.operators.status_page import StatusPage
+from gateway.operators.unix_sockets import naming
 from gateway.parameters.scheduled_fits import ScheduledFits
 from gateway.slowside.pricing import LOOK_S, PricingProcess, is_due
 from gateway.transfers.runner import TransferRunner
@@ -113,9 +114,10 @@ class App:
         loop.set_exception_handler(self._on_bug)
         self.core.controls.start(now_ns())
         # TLS begins behind the front door, which looks at the address first.
-        self._listener = await loop.create_server(
-            self.server.protocol, fix.listen_host, fix.listen_port, backlog=LISTEN_BACKLOG
-        )
+        with naming(f"{fix.listen_host}:{fix.listen_port} for [fix]"):
+            self._listener = await loop.create_server(
+                self.server.protocol, fix.listen_host, fix.listen_port, backlog=LISTEN_BACKLOG
+            )
         await self.control.start()
         if self.hook is not None:
             await self.hook.start()

@@ -33,6 +33,7 @@ from gateway.operators.limit_moves import LimitMoves, in_force
 from gateway.parameters.running import Parameters
 from gateway.pipeline import Pipeline
 from gateway.records.clearing import CounterpartyOpened
+from gateway.records.margin import AccountCurrencySet
 from gateway.recovery import Recovered, replay, state_hash
 from gateway.reports import Reports
 from gateway.router import Router
@@ -220,6 +221,8 @@ class Core:
         for account_config in config.account:
             if account_config.name not in ledger.accounts:
                 commit(records.AccountOpened(account_config.name, account_config.currency), now_ns)
+            elif ledger.accounts[account_config.name].currency != account_config.currency:
+                commit(AccountCurrencySet(account_config.name, account_config.currency), now_ns)
             if is_first_start:
                 cash = ledger.accounts[account_config.name].cash_units
                 for currency, amount in account_config.deposits.items():

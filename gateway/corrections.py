@@ -14,6 +14,7 @@ from gateway import records
 from gateway.hook.holds import move_external
 from protocols.fix.codec import format_decimal
 from protocols.venues import events
+from protocols.venues.fill_ids import id_of
 from risk.exposure import WorkingOrder
 from risk.instrument import Side, fee_units_from_decimal
 from risk.lifecycle import OrdStatus
@@ -98,8 +99,12 @@ def take_back_copy(pipeline: Pipeline, order: WorkingOrder, trade_id: str, now_n
 
     First what the copy booked is taken back: a crash between the two leaves a fill that the venue tells again.
     """
-    fills = pipeline.ledger.external_fills
-    place = fills.place_of(order.instrument.symbol, trade_id, pipeline.ledger)
+    fills, instrument = pipeline.ledger.external_fills, order.instrument
+    if not len(fills):
+        return
+    told_id = id_of(pipeline.router.venue_symbol(instrument), trade_id)
+    place = fills.place_of(instrument.symbol, trade_id, pipeline.ledger)
+    place = place or fills.place_of(instrument.symbol, told_id, pipeline.ledger)
     fill = None if place is None else fills.find(*place)
     if place is not None and fill is not None and (fill.account, fill.side) == (order.account, order.side):
         session, exec_ref = place

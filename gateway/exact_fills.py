@@ -109,10 +109,20 @@ APPLIES: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {Fil
 # -- reports -----------------------------------------------------------------------------------------------------------
 
 
+def executed_quantity(order: WorkingOrder) -> Decimal:
+    """Return what the venue has executed of an order as far as was told here, exactly: to compare with its own count.
+
+    Busts and corrections are not in it: they change what counts, not what was executed.
+    """
+    exact = order.exact
+    if exact is None:
+        return order.instrument.quantity(order.cum_lots)
+    return order.instrument.quantity(order.cum_lots - exact.lots) + exact.quantity
+
+
 def cum_quantity(order: WorkingOrder) -> Decimal:
     """Return CumQty(14), exactly, busts and corrections included."""
-    exact = order.exact or ExactFills()
-    return order.instrument.quantity(order.cum_lots - exact.lots + order.adjusted_lots) + exact.quantity
+    return executed_quantity(order) + order.instrument.quantity(order.adjusted_lots)
 
 
 def further_of(order: WorkingOrder) -> dict[int, bytes | int | None]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway import corrections, exact_fills, order_changes, records, settlements
+from gateway.exact_fills import executed_quantity
 from gateway.hook.fills import hear_fill
 from gateway.hot_path import venue_handlers
 from gateway.pipeline import TOO_LATE_TO_CANCEL, Pipeline
@@ -158,8 +159,7 @@ class Executions:
     def _cancelled(self, order: WorkingOrder, filled_quantity: Decimal, reason: str, now_ns: int) -> None:
         if not order.is_working:
             return
-        filled = order.instrument.lots_from_decimal(filled_quantity)
-        if filled is None or filled > order.cum_lots:
+        if filled_quantity > executed_quantity(order):
             # Fills are still on their way: what they need stays held until they are here.
             self._query(order, now_ns)
             return
@@ -247,13 +247,13 @@ class Executions:
             return
         if order.replace is None:
             order_changes.restate(self, order, event, now_ns)
-        elif self._has_shape(order, order.replace, event):
+        elif self.has_shape(order, order.replace, event):
             self._take_replace(order, now_ns)
         else:
             self._query(order, now_ns)
 
     @staticmethod
-    def _has_shape(
+    def has_shape(
         order: WorkingOrder, wanted: WorkingOrder | PendingReplace, told: events.OrderReplaced | events.OrderState
     ) -> bool:
         """Whether the venue tells of an order as it is, or as a pending replace wants it."""
@@ -269,7 +269,10 @@ class Executions:
     def _open_orders(self, event: events.OpenOrdersReported, now_ns: int) -> None:
         told = {order.label: order for order in event.orders}
         for state in event.orders:
-            if state.label in self._ledger.orders:
+            order = self._ledger.orders.get(state.label)
+            if order is not None and order.replace is not None:
+                self._query(order, now_ns)  # the list may be older than the request
+            elif order is not None:
                 self._order_state(events.OrderStateReported(state), now_ns)
             elif not self._ledger.holds.has_shared(state.label):
                 name = state.label or state.venue_order_id
@@ -299,8 +302,7 @@ class Executions:
     def _order_is_open(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
         was_named = bool(order.venue_order_id)
         if was_named and not order.is_working:
-            told_lots = order.instrument.lots_from_decimal(state.filled_quantity)
-            if told_lots is not None and told_lots < order.cum_lots:
+            if state.filled_quantity < executed_quantity(order):
                 return  # written before fills that we have: how the order was, not how it is
             if order.order_id not in self._strays:
                 # It may have been written before the end that we have: only a second look tells.
@@ -322,22 +324,21 @@ class Executions:
             self.accept(order, state.venue_order_id, now_ns)
         replace = order.replace
         if replace is not None:
-            if self._has_shape(order, replace, state):
+            if self.has_shape(order, replace, state):
                 self._take_replace(order, now_ns)
-            elif self._has_shape(order, order, state):
+            elif self.has_shape(order, order, state):
                 self._refuse_replace(order, "the venue has not taken it", now_ns)
         if was_named and not has_triggered and order.is_working and order.is_cancel_pending:
             self.pipeline.router.cancel(order, now_ns)
-        filled = order.instrument.lots_from_decimal(state.filled_quantity)
-        if order.is_working and filled is not None and filled > order.cum_lots:
+        if order.is_working and state.filled_quantity > executed_quantity(order):
             self._query(order, now_ns)  # a fill was told and did not come: the answer brings the order's trades
 
     def _order_is_filled(self, order: WorkingOrder, state: events.OrderState, now_ns: int) -> None:
-        filled, replace = order.instrument.lots_from_decimal(state.filled_quantity), order.replace
-        if filled is None or filled > order.cum_lots:
+        replace = order.replace
+        if state.filled_quantity > executed_quantity(order):
             # Its trades came before this answer; where one is missing, ask again: margin stays held.
             self._query(order, now_ns)
-        elif replace and self._has_shape(order, replace, state):
+        elif replace and self.has_shape(order, replace, state):
             self._take_replace(order, now_ns)
         else:
             self._cancelled(order, state.filled_quantity, "done at the venue", now_ns)
@@ -380,7 +381,7 @@ class Executions:
         if order.status in _UNANSWERED:
             self._reject(order, 0, "the venue does not know the order", now_ns)
         else:
-            self._cancelled(order, order.instrument.quantity(order.cum_lots), "not at the venue any more", now_ns)
+            self._cancelled(order, executed_quantity(order), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
         self.pipeline.venue_books.positions_told(self.venue, event)

@@ -20,7 +20,6 @@ CLOSE_TIMEOUT_S: Final = 2.0
 MAX_SLEEP_S: Final = 0.2
 # A session that lived so long earns a fresh start; anything shorter waits longer each time.
 SETTLED_S: Final = 60.0
-MAX_READ_BUFFER: Final = 1 << 20
 
 
 def client_context(counterparty: Counterparty) -> ssl.SSLContext | None:

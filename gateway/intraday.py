@@ -20,6 +20,7 @@ import msgspec
 from gateway import records
 from gateway.config.margin_calls import RUNGS, MarginCalls, MarginProfile
 from gateway.journal import JournalError
+from gateway.margin.book import in_its_currency
 from gateway.margin.figures import MAINTENANCE_FACTOR, WalletMargin, wallets_of
 from gateway.pipeline import Pipeline
 from gateway.records.margin import (
@@ -212,6 +213,9 @@ class Intraday:
         count = 0
         for decision in decisions:
             record = _RECORD_OF[type(decision)](*msgspec.structs.astuple(decision))
+            if isinstance(record, MarginCalled):
+                account = self._ledger.accounts[record.account]
+                record = in_its_currency(record, account, self._pipeline.market, now_ns)
             self._pipeline.commit(record, now_ns)
             count += 1
             self._told(record, now_ns)

@@ -6,13 +6,10 @@ hash of a replay equals that of the process that wrote the journal.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Final
-
-import msgspec
 
 from gateway import corrections, exact_fills, order_terms, records, settlements
 from gateway.clearing import book as clearing_book
@@ -25,6 +22,7 @@ from gateway.margin import book as margin_book
 from gateway.messages import mass_requests, order_lists
 from gateway.parameters import book as parameter_book
 from gateway.records.guards import LegsMoved
+from gateway.state_hash import hash_of
 from gateway.transfers import book as transfer_book
 from risk.account import Account, AccountState
 from risk.breaks import BreakBook
@@ -55,7 +53,6 @@ class Ledger:
 
     __slots__ = (
         "_ended",
-        "_trade_ids",
         "accounts",
         "adjustments",
         "breaks",
@@ -81,6 +78,7 @@ class Ledger:
         "settlements",
         "standing",
         "time_ns",
+        "trade_ids",
         "was_opened",
     )
 
@@ -99,7 +97,7 @@ class Ledger:
         # Since when each counterparty is compared with: what was before is nobody's here.
         self.counterparties: dict[str, int] = {}
         self._ended: deque[str] = deque()
-        self._trade_ids: dict[tuple[str, str], None] = {}
+        self.trade_ids: dict[tuple[str, str], None] = {}
         self.expiries = order_terms.Expiries(self.orders)
         self.lists: dict[tuple[str, str], order_lists.OrderList] = {}  # by session and ListID(66)
         self.open_lists: set[tuple[str, str]] = set()  # taken up and not ended
@@ -125,7 +123,7 @@ class Ledger:
 
     def knows_trade(self, venue: str, trade_id: str) -> bool:
         """Whether an execution has been applied already."""
-        return (venue, trade_id) in self._trade_ids
+        return (venue, trade_id) in self.trade_ids
 
     def working_orders(self) -> Iterator[WorkingOrder]:
         """All orders that may still be filled, by account and age; without holds, which their owners send."""
@@ -166,49 +164,7 @@ class Ledger:
 
     def state_hash(self, numbers: str = "") -> str:
         """Return a SHA-256 over everything that survives a restart, in a fixed order; `numbers` are the sessions'."""
-        parts: list[Any] = [numbers, self.run, self.order_count, [i.symbol for i in self.instruments]]
-        for name in sorted(self.accounts):
-            account = self.accounts[name]
-            positions = [
-                (
-                    p.instrument.symbol,
-                    p.lots,
-                    p.cash_units,
-                    p.fee_units,
-                    p.bought_lots,
-                    p.sold_lots,
-                    str(p.odd_quantity),
-                )
-                for _, p in sorted(account.positions.items())
-            ]
-            held = sorted(account.exposure.orders)
-            cash = sorted(account.cash_units.items())
-            parts.append((name, account.state, account.state_reason, cash, positions, held))
-        for order_id in sorted(self.orders):
-            o = self.orders[order_id]
-            replace = o.replace and (o.replace.cl_ord_id, o.replace.lots, o.replace.ticks)
-            cancel = (o.cancel_cl_ord_id, o.is_cancel_pending)
-            shape = (o.lots, o.ticks, o.cum_lots, o.cum_lot_ticks, o.held, o.held_alternative)
-            parts.append((order_id, o.cl_ord_id, o.status, o.venue_order_id, cancel, replace, shape))
-            if o.exact is not None:
-                parts.append((str(o.exact.quantity), str(o.exact.value)))
-            if o.terms is not None or o.adjusted_lots or o.adjusted_lot_ticks:
-                flags = (o.is_triggered, o.is_expiring)
-                parts.append((o.terms, flags, o.adjusted_lots, o.adjusted_lot_ticks, o.replace and o.replace.terms))
-        parts.append([(o.session, o.list_id, sorted(o.refused), o.is_placed) for o in self.lists.values()])
-        parts.append((sorted(self.external_lots.items()), len(self.external_fills)))
-        parts.append(sorted(self._trade_ids))
-        parts.append([(b.venue, b.symbol, b.text) for b in self.breaks])
-        parts.append(self.standing.parts())
-        parts.append(self.open_breaks.parts())
-        parts.append(self.holds.parts())
-        parts.append([msgspec.to_builtins(one) for _, one in sorted(self.adjustments.items())])
-        parts.append([msgspec.to_builtins(moved) for _, moved in sorted(self.guards.items())])
-        parts.append(sorted(self.lost_venues.items()))
-        parts.append(self.margin.parts())
-        parts.append(self.parameters.parts())
-        parts.append(self.settlements.parts())
-        return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
+        return hash_of(self, numbers)
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
@@ -233,6 +189,7 @@ class Ledger:
             limits=Limits(max_order_notional=0.0, max_working_orders=0, rules=()),
             rate=RateLimit(1, 1),
         )
+        self.accounts[record.account].cl_ord_ids.orders = self.orders
 
     def _cash_moved(self, record: records.CashMoved) -> None:
         self.accounts[record.account].move_cash(record.currency, record.units)
@@ -404,9 +361,9 @@ class Ledger:
 
     def remember_trade(self, venue: str, trade_id: str) -> None:
         """Know an execution as applied."""
-        self._trade_ids[venue, trade_id] = None
-        if len(self._trade_ids) > TRADE_IDS_KEPT:
-            del self._trade_ids[next(iter(self._trade_ids))]
+        self.trade_ids[venue, trade_id] = None
+        if len(self.trade_ids) > TRADE_IDS_KEPT:
+            del self.trade_ids[next(iter(self.trade_ids))]
 
     def end(self, order: WorkingOrder) -> None:
         """Keep an order that works no more among the ended ones."""

@@ -90,8 +90,8 @@ class Pipeline:
         "ledger",
         "market",
         "monitor",
+        "of_old_numbers",
         "reports",
-        "resets",
         "router",
         "volatile",
     )
@@ -116,9 +116,9 @@ class Pipeline:
         self.accounts_of = accounts_of
         # Sessions whose numbers moved while the journal could not be written; made good before the next record.
         self._unwritten: set[str] = set()
-        # Sessions whose messages must pass something first, and how often each session's numbers began again.
+        # Sessions whose messages must pass something first; and what waited when their numbers began again.
         self.gates: dict[str, Gate] = {}
-        self.resets = {name: state.resets for name, state in reports.sessions.items()}
+        self.of_old_numbers: dict[str, list[bytes]] = {}
         # Answers that are not kept: market data, reference data, statuses.
         self.volatile = Volatile(self)
         self.inquiries: Inquiries | None = None
@@ -144,34 +144,20 @@ class Pipeline:
 
     def session_moved(self, session: str, next_in: int, next_out: int, now_ns: int) -> None:
         """Journal the numbers of a session after administrative traffic."""
-        waiting = list(self.reports.delayed.get(session, {}).values())
         try:
-            for record in self._numbers(session, next_in, next_out):
-                self.commit(record, now_ns)
-            self.resets[session] = self.reports.sessions[session].resets
+            self.commit(records.SessionMoved(session, next_in, next_out), now_ns)
         except JournalError as error:
             self.monitor.journal_failed(str(error))
             self._unwritten.add(session)
-            if self.reports.sessions[session].resets != self.resets.get(session, 0):
-                self.reports.delayed.pop(session, None)
-        if waiting and session not in self.reports.delayed:
+        if waiting := self.of_old_numbers.pop(session, None):
             self.controls.numbers_reset(session, waiting, now_ns)
-
-    def _numbers(self, session: str, next_in: int, next_out: int) -> list[records.Record]:
-        """Return what tells of a session's numbers: that they began again, where they did, and where they are."""
-        state = self.reports.sessions[session]
-        moved = records.SessionMoved(session, next_in, next_out)
-        if state.resets == self.resets.get(session, 0):
-            return [moved]
-        return [records.SessionRenewed(session, True, state.as_of_ns or 0), moved]
 
     def _write_numbers(self, is_essential: bool, now_ns: int) -> None:
         """Make good what could not be written; orders that are refused may not use up the reserve with it."""
         for session in sorted(self._unwritten):
             state = self.reports.sessions[session]
-            for record in self._numbers(session, state.next_in, state.next_out):
-                self.journal.append(records.TAGS[type(record)], records.encode(record), now_ns, is_essential)
-            self.resets[session] = state.resets
+            moved = records.SessionMoved(session, state.next_in, state.next_out)
+            self.journal.append(records.TAGS[records.SessionMoved], records.encode(moved), now_ns, is_essential)
             self._unwritten.discard(session)
 
     def receive(self, session: str, message: Message, now_ns: int) -> None:

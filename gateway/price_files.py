@@ -60,7 +60,9 @@ def read_directory(directory: Path) -> list[PriceFile]:
     PriceFileError
         If there is none, or a file is no price history.
     """
-    inside = directory.glob("*") if directory.is_dir() else ()
+    if not directory.is_dir():
+        raise PriceFileError(f"{directory}: there is no such directory; --data names the one that has the price files")
+    inside = directory.glob("*")
     paths = sorted(p for p in inside if p.name.endswith((".csv", ".csv.gz")) and p.is_file())
     if not paths:
         raise PriceFileError(f"{directory}: no .csv or .csv.gz file; --data names the directory that has them")
@@ -100,8 +102,12 @@ def _is_implied(path: Path) -> bool:
         with opened(path) as text:
             header = [name.strip().lower() for name in next(csv.reader(_bounded(path, text)), [])]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise PriceFileError(f"{path}: {error}") from error
+        raise PriceFileError(f"{path}: {_reason(error)}") from error
     return "implied_vol" in header and "close" not in header
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def read_implied(path: Path) -> ImpliedSeries:
@@ -123,7 +129,7 @@ def _read(path: Path, needed: tuple[str, ...], optional: tuple[str, ...]) -> tup
         with opened(path) as text:
             return digest.hexdigest(), read_columns(path, text, needed, optional)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise PriceFileError(f"{path}: {error}") from error
+        raise PriceFileError(f"{path}: {_reason(error)}") from error
 
 
 def read_file(path: Path) -> PriceFile:

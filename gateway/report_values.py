@@ -20,6 +20,8 @@ Values = tuple[bytes | int | None, ...]
 NO_REFUSAL: Final = (None,) * len(REFUSAL_TAGS)
 # Above it a float times 100 may round to another hundredth than the float itself.
 MAX_IN_CENTS: Final = 1e9
+# Behind the point, of numbers so small that Python would write them with an exponent.
+SMALLEST_DIGITS: Final = 12
 SIDES: Final = {1: b"1", 2: b"2"}
 ORD_TYPES: Final = {1: b"1", 2: b"2", 3: b"3", 4: b"4"}
 TIMES_IN_FORCE: Final = {0: b"0", 1: b"1", 3: b"3", 4: b"4", 6: b"6"}
@@ -172,7 +174,10 @@ def average_price(order: WorkingOrder) -> bytes:
 
 
 def number(value: float) -> bytes:
-    """Return a float as a client reads it: hundredths, or eight digits where it is below one."""
+    """Return a float as a client reads it: hundredths, or eight digits where it is below one; never an exponent."""
     if 1.0 <= value < MAX_IN_CENTS or -MAX_IN_CENTS < value <= -1.0:
         return format_hundredths(value)  # a third of the time that the formatting of a float takes
-    return b"%.8g" % value if abs(value) < 1.0 else b"%.2f" % value
+    if abs(value) >= 1.0 or value != value:
+        return b"%.2f" % value
+    made = b"%.8g" % value
+    return made if b"e" not in made else format_decimal(round(value * 10**SMALLEST_DIGITS), -SMALLEST_DIGITS)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from gateway.venues.symbols import VenueSymbols
 from risk.exposure import WorkingOrder
+from risk.instrument import Instrument
 from risk.order import Approved
 
 
 class VenueLink(Protocol):
     """One venue's order entry, as the router sees it. Nothing here waits: frames queue until `flush`."""
+
+    symbols: VenueSymbols
 
     def place(self, approved: Approved, order_id: str, now_ns: int) -> str | None:
         """Queue an order under its id as label; return why not, where the venue's session can not take it."""
@@ -63,6 +67,11 @@ class Router:
             return f"venue {venue} is not configured"
         self._touched.add(venue)
         return self._links[venue].replace(order, now_ns)
+
+    def venue_symbol(self, instrument: Instrument) -> str:
+        """Return what an instrument is called at its venue."""
+        link = self._links.get(instrument.venue)
+        return instrument.symbol if link is None else link.symbols.venue(instrument.symbol)
 
     def touch(self, venue: str) -> None:
         """Have what a venue's link has queued by itself written with the batch."""

@@ -82,6 +82,8 @@ class Valuation:
         self._shape: tuple[int, ...] = ()
         self._listed_currencies: dict[str, None] = {}  # of the first so many instruments
         self._listed_count = 0
+        self._told_in: dict[str, None] = {}  # what accounts are told in, of the first so many
+        self._told_count = 0
         self._is_filling = False  # accounts write into a kernel that is not asked yet
         self._spare: MarginKernel | None = None  # of the same shape as the market's
         # Venues' own models, priced here from the same marks, and swapped in with each generation.
@@ -232,6 +234,7 @@ class Valuation:
         before, market.kernel = market.kernel, kernel
         market.venue_books, market.profile_kernels = venue_books, profile_kernels
         market.generation_time_ns = generation.as_of_ns
+        market.currency_prices = _prices_of(generation)
         market.priced_count = len(generation.values)
         self.generation = generation
         has_new_collars = self.in_force.collars != acting.collars
@@ -348,8 +351,17 @@ class Valuation:
         for instrument in instruments[self._listed_count :]:
             listed[instrument.base_currency] = listed[instrument.settlement_currency] = None
         self._listed_count = len(instruments)
+        if self._told_count != len(self._ledger.accounts):
+            self._told_count = len(self._ledger.accounts)
+            self._told_in = dict.fromkeys(account.currency for account in self._ledger.accounts.values())
         held = chain.from_iterable([account.cash_units for account in self._ledger.accounts.values()])
-        return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, held)))
+        return list(dict.fromkeys(chain(("USD", "USDC", "USDT"), self._extra_currencies, listed, self._told_in, held)))
+
+
+def _prices_of(generation: Generation) -> dict[str, float]:
+    """Return what one whole of each currency counts for today; those without a price are left out."""
+    base, rows = generation.grid.base, zip(generation.currencies, generation.currency_values, strict=True)
+    return {currency: price for currency, values in rows if (price := float(values[base])) == price}
 
 
 def _asked_of(account: Account) -> tuple[Requirement, ...]:

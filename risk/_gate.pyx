@@ -187,11 +187,15 @@ cpdef object first_look(order, account, market):
         short = _short(account, market, slot(order, order_instrument), lots, asked.cash)
     except Exception:
         return passed  # the plain check meets the same, and says that it did
-    return passed if short is None else shortfall(<object>PyTuple_GET_ITEM(short, 0), <object>PyTuple_GET_ITEM(short, 1))
+    if short is None:
+        return passed
+    return shortfall(
+        order, account, market, <object>PyTuple_GET_ITEM(short, 0), <object>PyTuple_GET_ITEM(short, 1)
+    )
 
 
 def refuse_by(function):
-    """Have `function(equity, left)` make the refusals of first_look: margin_checks hands it over."""
+    """Have `function(order, account, market, equity, left)` make first_look's refusals: margin_checks hands it over."""
     global shortfall
     shortfall = function
 
@@ -297,14 +301,13 @@ cdef double _notional(object instrument, Asked *asked) except? -1.0:
 
 cdef bint _is_new(object memory, object cl_ord_id, long long now_ns) except -1:
     cdef PyObject *found
-    cdef long long used_ns = 0, oldest_ns = 0, capacity = 0
+    cdef long long oldest_ns = 0, capacity = 0
     if not is_a(memory, <PyObject *>_ids_class):
         return False
     ids = <dict>slot(memory, ids_ids)
     found = PyDict_GetItemWithError(ids, cl_ord_id)
     if found != NULL:
-        if not read_int(<object>PyTuple_GET_ITEM(<tuple>found, 0), MOST, &used_ns) or now_ns - used_ns <= DAY_NS:
-            return False
+        return False  # used in the last day, or by an order that may still work: the plain check knows
     if not read_int(slot(memory, ids_oldest), MOST, &oldest_ns) or now_ns - oldest_ns > DAY_NS:
         return memory.has_room(now_ns)
     return read_int(slot(memory, ids_capacity), MOST, &capacity) and PyDict_Size(ids) < capacity

@@ -6,7 +6,7 @@ An account with accounts at venues, with working orders, or in the middle of a m
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_Size
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Add, PySet_Contains, PySet_Size
@@ -133,10 +133,10 @@ def orders_some(exposure, Py_ssize_t count):
     """Hold some of the working orders in the kernel to come. See Exposure.mirror_some."""
     cdef Py_ssize_t at, start, stop
     cdef PyObject *found
-    if not is_a(exposure, <PyObject *>Exposure) or PyDict_CheckExact(slot(exposure, exposure_venues_next)) == 0:
+    if not is_a(exposure, <PyObject *>Exposure) or slot(exposure, exposure_venues_next):
         return exposure.mirror_some(count)
     kernel, waiting = slot(exposure, exposure_next), <list>slot(exposure, exposure_to_mirror)
-    if kernel is None or count <= 0 or PyDict_Size(<dict>slot(exposure, exposure_venues_next)):
+    if kernel is None or count <= 0:
         return exposure.mirror_some(count)
     held, held_next = <dict>slot(exposure, exposure_held), slot(exposure, exposure_held_next)
     stop = PyList_GET_SIZE(waiting)

@@ -43,9 +43,13 @@ class AccountState(StrEnum):
 
 
 class RecentIds:
-    """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old."""
+    """ClOrdIDs of a day with the OrderID(37) each became; bounded, oldest forgotten only once they are a day old.
 
-    __slots__ = ("_ids", "_oldest_ns", "_queue", "capacity")
+    Those of an order that works for longer name it for as long as it does: it can be cancelled by them, and no other
+    order can have them. `orders` says which work.
+    """
+
+    __slots__ = ("_ids", "_oldest_ns", "_queue", "capacity", "orders")
 
     def __init__(self, capacity: int = CL_ORD_ID_MEMORY_COUNT) -> None:
         # ClOrdID -> (when it was used, OrderID, ClOrdID), and the same tuples in order of use. An id that was used on
@@ -54,6 +58,7 @@ class RecentIds:
         self._queue: deque[tuple[int, str, str]] = deque()
         self._oldest_ns = 0  # when the oldest was used, at the earliest
         self.capacity = capacity
+        self.orders: Mapping[str, WorkingOrder] = {}  # by OrderID(37)
 
     def __contains__(self, cl_ord_id: str) -> bool:
         return cl_ord_id in self._ids
@@ -67,9 +72,13 @@ class RecentIds:
         return None if found is None else found[1]
 
     def was_used(self, cl_ord_id: str, now_ns: int) -> bool:
-        """Whether the id was used in the last day."""
+        """Whether the id was used in the last day, or its order works."""
         found = self._ids.get(cl_ord_id)
-        return found is not None and now_ns - found[0] <= CL_ORD_ID_MEMORY_NS
+        return found is not None and (now_ns - found[0] <= CL_ORD_ID_MEMORY_NS or self._works(found[1]))
+
+    def _works(self, order_id: str) -> bool:
+        order = self.orders.get(order_id)
+        return order is not None and order.is_working
 
     def has_room(self, now_ns: int) -> bool:
         """Whether one more id can be remembered; drops some of what is older than a day."""
@@ -85,7 +94,10 @@ class RecentIds:
                     break
                 queue.popleft()
                 if ids[oldest[2]] is oldest:
-                    del ids[oldest[2]]
+                    if self._works(oldest[1]):
+                        self.remember(oldest[2], oldest[1], now_ns)  # for another day
+                    else:
+                        del ids[oldest[2]]
         return len(self._ids) < self.capacity
 
     def remember(self, cl_ord_id: str, order_id: str, now_ns: int) -> None:

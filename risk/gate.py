@@ -31,7 +31,7 @@ def nothing_is_short(order: Order, account: Account, market: Market) -> tuple[fl
     return None
 
 
-def refuse_by(function: Callable[[float, float], Reject]) -> None:
+def refuse_by(function: Callable[[Order, Account, Market, float, float], Reject]) -> None:
     """Take no function: all refusals are left to the plain check."""
 
 

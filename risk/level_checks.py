@@ -14,6 +14,7 @@ from risk.margin_checks import Asked, asked_of, not_taken, only_reduces
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
 from risk.pricing import Floats
+from risk.telling import quote_of, told_in
 
 _BUY: Final = Side.BUY
 _LEVELS: Final = "levels_are_within_limits"
@@ -113,8 +114,9 @@ def profile_is_kept(order: Order, account: Account, market: Market) -> Reject | 
     if rule is not None:
         asked = equity - kernel.worst(account.index)
         if not equity >= rule.value * asked:  # unknown is below too
-            text = f"profile {rule.profile}, rule close_out: equity below the close-out level, in USD"
-            return Reject(RejectReason.BELOW_CLOSE_OUT, _PROFILE, text, rule.value, equity, rule.value * asked)
+            text = f"profile {rule.profile}, rule close_out: equity below the close-out level"
+            below = Reject(RejectReason.BELOW_CLOSE_OUT, _PROFILE, text, rule.value, equity, rule.value * asked)
+            return told_in(quote_of(account.currency, market, order.received_ns), below, limit_is_ratio=True)
     return _leverage_refusal(order, account, market) or _margin_refusal(order, account, market)
 
 
@@ -133,9 +135,10 @@ def _margin_refusal(order: Order, account: Account, market: Market) -> Reject | 
         equity = market.kernel.equity(row, market.base_scenario)
         given = account.not_taken()
         if given is not None and _left_with(kernels, one, row, given, asked) >= 0.0:
-            return not_taken(account, equity, left, _PROFILE)
-        text = f"{prefix}: initial margin above equity, in USD"
-        return Reject(RejectReason.PROFILE_MARGIN, _PROFILE, text, equity, left, equity - left)
+            return not_taken(account, equity, left, _PROFILE, quote_of(account.currency, market, order.received_ns))
+        text = f"{prefix}: initial margin above equity"
+        short = Reject(RejectReason.PROFILE_MARGIN, _PROFILE, text, equity, left, equity - left)
+        return told_in(quote_of(account.currency, market, order.received_ns), short)
     return None
 
 
@@ -166,5 +169,6 @@ def _leverage_refusal(order: Order, account: Account, market: Market) -> Reject 
         return None
     strictest = min(constraints.leverage.values(), key=lambda rule: rule.value)
     rule = constraints.leverage.get(instrument.kind, strictest)
-    text = f"profile {rule.profile}, rule max_leverage: equity below what a leverage of {rule.value:g} takes, in USD"
-    return Reject(RejectReason.LEVERAGE_ABOVE_CAP, _PROFILE, text, rule.value, equity, needed)
+    text = f"profile {rule.profile}, rule max_leverage: equity below what a leverage of {rule.value:g} takes"
+    above = Reject(RejectReason.LEVERAGE_ABOVE_CAP, _PROFILE, text, rule.value, equity, needed)
+    return told_in(quote_of(account.currency, market, order.received_ns), above, limit_is_ratio=True)

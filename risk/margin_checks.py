@@ -10,6 +10,7 @@ from risk.gate import refuse_by, surely_short
 from risk.instrument import Side
 from risk.marks import Market
 from risk.order import Order, Reject, RejectReason
+from risk.telling import USD, Quote, quote_of, told_in
 from risk.venue_book import VenueKernel
 
 _BUY: Final = Side.BUY
@@ -33,7 +34,7 @@ def margin_is_covered(order: Order, account: Account, market: Market) -> Reject 
     """
     short = surely_short(order, account, market)
     if short is not None:
-        return _by_a_profile(order, account, market, *short) or _shortfall(*short)
+        return _by_a_profile(order, account, market, *short) or _shortfall(order, account, market, *short)
     instrument, kernel = order.instrument, market.kernel
     assert instrument is not None, _KNOWN
     if instrument.index >= market.priced_count:
@@ -96,7 +97,7 @@ def _short_of_margin(order: Order, account: Account, market: Market, row: int, w
         return Reject(RejectReason.MARGIN_UNKNOWN, _HOUSE, text)
     equity = market.kernel.equity(row, market.base_scenario)
     if level is None:
-        return _by_a_profile(order, account, market, equity, worst) or _shortfall(equity, worst)
+        return _by_a_profile(order, account, market, equity, worst) or _shortfall(order, account, market, equity, worst)
     asked = equity - worst
     if worst >= 0.0:
         text = f"{level}: initial margin above the limit, in USD"
@@ -113,10 +114,10 @@ def _by_a_profile(order: Order, account: Account, market: Market, equity: float,
     given = account.not_taken()
     if given is None or not market.kernel.what_if_given(account.index, *given, *asked_of(order)) >= 0.0:
         return None
-    return not_taken(account, equity, worst, _HOUSE)
+    return not_taken(account, equity, worst, _HOUSE, quote_of(account.currency, market, order.received_ns))
 
 
-def not_taken(account: Account, equity: float, worst: float, check: str) -> Reject:
+def not_taken(account: Account, equity: float, worst: float, check: str, quote: Quote) -> Reject:
     """Refuse for want of collateral, naming the profile and what of the account's collateral it does not take."""
     assert account.constraints is not None and account.constraints.eligible is not None, _KNOWN
     held = sorted(name for name, units in account.cash_units.items() if units > 0)
@@ -124,12 +125,15 @@ def not_taken(account: Account, equity: float, worst: float, check: str) -> Reje
     refused = {asset: by for asset in held if (by := account.constraints.eligible.refusing(asset))}
     by = next(iter(refused.values()), account.constraints.eligible.by[0][0])
     names = ", ".join(asset for asset, name in refused.items() if name == by)
-    text = f"profile {by}, rule eligible_collateral: initial margin above equity without {names}, in USD"
-    return Reject(RejectReason.PROFILE_COLLATERAL, check, text, equity, worst, equity - worst)
+    text = f"profile {by}, rule eligible_collateral: initial margin above equity without {names}"
+    return told_in(quote, Reject(RejectReason.PROFILE_COLLATERAL, check, text, equity, worst, equity - worst))
 
 
-def _shortfall(equity: float, worst: float) -> Reject:
-    return Reject(_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, equity - worst)
+def _shortfall(order: Order, account: Account, market: Market, equity: float, worst: float) -> Reject:
+    if account.currency == USD:
+        return Reject(_SHORTFALL, _HOUSE, "initial margin above equity, in USD", equity, worst, equity - worst)
+    reject = Reject(_SHORTFALL, _HOUSE, "initial margin above equity", equity, worst, equity - worst)
+    return told_in(quote_of(account.currency, market, order.received_ns), reject)
 
 
 refuse_by(_shortfall)

@@ -134,6 +134,8 @@ class Market(msgspec.Struct):
     mark_age_rules: tuple[MarkAgeRule, ...] = ()
     # What share of a coin does not count where it is pledged: the margin parameters' haircuts.
     haircuts: Mapping[str, float] = {}
+    # The USD of one whole of each currency that the last generation has a price of.
+    currency_prices: Mapping[str, float] = {}
     # What stands above accounts in the kernel; none: nothing does.
     hierarchy: Hierarchy | None = None
     # Venues' own margin models, by the name that accounts' `venue_books` give them.

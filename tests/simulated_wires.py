@@ -38,6 +38,7 @@ from gateway.venues.link import SessionLink
 from protocols.venues.codec import HttpRequest, HttpResponse, VenueCodec
 from protocols.venues.signing import Ed25519Signer, HmacSigner, Keyring
 from tests.simulated_expiry import FUTURES, binance_contracts, bybit_listed, okx_listed
+from tests.simulated_stalls import Stalls
 
 if TYPE_CHECKING:
     from tests.simulator import World
@@ -108,6 +109,7 @@ class LaneWire:
         self.order_check_ns = self.random.choice((0, 500, 2_000)) * MS
         self.order_wait_ns = self.random.choice((0, 200)) * MS
         self.is_asymmetric = kind == "binance-usdm" and self.random.random() < 0.5
+        self.stalls = Stalls(kind, world.seed, is_on=world.has_faults and not world.expires)
         self.labels: set[str] = set()
         self.errors: list[str] = []
         self.link: SessionLink
@@ -160,8 +162,9 @@ class LaneWire:
     def died(self) -> None:
         """The gateway's process is gone, and its sockets with it; what they had taken may arrive all the same."""
         arrives = self.random.random() < 0.5
+        late_ns = self.stalls.of_crash()
         for conn in self.conns.values():
-            self._hang_up(conn, after_ns=self.delay_ns if arrives else 0)
+            self._hang_up(conn, after_ns=late_ns or (self.delay_ns if arrives else 0))
         self.conns = {}
 
     def _hang_up(self, conn: int, after_ns: int) -> None:
@@ -252,15 +255,27 @@ class LaneWire:
             conn = self.conns.get(lane)
             for frame in session.frames_to_send(lane):
                 assert conn is not None, f"{self.kind}: a frame for {lane}, which is not connected"
-                self._check(lane, conn, frame)
-                self.world.call_in(self.delay_ns, partial(self._arrive, conn, frame))
+                is_order = self._check(lane, conn, frame)
+                stall_ns = self.stalls.of_order() if is_order else 0
+                self.world.call_in(self.delay_ns + stall_ns, partial(self._arrive, conn, frame))
+                if stall_ns:
+                    self.world.call_in(self.delay_ns, partial(self._break, conn, stall_ns + MS))
         for request in session.http_requests():
             self.world.call_in(self.delay_ns, partial(self._ask, session, request, self.world.crashes))
 
-    def _check(self, lane: str, conn: int, frame: bytes) -> None:
-        """What must hold of every frame that leaves: we are known where it is private, and each order is ours, once."""
+    def _break(self, conn: int, after_ns: int) -> None:
+        """A connection is gone for us, and for the venue a while later."""
+        if self._lane(conn) is not None:
+            self._hang_up(conn, after_ns)
+            self._lost(conn)
+
+    def _check(self, lane: str, conn: int, frame: bytes) -> bool:
+        """What must hold of every frame that leaves: we are known where it is private, and each order is ours, once.
+
+        Return whether it is a request of an order.
+        """
         if frame == b"ping":
-            return
+            return False
         message = orjson.loads(frame)
         name = self.venue.name
         what = message.get("op") or message.get("method")
@@ -274,6 +289,7 @@ class LaneWire:
             assert label in self.world.approved or label in self.world.core.ledger.orders, f"{label} was not approved"
             assert label not in self.labels, f"{label} was sent twice"
             self.labels.add(label)
+        return str(what).startswith(("order", "amend", "cancel")) and what != "order.status"
 
     def _is_private_lane(self, lane: str, conn: int) -> bool:
         session = self.venue.sessions.get(conn)

@@ -39,6 +39,7 @@ from tests.simulated_client import Client
 from tests.simulated_config import CONFIG
 from tests.simulated_expiry import BEFORE_EXPIRY_NS, EXPIRY_NS, FUTURES, Funded, deribit_instruments
 from tests.simulated_house import STATEMENTS_S, HouseWire, has_house, with_house
+from tests.simulated_stalls import Stalls
 from tests.simulated_wires import LaneWire, calm, config_text
 from tests.simulator_checks import bounds_of
 
@@ -138,6 +139,8 @@ class World:
         self.crashes = 0
         self.venue_conn: int | None = None
         self.is_welcome = False
+        self.stalls = Stalls("deribit", seed, is_on=faults and not expires)
+        self.lingering: set[int] = set()  # connections that we have lost and the venue has not
         self.wires = [LaneWire(self, kind) for kind in others]
         if has_one:
             self.house = HouseWire(self)
@@ -167,13 +170,15 @@ class World:
         self._run_until(self.end_ns)
         self.faults.probability = {}
         self.faults.schedule = {}
+        self.stalls.calm()
         for wire in self.wires:
             calm(wire.faults)
+            wire.stalls.calm()
         if self.house is not None:
             self.house.calm()
         for client in self.clients:
             client.is_trading = False
-        for _ in range(40):
+        for _ in range(80):  # what a client sends again after an interval of heartbeats may be orders
             self._run_until(self.now_ns + 500 * MS)
             if self.is_at_rest():
                 break
@@ -329,7 +334,7 @@ class World:
         self.crashes += 1
         self.journal.close()
         if self.venue_conn is not None:
-            self.venue.disconnect(self.venue_conn, self.now_ns)
+            self._leave(self.venue_conn, self.stalls.of_crash())
             self.venue_conn = None
         for wire in self.wires:
             wire.died()
@@ -432,11 +437,32 @@ class World:
                 assert label not in self.labels_at_venue, f"{label} was sent twice"
                 self.labels_at_venue.add(label)
             if conn is not None:
-                self.call_in(self.wire_delay_ns, partial(self._arrive, conn, frame))
+                is_order = message["method"] in ("private/buy", "private/sell", "private/edit", "private/cancel")
+                stall_ns = self.stalls.of_order() if is_order else 0
+                self.call_in(self.wire_delay_ns + stall_ns, partial(self._arrive, conn, frame))
+                if stall_ns:
+                    self.call_in(self.wire_delay_ns, partial(self._break, conn, stall_ns + MS))
 
     def _arrive(self, conn: int, frame: bytes) -> None:
-        if conn == self.venue_conn:
+        if conn == self.venue_conn or conn in self.lingering:
             self.venue.receive(conn, frame, self.now_ns)
+
+    def _break(self, conn: int, after_ns: int) -> None:
+        """The connection is gone for us, and for the venue a while later."""
+        if conn == self.venue_conn:
+            self._leave(conn, after_ns)
+            self.lose_venue()
+
+    def _leave(self, conn: int, after_ns: int) -> None:
+        if not after_ns:
+            self.venue.disconnect(conn, self.now_ns)
+            return
+        self.lingering.add(conn)
+        self.call_in(after_ns, partial(self._forget, conn))
+
+    def _forget(self, conn: int) -> None:
+        self.lingering.discard(conn)
+        self.venue.disconnect(conn, self.now_ns)
 
     def _carry_from_venue(self) -> None:
         for conn, frame in self.venue.outgoing():

@@ -113,7 +113,9 @@ def mark_ticks(index: int) -> int:
     return instrument.step_down(round(MARK_PRICES[index] / instrument.tick))
 
 
-def generation(unknown: frozenset[int] = frozenset(), grid: Grid = GRID) -> Generation:
+def generation(
+    unknown: frozenset[int] = frozenset(), grid: Grid = GRID, currencies: tuple[str, ...] = CURRENCIES
+) -> Generation:
     """Return a generation of INSTRUMENTS; those `unknown` have no mark in it."""
     marks = {
         i.index: InstrumentMark(
@@ -132,7 +134,7 @@ def generation(unknown: frozenset[int] = frozenset(), grid: Grid = GRID) -> Gene
         grid=grid,
         instruments=INSTRUMENTS,
         marks=marks,
-        currencies=CURRENCIES,
+        currencies=currencies,
         index_prices=INDEX_PRICES,
     )
 

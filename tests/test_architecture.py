@@ -46,6 +46,21 @@ EXCEPTIONS = {
 }
 
 
+# What stands between the check and the send, and what is told or decided in the same turns: nothing can come between.
+AWAITS_NOTHING = (
+    "pipeline", "ledger", "reports", "router", "translate", "executions", "intraday",
+    "clients/link", "clients/volatile", "venues/link",
+    "hook/api", "hook/clients", "hook/session", "hook/messages", "hook/holds", "hook/fills",
+    "margin/figures", "margin/book", "margin/desk", "margin/guards",
+    "margin/adjustments", "margin/adjustment_markets", "margin/adjustment_book",
+    "messages/inquiries", "messages/limit_checks", "messages/party_actions",
+    "messages/market_data", "messages/reader", "messages/book_stream",
+    "messages/reference_data", "messages/statuses", "messages/news",
+    "messages/margin_calls", "messages/margin_reports", "messages/margin_subscriptions",
+    "messages/position_reports", "messages/collateral_reports",
+)  # fmt: skip
+
+
 def sources(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts)
 
@@ -91,40 +106,18 @@ def test_pure_packages_do_not_open_or_print(package: str) -> None:
 
 def test_nothing_is_awaited_on_the_path() -> None:
     """pipeline.py, and all that it calls between the check and the send, can not be interrupted."""
-    on_the_path = ("pipeline", "ledger", "reports", "router", "translate", "executions", "clients/link", "venues/link")
-    on_the_path = (
-        *on_the_path,
-        "hook/api",
-        "hook/clients",
-        "hook/session",
-        "hook/messages",
-        "hook/holds",
-        "hook/fills",
-    )
-    beside_it = (
-        "clients/volatile",
-        "messages/inquiries",
-        "messages/market_data",
-        "messages/reader",
-        "messages/book_stream",
-        "messages/reference_data",
-        "messages/statuses",
-        "messages/news",
-        "messages/limit_checks",
-        "margin/figures",
-        "messages/margin_reports",
-        "messages/position_reports",
-        "messages/collateral_reports",
-        "messages/margin_subscriptions",
-        "messages/party_actions",
-        "margin/guards",
-        "margin/adjustments",
-        "margin/adjustment_markets",
-        "margin/adjustment_book",
-    )
-    beside_it = (*beside_it, "intraday", "margin/book", "messages/margin_calls", "margin/desk")
-    for name in (*on_the_path, *beside_it):
+    for name in AWAITS_NOTHING:
         assert not facts_of(ROOT / "gateway" / f"{name}.py").is_awaiting, name
+
+
+def test_both_readers_of_slots_read_alike() -> None:
+    """protocols may not know risk's, so it has a copy of what it needs of it."""
+
+    def lines(package: str) -> list[str]:
+        text = (ROOT / package / "_slots.pxd").read_text()
+        return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+    assert set(lines("protocols")) < set(lines("risk"))
 
 
 def test_only_pre_trade_approves() -> None:

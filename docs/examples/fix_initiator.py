@@ -1,19 +1,26 @@
-"""A FIX initiator: logs on, sends one order, prints its report, logs out. `python fix_initiator.py [PORT [VERSION]]`"""
+"""A FIX initiator: logs on, sends one order, prints what is said of it, logs out. `python fix_initiator.py --help`
 
+As it stands it is the client of fixtures/first.toml (docs/first-steps.md), and of fix_acceptor.py.
+"""
+
+import argparse
 import asyncio
-import sys
 import time
 
 from protocols.fix.codec import Layout, Message, format_timestamp
 from protocols.fix.session import INITIATOR, LoggedOn, MessageReceived, Session, SessionConfig, SessionKey, SessionState
 
 ORDER = Layout("D", (11, 21, 38, 40, 44, 54, 55, 59, 60))
+SAID = {11: "ClOrdID", 37: "OrderID", 39: "OrdStatus", 150: "ExecType", 58: "Text"}
 
 
-async def trade(port: int, version: str = "FIX.4.4") -> list[Message]:
-    """Return the reports that came."""
+async def trade(
+    port: int, version: str = "FIX.4.4", cl_ord_id: str = "order-1", quantity: str = "10", price: str = "50000.5"
+) -> list[Message]:
+    """Buy BTC-PERPETUAL; return the reports that came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    config = SessionConfig(application_messages=frozenset({"8", "9"}), heart_bt_int=30)
+    # It keeps no numbers from run to run, so they begin at 1 with each Logon.
+    config = SessionConfig(application_messages=frozenset({"8", "9"}), heart_bt_int=30, reset_on_logon=True)
     session = Session(lambda key: None, time.time_ns(), role=INITIATOR)
     session.logon(SessionState(SessionKey(version, "CLIENT", "GATE"), config), time.time_ns())
     reports: list[Message] = []
@@ -32,18 +39,8 @@ async def trade(port: int, version: str = "FIX.4.4") -> list[Message]:
         while (event := session.next_event()) is not None:
             now_ns = time.time_ns()
             if isinstance(event, LoggedOn):
-                values = (
-                    b"order-1",
-                    b"1",
-                    b"10",
-                    b"2",
-                    b"50000.5",
-                    b"1",
-                    b"BTC-PERPETUAL",
-                    b"0",
-                    format_timestamp(now_ns),
-                )
-                session.send(ORDER, values, now_ns)
+                values = (cl_ord_id, "1", quantity, "2", price, "1", "BTC-PERPETUAL", "0")
+                session.send(ORDER, (*(value.encode() for value in values), format_timestamp(now_ns)), now_ns)
             elif isinstance(event, MessageReceived):
                 reports.append(event.message)
                 session.logout("that was all", now_ns)
@@ -51,7 +48,24 @@ async def trade(port: int, version: str = "FIX.4.4") -> list[Message]:
     return reports
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Send one order to buy BTC-PERPETUAL, and print what is said of it.")
+    parser.add_argument("port", nargs="?", type=int, default=9878)
+    parser.add_argument("version", nargs="?", default="FIX.4.4", choices=["FIX.4.2", "FIX.4.4", "FIXT.1.1"])
+    parser.add_argument("--cl-ord-id", default="order-1")
+    parser.add_argument("--quantity", default="10", help="in USD")
+    parser.add_argument("--price", default="50000.5")
+    given = parser.parse_args()
+    try:
+        reports = asyncio.run(trade(**vars(given)))
+    except OSError as error:
+        raise SystemExit(f"127.0.0.1:{given.port}: {error.strerror}: does the gateway run?") from None
+    for report in reports:
+        for tag, value in zip(SAID, report.values(tuple(SAID)), strict=True):
+            print(f"{SAID[tag]}({tag})", "" if value is None else value.decode())  # noqa: T201
+    if not reports:
+        raise SystemExit("nothing was said of it: the Logon was refused, or the connection lost")
+
+
 if __name__ == "__main__":
-    port, version = int(sys.argv[1]) if len(sys.argv) > 1 else 9876, sys.argv[2] if len(sys.argv) > 2 else "FIX.4.4"
-    for report in asyncio.run(trade(port, version)):
-        print(report.values((11, 37, 39, 150)))  # noqa: T201
+    main()

@@ -185,7 +185,9 @@ def _own_head(path: Path) -> Head | None:
         if path.exists() and path.stat().st_size:
             raise AuditError(f"{head_path(path)}: is missing: nobody can say whether the log's end is") from None
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise AuditError(f"{head_path(path)}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
         raise AuditError(f"{head_path(path)}: {error}") from None
 
 

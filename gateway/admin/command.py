@@ -6,21 +6,20 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
 import typer
-from rich.console import Console
 
 from gateway.admin.audit import AuditError, Head, verify
 from gateway.admin.logs import log_json
 from gateway.admin.sinks import SinkError
 from gateway.admin.tokens import Role, TokensError, token_hash
+from gateway.commands.endings import fail, stopping_signals
 from gateway.config import Admin, Config, ConfigError, load
 
 # Behind the gateway's process wherever the two want the same core.
@@ -33,13 +32,6 @@ SHUTDOWN_S: Final = 2
 audit_app = typer.Typer(no_args_is_help=True, help="The log of what operators did.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to an application."""
-    app.command()(admin)
-    app.command("admin-token")(admin_token)
-    app.add_typer(audit_app, name="audit")
-
-
 def admin(
     config: Annotated[Path, typer.Argument(help="The gateway's configuration, with a table [admin].")],
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Instead of listen_port; 0: a free one.")] = None,
@@ -49,11 +41,11 @@ def admin(
     try:
         loaded = load(config)
     except ConfigError as error:
-        _fail(str(error))
+        fail(str(error))
     if loaded.admin is None:
-        _fail(f"{config}: there is no table [admin]; docs/monitoring.md says what belongs there")
+        fail(f"{config}: there is no table [admin]; docs/monitoring.md says what belongs there")
     if not loaded.gateway.journal_directory.is_dir():
-        _fail(f"{loaded.gateway.journal_directory}: there is no such directory: start the gateway first")
+        fail(f"{loaded.gateway.journal_directory}: there is no such directory: start the gateway first")
     log_json()
     os.nice(NICENESS)
     _serve(loaded, loaded.admin, loaded.admin.listen_port if port is None else port, status_json)
@@ -79,11 +71,11 @@ def audit_verify(
 ) -> None:
     """Check that no line of an audit log was changed, taken out, added or moved, and that its end is there."""
     if (entries is None) != (not hash_):
-        _fail("--entries and --hash go together")
+        fail("--entries and --hash go together")
     try:
         head = verify(file, None if entries is None else Head(entries, hash_.lower()))
     except AuditError as error:
-        _fail(str(error))
+        fail(str(error))
     told = msgspec.to_builtins(head)
     typer.echo(orjson.dumps(told).decode() if as_json else f"{file}: {head.entries} entries, whole; {head.hash}")
 
@@ -96,7 +88,7 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
     try:
         server = AdminServer(config)
     except (AuditError, TokensError, SinkError) as error:
-        _fail(str(error))
+        fail(str(error))
     is_v6 = ":" in rules.listen_host
     try:
         listener = socket.create_server(
@@ -104,7 +96,7 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
         )
     except OSError as error:
         server.close()
-        _fail(f"can not listen on {rules.listen_host}:{port}: {error.strerror}")
+        fail(f"can not listen on {rules.listen_host}:{port}: {error.strerror}")
     scheme = "http" if rules.tls_certificate_file is None else "https"
     host = f"[{rules.listen_host}]" if is_v6 else rules.listen_host
     url = f"{scheme}://{host}:{listener.getsockname()[1]}/"
@@ -129,8 +121,8 @@ def _serve(config: Config, rules: Admin, port: int, status_json: bool) -> None:
 
 async def _run(served: Any, listener: socket.socket, url: str, status_json: bool) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises again what it was stopped by: that is no error here
-        loop.add_signal_handler(number, lambda: None)
+    for number in stopping_signals():  # uvicorn raises again what it was stopped by: that is no error here
+        loop.add_signal_handler(number, lambda: setattr(served, "should_exit", True))
     telling = asyncio.create_task(_tell(served, url)) if status_json else None
     try:
         await served.serve(sockets=[listener])
@@ -150,8 +142,3 @@ async def _tell(served: Any, url: str) -> None:
             await asyncio.sleep(STATUS_INTERVAL_S)
     except OSError:
         served.should_exit = True
-
-
-def _fail(text: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
-    raise typer.Exit(1)

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from gateway.operators.showing import margin_use
 
-# Each account is six series; of more accounts, those nearest to their margin are told, and all are counted.
+# Each account is nine series; of more accounts, those nearest to their margin are told, and all are counted.
 MAX_ACCOUNTS: Final = 500
 _COUNTERS: Final = {
     "orders_in": "Orders that clients sent",
@@ -113,6 +113,7 @@ def _accounts(rows: list[Facts]) -> Iterable[Metric]:
             if row.get(key) is not None:
                 family.add_metric([row["account"]], row[key])
         yield family
+    yield from _told(told)
     use = GaugeMetricFamily("margingate_account_margin_use_ratio", "Initial margin by equity", labels=["account"])
     state = GaugeMetricFamily("margingate_account_state", "1 for the state it is in", labels=["account", "state"])
     working = GaugeMetricFamily("margingate_account_working_orders", "Working orders", labels=["account"])
@@ -122,6 +123,18 @@ def _accounts(rows: list[Facts]) -> Iterable[Metric]:
         state.add_metric([row["account"], row["state"]], 1)
         working.add_metric([row["account"]], row["working_orders"])
     yield from (use, state, working)
+
+
+def _told(rows: list[Facts]) -> Iterable[Metric]:
+    """Yield what accounts are told, in their own currencies; the label names it, and USD where one has no price."""
+    for key in _MONEY:
+        name = f"margingate_account_told_{key}"
+        family = GaugeMetricFamily(name, f"{key.replace('_', ' ')} as told", labels=["account", "currency"])
+        for row in rows:
+            told = row.get("told", {})
+            if told.get(key) is not None:
+                family.add_metric([row["account"], told["currency"]], float(told[key]))
+        yield family
 
 
 def _venues(snapshot: Facts) -> Iterable[Metric]:

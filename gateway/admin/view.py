@@ -11,8 +11,10 @@ from gateway.admin.journal_view import JournalView
 from gateway.admin.rules import Watch
 from gateway.config import Config
 from gateway.journal import JournalError, Tail
+from gateway.margin.figures import text_of
 from gateway.operators.showing import margin_use
 from gateway.operators.status_page import Status, StatusPageError, read_status
+from risk.telling import Quote
 
 # Records taken up in one go; between two, requests are answered.
 RECORDS_A_POLL: Final = 2_000
@@ -170,9 +172,17 @@ class View:
         return not self.has_caught_up
 
 
+def _needs(told: Row, usd: float) -> str | None:
+    """Return a requirement in what an account is told in."""
+    quote = Quote(told["currency"], told["price_usd"] or 1.0)
+    return text_of(quote, quote.needs(usd))
+
+
 def _account_row(row: Row, figures: Row) -> Row:
     use = margin_use(row)
     told = row | {"margin_use": None if use == float("inf") else use}
     if told.get("maintenance_margin") is None and told["equity"] is not None:  # nor is it known where that is not
-        told["maintenance_margin"] = figures.get("maintenance_margin")
+        needed = told["maintenance_margin"] = figures.get("maintenance_margin")
+        if needed is not None and "told" in row:
+            told["told"] = row["told"] | {"maintenance_margin": _needs(row["told"], needed)}
     return told

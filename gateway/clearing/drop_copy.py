@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from gateway import records
 from gateway.corrections import EXTERNAL
 from protocols.fix.codec import Header, Message, count_steps, parse_decimal
-from risk.instrument import fee_units_from_decimal
+from protocols.venues.fill_ids import names_of
+from risk.instrument import Instrument, Side, fee_units_from_decimal
 from risk.order import Reject
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _fill(
     if not account and len(names) == 1:
         account = next(iter(names))
     instrument, side = ledger.by_symbol.get(symbol), _SIDES.get(values[4] or b"")
-    if not corrects and instrument is not None and _is_known(pipeline, instrument.venue, trade_id, account, side):
+    if not corrects and instrument is not None and _is_known(pipeline, instrument, trade_id, account, side):
         pipeline.count_message(session, message, now_ns)  # a fill of our own order, which its venue has told
         return
     if account not in names:
@@ -164,12 +165,16 @@ def _fill(
         pipeline.touched_accounts[account] = None
 
 
-def _is_known(pipeline: Pipeline, venue: str, trade_id: str, account: str, side: int | None) -> bool:
+def _is_known(pipeline: Pipeline, instrument: Instrument, trade_id: str, account: str, side: int | None) -> bool:
     """Whether a copy is of a fill that its venue has told of; the other side of that trade may be a client's too."""
-    if not trade_id or not pipeline.ledger.knows_trade(venue, trade_id):
+    if not trade_id:
         return False
-    trade = pipeline.reports.trades.find(venue, trade_id)
-    return trade is None or (trade.account, trade.side) == (account, side)
+    for name in names_of(pipeline.router.venue_symbol(instrument), trade_id, side == Side.BUY):
+        if pipeline.ledger.knows_trade(instrument.venue, name):
+            trade = pipeline.reports.trades.find(instrument.venue, name)
+            if trade is None or (trade.account, trade.side) == (account, side):
+                return True
+    return False
 
 
 def _fee_units(commission: bytes | None, comm_type: bytes | None) -> int:

@@ -7,9 +7,11 @@ leave, and a message is counted as received by the record of what was decided on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from gateway.clients.authentication import Verdict
+from gateway.clients.renewals import begin_again
 from gateway.hot_path import take_regular
 from gateway.pipeline import Pipeline
 from protocols.fix.session import (
@@ -44,7 +46,13 @@ class ClientLink:
         on_logon_requested: Callable[[LogonRequested], None] | None = None,
     ) -> None:
         """`on_logon_requested` sees to it that `answer_logon` is called; without it a CompID is enough."""
-        self.session = Session(states.get, now_ns, limits=limits, authenticates=on_logon_requested is not None)
+        self.session = Session(
+            states.get,
+            now_ns,
+            limits=limits,
+            authenticates=on_logon_requested is not None,
+            may_begin_again=partial(begin_again, pipeline),
+        )
         self._on_logon_requested = on_logon_requested
         self._pipeline = pipeline
         self._on_logged_on = on_logged_on

@@ -1,7 +1,8 @@
-"""When a schedule begins a new session: numbers begin at 1 again, and the journal says so.
+"""When a session's numbers begin at 1 again, by its schedule or by a Logon: the journal says so first.
 
-A Logon begins one too, in protocols.fix. Here it is begun for who is away, so that the reports that wait for it have
-the numbers of the new session; when that was is told by the record, and by nothing else in a replay.
+A Logon asks `begin_again`, from within protocols.fix. By the schedule a session is begun for who is away, too, so that
+the reports that wait for it have the numbers of the new session; when that was is told by the record, and by nothing
+else in a replay.
 """
 
 from __future__ import annotations
@@ -13,9 +14,29 @@ from gateway.journal import JournalError
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
+    from protocols.fix.session import SessionState
 
 # A new session is begun so long after its time at the most; a Logon needs not wait for it.
 LOOK_INTERVAL_NS: Final = 1_000_000_000
+
+
+UNWRITTEN: Final = "sequence numbers can not be reset now: journal unavailable"
+
+
+def begin_again(pipeline: Pipeline, state: SessionState, as_of_ns: int | None, now_ns: int) -> str:
+    """Write that a session's numbers begin again at 1, before they do; or return why they may not.
+
+    A peer that was let in on numbers that the journal does not know would be met by the old ones after the next start.
+    """
+    name = state.name
+    waiting = list(pipeline.reports.delayed.get(name, {}).values())
+    try:
+        pipeline.commit(records.SessionRenewed(name, True, as_of_ns or 0), now_ns)
+    except JournalError as error:
+        pipeline.monitor.journal_failed(str(error))
+        return UNWRITTEN
+    pipeline.of_old_numbers.setdefault(name, []).extend(waiting)
+    return ""
 
 
 class Renewals:
@@ -54,7 +75,6 @@ class Renewals:
         elif state.as_of_ns is not None and state.as_of_ns < window[0]:
             pipeline.commit(records.SessionRenewed(name, True, now_ns), now_ns)
             state.reset()
-            pipeline.resets[name] = state.resets
             state.as_of_ns = now_ns
         else:
             # Introduced on numbers that nobody has dated, or a Logon has begun it: it is known from here on.

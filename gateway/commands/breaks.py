@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.clearing.reconciler import row_of
 from gateway.clock import now_ns
-from gateway.commands.control import Place, Reason, Who, answered, asked, fail, journal_directory
-from gateway.journal import JournalError, read
+from gateway.commands.control import Reason, Who, answered, asked
+from gateway.commands.places import Place, journal_directory, recovered
+from gateway.commands.tables import output, table_of
 from gateway.operators.channel import CloseBreak, ListBreaks
-from gateway.recovery import UnreadableRecordError, replay
 
 COLUMNS = ("break", "severity", "source", "kind", "account", "subject", "ours", "theirs", "age", "evidence")
 
@@ -38,11 +36,11 @@ def breaks(
         typer.echo("no break has ended" if ended else "no break is open")
         return
     columns = (*COLUMNS, "ending") if ended else COLUMNS
-    table = Table(*columns)
+    table = table_of(*columns)
     for row in rows:
         shown = {**row, "age": _age(row["age_s"])}
         table.add_row(*(str(shown[column]) for column in columns))
-    Console().print(table)
+    output().print(table, markup=False)
     if not answer["is_complete"]:
         typer.echo("and more")
 
@@ -58,12 +56,7 @@ def close_break(
 
 def _of_journal(directory: Path, ended: bool) -> dict[str, Any]:
     """Return the same of a gateway that is stopped."""
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")
-    try:
-        book = replay(read(directory)).ledger.open_breaks
-    except (JournalError, UnreadableRecordError) as error:
-        fail(str(error))
+    book = recovered(directory).ledger.open_breaks
     now = now_ns()
     found = list(reversed(book.ended)) if ended else list(book.by_gravity())
     return {"breaks": [row_of(one, now) for one in found], "is_complete": True}

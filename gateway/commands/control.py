@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import secrets
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway import records
 from gateway.clients.standing import ACCOUNT, DESK, FIRM, GROUPS, HOOK, SESSION
-from gateway.clock import now_ns
+from gateway.commands.endings import fail
+from gateway.commands.places import Place, journal_directory, stopped_journal, write
+from gateway.commands.tables import show
 from gateway.hook.session import token_hash
-from gateway.journal import Journal, JournalError, read
 from gateway.operators.callers import own_token
 from gateway.operators.channel import (
+    NAME,
     Answer,
     AnyCommand,
     ControlError,
@@ -39,10 +38,8 @@ from gateway.operators.channel import (
     person,
 )
 from gateway.operators.kills import MAX_REASON, MAX_WHO, printable
-from gateway.recovery import UnreadableRecordError, replay
 from risk.marks import INSTRUMENT, VENUE
 
-Place = Annotated[Path, typer.Argument(help="The gateway's configuration, or its journal's directory.")]
 SessionName = Annotated[str | None, typer.Option("--session", help="A session's name.")]
 AccountName = Annotated[str | None, typer.Option("--account", help="An account's name.")]
 HookName = Annotated[str | None, typer.Option("--hook", help="The name of a client of the hook.")]
@@ -52,22 +49,6 @@ VenueName = Annotated[str | None, typer.Option("--venue", help="A venue's name."
 InstrumentName = Annotated[str | None, typer.Option("--instrument", help="An instrument's symbol.")]
 Reason = Annotated[str, typer.Option(help="Why: it is kept for ever.")]
 Who = Annotated[str, typer.Option(help="Who decides: kept, and not believed; MARGINGATE_TOKEN proves it.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to an application."""
-    app.command()(kill)
-    app.command()(reinstate)
-    app.command()(logout)
-    app.command()(sessions)
-    app.command()(holds)
-    app.command("release-hold")(release_hold)
-    app.command()(plan)
-    app.command("ranking")(show_ranking)
-    app.command("hook-token")(hook_token)
-    app.command("margin-calls")(margin_calls)
-    app.command("move-transfer")(move_transfer)
-    app.command("decide-margin")(decide_margin)
 
 
 def kill(
@@ -251,16 +232,6 @@ def hook_token(client: Annotated[str, typer.Argument(help="The client's name in 
     typer.echo(f'client = "{client}"\ntoken_sha256 = "{token_hash(token).hex()}"')
 
 
-def show(rows: list[dict[str, Any]], first: str) -> None:
-    """Print a table; `first` is its only heading where there are no rows."""
-    table = Table()
-    for key in rows[0] if rows else (first,):
-        table.add_column(key.removeprefix("is_").replace("_", " "))
-    for row in rows:
-        table.add_row(*("" if value is None or value is False else str(value) for value in row.values()))
-    Console().print(table)
-
-
 def _target(*given: tuple[str, str | None]) -> tuple[str, str]:
     named = [(scope, name) for scope, name in given if name is not None]
     if len(named) != 1:
@@ -272,22 +243,12 @@ def _said(who: str, reason: str) -> tuple[str, str]:
     return printable(person(who), MAX_WHO), printable(reason, MAX_REASON)
 
 
-def journal_directory(place: Path) -> Path:
-    """Find the journal, without a look at the rest: a kill must not fail for a mistake in another table."""
-    if place.is_dir():
-        return place
-    try:
-        written = tomllib.loads(place.read_text())["gateway"]["journal_directory"]
-        return place.parent / str(written)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        fail(f"{place}: no journal_directory can be read from it: {error}")
-
-
 def answered(place: Path, command: AnyCommand) -> Answer:
     """Return the gateway's answer; ends the process, with the reason, where none runs or it refuses."""
-    answer = asked(journal_directory(place), command)
+    directory = journal_directory(place)
+    answer = asked(directory, command)
     if answer is None:
-        fail("no gateway runs there")
+        fail(f"{directory}: no gateway runs there; `margingate run` starts one")
     return answer
 
 
@@ -297,8 +258,10 @@ def asked(directory: Path, command: AnyCommand) -> Answer | None:
         return ask(directory, msgspec.structs.replace(command, token=_token(command)))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
-    except (ControlError, OSError) as error:
+    except ControlError as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{directory / NAME}: {error.strerror}: only the gateway's own user may ask it")
 
 
 def _token(command: AnyCommand) -> str:
@@ -312,35 +275,20 @@ def _token(command: AnyCommand) -> str:
 
 def _write(directory: Path, record: records.Killed | records.Reinstated) -> None:
     """Write a kill or its end into the journal of a gateway that is stopped."""
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")  # to open a journal is to make one
-    try:
-        log = Journal.open(directory)
-        try:
-            known = replay(read(directory))
-            ledger = known.ledger
-            by_scope: dict[str, Collection[str]] = {
-                SESSION: known.reports.sessions,
-                ACCOUNT: ledger.accounts,
-                HOOK: ledger.holds.hooks,
-                VENUE: {instrument.venue for instrument in ledger.instruments},
-                INSTRUMENT: ledger.by_symbol,
-            }
-            names = by_scope.get(record.scope, ())
-            # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
-            if record.scope not in GROUPS and record.name not in names:
-                fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
-            is_killed = (record.scope, record.name) in known.ledger.standing.kills
-            if isinstance(record, records.Reinstated) and not is_killed:
-                fail(f"{record.scope} {record.name} is not killed")
-            log.append(records.TAGS[type(record)], records.encode(record), now_ns(), True)
-        finally:
-            log.close()
-    except (JournalError, UnreadableRecordError) as error:
-        fail(str(error))
-
-
-def fail(text: str) -> NoReturn:
-    """Print why, and end with code 1."""
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+    with stopped_journal(directory) as (log, known):
+        ledger = known.ledger
+        by_scope: dict[str, Collection[str]] = {
+            SESSION: known.reports.sessions,
+            ACCOUNT: ledger.accounts,
+            HOOK: ledger.holds.hooks,
+            VENUE: {instrument.venue for instrument in ledger.instruments},
+            INSTRUMENT: ledger.by_symbol,
+        }
+        names = by_scope.get(record.scope, ())
+        # Firms and desks are in the configuration alone: the next start works out whose accounts they are.
+        if record.scope not in GROUPS and record.name not in names:
+            fail(f"no {record.scope} {record.name}; there are {', '.join(sorted(names)) or 'none'}")
+        is_killed = (record.scope, record.name) in ledger.standing.kills
+        if isinstance(record, records.Reinstated) and not is_killed:
+            fail(f"{record.scope} {record.name} is not killed")
+        write(log, record)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.commands.tables import output
 from risk import models
 from risk.models import CaseResult, MarginError, MarginResult, WhatIf
 from risk.models.cases import is_case
@@ -138,7 +139,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _print_result(result: MarginResult, outcome: WhatIf | None) -> None:
-    console = Console(highlight=False)
+    console = output()
     table = Table("", "initial", "maintenance", title=f"{result.model}, {result.currency}")
     for name, part in result.components.items():
         table.add_row(name, f"{part.initial:,.8g}", f"{part.maintenance:,.8g}")

@@ -13,13 +13,13 @@ import msgspec
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from gateway import records
 from gateway.clock import now_ns
-from gateway.commands.control import Place, Reason, Who, asked, fail, journal_directory
+from gateway.commands.control import Reason, Who, asked
+from gateway.commands.endings import fail
+from gateway.commands.places import Place, journal_directory, recovered, stopped_journal, write
+from gateway.commands.tables import output, table_of
 from gateway.config import Config, ConfigError, load
-from gateway.journal import Journal, JournalError, read
 from gateway.ledger import Ledger
 from gateway.operators.callers import Caller, Callers, own_token
 from gateway.operators.channel import (
@@ -35,7 +35,6 @@ from gateway.operators.unix_sockets import own_user
 from gateway.parameters import decisions
 from gateway.parameters.desk import ACTIVATE, APPROVE, REJECT, ROLLBACK, counted, detail, rows, said
 from gateway.parameters.file import ParameterFileError, hash_of, place_of
-from gateway.recovery import UnreadableRecordError, replay
 from risk.parameter_life import ParameterError, Step
 
 EPOCH: Final = date(1970, 1, 1)
@@ -56,17 +55,19 @@ def list_(place: Place, as_json: AsJson = False) -> None:
     directory = journal_directory(place)
     answer = asked(directory, ListParameters())
     if answer is None:
-        book = _ledger(directory).parameters
+        book = recovered(directory).ledger.parameters
         answer = {"parameters": rows(book), "active": book.active, "in_force": None}
     if as_json:
         typer.echo(orjson.dumps(answer).decode())
         return
-    table = Table(
-        *(name.replace("_", " ") for name in (*answer["parameters"][0],)) if answer["parameters"] else ("number",)
-    )
-    for row in answer["parameters"]:
-        table.add_row(*(_cell(name, value) for name, value in row.items()))
-    Console().print(table)
+    given = answer["parameters"]
+    if given:
+        table = table_of(*(name.replace("_", " ") for name in given[0]))
+        for row in given:
+            table.add_row(*(_cell(name, value) for name, value in row.items()))
+        output().print(table, markup=False)
+    else:
+        typer.echo("nothing is proposed")
     active = answer["active"]
     typer.echo(f"in force: {f'parameters {active}' if active else 'what the configuration says'}")
     if active and answer["in_force"] not in (None, active):
@@ -133,7 +134,7 @@ def show(
         if anew:
             fail("no gateway runs there: what parameters do is known by its marks alone")
         try:
-            answer = detail(_ledger(directory).parameters, number)
+            answer = detail(recovered(directory).ledger.parameters, number)
         except ParameterError as error:
             fail(str(error))
     elif anew:
@@ -207,34 +208,19 @@ def _by(config: Config, command: ProposeParameters | DecideParameters) -> tuple[
 
 def _written(config: Config, decide: Callable[[Ledger, int], Any]) -> Any:
     """Decide by the journal of a gateway that is stopped, and write what was decided."""
-    directory = config.gateway.journal_directory
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")
+    now = now_ns()
     try:
-        log = Journal.open(directory)
-        try:
-            now = now_ns()
-            record = decide(replay(read(directory)).ledger, now)
-            log.append(records.TAGS[type(record)], records.encode(record), now, True)
-        finally:
-            log.close()
-    except (JournalError, UnreadableRecordError, ParameterError) as error:
+        with stopped_journal(config.gateway.journal_directory) as (log, found):
+            record = decide(found.ledger, now)
+            write(log, record, now)
+    except ParameterError as error:
         fail(str(error))
     return record
 
 
-def _ledger(directory: Path) -> Ledger:
-    if not directory.is_dir():
-        fail(f"{directory}: there is no such directory")
-    try:
-        return replay(read(directory)).ledger
-    except (JournalError, UnreadableRecordError) as error:
-        fail(str(error))
-
-
 def _config(place: Path) -> Config:
     if place.is_dir():
-        fail("no gateway runs there: give its configuration, which says who may approve what")
+        fail(f"{place}: no gateway runs there: give its configuration, which says who may approve what")
     try:
         return load(place)
     except ConfigError as error:
@@ -255,10 +241,10 @@ def _when_shown(directory: Path, number: int, known: int = 1) -> Answer | None:
 
 
 def _print(answer: Answer) -> None:
-    console = Console()
+    console = output()
     day = EPOCH + timedelta(days=answer["as_of_day"])
     console.print(f"parameters {answer['number']}: {answer['stage']}, as of {day}, hash {answer['hash'][:16]}")
-    coins = Table("coin", "scale a day", "largest fall", "largest rise", "haircut", "collar", "by the marks")
+    coins = table_of("coin", "scale a day", "largest fall", "largest rise", "haircut", "collar", "by the marks")
     for coin, one in answer["underlyings"].items():
         low, high = one["collar"]
         coins.add_row(
@@ -277,7 +263,7 @@ def _print(answer: Answer) -> None:
             f"largest rise {effect['largest_rise']:.1%}, largest fall {effect['largest_fall']:.1%}; "
             f"{answer['made_short']} made short, {answer['unknown']} unknown"
         )
-        accounts = Table("account", "equity", "margin before", "margin after", "")
+        accounts = table_of("account", "equity", "margin before", "margin after", "")
         for row in answer["accounts"]:
             figures = (_usd(row[name]) for name in ("equity", "margin_before", "margin_after"))
             accounts.add_row(row["account"], *figures, "short" if row["is_made_short"] else "")

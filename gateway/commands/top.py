@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.clock import now_ns
+from gateway.commands.tables import output
 from gateway.config import ConfigError, load
 from gateway.operators.showing import margin_use
 from gateway.operators.status_page import Status, StatusPageError, read_status
+from risk.pricing import USD_LIKE
 
 WATCHED: Final = 0.66
 IN_DANGER: Final = 0.9
@@ -24,6 +26,8 @@ ALERT_LINES: Final = 4
 REASON_LINES: Final = 5
 # Lines that are not accounts.
 FIXED_LINES: Final = 15 + ALERT_LINES + REASON_LINES
+# Digits of a coin that are shown behind the point.
+COINS_SHOWN: Final = 4
 OLD_NS: Final = 5_000_000_000
 _STATES: Final = {"live": "green", "trading": "green", "reducing": "yellow", "halted": "red"}
 
@@ -38,7 +42,8 @@ def top(
     try:
         directory = config if config.is_dir() else load(config).gateway.journal_directory
         if once:
-            console.print(screen(read_status(directory), now_ns(), console.width, len_all=True))
+            picture = output()
+            picture.print(screen(read_status(directory), now_ns(), picture.width, len_all=True))
             return
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_shown(console, directory, interval))
@@ -132,8 +137,8 @@ def _money(snapshot: dict[str, Any]) -> Text:
 
 
 def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
-    title = f"account ({in_all})" if len(rows) == in_all else f"account ({len(rows)} of {in_all})"
-    table = _table(title, "state", "equity USD", "initial USD", "maintenance USD", "use", "working", "positions")
+    title = f"{in_all} accounts" if len(rows) == in_all else f"{len(rows)} of {in_all} accounts"
+    table = _table(title, "state", "equity", "initial", "maintenance", "use", "orders", "positions")
     for row in rows:
         use = margin_use(row)
         is_known = row["equity"] is not None
@@ -141,9 +146,9 @@ def _accounts(rows: list[dict[str, Any]], in_all: int) -> Table:
         table.add_row(
             row["account"],
             _state(row),
-            _number(row["equity"], "unknown"),
-            _number(row["initial_margin"], "unknown"),
-            _number(row.get("maintenance_margin")),
+            _told(row, "equity", "unknown"),
+            _told(row, "initial_margin", "unknown"),
+            _told(row, "maintenance_margin"),
             Text("unknown" if not is_known else f"{use:.0%}" if use < 10 else "> 999%", style),
             f"{row['working_orders']:,}",
             f"{row['positions']:,}",
@@ -168,6 +173,16 @@ def _table(*heads: str) -> Table:
     for number, head in enumerate(heads):
         table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True, header_style="dim")
     return table
+
+
+def _told(row: dict[str, Any], name: str, unknown: str = "-") -> str:
+    """Return an amount in what the account is told in, and names it: dollars without cents, coins with four digits."""
+    told = row.get("told") or {"currency": "USD", name: row.get(name)}
+    amount = told.get(name)
+    if amount is None:
+        return unknown
+    digits = 0 if told["currency"] in USD_LIKE else COINS_SHOWN
+    return f"{float(amount):,.{digits}f} {told['currency']}"
 
 
 def _number(value: float | None, unknown: str = "-") -> str:

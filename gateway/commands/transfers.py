@@ -7,7 +7,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from gateway.commands.control import Place, Reason, Who, answered, fail, show
+from gateway.commands.control import Reason, Who, answered
+from gateway.commands.endings import fail
+from gateway.commands.places import Place
+from gateway.commands.tables import show
 from gateway.operators.channel import ApproveTransfer, DeclineTransfer, ListTransfers
 
 Key = Annotated[str, typer.Argument(help="Its key, as transfers shows it.")]

@@ -13,7 +13,6 @@ from protocols.venues.transfer_codecs import CODECS
 DEFAULT_AUTOMATIC_USD = Decimal(0)
 DEFAULT_AUTOMATIC_HOUR_USD = Decimal(0)
 DEFAULT_TWO_PERSON_USD = Decimal(1_000_000)
-DEFAULT_COVERS = "called"
 # A call is due in an hour: an approval that takes a quarter of it leaves time for another way.
 DEFAULT_APPROVAL_TIMEOUT_S = 900
 DEFAULT_PLAN_INTERVAL_MS = 1_000

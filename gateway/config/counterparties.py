@@ -60,7 +60,7 @@ class Counterparty(Table, frozen=True, kw_only=True):
     target_comp_id: Annotated[Name, "Its CompID."]
     accounts: Annotated[tuple[Name, ...], NOT_EMPTY, DISTINCT, "Our accounts that it knows, under the same names."]
     sender_comp_id: Annotated[str | None, NAME, "Our CompID to it; none: that of `[fix]`."] = None
-    sender_sub_id: Annotated[str | None, SUB_ID, "Our SubID(50)."] = None
+    sender_sub_id: Annotated[str | None, SUB_ID, "Our SenderSubID(50)."] = None
     target_sub_id: Annotated[str | None, SUB_ID, "Its SubID: TargetSubID(57), demanded of it as 50."] = None
     begin_string: Annotated[
         Literal["FIX.4.4", "FIXT.1.1"], "The version that we speak; margin is asked with FIXT.1.1 (FIX.5.0SP2) only."

@@ -4,6 +4,7 @@
 schema.py, rules between keys in checks.py; docs/configuration.md is for whoever writes the file.
 """
 
+import codecs
 import re
 import tomllib
 from decimal import Decimal
@@ -22,6 +23,9 @@ MAX_FILE_BYTES = 16 << 20
 # A file that is wrong everywhere (another program's, say) need not fill the terminal.
 MAX_PROBLEMS = 100
 
+# What some editors put before the first character; none of them is TOML.
+_MARKS = {codecs.BOM_UTF8: "UTF-8", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
 _AT_LINE = re.compile(r"\(at line ([0-9]+), column [0-9]+\)|\(at end of document\)")
 
 
@@ -38,11 +42,14 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            raise ConfigError(f"{path}:1: begins with the byte order mark of {encoding}: save it as UTF-8 without one")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8") from None
+        raise ConfigError(f"{path}:{line}: not UTF-8: save it in that encoding") from None
     return parse(text, path)
 
 

@@ -35,7 +35,6 @@ RATIO = Rule("from 0 to 1000, with at most four decimals", lambda v: 0 <= v <= 1
 USD = Rule("from 0 to 1e9, with at most eight decimals", lambda v: 0 <= v <= 10**9 and v * 10**8 == int(v * 10**8))
 USD_STEP = Rule("above 0", lambda v: v > 0)
 
-Ratio = Annotated[Decimal, RATIO]
 Found = Iterator[tuple[KeyPath, str]]
 # From the mildest to the gravest.
 RUNGS = ("warn", "call", "restrict", "adjust", "take_over")

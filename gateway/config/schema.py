@@ -348,7 +348,7 @@ class Limits(Table, frozen=True, kw_only=True):
 class Account(Table, frozen=True, kw_only=True):
     name: Annotated[Name, "What clients write into Account(1)."]
     limits: Annotated[Limits, "The account's limits."]
-    currency: Annotated[Currency, "What its equity and margin are expressed in."] = DEFAULT_ACCOUNT_CURRENCY
+    currency: Annotated[Currency, "What its equity and margin are told in."] = DEFAULT_ACCOUNT_CURRENCY
     state: Annotated[
         Literal["trading", "reducing", "halted"], "At start: all orders, only those that reduce risk, or none."
     ] = DEFAULT_ACCOUNT_STATE

@@ -2,7 +2,7 @@
 
 import { askFor, limitFields, note, prepareActs, renamed } from "./acts.js";
 import { showMoney } from "./money.js";
-import { compact, drawHistory, heat, worstByMove } from "./charts.js";
+import { amount, compact, drawHistory, heat, worstByMove } from "./charts.js";
 
 const $ = (id) => document.getElementById(id);
 const INTERVAL_MS = 1000, EVENTS_KEPT = 200;
@@ -181,9 +181,8 @@ function showAccounts(told) {
     const margin = a.margin_state && a.margin_state !== "healthy" ? a.margin_state.replaceAll("_", " ") : "";
     set(cells[1].lastChild, margin, `pill ${MARGINS[a.margin_state] || "warn"}`);
     cells[1].lastChild.hidden = !margin;
-    set(cells[2], compact(a.equity));
-    set(cells[3], compact(a.initial_margin));
-    set(cells[4], compact(a.maintenance_margin));
+    ["equity", "initial_margin", "maintenance_margin"].forEach((name, at) => set(cells[2 + at], amount(a.told, name)));
+    cells[2].title = a.told.why ? `in USD: ${a.told.why}` : a.told.price_usd ? `1 ${a.told.currency} = ${a.told.price_usd} USD, ${a.told.price_age_ms} ms old` : "";
     const use = a.margin_use, [bar] = cells[5].children;
     bar.className = `bar ${use === null || use >= 0.9 ? "bad" : use >= 0.66 ? "warn" : ""}`;
     bar.firstChild.style.setProperty("--share", `${Math.min(100, 100 * (use ?? (a.equity === null ? 0 : 1))).toFixed(1)}%`);
@@ -199,7 +198,7 @@ function choose(account) {
 }
 
 function showHistory(history) {
-  set($("chart-account"), history.account);
+  set($("chart-account"), `${history.account}, in USD`);
   drawHistory($("history"), history.points);
 }
 

@@ -12,6 +12,15 @@ export function compact(value) {
   return value.toFixed(0);
 }
 
+const DOLLARS = new Set(["USD", "USDC", "USDT"]);
+
+// An amount as its account is told of it, with its currency: coins with four digits, which "compact" would lose.
+export function amount(told, name) {
+  const value = told?.[name];
+  if (value === null || value === undefined) return "–";
+  return `${DOLLARS.has(told.currency) ? compact(Number(value)) : Number(value).toFixed(4)} ${told.currency}`;
+}
+
 function made(name, attributes, text) {
   const element = document.createElementNS(NS, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);

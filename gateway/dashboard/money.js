@@ -1,5 +1,7 @@
 // Margin calls, transfers, collateral and breaks: what they are, and what a person may say of them.
 
+import { amount } from "./charts.js";
+
 const LEVELS = { block: "bad", warn: "warn", info: "dim" };
 const BAD = new Set(["unknown", "failed", "expired", "escalated", "disputed"]);
 const words = (text) => text.replaceAll("_", " ");
@@ -46,8 +48,8 @@ function showCalls(told, page) {
     const left_ms = (c.deadline_ns - told.time_ns) / 1e6;
     page.set(made.cells[0], c.account);
     page.set(made.cells[1].firstChild, `${c.call} ${words(c.state)}`, `pill ${BAD.has(c.state) ? "bad" : "warn"}`);
-    page.set(made.cells[2], page.compact(c.amount_usd));
-    page.set(made.cells[3], page.compact(c.paid_usd));
+    page.set(made.cells[2], amount(c.told, "amount"));
+    page.set(made.cells[3], `${page.compact(c.paid_usd)} USD`);
     page.set(made.cells[4], left_ms < 0 ? "over" : page.age(left_ms), left_ms < 60000 ? "n bad" : "n");
     made.cells[5].firstChild.disabled = !page.mayAct();
   }, told.is_watched ? "nobody is called" : "margin is not watched: [margin_calls] is not configured");
@@ -57,7 +59,7 @@ function decide(call, page) {
   const which = choice("margin-which", ["upheld", "reinstated", "handed-over", "exhausted"]);
   page.askFor({
     title: `Margin of ${call.account}`, name: call.account, verb: "Decide", fields: [labelled("Decision", which)],
-    text: `Call ${call.call}: ${words(call.state)}, ${page.compact(call.outstanding_usd)} USD outstanding; the account is ${words(call.margin_state)}.`,
+    text: `Call ${call.call}: ${words(call.state)}, ${amount(call.told, "outstanding")} outstanding; the account is ${words(call.margin_state)}.`,
     send: async (reason, confirm) => {
       const body = { account: call.account, decision: which.value, call: which.value === "upheld" ? call.call : "", reason, confirm };
       const answer = await page.asked("/api/v1/margin", body);

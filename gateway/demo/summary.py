@@ -180,6 +180,8 @@ def summary(outcome: Outcome) -> RenderableType:
     orders.add_column("count", justify="right")
     for label, name in _COUNTS:
         orders.add_row(label, f"{counters[name]:,}")
+        if name in outcome.own:
+            orders.add_row("  of them our own", f"{outcome.own[name]:,}")
     reasons = Table(box=SIMPLE_HEAD)
     reasons.add_column("rejected because", no_wrap=True)
     reasons.add_column("count", justify="right")
@@ -219,7 +221,7 @@ def summary(outcome: Outcome) -> RenderableType:
         tables,
         *by_venue,
         *told,
-        Text(f"Latency, us, p50/p99: {latencies} (venue and back), taken"),
-        Text("at a few desks' pace, all on one machine; make bench measures the path.\n"),
+        Text(f"Latency, us, p50/p99: {latencies} (venue and back)."),
+        Text("At a few desks' pace, all on one machine; make bench measures the path.\n"),
         *marked,
     )

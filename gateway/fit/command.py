@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway.commands.endings import fail
 from gateway.config import ConfigError, load
 from gateway.levels import periods_of, profile_days
 from gateway.price_files import PriceFileError
@@ -96,9 +97,8 @@ def fit(
                 on_done=lambda what: progress.update(task, advance=1, description=what),
             )
         manifest = artifacts.write(out, found, read)
-    except (PriceFileError, EstimateError, OSError) as error:
-        typer.echo(f"margingate: {error}", err=True)
-        raise typer.Exit(1) from error
+    except (PriceFileError, EstimateError) as error:
+        fail(f"margingate: {error}")
     _tell(found)
     typer.echo(f"{out / artifacts.CARD}\nfit {manifest.identity[:16]} as of {manifest.as_of}")
 

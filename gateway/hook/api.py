@@ -45,6 +45,7 @@ from risk.order import Approved, Order, OrdType, Reject, RejectReason, TimeInFor
 from risk.pre_trade import evaluate
 from risk.rehearsal import Passed, rehearse, rehearse_basket
 from risk.self_trade import SelfTradePrevention
+from risk.telling import USD, quote_of
 
 NS_PER_MS: Final = 1_000_000
 # Holds that one answer lists; whoever has more asks for them by key.
@@ -104,7 +105,7 @@ class Hook:
             outcome = self._meets_own(order, account) or outcome
         if type(outcome) is Passed:
             self.passed += 1
-            return messages.Passed(request.id, True, "check", outcome.equity, outcome.initial_margin)
+            return self._passed(request, "check", outcome, account, now_ns)
         assert type(outcome) is Reject
         return messages.refused(request, "check", outcome)
 
@@ -128,7 +129,7 @@ class Hook:
         if isinstance(outcome, Reject):
             return messages.refused(request, "check_basket", outcome)
         self.passed += 1
-        return messages.Passed(request.id, True, "check_basket", outcome.equity, outcome.initial_margin)
+        return self._passed(request, "check_basket", outcome, account, now_ns)
 
     def hold(self, request: HoldOrder, now_ns: int) -> messages.Held | messages.Refused:
         """Check an order and hold its margin; a key that comes again is answered as it was, and holds nothing more."""
@@ -155,6 +156,24 @@ class Hook:
         if decision.reason is RejectReason.CHECK_ERROR:
             self._pipeline.monitor.alert(f"{decision.check}: {decision.text}")
         return messages.refused(request, "hold", decision)
+
+    def _passed(
+        self, request: Check | CheckBasket, op: str, passed: Passed, account: Account | None, now_ns: int
+    ) -> messages.Passed:
+        """Return an approval, its figures in what the account is told in: rounded against it, but for USD."""
+        currency = USD if account is None else account.currency
+        if currency == USD:
+            return messages.Passed(request.id, True, op, passed.equity, passed.initial_margin)
+        quote = quote_of(currency, self._pipeline.market, now_ns)
+        return messages.Passed(
+            request.id,
+            True,
+            op,
+            quote.has_float(passed.equity),
+            quote.needs_float(passed.initial_margin),
+            quote.currency,
+            quote.terms,
+        )
 
     def _order(self, request: messages.Order, now_ns: int) -> Order:
         instrument, side = self._ledger.by_symbol.get(request.symbol), _SIDES[request.side]

@@ -9,6 +9,7 @@ from gateway.hook.holds import Hold
 from gateway.journal import JournalError
 from gateway.records import holds as hold_records
 from protocols.venues import events
+from protocols.venues.fill_ids import id_of, names_of
 from risk.instrument import Side, fee_units_from_decimal
 
 if TYPE_CHECKING:
@@ -23,11 +24,19 @@ def trade_of(hold: Hold, execution: str) -> tuple[str, str]:
     return f"hook:{hold.record.hook}", f"{instrument.symbol}:{execution}"
 
 
+def _is_told(pipeline: Pipeline, hold: Hold, execution: str) -> bool:
+    """Whether an execution was told before; at a shared account perhaps under the venue's id, or our name for it."""
+    if execution in hold.executions or not hold.record.is_shared:
+        return execution in hold.executions
+    symbol, is_buy = pipeline.router.venue_symbol(hold.order.instrument), hold.order.side is Side.BUY
+    return any(name in hold.executions for name in (id_of(symbol, execution), *names_of(symbol, execution, is_buy)))
+
+
 def book_fill(
     pipeline: Pipeline, hold: Hold, execution: str, lots: int, ticks: int, fee_units: int, now_ns: int
 ) -> bool:
     """Book an execution; False where that was done before. Raises JournalError: nothing was booked then."""
-    if execution in hold.executions:
+    if _is_told(pipeline, hold, execution):
         return False
     was_holding, order = hold.is_holding, hold.order
     source, trade_id = trade_of(hold, execution)

@@ -148,10 +148,12 @@ class Welcome(Answer, frozen=True, gc=False):
 
 
 class Passed(Answer, frozen=True, gc=False):
-    """The order would pass. Equity, and initial margin with it working, in USD."""
+    """The order would pass. Equity, and initial margin with it working, in `currency`; `terms` say at what price."""
 
     equity: float
     initial_margin: float
+    currency: str = "USD"
+    terms: str = ""
 
 
 class Held(Answer, frozen=True, gc=False):

@@ -26,7 +26,7 @@ from gateway.config.hook import HookClient
 from gateway.core import Core
 from gateway.hook.messages import Event, encode
 from gateway.hook.session import Doorkeeper, HookSession, Origin, Pass
-from gateway.operators.unix_sockets import own_user, private_listener, user_of
+from gateway.operators.unix_sockets import naming, own_user, private_listener, user_of
 
 NS_PER_S: Final = 1_000_000_000
 # Requests that are answered in one turn of the loop, whoever asks: some half of a millisecond.
@@ -34,6 +34,8 @@ REQUESTS_A_TURN: Final = 128
 CLOSE_TIMEOUT_S: Final = 2.0
 # Messages of one WebSocket that wait to be looked at; more stay in the kernel, and with the client.
 MAX_QUEUED: Final = 16
+# Events come unasked: beyond so many times `max_unread_bytes` that wait, a client does not read at all.
+UNREAD_EVENTS: Final = 2
 TRY_AGAIN_LATER: Final = 1013
 POLICY_VIOLATION: Final = 1008
 
@@ -62,26 +64,25 @@ class HookServer:
         """Listen; raises OSError."""
         loop, config = asyncio.get_running_loop(), self.config
         if config.socket_path is not None:
-            try:
+            with naming(str(config.socket_path)):
                 listener = private_listener(config.socket_path)
-            except OSError as error:
-                raise OSError(error.errno, f"{config.socket_path}: {error.strerror}") from error
             self._lines = await loop.create_unix_server(lambda: LineConnection(self), sock=listener)
         if config.listen_port is not None:
-            self._sockets = await serve(
-                self._serve,
-                config.listen_host,
-                config.listen_port,
-                ssl=self._tls,
-                origins=[None],  # no browser's page may ask
-                compression=None,
-                max_size=config.max_message_bytes,
-                max_queue=MAX_QUEUED,
-                write_limit=config.max_unread_bytes,
-                open_timeout=config.hello_timeout_s,
-                close_timeout=CLOSE_TIMEOUT_S,
-                logger=_SILENT,
-            )
+            with naming(f"{config.listen_host}:{config.listen_port} for [hook]"):
+                self._sockets = await serve(
+                    self._serve,
+                    config.listen_host,
+                    config.listen_port,
+                    ssl=self._tls,
+                    origins=[None],  # no browser's page may ask
+                    compression=None,
+                    max_size=config.max_message_bytes,
+                    max_queue=MAX_QUEUED,
+                    write_limit=config.max_unread_bytes,
+                    open_timeout=config.hello_timeout_s,
+                    close_timeout=CLOSE_TIMEOUT_S,
+                    logger=_SILENT,
+                )
 
     async def stop(self) -> None:
         """Listen no more, and hang up: holds stay, and go on towards their deadlines."""
@@ -118,6 +119,12 @@ class HookServer:
     def refuse_more(self) -> None:
         """Tell of a connection that finds no place."""
         self._core.monitor.alert_now_and_then(("hook", "full"), "hook: max_connections reached", now_ns())
+
+    def hang_up_unless_read(self, transport: asyncio.Transport) -> None:
+        """End a connection whose client leaves events unread, beyond what its answers may be: it may ask anew."""
+        if transport.get_write_buffer_size() > UNREAD_EVENTS * self.config.max_unread_bytes:
+            self._core.monitor.alert_now_and_then(("hook", "unread"), "hook: a client does not read", now_ns())
+            transport.abort()
 
     def give_turn(self, connection: LineConnection) -> None:
         """Let a connection answer some of its requests, now or when those before it have had their turns."""
@@ -161,6 +168,7 @@ class HookServer:
     async def _answer(self, connection: ServerConnection, session: HookSession) -> None:
         def tell(event: Event) -> None:
             broadcast([connection], encode(event).decode())
+            self.hang_up_unless_read(connection.transport)
 
         try:
             async with asyncio.timeout(self.config.hello_timeout_s):
@@ -292,6 +300,7 @@ class LineConnection(asyncio.Protocol):
     def _tell(self, event: Event) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(encode(event) + b"\n")
+            self._server.hang_up_unless_read(self._transport)
 
     def _tick(self) -> None:
         self._timer = None

@@ -42,7 +42,6 @@ class Keeper:
         self.shortage: str | None = None
         self.failure: str | None = None
         self.durable = 0
-        self.syncs = 0
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._files = files
@@ -209,7 +208,6 @@ class Keeper:
             # Never tried again: the kernel may have dropped the pages, and a second attempt would then succeed.
             self._fail(f"sync failed, the records after {self.durable} may be lost: {error.strerror}")
             return False
-        self.syncs += 1
         return True
 
     def _report_durable(self, target: int) -> None:

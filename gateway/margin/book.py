@@ -10,7 +10,10 @@ import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from gateway.records.margin import (
+    AccountCurrencySet,
     AssignmentCancelled,
     CollateralAssigned,
     MarginCallAnswered,
@@ -20,6 +23,7 @@ from gateway.records.margin import (
     TransferBegun,
     TransferMoved,
 )
+from risk.account import Account
 from risk.collateral_ledger import (
     ENDED_TRANSFERS_KEPT,
     CollateralLedger,
@@ -32,6 +36,8 @@ from risk.collateral_ledger import (
 from risk.house_calls import HouseCalls
 from risk.margin_states import MarginState
 from risk.margin_watch import MarginWatch
+from risk.marks import Market
+from risk.telling import IN_USD, USD, Quote, quote_of
 from risk.transfer_orders import TransferOrders
 
 if TYPE_CHECKING:
@@ -54,10 +60,25 @@ class MarginBook:
         # What clients pledged by message, by key of the transfer: who is to be told of it.
         self.assignments: dict[str, CollateralAssigned] = {}
         self._deadlines: list[tuple[int, str]] = []
+        # What calls are told in, by account and call, of those that are not told in USD.
+        self._quotes: dict[tuple[str, str], Quote] = {}
 
     def watch(self, account: str) -> MarginWatch:
         """Return an account's watch: healthy until something else was recorded."""
         return self.watches.setdefault(account, MarginWatch(account))
+
+    def quote(self, account: str, call_id: str) -> Quote:
+        """Return what an account is told of a call in: what it was told first, whatever prices have done since."""
+        return self._quotes.get((account, call_id), IN_USD)
+
+    def note_call(self, record: MarginCalled) -> None:
+        """Keep what a call is told in, for as long as the call is kept."""
+        account, calls = record.account, self.watch(record.account).calls
+        for key in [key for key in self._quotes if key[0] == account and key[1] not in calls]:
+            del self._quotes[key]
+        if record.currency != USD:
+            quote = Quote(record.currency, record.price_usd, record.priced_ns)
+            self._quotes[account, record.call_id] = quote
 
     @property
     def deadline_ns(self) -> int | None:
@@ -87,7 +108,8 @@ class MarginBook:
         """Return all that a restart must bring back, in a fixed order, for the state's hash."""
         watches = [watch.parts() for _, watch in sorted(self.watches.items()) if not watch.is_untouched]
         ours = [self.orders.parts(), self.house_calls.parts()]
-        return [watches, self.collateral.parts(), sorted(self.assignments), ours]
+        quotes = [msgspec.structs.astuple(quote) for _, quote in sorted(self._quotes.items())]
+        return [watches, self.collateral.parts(), sorted(self.assignments), ours, *quotes]
 
     def note_time(self, watch: MarginWatch) -> None:
         """Keep when an account's calls and graces run out."""
@@ -106,6 +128,16 @@ class MarginBook:
             del self.assignments[next(iter(self.assignments))]
 
 
+def in_its_currency(record: MarginCalled, account: Account, market: Market, now_ns: int) -> MarginCalled:
+    """Return a call with what its account is told of it in."""
+    if account.currency == USD:
+        return record
+    quote = quote_of(account.currency, market, now_ns)
+    return msgspec.structs.replace(
+        record, currency=quote.currency, price_usd=quote.price, priced_ns=quote.as_of_ns, why=quote.why
+    )
+
+
 def terms_of(record: TransferBegun) -> TransferTerms:
     """Return the terms of the transfer that a record begins."""
     source = Location(Place(record.source_place), record.source_name, record.account)
@@ -118,6 +150,8 @@ def _decided(ledger: Ledger, record: MarginStateMoved | MarginCalled | MarginCal
     before = watch.state
     watch.apply(record)
     ledger.margin.note_time(watch)
+    if isinstance(record, MarginCalled):
+        ledger.margin.note_call(record)
     if watch.state is not before and not isinstance(record, MarginCalled):
         name = MarginState(watch.state).value.replace("_", " ")
         ledger.standing.limit_by_margin(ledger.accounts[watch.account], watch.may_do, f"margin {name}: {record.reason}")
@@ -162,6 +196,10 @@ def _answered(ledger: Ledger, record: MarginCallAnswered) -> None:
         _decided(ledger, record)
 
 
+def _currency_set(ledger: Ledger, record: AccountCurrencySet) -> None:
+    ledger.accounts[record.account].currency = record.currency
+
+
 APPLIES: Final[dict[type, Callable[[Ledger, Any], None]]] = {
     MarginStateMoved: _decided,
     MarginCalled: _decided,
@@ -171,4 +209,5 @@ APPLIES: Final[dict[type, Callable[[Ledger, Any], None]]] = {
     TransferMoved: _transfer_moved,
     AssignmentCancelled: _transfer_moved,
     CollateralAssigned: _assigned,
+    AccountCurrencySet: _currency_set,
 }

@@ -34,12 +34,14 @@ from risk.marks import NEVER_NS, Market
 from risk.models.deribit_portfolio import DeribitPortfolioParameters
 from risk.models.parameters import parameters
 from risk.scenarios import Generation
+from risk.telling import IN_USD, USD, Quote, quote_of
 
 MAINTENANCE_FACTOR: Final = parameters("deribit_portfolio", DeribitPortfolioParameters)[0].mm_factor
 
 # A margin class of what joint scenarios and offset caps change of the others; no coin is called so.
 TOGETHER: Final = "ALL COINS"
 NOTHING: Final = 1e-9
+NS_PER_MS: Final = 1_000_000
 
 
 class MarginClass(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +94,7 @@ class WalletMargin(msgspec.Struct, frozen=True, gc=False):
 
 
 class Figures(msgspec.Struct, frozen=True, gc=False):
-    """One account's margin in USD. Below zero `excess` is a deficit."""
+    """One account's margin in USD, and what it is told in. Below zero `excess` is a deficit."""
 
     account: str
     equity: float
@@ -101,6 +103,7 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     classes: tuple[MarginClass, ...]
     collateral: tuple[Collateral, ...]
     wallets: tuple[WalletMargin, ...] = ()
+    quote: Quote = IN_USD
 
     @property
     def core(self) -> float:
@@ -132,7 +135,8 @@ def figures_of(account: Account, market: Market, generation: Generation | None, 
     cash, collateral = _collateral(account, generation)
     classes = _classes(account, kernel, generation.groups, base, (equity, worst))
     wallets = tuple(wallets_of(account, market))
-    return Figures(account.name, equity, cash, equity - worst, classes, collateral, wallets)
+    quote = quote_of(account.currency, market, now_ns)
+    return Figures(account.name, equity, cash, equity - worst, classes, collateral, wallets, quote)
 
 
 def _classes(
@@ -197,8 +201,11 @@ def account_rows(accounts: Iterable[Account], market: Market, now_ns: int | None
     """Return each account's state, equity, initial margin and orders, and its wallets; None where margin is unknown.
 
     At a time, what arrays say that no check would use any more is unknown; else they count however old they are.
+    Amounts of a row itself are in USD, so that rows can be compared and summed; `told` is what the account is told, in
+    its own currency by the prices of that time, or of the last generation.
     """
     kernel, base, is_fresh = market.kernel, market.base_scenario, arrays_are_fresh(market, now_ns)
+    at_ns = market.generation_time_ns if now_ns is None else now_ns
     rows: list[dict[str, Any]] = []
     for account in accounts:
         equity = worst = nan
@@ -208,6 +215,7 @@ def account_rows(accounts: Iterable[Account], market: Market, now_ns: int | None
             "account": account.name,
             "state": account.state.value,
             **_told(equity, worst),
+            "told": told_row(quote_of(account.currency, market, at_ns), at_ns, equity, equity - worst),
             "working_orders": len(account.exposure.orders),
             "positions": sum(1 for position in account.positions.values() if position.lots),
         }
@@ -221,6 +229,28 @@ def account_rows(accounts: Iterable[Account], market: Market, now_ns: int | None
             ]
         rows.append(row)
     return rows
+
+
+def told_row(quote: Quote, now_ns: int, equity: float, initial: float) -> dict[str, Any]:
+    """Return what an account is told, as decimal text in `currency`; None for what is unknown.
+
+    `price_usd` is what one whole of the currency counts for, `price_age_ms` how old that is, and `why` says why it is
+    not the account's own.
+    """
+    is_priced = quote.currency != USD
+    return {
+        "currency": quote.currency,
+        "equity": text_of(quote, quote.has(equity)),
+        "initial_margin": text_of(quote, quote.needs(initial)),
+        "price_usd": quote.price if is_priced else None,
+        "price_age_ms": (now_ns - quote.as_of_ns) // NS_PER_MS if is_priced else None,
+        "why": quote.why,
+    }
+
+
+def text_of(quote: Quote, units: int | None) -> str | None:
+    """Return an amount as decimal text, None for what is unknown."""
+    return None if units is None else quote.text(units)
 
 
 def arrays_are_fresh(market: Market, now_ns: int | None) -> bool:

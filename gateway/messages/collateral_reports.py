@@ -1,6 +1,6 @@
 """CollateralInquiry(BB), its Ack(BG) and CollateralReport(BA): what an account has, and what of it is free.
 
-The first report is of the whole account in USD: MarginExcess(899), equity in TotalNetValue(900), cash in
+The first report is of the whole account in its currency: MarginExcess(899), equity in TotalNetValue(900), cash in
 CashOutstanding(901). One of each currency follows: its cash, what that secures, and as stipulation HAIRCUT what the
 worst scenario takes off it. All collateral secures all positions: nothing is of one trade, order or instrument.
 """
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.margin.figures import Figures
-from gateway.messages.amounts import coins, units, usd
+from gateway.messages.amounts import coins, has, units
 from gateway.messages.margin_scope import (
     MAX_ID_BYTES,
     SUBSCRIBE,
@@ -110,13 +110,20 @@ class CollateralReports:
         return self._figures_of(account, now_ns)
 
     def messages(self, key: bytes, figures: Figures, now_ns: int) -> list[tuple[str, Values]]:
-        """Return the reports of an account: the whole in USD, then each currency."""
+        """Return the reports of an account: the whole in its currency, then each that it has."""
+        quote = figures.quote
         count, name = 1 + len(figures.collateral), figures.account
         common: dict[int, Values | bytes | int | list[Values] | None] = {
             909: key, 910: ASSIGNED, 911: count, 453: parties_of(name), 1: name.encode("latin-1"),
         }  # fmt: skip
         rows: list[dict[int, bytes | int | list[Values] | None]] = [
-            {15: b"USD", 899: usd(figures.excess), 900: usd(figures.equity), 901: usd(figures.cash)}
+            {
+                15: quote.currency.encode(),
+                899: has(quote, figures.excess),
+                900: has(quote, figures.equity),
+                901: has(quote, figures.cash),
+                58: quote.terms.encode("ascii", "replace") or None,
+            }
         ]
         for one in figures.collateral:
             haircut: list[Values] = [{233: HAIRCUT, 234: coins(one.haircut)}]
@@ -136,4 +143,6 @@ class CollateralReports:
 
 
 def _shape(figures: Figures) -> object:
-    return usd(figures.excess), usd(figures.equity), usd(figures.cash), figures.collateral
+    quote = figures.quote
+    amounts = (figures.excess, figures.equity, figures.cash)
+    return quote.currency, *(has(quote, amount) for amount in amounts), figures.collateral

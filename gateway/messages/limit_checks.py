@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.messages.amounts import usd
+from gateway.messages.amounts import has, needs, usd
 from gateway.messages.margin_scope import MAX_ID_BYTES, account_named
 from gateway.messages.order_lists import MAX_LIST_ORDERS, listed_orders
 from gateway.report_values import number
@@ -24,6 +24,7 @@ from risk.instrument import Instrument
 from risk.kernel import MAX_LOTS
 from risk.order import Order, Reject, RejectReason
 from risk.rehearsal import Passed, rehearse, rehearse_basket
+from risk.telling import quote_of
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
@@ -97,7 +98,7 @@ class LimitChecks:
                 values |= _refusal(answer)
             else:
                 status = APPROVED if found is order else PARTIALLY_APPROVED
-                values |= self._approval(found, answer)
+                values |= self._approval(found, answer, account, now_ns)
                 values |= {1: account.name.encode(), 2325: status}
         pipeline.volatile.answer_flat(session, "DG", values)
         return None
@@ -122,7 +123,7 @@ class LimitChecks:
         if isinstance(answer, tuple):
             return {**nothing, **_refused_of(entries, *answer)}
         assert account is not None
-        figures = {20003: number(answer.equity), 20004: number(answer.excess), 20005: number(answer.initial_margin)}
+        figures = self._figures(answer, account, now_ns)
         worth = sum(self._worth(order) for order in orders)
         return {**nothing, **figures, 1: account.name.encode(), 2325: APPROVED, 2326: SUCCESSFUL, 2327: usd(worth)}
 
@@ -204,7 +205,18 @@ class LimitChecks:
                 passes, best, found = part.lots, part, tried
         return best, found
 
-    def _approval(self, order: Order, passed: Passed) -> dict[int, bytes | int | None]:
+    def _figures(self, passed: Passed, account: Account, now_ns: int) -> dict[int, bytes | int | None]:
+        """Return what an account would have and need, in what it is told in."""
+        quote = quote_of(account.currency, self._pipeline.market, now_ns)
+        return {
+            15: quote.currency.encode(),
+            20003: has(quote, passed.equity),
+            20004: has(quote, passed.excess),
+            20005: needs(quote, passed.initial_margin),
+            1328: quote.terms.encode("ascii", "replace") or None,
+        }
+
+    def _approval(self, order: Order, passed: Passed, account: Account, now_ns: int) -> dict[int, bytes | int | None]:
         instrument = order.instrument
         assert instrument is not None
         filled_lots = 0 if order.replaces is None else order.replaces.cum_lots
@@ -213,9 +225,7 @@ class LimitChecks:
             2327: usd(self._worth(order)),
             38: quantity_text(instrument, order.lots + filled_lots),
             44: price_text(instrument, order.ticks),
-            20003: number(passed.equity),
-            20004: number(passed.excess),
-            20005: number(passed.initial_margin),
+            **self._figures(passed, account, now_ns),
         }
 
 

@@ -5,9 +5,12 @@ again by a replay. With it goes a CollateralReport(BA) with what is missing as a
 the version has it a MarginRequirementReport(CJ); a BA follows whenever the call moves.
 
 A client answers with an AY of CollAsgnTransType(903) 0: with Currency(15) and CashOutstanding(901) it pledges that
-amount; without, a stipulation says RECEIVED, AGREED, or DISPUTED with the undisputed part in USD. With 903=2 it takes
+amount; without, a stipulation says RECEIVED, AGREED, or DISPUTED with the undisputed part. With 903=2 it takes
 back a pledge that has not moved. The AZ says 0 while the transfer is on its way, 1 once it has settled, 3 with
 CollAsgnRejectReason(906) where it was refused or has failed.
+
+A call is told in its account's currency, at the price of the moment of the call from the first message to the last:
+the record has it. What is paid counts by what collateral counts for, as always.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.messages.amounts import units
+from gateway.messages.amounts import has, needs, units
 from gateway.messages.margin_scope import MAX_ID_BYTES, account_of, parties_of
 from gateway.records.base import Record
 from gateway.records.margin import (
@@ -40,11 +43,14 @@ from risk.collateral_ledger import (
     TransferState,
     TransferTerms,
 )
+from risk.instrument import UNITS_PER_WHOLE, units_against_client
 from risk.lifecycle import IllegalTransitionError
 from risk.margin_watch import CallAnswerError, MarginWatch
+from risk.telling import USD, Quote
 
 if TYPE_CHECKING:
     from gateway.intraday import Intraday
+    from gateway.margin.book import MarginBook
     from gateway.pipeline import Pipeline
     from gateway.reports import Reports
 
@@ -126,7 +132,7 @@ def _new(
     if request_id and request_id not in watch.calls:
         raise RefusedError(UNKNOWN_DEAL, "CollReqID(894) is no margin call of this account")
     if message.get(901) is None:
-        return _answer(intraday, session, message, account, now_ns)
+        return _answer(pipeline, intraday, session, message, account, now_ns)
     asset = _text(message, 15)
     amount = count_steps(message.get(901) or b"", 1, MONEY_EXPONENT)
     if not amount:
@@ -150,7 +156,9 @@ def _new(
     )  # fmt: skip
 
 
-def _answer(intraday: Intraday, session: str, message: Message, account: str, now_ns: int) -> MarginCallAnswered:
+def _answer(
+    pipeline: Pipeline, intraday: Intraday, session: str, message: Message, account: str, now_ns: int
+) -> MarginCallAnswered:
     call_id, asgn_reason = _text(message, 894), int(message.get(895) or b"3")
     said = [(kind, value) for kind, value in message.groups(232, (233, 234)) if kind in ANSWERS]
     if not call_id or len(said) != 1:
@@ -161,7 +169,8 @@ def _answer(intraday: Intraday, session: str, message: Message, account: str, no
     if told is CallHappening.DISPUTED and (value := said[0][1] or b"0").strip(b"0."):
         undisputed = count_steps(value, 1, MONEY_EXPONENT)
         if not undisputed:
-            raise RefusedError(OTHER, "the undisputed part in StipulationValue(234) is an amount in USD")
+            raise RefusedError(OTHER, "the undisputed part in StipulationValue(234) is an amount")
+        undisputed = _in_usd(pipeline.ledger.margin, account, call_id, undisputed)
     try:
         moved = intraday.answered(account, call_id, told, undisputed, now_ns)
     except (CallAnswerError, IllegalTransitionError) as error:
@@ -171,6 +180,16 @@ def _answer(intraday: Intraday, session: str, message: Message, account: str, no
         account, call_id, happening, undisputed, 0, "said by the client", session, message.msg_seq_num,
         _text(message, 902), asgn_reason,
     )  # fmt: skip
+
+
+def _in_usd(book: MarginBook, account: str, call_id: str, amount_units: int) -> int:
+    """Return money units of what a call is told in as units of USD, rounded up; less than the call where they are."""
+    quote, call = book.quote(account, call_id), book.watch(account).calls.get(call_id)
+    if quote.currency == USD or call is None:
+        return amount_units
+    told_units = (quote.needs(call.amount_units / UNITS_PER_WHOLE) or 0) * UNITS_PER_WHOLE // 10**quote.digits
+    in_usd = -units_against_client(-amount_units / UNITS_PER_WHOLE * quote.price)
+    return min(in_usd, call.amount_units - 1) if amount_units < told_units else max(in_usd, call.amount_units)
 
 
 def _cancel(
@@ -208,21 +227,25 @@ def _text(message: Message, tag: int) -> str:
 def _called(reports: Reports, record: MarginCalled, sequence: int, time_ns: int) -> None:
     """AX, BA and CJ of a new call."""
     account, now = record.account.encode("latin-1"), format_timestamp(time_ns)
-    missing = units(-record.amount_units)
+    quote = reports.ledger.margin.quote(record.account, record.call_id)
+    currency, equity = quote.currency.encode(), _has(quote, record.equity_units)
+    missing, terms = _has(quote, -record.amount_units), quote.terms or (f"in USD: {record.why}" if record.why else "")
     request: Values = {
         894: record.call_id.encode(), 895: MARGIN_DEFICIENCY, 60: now, 126: format_timestamp(record.deadline_ns),
-        453: parties_of(record.account), 1: account, 15: b"USD", 899: missing, 900: units(record.equity_units),
+        453: parties_of(record.account), 1: account, 15: currency, 899: missing, 900: equity,
+        58: terms.encode("ascii", "replace") or None,
     }  # fmt: skip
     amounts: list[Values] = [
-        {1645: units(record.amount_units), 1644: CALL, 1646: b"USD"},
-        {1645: units(record.maintenance_units), 1644: LIQUIDATING, 1646: b"USD"},
+        {1645: _needs(quote, record.amount_units), 1644: CALL, 1646: currency},
+        {1645: _needs(quote, record.maintenance_units), 1644: LIQUIDATING, 1646: currency},
     ]
     required: Values = {
         1642: b"%d" % sequence, 1638: 2, 912: b"Y", 453: parties_of(record.account), 1643: amounts, 60: now,
-        325: b"Y", 911: 1,
+        325: b"Y", 911: 1, 58: terms.encode("ascii", "replace") or None,
     }  # fmt: skip
-    report = _report(record.account, record.call_id, UNASSIGNED, missing, f"margin call {record.call_id}", sequence)
-    report = {**report, 900: units(record.equity_units)}
+    text = f"margin call {record.call_id}" + (f", {terms}" if terms else "")
+    report = _report(record.account, record.call_id, UNASSIGNED, (currency, missing), text, sequence)
+    report = {**report, 900: equity}
     for session in reports.sessions_of(record.account):
         for msg_type, values in (("AX", request), ("BA", report), ("CJ", required)):
             _send(reports, session, msg_type, values, time_ns)
@@ -239,16 +262,32 @@ def _tell_call(reports: Reports, watch: MarginWatch, call_id: str, why: str, seq
     if call is None:
         return
     text = f"margin call {call_id} {call.state.value}: {why}"
-    report = _report(watch.account, call_id, _STATUS[call.state], units(-call.outstanding_units), text, sequence)
+    quote = reports.ledger.margin.quote(watch.account, call_id)
+    missing = quote.currency.encode(), _has(quote, -call.outstanding_units)
+    report = _report(watch.account, call_id, _STATUS[call.state], missing, text, sequence)
     for session in reports.sessions_of(watch.account):
         _send(reports, session, "BA", report, time_ns)
 
 
-def _report(account: str, call_id: str, status: int, excess: bytes, text: str, sequence: int) -> Values:
+def _has(quote: Quote, amount_units: int) -> bytes:
+    """Return units of USD in what a call is told in; rounded down, and in USD exact."""
+    if quote.currency == USD:
+        return units(amount_units)
+    return has(quote, amount_units / UNITS_PER_WHOLE) or b"0"
+
+
+def _needs(quote: Quote, amount_units: int) -> bytes:
+    """The same rounded up."""
+    if quote.currency == USD:
+        return units(amount_units)
+    return needs(quote, amount_units / UNITS_PER_WHOLE) or b"0"
+
+
+def _report(account: str, call_id: str, status: int, excess: tuple[bytes, bytes], text: str, sequence: int) -> Values:
     """CollateralReport(BA): nobody had inquired, so the call stands in CollInquiryID(909)."""
     return {
         908: f"{sequence}-{call_id}".encode(), 909: call_id.encode(), 910: status, 911: 1, 912: b"Y",
-        453: parties_of(account), 1: account.encode("latin-1"), 15: b"USD", 899: excess,
+        453: parties_of(account), 1: account.encode("latin-1"), 15: excess[0], 899: excess[1],
         58: text.encode("ascii", "replace"),
     }  # fmt: skip
 

@@ -3,8 +3,8 @@
 MarginReqmtInqQualifier(1637) says which: 0 summary, one CJ; 1 detail, one CJ a class, which is all contracts on one
 coin, and one a wallet at a venue, in its own unit and by the venue's model; 2 excess or deficit, one CJ; 3 net
 position, the account's summary, CQ, for which the standard has no request of its own. None asks for the summary.
-Amounts are in USD; maintenance is MarginAmtType(1644) 12, where liquidation begins. A wallet that is short is told as a
-deficit in its own unit beside the house's figures: orders at that venue are refused.
+Amounts are in the account's currency (risk.telling); maintenance is MarginAmtType(1644) 12, where liquidation begins. A
+wallet that is short is told as a deficit in its own unit beside the house's figures: orders at that venue are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.margin.figures import TOGETHER, Figures, MarginClass, WalletMargin, wallets_of
 from gateway.messages.account_summaries import account_summary
-from gateway.messages.amounts import coins, usd
+from gateway.messages.amounts import coins, has, needs
 from gateway.messages.collateral_reports import INTERVAL_NS, FiguresOf
 from gateway.messages.margin_scope import (
     MAX_ID_BYTES,
@@ -30,6 +30,7 @@ from gateway.messages.margin_subscriptions import FiguresTold, Subscription, Sub
 from protocols.fix.codec import Message, format_timestamp
 from protocols.fix.grouped import Values, entries_of
 from risk.account import Account
+from risk.telling import Quote
 
 if TYPE_CHECKING:
     from gateway.pipeline import Pipeline
@@ -42,6 +43,8 @@ SUCCESSFUL, UNKNOWN_INSTRUMENT, UNKNOWN_CLASS, INVALID_PARTIES, INVALID_TRANSPOR
 NONE_FOUND, QUALIFIER_NOT_SUPPORTED, UNAUTHORISED, OTHER = 6, 7, 8, 99
 # MarginAmtType(1644)
 ADDITIONAL, CASH, CORE, INITIAL, LIQUIDATING, DEFICIT, SURPLUS, TOTAL, VARIATION = 1, 5, 7, 11, 12, 14, 15, 22, 23
+# Of these, what an account has; the others are what it needs.
+_HAS: Final = frozenset({CASH, SURPLUS, VARIATION})
 # MarginReqmtInqID, SubscriptionRequestType, MarginClass, Symbol, ClearingBusinessDate
 _TAGS: Final = (1635, 263, 1639, 55, 715)
 
@@ -57,7 +60,7 @@ def margin_amounts(figures: Figures) -> list[Values]:
         CASH: figures.cash,
         VARIATION: figures.equity - figures.cash,
     }
-    return _amounts(amounts) + excess_amount(figures)
+    return _amounts(figures.quote, amounts) + excess_amount(figures)
 
 
 def wallet_amounts(one: WalletMargin) -> list[Values]:
@@ -71,16 +74,18 @@ def excess_amount(figures: Figures) -> list[Values]:
     """Return what of the equity is free, or what it lacks; and what each wallet at a venue that is short lacks."""
     short = [one for one in figures.wallets if one.excess < 0]
     lacking: list[Values] = [{1645: coins(-one.excess), 1644: DEFICIT, 1646: one.unit.encode()} for one in short]
-    return _amounts({SURPLUS: figures.excess} if figures.excess >= 0 else {DEFICIT: -figures.excess}) + lacking
+    whole = {SURPLUS: figures.excess} if figures.excess >= 0 else {DEFICIT: -figures.excess}
+    return _amounts(figures.quote, whole) + lacking
 
 
-def class_amounts(one: MarginClass) -> list[Values]:
+def class_amounts(quote: Quote, one: MarginClass) -> list[Values]:
     """Return the group of one class: what is held, what working orders add, and both."""
-    return _amounts({INITIAL: one.core + one.orders, CORE: one.core, ADDITIONAL: one.orders})
+    return _amounts(quote, {INITIAL: one.core + one.orders, CORE: one.core, ADDITIONAL: one.orders})
 
 
-def _amounts(amounts: dict[int, float]) -> list[Values]:
-    return [{1645: usd(amount), 1644: kind, 1646: b"USD"} for kind, amount in amounts.items()]
+def _amounts(quote: Quote, amounts: dict[int, float]) -> list[Values]:
+    currency, told = quote.currency.encode(), {kind: has if kind in _HAS else needs for kind in amounts}
+    return [{1645: told[kind](quote, amount), 1644: kind, 1646: currency} for kind, amount in amounts.items()]
 
 
 class MarginReports:
@@ -182,7 +187,7 @@ class MarginReports:
                 rows.append({1638: EXCESS, 1643: excess_amount(figures)})
             elif qualifier == DETAIL:
                 rows += [
-                    {1638: DETAIL, 1639: one.name.encode(), 1643: class_amounts(one)}
+                    {1638: DETAIL, 1639: one.name.encode(), 1643: class_amounts(figures.quote, one)}
                     for one in figures.classes
                     if margin_class in (None, one.name)
                 ]
@@ -196,6 +201,7 @@ class MarginReports:
             values: Values = {
                 **row, 1642: self._report_id(), 1635: key, 911: len(rows), 912: b"Y" if number == len(rows) else b"N",
                 453: parties_of(figures.account), 60: format_timestamp(now_ns),
+                58: figures.quote.terms.encode("ascii", "replace") or None,
             }  # fmt: skip
             reports.append(("CJ", values))
         if NET_POSITION in qualifiers:
@@ -208,9 +214,11 @@ class MarginReports:
 
 
 def _shape(figures: Figures) -> object:
-    classes = tuple((one.name, usd(one.core), usd(one.orders)) for one in figures.classes)
+    quote = figures.quote
+    classes = tuple((one.name, needs(quote, one.core), needs(quote, one.orders)) for one in figures.classes)
     wallets = tuple((one.name, coins(one.equity), coins(one.initial), coins(one.core)) for one in figures.wallets)
-    return usd(figures.equity), usd(figures.cash), usd(figures.initial), classes, wallets
+    whole = has(quote, figures.equity), has(quote, figures.cash), needs(quote, figures.initial)
+    return quote.currency, whole, classes, wallets
 
 
 def _parties_asked(message: Message) -> list[Values]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 import orjson
 
-from gateway.operators.unix_sockets import address_of_path, own_user, private_listener, user_of
+from gateway.operators.unix_sockets import address_of_path, naming, own_user, private_listener, user_of
 
 NAME: Final = "control.sock"
 MAX_LINE_BYTES: Final = 4096
@@ -257,10 +257,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen; a socket that a crash has left is replaced. Raises OSError, with the path in its text."""
-        try:
+        with naming(str(self.path)):
             await self._listen()
-        except OSError as error:
-            raise OSError(error.errno, f"{self.path}: {error.strerror}") from error
 
     async def _listen(self) -> None:
         listener = private_listener(self.path)

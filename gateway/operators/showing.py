@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from gateway.core import Core
-from gateway.margin.figures import arrays_are_fresh, figures_of
+from gateway.margin.figures import arrays_are_fresh, figures_of, text_of
 from gateway.operators.showing_margin import margin_in_steps
 from gateway.operators.status_page import StatusPage
 from gateway.venues.status import Ages, ages_in_steps
 from risk.account import Account
+from risk.telling import quote_of
 
 # Accounts whose maintenance margin and scenario ladder are told: those nearest to their margin. Some 0.1 ms each.
 NEAREST: Final = 24
@@ -55,7 +56,8 @@ class Showing:
             made = self._core.account_rows([self._core.ledger.accounts[name] for name in names], now_ns)
             for row in made:
                 watch = watches.get(row["account"])
-                row["maintenance_margin"] = maintenance.get(row["account"])
+                needed = row["maintenance_margin"] = maintenance.get(row["account"])
+                row["told"]["maintenance_margin"] = self._told(row["account"], needed, now_ns)
                 row["margin_state"] = (watch.state.value if watch else "healthy") if is_watched else None
                 uses.append((-margin_use(row), row["account"]))
             return made
@@ -66,6 +68,13 @@ class Showing:
     def _maintenance(self, account: Account, now_ns: int) -> float | None:
         figures = figures_of(account, self._core.market, self._core.valuation.generation, now_ns)
         return None if isinstance(figures, str) else figures.maintenance
+
+    def _told(self, account: str, needed: float | None, now_ns: int) -> str | None:
+        """Return what an account is told that it needs."""
+        if needed is None:
+            return None
+        quote = quote_of(self._core.ledger.accounts[account].currency, self._core.market, now_ns)
+        return text_of(quote, quote.needs(needed))
 
     def _ladder(self, account: Account, now_ns: int) -> list[float] | None:
         """Return what each scenario changes in the equity in USD, spot-major; None where it is unknown."""

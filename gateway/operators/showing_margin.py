@@ -7,10 +7,12 @@ from heapq import nsmallest
 from typing import Any, Final
 
 from gateway.margin.book import MarginBook
+from gateway.margin.figures import text_of
 from risk.calls import Call
 from risk.collateral_ledger import Transfer
 from risk.instrument import UNITS_PER_WHOLE
 from risk.margin_watch import MarginWatch
+from risk.telling import IN_USD, Quote
 
 # Watches, transfers and balances looked at in a step: some 1 us each.
 LOOKED_AT_A_STEP: Final = 250
@@ -39,7 +41,7 @@ def margin_in_steps(book: MarginBook, shown: Row) -> Iterator[None]:
     urgent = nsmallest(TOLD, open_calls)
     yield
     shown["calls"] = [
-        call_row(account, book.watches[account].calls[call_id], book.watches[account])
+        call_row(account, book.watches[account].calls[call_id], book.watches[account], book.quote(account, call_id))
         for _, account, call_id in urgent
         if call_id in book.watches[account].calls  # it may have been forgotten since
     ]
@@ -64,8 +66,10 @@ def margin_in_steps(book: MarginBook, shown: Row) -> Iterator[None]:
     ]
 
 
-def call_row(account: str, call: Call, watch: MarginWatch) -> Row:
-    """Return one open call, in USD."""
+def call_row(account: str, call: Call, watch: MarginWatch, quote: Quote = IN_USD) -> Row:
+    """Return one open call, in USD; `told` is what its account is told of it."""
+    amounts = {"amount": call.amount_units, "outstanding": call.outstanding_units}
+    told = {name: text_of(quote, quote.needs(units / UNITS_PER_WHOLE)) for name, units in amounts.items()}
     return {
         "account": account,
         "call": call.call_id,
@@ -73,6 +77,7 @@ def call_row(account: str, call: Call, watch: MarginWatch) -> Row:
         "amount_usd": call.amount_units / UNITS_PER_WHOLE,
         "paid_usd": call.paid_units / UNITS_PER_WHOLE,
         "outstanding_usd": call.outstanding_units / UNITS_PER_WHOLE,
+        "told": {"currency": quote.currency, **told},
         "deadline_ns": call.deadline_ns,
         "margin_state": watch.state.value,
     }

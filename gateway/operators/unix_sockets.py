@@ -52,6 +52,17 @@ def _clear(path: Path) -> None:
 
 
 @contextmanager
+def naming(address: str) -> Iterator[None]:
+    """Put the address into the text of an OSError: of several listeners, which could not be had?"""
+    try:
+        yield
+    except OSError as error:
+        # asyncio's own text has the address already, as a tuple.
+        reason = str(error.strerror).rpartition("): ")[2]
+        raise OSError(error.errno, f"{address}: {reason}") from error
+
+
+@contextmanager
 def address_of_path(path: Path) -> Iterator[str]:
     """Give a path that fits a socket's address, however long the directory's is."""
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 import typer
+from rich.console import Console
 
+from gateway.commands.endings import fail
 from gateway.recorded.files import Recording
 from gateway.recorded.player import Played, play
 
@@ -19,13 +21,18 @@ def recorded(
     venue: Annotated[str, typer.Option(help="binance, bybit, deribit or okx; told by the frames if not said.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Play a recorded stream of a venue to the codec that would read it, and count. Exit status 1: nothing to play."""
+    """Play a recorded stream of a venue to the codec that would read it, and count. Exit status 1: nothing was read."""
     try:
-        played = play(Recording(file), venue)
+        with Console(stderr=True).status(f"playing {file}"):
+            played = play(Recording(file), venue)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
+    if not played.messages:
+        fail(f"{file}: no frame in it, so there is nothing to play (docs/venues.md says what a recording is)")
     typer.echo(orjson.dumps(msgspec.to_builtins(played)).decode() if as_json else text_of(played))
+    if played.refused == played.messages:
+        fail(f"{file}: every message was refused; is it of another venue than {played.venue}?")
 
 
 def text_of(played: Played) -> str:

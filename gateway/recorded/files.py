@@ -64,7 +64,8 @@ class Recording:
             for stream in self._streams():
                 yield from self._of(stream)
         except (OSError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-            raise RecordingError(f"{self.path}: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise RecordingError(f"{self.path}: {reason}") from None
 
     def _streams(self) -> Iterator[IO[bytes]]:
         with self.path.open("rb") as file:

@@ -21,7 +21,6 @@ BINANCE_PRIVATE: Final = frozenset(
     {"ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "MARGIN_CALL", "listenKeyExpired", "TRADE_LITE", "ACCOUNT_CONFIG_UPDATE",
      "ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"}
 )  # fmt: skip
-BINANCE_PUBLIC: Final = frozenset({"depthUpdate", "bookTicker", "trade"})
 OKX_PRIVATE: Final = frozenset(
     {"orders", "orders-algo", "account", "positions", "balance_and_position", "liquidation-warning", "fills",
      "account-greeks", "algo-advance"}

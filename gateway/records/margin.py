@@ -1,7 +1,7 @@
 """Journal records of margin under watch: states of accounts, margin calls, transfers of collateral.
 
-Part of gateway.records, which has the rules for them; tags 120 to 139. Money in units of 1e-8, ratios in basis points.
-The fields of the first three are those of the decisions that they record (risk.margin_watch).
+Part of gateway.records, which has the rules for them; tags 120 to 139, and 215. Money in units of 1e-8, ratios in basis
+points. The fields of the first three begin with those of the decisions that they record (risk.margin_watch).
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class MarginCalled(Record, frozen=True, tag=121):
     equity_units: int
     maintenance_units: int
     deadline_ns: int
+    # What its account is told of it in, all along: the USD of one whole, as of when, and why it is not its currency.
+    currency: str = "USD"
+    price_usd: float = 1.0
+    priced_ns: int = 0
+    why: str = ""
 
 
 class MarginCallMoved(Record, frozen=True, tag=122):
@@ -113,6 +118,13 @@ class CollateralRefused(Record, frozen=True, tag=128):
     text: str
 
 
+class AccountCurrencySet(Record, frozen=True, tag=215):
+    """From here on an account is told its margin in this currency; AccountOpened says the first."""
+
+    account: str
+    currency: str
+
+
 MarginRecord = (
     MarginStateMoved
     | MarginCalled
@@ -123,4 +135,5 @@ MarginRecord = (
     | MarginCallAnswered
     | AssignmentCancelled
     | CollateralRefused
+    | AccountCurrencySet
 )

@@ -1,6 +1,6 @@
-"""Journal records of what goes beyond one order and its fills: many orders at once, terms, corrections, trade reports.
+"""Journal records of one order, from its check to its end.
 
-Part of gateway.records, which has the rules for them; tags 31 to 49.
+Part of gateway.records, which has the rules for them; tags 10 to 15, 20 to 25 and 30 to 33.
 """
 
 from __future__ import annotations
@@ -8,17 +8,129 @@ from __future__ import annotations
 from gateway.records.base import Record
 
 
-class OrderTriggered(Record, frozen=True, tag=31):
-    """A stop's price came: it works at the venue under another id from now on."""
+class OrderApproved(Record, frozen=True, tag=10):
+    """An order passed every check and is about to be held and sent."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    account: str
+    instrument: int
+    side: int
+    lots: int
+    ticks: int
+    ord_type: int
+    time_in_force: int
+    is_post_only: bool
+    is_reduce_only: bool
+    checks_run: int
+
+
+class OrderApprovedWithTerms(OrderApproved, frozen=True, tag=30):
+    """The same of an order that is more than a price: a stop, one with an end, one of a list (risk.order.Terms)."""
+
+    stop_ticks: int
+    trigger: str
+    expire_ns: int
+    list_id: str
+
+
+class OrderRefused(Record, frozen=True, tag=11):
+    """An order was refused by a check; the fields are what the client sent."""
+
+    session: str
+    seq_in: int
+    cl_ord_id: bytes | None
+    account: bytes | None
+    symbol: bytes | None
+    side: bytes | None
+    ord_type: bytes | None
+    quantity: bytes | None
+    price: bytes | None
+    reason: int
+    check: str
+    text: str
+    limit: float | None
+    observed: float | None
+    required: float | None
+    mark_age_ns: int | None
+
+
+class CancelRequested(Record, frozen=True, tag=12):
+    """A client (or, with no session, the gateway itself) wants an order cancelled."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+
+
+class ReplaceRequested(Record, frozen=True, tag=13):
+    """A replace passed every check; from here on the worst of both shapes is held (see risk.exposure)."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    lots: int
+    ticks: int
+    checks_run: int
+    # Of an order with terms, 0 for none: what they will be.
+    stop_ticks: int = 0
+    expire_ns: int = 0
+
+
+class CancelRefused(Record, frozen=True, tag=14):
+    """A cancel or replace was refused, by us or by the venue (seq_in 0): OrderCancelReject(9) follows."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    orig_cl_ord_id: str
+    is_replace: bool
+    cxl_rej_reason: int
+    text: str
+
+
+class StatusAsked(Record, frozen=True, tag=15):
+    """A client asked for an order's status; `order_id` is empty where there is no such order."""
+
+    session: str
+    seq_in: int
+    order_id: str
+    cl_ord_id: str
+    symbol: str
+    side: str
+
+
+class VenueAccepted(Record, frozen=True, tag=20):
+    """The venue acknowledged an order."""
 
     order_id: str
     venue_order_id: str
 
 
-class OrderExpiring(Record, frozen=True, tag=32):
-    """The time of a GTD order has come: its cancel is on its way, and ends it as expired."""
+class VenueRejected(Record, frozen=True, tag=21):
+    """The venue refused an order, or never knew it: its hold is released."""
 
     order_id: str
+    code: int
+    text: str
+
+
+class OrderLost(Record, frozen=True, tag=22):
+    """The answer to an order was lost: UNKNOWN, margin held, until the venue has answered by client id."""
+
+    order_id: str
+
+
+class OrderTriggered(Record, frozen=True, tag=31):
+    """A stop's price came: it works at the venue under another id from now on."""
+
+    order_id: str
+    venue_order_id: str
 
 
 class OrderRestated(Record, frozen=True, tag=33):
@@ -30,99 +142,14 @@ class OrderRestated(Record, frozen=True, tag=33):
     stop_ticks: int
 
 
-class MassCancelRequested(Record, frozen=True, tag=34):
-    """All working orders within the scope are to be cancelled; the ledger marks them when the record is applied.
+class OrderExpiring(Record, frozen=True, tag=32):
+    """The time of a GTD order has come: its cancel is on its way, and ends it as expired."""
 
-    `accounts` are those of the session, or the one that was named; the other fields restrict where they are not empty.
-    """
-
-    session: str
-    seq_in: int
-    cl_ord_id: str
-    request_type: str
-    accounts: tuple[str, ...]
-    symbol: str
-    underlying: str
-    security_type: str
-    side: int
+    order_id: str
 
 
-class MassCancelRefused(Record, frozen=True, tag=35):
-    """An OrderMassCancelRequest(q) that could not be understood or is not supported."""
-
-    session: str
-    seq_in: int
-    cl_ord_id: str
-    request_type: str
-    reason: str
-    text: str
-
-
-class MassStatusAsked(Record, frozen=True, tag=36):
-    """A client asked for the status of many orders: the scope is that of MassCancelRequested.
-
-    With a `text` nothing is told but that.
-    """
-
-    session: str
-    seq_in: int
-    request_id: str
-    accounts: tuple[str, ...]
-    symbol: str
-    underlying: str
-    security_type: str
-    side: int
-    text: str
-
-
-class ListReceived(Record, frozen=True, tag=37):
-    """A list of orders was taken up; a record of each of them follows, and ListPlaced after the last.
-
-    `orders` are (ClOrdID, Account, Symbol, Side) as the client sent them.
-    """
-
-    session: str
-    seq_in: int
-    list_id: str
-    orders: tuple[tuple[str, str, str, str], ...]
-
-
-class ListPlaced(Record, frozen=True, tag=38):
-    """Every order of a list was decided on: its first ListStatus(N) follows."""
-
-    session: str
-    list_id: str
-
-
-class ListRefused(Record, frozen=True, tag=39):
-    """A list of orders was refused as a whole; nothing of it was placed."""
-
-    session: str
-    seq_in: int
-    list_id: str
-    orders: int
-    text: str
-
-
-class ListCancelRequested(Record, frozen=True, tag=40):
-    """All working orders of a list are to be cancelled; the ledger marks them when the record is applied."""
-
-    session: str
-    seq_in: int
-    list_id: str
-
-
-class ListStatusAsked(Record, frozen=True, tag=41):
-    """A client asked how a list stands, or is told instead of what it asked for; `text` says why, where it is."""
-
-    session: str
-    seq_in: int
-    list_id: str
-    text: str = ""
-
-
-class TradeBusted(Record, frozen=True, tag=42):
-    """A trade was annulled: what Filled booked for it is taken back, exactly. `exec_ref` is ExecID(17) of the fill."""
+class Filled(Record, frozen=True, tag=23):
+    """An execution; (venue, trade_id) is applied once. `traded_ns` is the venue's time of it, 0 if unknown."""
 
     order_id: str
     venue: str
@@ -130,73 +157,40 @@ class TradeBusted(Record, frozen=True, tag=42):
     lots: int
     ticks: int
     fee_units: int
-    exec_ref: int
+    is_maker: bool
+    traded_ns: int = 0
+
+
+class Cancelled(Record, frozen=True, tag=24):
+    """The venue ended an order."""
+
+    order_id: str
     reason: str
 
 
-class TradeCorrected(Record, frozen=True, tag=43):
-    """A trade was changed: what is booked for it is taken back, and the new values are booked."""
+class Replaced(Record, frozen=True, tag=25):
+    """The venue took a replace."""
 
     order_id: str
-    venue: str
-    trade_id: str
-    lots: int
-    ticks: int
-    fee_units: int
-    new_lots: int
-    new_ticks: int
-    new_fee_units: int
-    exec_ref: int
-    reason: str
+    orig_cl_ord_id: str
+    session: str = ""
 
 
-class ExternalFill(Record, frozen=True, tag=44):
-    """A fill elsewhere that another system reported: booked once by (session, exec_id), and by trade id where given.
-
-    One that `corrects` another, by its exec_id, takes its place.
-    """
-
-    session: str
-    seq_in: int
-    exec_id: str
-    trade_id: str
-    account: str
-    instrument: int
-    side: int
-    lots: int
-    ticks: int
-    fee_units: int
-    corrects: str = ""
-
-
-class ExternalFillReversed(Record, frozen=True, tag=45):
-    """An external fill was taken back by its reporter, who names it by ExecRefID(19)."""
-
-    session: str
-    seq_in: int
-    exec_id: str
-    exec_ref: str
-
-
-class TradesAsked(Record, frozen=True, tag=46):
-    """A client asked for trade reports, once or from now on (`subscription` as SubscriptionRequestType(263), or empty).
-
-    Empty fields and 0 do not restrict. `result` is TradeRequestResult(749): where that is not 0, nothing else is told.
-    """
-
-    session: str
-    seq_in: int
-    request_id: str
-    request_type: str
-    subscription: str
-    symbol: str
-    side: int
-    account: str
-    order_id: str
-    cl_ord_id: str
-    trade_id: str
-    exec_id: str
-    from_ns: int
-    to_ns: int
-    result: int
-    text: str
+OrderRecord = (
+    OrderApproved
+    | OrderApprovedWithTerms
+    | OrderRefused
+    | CancelRequested
+    | ReplaceRequested
+    | CancelRefused
+    | StatusAsked
+    | VenueAccepted
+    | VenueRejected
+    | OrderLost
+    | OrderTriggered
+    | OrderRestated
+    | OrderExpiring
+    | Filled
+    | Cancelled
+    | Replaced
+)

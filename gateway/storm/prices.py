@@ -91,7 +91,9 @@ def load(directory: Path, day: str, *, jumps: bool = False, coins: tuple[str, ..
             last = min(bars[-1].time_s for bars in found.values()) + bar_s
             if last - first >= HOUR_S and all(_is_whole(bars, bar_s) for bars in found.values()):
                 return RecordedDay({coin: path_of(bars, jumps) for coin, bars in found.items()}, first, last, bar_s)
-    raise StormError(f"{directory.name} has no bars of {day} for {' and '.join(coins)}")
+    if not directory.is_dir():
+        raise StormError(f"{directory}: there is no such directory; --data names the one that has the price files")
+    raise StormError(f"{directory}: no bars of {day} for {' and '.join(coins)} (files like *_BTCUSDT_1h_*.csv.gz)")
 
 
 def path_of(bars: list[Bar], jumps: bool) -> PricePath:

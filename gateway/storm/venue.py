@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.executions import Executions
 from gateway.storm.prices import Bar
+from gateway.venues.symbols import VenueSymbols
 from protocols.venues import events
 from protocols.venues.orderbook import OrderBook
 from protocols.venues.trade_tape import TradeTape
@@ -36,6 +37,7 @@ class StormVenue:
     state_name = "live"
 
     def __init__(self) -> None:
+        self.symbols = VenueSymbols("")
         self.executions: Executions | None = None
         self.fills = 0
         self.traded_usd = 0.0

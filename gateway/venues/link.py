@@ -27,6 +27,7 @@ from protocols.venues.events import (
     NoticeReported,
     OrderNotFound,
     OrderQueryFailed,
+    OrderState,
     OrderStateReported,
     ReconcileFailed,
     ReconcileFinished,
@@ -42,6 +43,7 @@ from risk.order import Approved, TimeInForce
 # An order is asked about at once, and again at this interval until the venue has said how it stands.
 QUERY_INTERVAL_NS: Final = 1_000_000_000
 ANSWERS_KEPT: Final = 10_000
+RESTING: Final = frozenset({"open", "untriggered"})
 MAX_TIERS: Final = 20_000
 
 
@@ -91,8 +93,8 @@ class SessionLink:
         # Orders that the venue must tell us about -> when to ask (again).
         self._questions: dict[str, int] = {}
         self._not_before: dict[str, int] = {}
-        # Orders that were asked about before a replace of them was sent: the answer may be of how they were before it.
-        self._outdated: set[str] = set()
+        self._replaced_ns: dict[str, int] = {}  # when the replaces were sent that have no answer
+        self._born_ns = 0  # what an earlier process sent, it sent before this
         # Instruments whose books, and whose public trades, somebody reads.
         self._wanted: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.state_name = "connecting"
@@ -172,8 +174,11 @@ class SessionLink:
             )
         except LocalProtocolError as error:
             return str(error)
-        if order.order_id in self._questions and len(self._outdated) < ANSWERS_KEPT:
-            self._outdated.add(order.order_id)
+        if len(self._replaced_ns) >= ANSWERS_KEPT:
+            orders = self._pipeline.ledger.orders
+            waiting = {name: at for name, at in self._replaced_ns.items() if name in orders and orders[name].replace}
+            self._replaced_ns = waiting
+        self._replaced_ns[order.order_id] = now_ns
         return None
 
     def flush(self) -> None:
@@ -223,6 +228,7 @@ class SessionLink:
             self.session.feeds.want(*self._wanted, now_ns)
             self._is_spoiled = False
         self.lanes_up.add(lane)
+        self._born_ns = self._born_ns or now_ns
         if lane in self.session.vital_lanes:
             self.must_close = self._is_spoiled
         self.session.connected(now_ns, lane)
@@ -306,10 +312,13 @@ class SessionLink:
 
     def _give_up_waiting(self, now_ns: int) -> None:
         """The session takes no orders: those that wait for it are not sent when it comes back, when all has changed."""
-        for order_id in self._queue.take_all():
-            order = self._pipeline.ledger.orders.get(order_id)
-            if order is not None and order.is_working:
-                self._executions.refuse_unsent(order, f"{self.venue} was lost before it was sent", now_ns)
+        try:
+            for order_id in self._queue.take_all():
+                order = self._pipeline.ledger.orders.get(order_id)
+                if order is not None and order.is_working:
+                    self._executions.refuse_unsent(order, f"{self.venue} was lost before it was sent", now_ns)
+        except JournalError as error:  # they are asked about with the next connection, and found to be unknown there
+            self._spoil(error)
 
     def hear(self, event: Event, now_ns: int) -> None:
         """Take what a venue has told on another way than its connection: that a trade was busted or corrected."""
@@ -347,11 +356,13 @@ class SessionLink:
                 self._state_changed(event, now_ns)  # type: ignore[arg-type]
                 continue
             if kind is OrderStateReported:
-                self._answered(event.order.label, now_ns)  # type: ignore[union-attr]
-                if self._is_outdated(event.order.label, now_ns):  # type: ignore[union-attr]
+                asked_ns = self._answered(event.order.label, now_ns)  # type: ignore[union-attr]
+                if self._may_still_change(event.order, asked_ns, now_ns):  # type: ignore[union-attr]
                     continue
             elif kind is OrderNotFound:
-                self._answered(event.label, now_ns)  # type: ignore[union-attr]
+                asked_ns = self._answered(event.label, now_ns)  # type: ignore[union-attr]
+                if self._may_still_come(event.label, asked_ns, now_ns):  # type: ignore[union-attr]
+                    continue
             elif kind is ReconcileFailed:
                 # Nothing vouches for orders and positions now: connect again, and ask everything again.
                 self._pipeline.market.live_venues.discard(self.venue)
@@ -417,19 +428,39 @@ class SessionLink:
             self.must_close = self.must_close or len(self.session.lanes) == 1
             self._pipeline.monitor.alert(f"{self.venue}: halted: {event.reason}")
 
-    def _answered(self, order_id: str, now_ns: int) -> None:
-        if self._questions.pop(order_id, None) is not None:
-            if len(self._not_before) >= ANSWERS_KEPT:
-                self._not_before.clear()
-            self._not_before[order_id] = now_ns + QUERY_INTERVAL_NS
+    def _answered(self, order_id: str, now_ns: int) -> int:
+        """Take note of an answer; return when it was asked for at the latest, 0 where it was not."""
+        again_ns = self._questions.pop(order_id, None)
+        if again_ns is None:
+            return 0
+        if len(self._not_before) >= ANSWERS_KEPT:
+            self._not_before.clear()
+        self._not_before[order_id] = now_ns + QUERY_INTERVAL_NS
+        return again_ns - QUERY_INTERVAL_NS
 
-    def _is_outdated(self, order_id: str, now_ns: int) -> bool:
-        """Whether an answer says nothing of a replace that is on its way; the order is asked about once more then."""
-        if order_id not in self._outdated:
+    def _may_still_change(self, state: OrderState, asked_ns: int, now_ns: int) -> bool:
+        """Whether an answer says nothing of a replace that is on its way; the order is asked about again then.
+
+        How an order rests without its replace is no answer to that before the venue would refuse it as too late: it
+        may be on another connection, in a queue, or older than the question.
+        """
+        order = self._pipeline.ledger.orders.get(state.label)
+        if order is None or order.replace is None or state.state not in RESTING:
             return False
-        self._outdated.discard(order_id)
+        sent_ns = self._replaced_ns.get(order.order_id, self._born_ns)
+        if asked_ns >= sent_ns + self.session.settle_ns or self._executions.has_shape(order, order.replace, state):
+            return False
+        self._ask(order, now_ns)
+        return True
+
+    def _may_still_come(self, order_id: str, asked_ns: int, now_ns: int) -> bool:
+        """Whether an order that the venue does not know may still reach it; it is asked about again then."""
         order = self._pipeline.ledger.orders.get(order_id)
-        if order is None or order.replace is None:
+        if order is None or order.venue_order_id or not order.is_working:
+            return False
+        sent_ns = order.received_ns + self._queue.wait_ns
+        sent_ns = sent_ns if order.received_ns <= now_ns else self._born_ns  # the clock was set back before this start
+        if asked_ns >= sent_ns + self.session.settle_ns:
             return False
         self._ask(order, now_ns)
         return True

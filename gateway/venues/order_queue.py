@@ -15,17 +15,17 @@ RETRY_NS: Final = 10_000_000
 class OrderQueue:
     """First come, first sent. `orders` are order id -> what to send and until when; with `wait_ns` of 0 none waits."""
 
-    __slots__ = ("_retry_ns", "_wait_ns", "orders")
+    __slots__ = ("_retry_ns", "orders", "wait_ns")
 
     def __init__(self, wait_ns: int) -> None:
-        self._wait_ns = wait_ns
+        self.wait_ns = wait_ns
         self.orders: dict[str, tuple[Approved, int]] = {}
         self._retry_ns = 0
 
     @property
     def is_used(self) -> bool:
         """Whether orders may wait at all."""
-        return self._wait_ns > 0
+        return self.wait_ns > 0
 
     @property
     def deadline_ns(self) -> int | None:
@@ -36,7 +36,7 @@ class OrderQueue:
         """Keep an order; return why not."""
         if len(self.orders) >= MAX_WAITING:
             return f"the venue's rate limit is reached, and {MAX_WAITING} orders wait for it"
-        self.orders[order_id] = (approved, now_ns + self._wait_ns)
+        self.orders[order_id] = (approved, now_ns + self.wait_ns)
         self._retry_ns = now_ns + RETRY_NS
         return None
 

@@ -17,6 +17,8 @@ from protocols.fix.state import Limits, SessionState
 
 Values = tuple[bytes | int | None, ...]
 Lookup = Callable[[SessionKey], SessionState | None]
+# The session, when its new numbers are as of (ns; None: no schedule dates them), and now -> why they may not begin.
+BeginAgain = Callable[[SessionState, int | None, int], str]
 
 # A reject goes back the way its message came: OnBehalfOf and DeliverTo change places.
 _REVERSED = {
@@ -30,7 +32,13 @@ _REVERSED = {
 _REVERSED_TAGS = tuple(_REVERSED)
 # The standard's types have one or two characters, users' own a few.
 MAX_ECHOED_MSG_TYPE = 16
+FIRST_MSG_SEQ_NUM = 1
 _NOTHING_TO_REVERSE = (None,) * len(_REVERSED)
+
+
+def always(state: SessionState, as_of_ns: int | None, now_ns: int) -> str:
+    """Let every session begin again: who keeps its state in memory has nothing to write."""
+    return ""
 
 
 class SessionCore:
@@ -45,6 +53,7 @@ class SessionCore:
         "_heartbeats",
         "_is_regular",
         "_lookup",
+        "_may_begin_again",
         "_next_message",
         "_now_ns",
         "_out",
@@ -68,10 +77,14 @@ class SessionCore:
         role: Role = ACCEPTOR,
         limits: Limits | None = None,
         authenticates: bool = False,
+        may_begin_again: BeginAgain = always,
     ) -> None:
         """`lookup` finds the state of a Logon's session.
 
         An acceptor that `authenticates` tells of each first Logon by LogonRequested, and goes on when it is answered.
+        `may_begin_again` is asked before a peer's Logon or a schedule begins an acceptor's numbers again at 1: it
+        writes that down and returns nothing, or says why it can not. Then nothing is reset, and the peer is told so by
+        Logout(5).
         """
         if authenticates and role is INITIATOR:
             raise ValueError("an acceptor authenticates; an initiator looks at LoggedOn")
@@ -81,6 +94,7 @@ class SessionCore:
         self.admin_moved = False
         self.phase = Phase.AWAITING_LOGON
         self._lookup = lookup
+        self._may_begin_again = may_begin_again
         self._authenticates = authenticates
         # In AUTHENTICATING: the Logon in question, and the session that it is for.
         self._asked_logon: tuple[SessionState | None, Message] | None = None
@@ -246,6 +260,16 @@ class SessionCore:
         """Send Logout(5) and close: the peer broke a rule that ends the session. `reason`: what is not told to it."""
         self._send_admin(LOGOUT, (text.encode("ascii", "replace"),))
         self._end_with_logout(text, reason or text)
+
+    def _refuse_to_begin(self, text: str) -> None:
+        """Send Logout(5) to a peer whose numbers begin at 1 and ours can not: it has the number that it waits for.
+
+        It is not counted: the session is as it was.
+        """
+        state = self._known_state
+        text_field = text.encode("ascii", "replace")
+        self._queue(encode(LOGOUT, state.header, FIRST_MSG_SEQ_NUM, self._now_ns, (text_field,)), self._now_ns)
+        self._end_with_logout(text, text)
 
     def _end_with_logout(self, text: str, reason: str) -> None:
         if self.phase is not Phase.CLOSED:

@@ -203,11 +203,6 @@ class Dictionary:
         return str(of_message.get(str(tag)) or notes.get(str(tag), ""))
 
     @cached_property
-    def header_groups(self) -> Mapping[int, GroupRule]:
-        """Groups of the header, by their count tag."""
-        return self._header_groups
-
-    @cached_property
     def session_reject_reasons(self) -> frozenset[bytes]:
         """Values of SessionRejectReason(373) that the version knows; others are told by Text(58) only."""
         text = self.tables["fields"].get("373", "")

@@ -56,6 +56,10 @@ class LogonHandlers(SessionCore):
             return
         self.phase = Phase.AWAITING_LOGON
         self.state = state
+        is_over = state.is_over(self._now_ns)
+        if is_over and (unwritten := self._may_begin_again(state, self._now_ns, self._now_ns)):
+            self._refuse_to_begin(unwritten)
+            return
         if state.renew(self._now_ns):
             self.admin_moved = True
         refusal = self._logon_fault(message, state)
@@ -65,6 +69,9 @@ class LogonHandlers(SessionCore):
         config = state.config
         resets = message.get(tags.RESET_SEQ_NUM_FLAG) == b"Y"
         if resets or config.reset_on_logon:
+            if unwritten := self._may_begin_again(state, state.as_of_ns, self._now_ns):
+                self._refuse_to_begin(unwritten)
+                return
             state.reset()
             self.admin_moved = True
         first_missed = self._missed_by_peer(message, state)
@@ -119,6 +126,9 @@ class LogonHandlers(SessionCore):
         refusal = self._reset_fault(message, state)
         if refusal is not None:
             self._refuse(refusal)
+            return
+        if unwritten := self._may_begin_again(state, state.as_of_ns, self._now_ns):
+            self._refuse_to_begin(unwritten)
             return
         state.reset()
         self._recovery.reset()

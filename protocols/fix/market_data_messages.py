@@ -14,8 +14,6 @@ BID, OFFER, TRADE, INDEX, MARK = b"0", b"1", b"2", b"3", b"6"
 EMPTY_BOOK: Final = b"J"  # not in FIX 4.2
 # MDUpdateAction(279)
 NEW, CHANGE, DELETE = b"0", b"1", b"2"
-# QuoteCondition(276): closed, inactive
-INACTIVE: Final = b"B"
 
 
 def level(kind: bytes, price: bytes, size: bytes) -> bytes:

@@ -187,13 +187,17 @@ class SessionState:
             self._views[layout] = view
             return view
 
-    def renew(self, now_ns: int) -> bool:
-        """Reset when the schedule began a new session since the numbers were last used; tell whether it did."""
+    def is_over(self, now_ns: int) -> bool:
+        """Whether the schedule began a new session since the numbers were last used."""
         schedule = self.config.schedule
         window = schedule.window(now_ns) if schedule is not None else None
-        if window is None:
+        return window is not None and self.as_of_ns is not None and self.as_of_ns < window[0]
+
+    def renew(self, now_ns: int) -> bool:
+        """Reset when the schedule began a new session since the numbers were last used; tell whether it did."""
+        schedule, is_new = self.config.schedule, self.is_over(now_ns)
+        if schedule is None or schedule.window(now_ns) is None:
             return False
-        is_new = self.as_of_ns is not None and self.as_of_ns < window[0]
         self.as_of_ns = now_ns
         if is_new:
             self.reset()

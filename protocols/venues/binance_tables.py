@@ -192,8 +192,6 @@ _DEFINITE: Final = {
     -4061: "position_side_not_match",
     -4108: "symbol_pending_settlement",
     -4114: "invalid_client_order_id",
-    -4115: "client_order_id_duplicated_in_batch",
-    -4116: "client_order_id_duplicated",
     -4118: "reduce_only_margin_check_failed",
     -4131: "counterparty_price_limit",
     -4140: "invalid_symbol_status_for_opening",
@@ -222,6 +220,8 @@ _UNKNOWN: Final = {
     -1006: "unexpected_response",
     -1007: "timeout",
     -1016: "service_shutting_down",
+    -4115: "client_order_id_duplicated_in_batch",  # ours are used once: the order that has it is this one
+    -4116: "client_order_id_duplicated",
     -4188: "me_recv_window",
 }
 

@@ -18,6 +18,8 @@ from protocols.venues.states import State
 from protocols.venues.trade_tape import TradeTape
 
 MAIN: Final = "main"
+# A request may be under way for so long before the venue acts on it, and what it did be found by a question so late.
+SETTLE_NS: Final = 3_000_000_000
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +97,11 @@ class VenueCodec(Protocol):
     @property
     def clock_offset_ns(self) -> int | None:
         """The venue's clock less ours, None where it was not measured."""
+        ...
+
+    @property
+    def settle_ns(self) -> int:
+        """How long after a request was sent it may still take effect: until then nothing proves that it has not."""
         ...
 
     @property
@@ -193,6 +200,10 @@ class SingleLane:
     @property
     def clock_offset_ns(self) -> int | None:
         return None
+
+    @property
+    def settle_ns(self) -> int:
+        return SETTLE_NS
 
     def url(self, lane: str) -> str:
         """Return "/": the address that the transport was configured with is the whole of it."""

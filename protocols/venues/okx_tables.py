@@ -128,7 +128,6 @@ _DEFINITE: Final = {
     51011: "order_id_duplicated",
     51014: "index_not_exist",
     51015: "type_of_other_instrument",
-    51016: "client_order_id_duplicated",
     51017: "borrow_limit",
     51020: "below_minimum",
     51021: "pending_listing",
@@ -236,6 +235,7 @@ _UNKNOWN: Final = {
     50004: "timeout",
     50013: "system_busy",
     50026: "system_error",
+    51016: "client_order_id_duplicated",  # ours are used once: the order that has it is this one
     51054: "timed_out",
     51149: "order_timed_out",
     51416: "cancel_already_asked",

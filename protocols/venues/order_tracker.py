@@ -215,13 +215,15 @@ class OrderTracker:
         self._events.append(OrderOutcomeUnknown(request.label, REQUEST_NAMES[request.kind], reason))
 
     def on_disconnected(self) -> None:
-        """What was acknowledged and not yet told of may have been told to nobody."""
-        for pending in (*self._places.values(), *self._changes.values(), *self._cancels.values()):
-            if pending.due_ns:
-                self._give_up(pending, "connection lost before the outcome came")
-        self._places.clear()
-        self._changes.clear()
-        self._cancels.clear()
+        """What was acknowledged and not yet told of may have been told to nobody.
+
+        What was not acknowledged may still be, on another connection; where it was on this one it is `lost`.
+        """
+        for waiting in (self._places, self._changes, self._cancels):
+            for key, pending in list(waiting.items()):
+                if pending.due_ns:
+                    del waiting[key]
+                    self._give_up(pending, "connection lost before the outcome came")
         self._shortfalls.clear()
         for tracked in self._orders.values():
             tracked.is_confirmed = False

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from protocols.errors import LocalProtocolError
+from protocols.venues.codec import SETTLE_NS
 from protocols.venues.events import OrderNotFound, OrderQueryFailed, OrderStateReported, TradesReported
 from protocols.venues.fields import NS_PER_MS, NS_PER_S, number, plain_text
 from protocols.venues.jsonrpc import Request
@@ -25,8 +26,6 @@ MAX_PAGES: Final = 500
 OVERLAP_NS: Final = 5 * NS_PER_S
 # On the first connection our clock, not the venue's, says from when on.
 CLOCK_MARGIN_NS: Final = 60 * NS_PER_S
-# A venue may be so late in finding an order that it has taken.
-FIND_GRACE_NS: Final = 3 * NS_PER_S
 ORDER_TYPES: Final = frozenset({"limit", "market"})
 
 
@@ -71,6 +70,10 @@ class TradingSession(VenueSession):
     @property
     def clock_offset_ns(self) -> int | None:
         return self._clock.offset_ns if self._clock.is_known else None
+
+    @property
+    def settle_ns(self) -> int:
+        return self._settings.recv_window_ms * NS_PER_MS + SETTLE_NS
 
     # -- what a venue defines
 
@@ -301,8 +304,7 @@ class TradingSession(VenueSession):
     def _on_order_missing(self, request: Request, now_ns: int) -> None:
         """The venue does not know the order: final once a request that is on its way would be refused as too late."""
         sent_ns = self._placed_ns.get(request.label, self._born_ns or 0)
-        too_late_ns = sent_ns + self._settings.recv_window_ms * NS_PER_MS + FIND_GRACE_NS
-        if request.sent_ns >= too_late_ns:
+        if request.sent_ns >= sent_ns + self.settle_ns:
             self._events.append(OrderNotFound(request.label))
         else:
             self._events.append(OrderQueryFailed(request.label, "not found, and it may still be on its way"))

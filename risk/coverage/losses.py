@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import erf, sqrt
+from math import sqrt
 
 import msgspec
 import numpy as np
@@ -62,11 +62,6 @@ def diebold_mariano(loss: Floats, other_loss: Floats, horizon: int = 1) -> Diebo
     small = sqrt(max(size + 1 - 2 * horizon + horizon * (horizon - 1) / size, 1.0) / size)
     statistic = small * mean / sqrt(variance / size)
     return DieboldMariano(statistic, float(stdtr(size - 1, statistic)), mean, size)
-
-
-def normal_tail(statistic: float) -> float:
-    """P(Z < statistic) of a standard normal."""
-    return 0.5 * (1.0 + erf(statistic / sqrt(2.0)))
 
 
 def _same(one: Floats, other: Floats) -> tuple[Floats, Floats]:

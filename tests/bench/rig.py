@@ -16,6 +16,7 @@ from gateway.config import load
 from gateway.core import Core
 from gateway.journal import Journal
 from gateway.venues.link import SessionLink
+from gateway.venues.symbols import VenueSymbols
 from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
@@ -164,6 +165,8 @@ def notification(order: dict[str, Any]) -> bytes:
 
 class DroppingLink:
     """A venue's link that takes everything and sends nothing."""
+
+    symbols = VenueSymbols("")
 
     def place(self, approved: Approved, order_id: str, now_ns: int) -> str | None:
         """Take an order."""

@@ -10,7 +10,6 @@ from rich.table import Table
 REPRICING_MS: Final = 25.0
 REMARGIN_S: Final = 1.0
 REMARGIN_ACCOUNTS: Final = 100_000
-SLICE_US: Final = 1_000.0
 P99_RATIO: Final = 1.3
 # Time an account may take at the largest number, as a multiple of what it takes at REMARGIN_ACCOUNTS.
 LINEAR: Final = 1.5

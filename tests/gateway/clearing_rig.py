@@ -142,7 +142,7 @@ class Clearing:
     def state(self, account: str = "alpha") -> str:
         return self.rig.ledger.accounts[account].state.value
 
-    def restart(self, *, keeps_store: bool = True) -> Clearing:
+    def restart(self) -> Clearing:
         """A new process on the journal and the store that this one leaves: no goodbye."""
         self.store.close()
         self.house.disconnected()

@@ -21,8 +21,9 @@ from gateway.clients.link import ClientLink
 from gateway.clients.sessions import name_of
 from gateway.core import Core
 from gateway.executions import Executions
-from gateway.journal import Files, Journal, Record, read
+from gateway.journal import Files, Journal, JournalFull, Record, read
 from gateway.recovery import replay
+from gateway.venues.symbols import VenueSymbols
 from protocols.fix.session import Limits
 from protocols.venues import events
 from risk.exposure import WorkingOrder
@@ -110,11 +111,19 @@ class WatchedJournal:
         return sequence
 
 
+class FullJournal:
+    """A journal of which not even the reserve is left."""
+
+    def append(self, record_type: int, payload: bytes, time_ns: int, essential: bool = False) -> int:
+        raise JournalFull("the disk is full")
+
+
 class RecordingLink:
     """A venue's order entry that notes what it is handed. With a `refusal`, nothing leaves and that is said."""
 
     def __init__(self, log: list[tuple[str, Any]]) -> None:
         self._log = log
+        self.symbols = VenueSymbols("")
         self.refusal: str | None = None
         self.placed: list[tuple[str, Approved]] = []
         self.cancelled: list[str] = []
@@ -329,6 +338,16 @@ def opened(directory: Path, **options: Any) -> Iterator[Rig]:
         yield rig
     finally:
         rig.journal.close()
+
+
+@contextmanager
+def full_journal(rig: Rig) -> Iterator[None]:
+    """For as long as this lasts nothing can be written."""
+    journal, rig.pipeline.journal = rig.pipeline.journal, FullJournal()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        rig.pipeline.journal = journal
 
 
 def listed(symbol: str, **changes: Any) -> events.InstrumentListed:

@@ -30,7 +30,7 @@ def config(directory: Path, text: str = CONFIG) -> Path:
 
 def test_check_accepts_a_good_configuration(tmp_path: Path) -> None:
     result = runner.invoke(cli.app, ["check", str(config(tmp_path))])
-    assert result.exit_code == 0 and "3 accounts, 2 sessions, 1 venues: ok" in result.stdout
+    assert result.exit_code == 0 and "3 accounts, 2 sessions, 1 venue: ok" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

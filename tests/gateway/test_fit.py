@@ -108,4 +108,4 @@ def test_a_manifest_that_is_none_is_refused(written, tmp_path, change, says) -> 
 
 def test_no_data_is_said(tmp_path) -> None:
     found = CliRunner().invoke(app, ["fit", "--data", str(tmp_path / "absent"), "--out", str(tmp_path)])
-    assert found.exit_code == 1 and "no .csv" in found.output
+    assert found.exit_code == 1 and "there is no such directory" in found.output

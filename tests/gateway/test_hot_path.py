@@ -177,6 +177,26 @@ def test_what_is_stopped_is_refused_in_either_way(
         rig.journal.close()
 
 
+@pytest.mark.parametrize("name", ["receive", "commit"])
+@pytest.mark.parametrize("price", [59_000, 1])
+def test_another_method_on_a_pipeline_is_heard(tmp_path: Path, name: str, price: int) -> None:
+    rig = Rig(tmp_path)
+    heard: list[Any] = []
+    try:
+        rig.pipeline.journal = rig.journal
+        desk, own = rig.desk().log_on(), getattr(rig.pipeline, name)
+
+        def watched(*arguments: Any) -> None:
+            heard.append(arguments)
+            own(*arguments)
+
+        setattr(rig.pipeline, name, watched)
+        refused = [m for m in desk.order(price=price) if text(m, 150) == "8"]
+        assert len(heard) == 1 and (len(refused), len(rig.ledger.orders)) == ((1, 0) if price == 1 else (0, 1))
+    finally:
+        rig.journal.close()
+
+
 # -- holds -----------------------------------------------------------------------------------------------------------
 
 

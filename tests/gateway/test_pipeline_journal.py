@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.fix_conversation import text
+from gateway.journal import JournalFailed, JournalFull
 from risk.lifecycle import OrdStatus
 from tests.gateway.rig import BTC, MS, Desk, Rig, SmallDisk, accepted, cancelled, filled, opened, shown
 
@@ -83,7 +84,7 @@ def test_a_failed_sync_reports_nothing_as_done_and_cancels_still_go_out(tmp_path
         rig.hear(accepted(order))
         desk.pump()
         disk.sync_fails = True
-        with pytest.raises(Exception, match="sync failed"):
+        with pytest.raises(JournalFailed, match="sync failed"):
             rig.journal.wait_durable(rig.journal.commit(), 20.0)
         numbers = rig.journal.next_sequence
         (refusal,) = desk.order(cl_ord_id="new")
@@ -106,7 +107,7 @@ class opened_failing:  # noqa: N801
         return self.rig
 
     def __exit__(self, *_: object) -> None:
-        with pytest.raises(Exception, match="sync failed"):
+        with pytest.raises(JournalFailed, match="sync failed"):
             self.rig.journal.close()
 
 
@@ -123,8 +124,6 @@ def test_the_end_of_an_unsent_order_that_can_not_be_written_is_not_told(tmp_path
 
             def append(self, *arguments: Any) -> int:
                 if not self.left:
-                    from gateway.journal import JournalFull
-
                     raise JournalFull("the disk is full")
                 self.left -= 1
                 return journal.append(*arguments)

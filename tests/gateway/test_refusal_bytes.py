@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway import hot_path, records, report_values, translate
+from gateway.pipeline import Pipeline
 from protocols.fix.codec import Header, encode
 from protocols.fix.messages import EXECUTION_REPORT
 from risk.order import Reject, RejectReason
@@ -76,7 +77,7 @@ def test_record_and_report_are_those_of_the_plain_twins(
 def test_they_are_written_so() -> None:
     from gateway import _path  # type: ignore[attr-defined]
 
-    assert _path.writes_refusals()
+    assert Pipeline.receive is _path.receive and _path.writes_refusals()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 
 import pytest
+from websockets.exceptions import InvalidURI
 
 from protocols import websocket
 from protocols.errors import LocalProtocolError
@@ -84,7 +85,7 @@ def test_closing_before_the_handshake_ends_closes_the_transport() -> None:
 
 @pytest.mark.parametrize("uri", ["http://venue.test/", "ws://"])
 def test_a_malformed_uri_is_refused(uri: str) -> None:
-    with pytest.raises(Exception, match="isn't"):
+    with pytest.raises(InvalidURI, match="isn't"):
         WebSocketClient(uri, entropy=counting_entropy)
 
 

@@ -12,6 +12,7 @@ from risk.adjust import NOTHING, Plan, Quote, Rung, Step, Terms, Trial, TrialKer
 from risk.instrument import Side
 from tests.strategies import (
     COIN_OPTION,
+    CURRENCIES,
     ETH_LINEAR,
     GENERATION,
     INSTRUMENTS,
@@ -102,11 +103,12 @@ def test_collateral_comes_before_trades() -> None:
     made = account_of({"USDC": 1_000}, {LINEAR: 300})
     short = -trial(made).measure
     terms = Terms(required=1.0, movable_usd=short + 5)
-    if "USD" in GENERATION.currencies:
-        (step,) = planned(made, terms).steps
-        assert (step.rung, step.amount) == (Rung.COLLATERAL, pytest.approx(short))
-    else:
-        assert all(step.rung is not Rung.COLLATERAL for step in planned(made, terms).steps)
+    with_dollars = Trial(TrialKernel(generation(currencies=(*CURRENCIES, "USD"))), made.account, 1.0)
+    (step,) = plan(with_dollars, terms, INSTRUMENTS, BOOKS).steps
+    assert (step.rung, step.amount) == (Rung.COLLATERAL, pytest.approx(short))
+    # What can be brought is dollars: where margin knows none, trades are all that is left.
+    without = planned(made, terms).steps
+    assert without and all(step.rung is not Rung.COLLATERAL for step in without)
 
 
 def test_an_options_delta_is_hedged_before_it_is_sold() -> None:

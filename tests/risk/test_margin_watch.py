@@ -326,6 +326,12 @@ def test_whatever_a_client_said_its_payments_can_be_booked_and_taken_back() -> N
     assert len(seen) > 50 and len({state[5] for state in seen}) == len(CallState)
 
 
+# Where calls are made, met and missed is a narrow part of all ratios; a fall beyond it is the end of most stories.
+RATIOS = st.integers(10_400, 16_500) | st.integers(11_500, 13_600) | st.integers(0, 20_000)
+# What a client says of a call, and a person of a disputed one.
+TOLD = (CallHappening.RECEIVED, CallHappening.AGREED, CallHappening.DISPUTED, CallHappening.UPHELD)
+
+
 class WatchMachine(RuleBasedStateMachine):
     """Any inputs in any order, each run crashed after any number of its decisions; a replay gives the same."""
 
@@ -339,7 +345,7 @@ class WatchMachine(RuleBasedStateMachine):
             self.watch.apply(decision)
             self.log.append(decision)
 
-    @rule(ratio=st.integers(0, 20_000), steps=st.integers(0, 12))
+    @rule(ratio=RATIOS, steps=st.integers(0, 12))
     def market(self, ratio: int, steps: int) -> None:
         self.ratio = ratio
         self._run(revalue(self.watch, PROFILE, Margin(NEED * ratio // 10_000, NEED), self.now_ns), steps)
@@ -350,14 +356,14 @@ class WatchMachine(RuleBasedStateMachine):
         self._run(elapse(self.watch, PROFILE, self.now_ns), steps)
 
     @precondition(lambda self: self.watch.calls)
-    @rule(data=st.data(), told=st.sampled_from(CallHappening), part=st.integers(-1, 200))
+    @rule(data=st.data(), told=st.sampled_from(TOLD), part=st.integers(-1, 200))
     def client(self, data: st.DataObject, told: CallHappening, part: int) -> None:
         call_id = data.draw(st.sampled_from(sorted(self.watch.calls)))
         before = self.watch.parts()
         try:
             if told is CallHappening.UPHELD:
                 self._run(uphold(self.watch, call_id, self.now_ns + 100, ""), 1)
-            elif told in (CallHappening.RECEIVED, CallHappening.AGREED, CallHappening.DISPUTED):
+            else:
                 self._run(answer(self.watch, call_id, told, part), 1)
         except (CallAnswerError, IllegalTransitionError):
             assert self.watch.parts() == before, "what is refused changes nothing"

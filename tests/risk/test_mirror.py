@@ -210,6 +210,19 @@ def test_slices_of_orders_are_held_as_by_the_method(before: int, happened: list[
     assert found[0] == found[1]
 
 
+@pytest.mark.skipif(not mirror.COMPILED, reason="no compiled mirrors were built")
+def test_orders_that_no_venue_holds_are_not_left_to_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    trader, served, following = Trader(), loaded(KERNELS[-1]), loaded(KERNELS[-1])
+    for number in range(5):
+        trader.new(number, number + 1)
+    trader.account.mirror_into(served, CURRENCY_INDEX)
+    trader.account.begin_mirror(following, CURRENCY_INDEX)
+    monkeypatch.delattr(Exposure, "mirror_some")
+    assert not mirror.orders_some(trader.account.exposure, 2)
+    assert mirror.orders_some(trader.account.exposure, 3)
+    assert following.worst(0) == pytest.approx(served.worst(0), rel=1e-9)
+
+
 @pytest.mark.parametrize("row", [(1, 2, 3.0), (1, 2, 3, 4, 5, "6"), (1, 2, 3, 4, 5, 10**400)])
 def test_what_is_no_row_of_six_numbers_is_not_told(row: Any) -> None:
     for told in (mirror.held_bytes, mirror.plain_held_bytes):

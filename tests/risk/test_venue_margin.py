@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risk import venue_margin
-from risk.instrument import Instrument, Kind, Side
+from risk.instrument import Instrument, Side
 from risk.models import deribit_standard, tiered
 from risk.models.portfolio import Expiry, Order, Portfolio, Position, Underlying
 from risk.models.whatif import filled
@@ -28,7 +28,6 @@ EXPIRY_S = 0.25 * 365 * 86_400
 MARKS = CONTRACT_MARKS
 SPOTS = {"BTC": 60_000.0, "ETH": 3_000.0}
 COIN = [i.index for i in INSTRUMENTS if i.settlement_currency == "BTC"]
-DOLLAR = [i.index for i in INSTRUMENTS if i.settlement_currency == "USD" and i.kind is not Kind.SPOT]
 
 
 def builder(model: str, parameter_set: str | None = None, **changes: object) -> Builder:

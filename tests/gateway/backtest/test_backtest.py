@@ -67,7 +67,7 @@ def test_processes_find_what_one_finds(directory) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["--data", "nowhere"], "no .csv"), (["--data", "{}", "--from", "2030-01-01"], "no evening")],
+    [(["--data", "nowhere"], "there is no such directory"), (["--data", "{}", "--from", "2030-01-01"], "no evening")],
 )
 def test_what_can_not_be_walked_is_said(directory, tmp_path, arguments, says) -> None:
     arguments = [argument.format(directory) for argument in arguments]

@@ -21,7 +21,7 @@ from protocols.fix.authentication import password_fields
 from protocols.fix.session import Limits
 from risk.account import AccountState
 from tests.gateway.clearing_rig import OMS, Clearing, clearing, config
-from tests.gateway.rig import BTC, CONFIG, SECOND, accepted, filled, opened
+from tests.gateway.rig import BTC, CONFIG, SECOND, accepted, filled, full_journal, opened
 
 SECRET = "canary-9e1c-5ecret"
 
@@ -128,16 +128,10 @@ def test_a_message_that_the_journal_can_not_follow_comes_again(tmp_path: Path) -
         one.house.receive(one.link.data_to_send(one.rig.now_ns), one.rig.now_ns)
         answer = one.house.data_to_send()
         assert b"\x0135=AR\x01" in answer
-        real, expected = one.rig.pipeline.journal, one.link.state.next_in
-
-        class Full:
-            def append(self, *told: Any) -> int:
-                raise JournalError("disk full")
-
-        one.rig.pipeline.journal = Full()  # type: ignore[assignment]
-        one.link.receive(answer, one.rig.now_ns)
-        assert one.link.must_close and one.link.state.next_in == expected
-        one.rig.pipeline.journal = real
+        expected = one.link.state.next_in
+        with full_journal(one.rig):
+            one.link.receive(answer, one.rig.now_ns)
+            assert one.link.must_close and one.link.state.next_in == expected
         one.hang_up()
         one.dial()
         assert len(one.rig.of_type(TradeReportAnswered)) == 1

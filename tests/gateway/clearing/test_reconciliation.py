@@ -12,14 +12,13 @@ from fixtures.clearing_house import ClearedTrade, ClearingHouse
 from fixtures.fix_conversation import text, timestamp
 from gateway import records
 from gateway.clearing.reconciler import BreakError
-from gateway.journal import JournalError
 from gateway.records.clearing import BreakOpened
 from gateway.recovery import replay
 from protocols.venues import events
 from risk.account import AccountState
 from risk.reconciliation import Topic
 from tests.gateway.clearing_rig import Clearing, clearing, config
-from tests.gateway.rig import BTC, CONFIG, SECOND, Rig, accepted, filled, opened, positions
+from tests.gateway.rig import BTC, CONFIG, SECOND, Rig, accepted, filled, full_journal, opened, positions
 
 
 def test_books_that_agree_leave_no_trace(tmp_path: Path) -> None:
@@ -370,17 +369,10 @@ def test_what_can_not_be_written_is_found_again(tmp_path: Path) -> None:
     one = Clearing(rig, ClearingHouse())
     try:
         one.house.carried["alpha", BTC] = Decimal(10)
-        real = rig.pipeline.journal
-
-        class Full:
-            def append(self, *told: Any) -> int:
-                raise JournalError("disk full")
-
         one.dial()
-        rig.pipeline.journal = Full()  # type: ignore[assignment]
-        one.wait(10)
-        assert one.breaks == [] and one.state() == "trading"
-        rig.pipeline.journal = real
+        with full_journal(rig):
+            one.wait(10)
+            assert one.breaks == [] and one.state() == "trading"
         one.wait(65)
         assert one.kinds() == [("position", "BLOCK")] and one.state() == "reducing"
         rig.check_replay()

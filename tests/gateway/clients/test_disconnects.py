@@ -11,7 +11,20 @@ import pytest
 from gateway import records
 from gateway.clients.disconnects import CONFIRM_WITHIN_NS, IDS_SHOWN
 from protocols.venues.events import CancelRejected
-from tests.gateway.rig import CONFIG, MS, SECOND, Desk, Rig, SmallDisk, accepted, cancelled, filled, opened, shown
+from tests.gateway.rig import (
+    CONFIG,
+    MS,
+    SECOND,
+    Desk,
+    Rig,
+    SmallDisk,
+    accepted,
+    cancelled,
+    filled,
+    full_journal,
+    opened,
+    shown,
+)
 
 GRACE_MS = 2_000
 WITH_GRACE = CONFIG.replace(
@@ -190,17 +203,7 @@ def test_without_orders_there_is_nothing_to_write(tmp_path: Path) -> None:
 def test_a_grace_that_can_not_be_written_is_none(tmp_path: Path) -> None:
     """It would not survive us: then the orders go at once, and the cancels need no journal."""
     disk = SmallDisk()
-    with working(tmp_path, files=disk) as (rig, desk):
-        rig.pipeline.journal = Unwritable()  # type: ignore[assignment]
+    with working(tmp_path, files=disk) as (rig, desk), full_journal(rig):
         desk.link.disconnected(rig.now_ns)
         assert rig.link.cancelled == ids(rig)
         assert any("journal" in alert for alert in rig.monitor.alerts)
-
-
-class Unwritable:
-    """A journal of which not even the reserve is left."""
-
-    def append(self, record_type: int, payload: bytes, time_ns: int, essential: bool = False) -> int:
-        from gateway.journal import JournalError
-
-        raise JournalError("no space")

@@ -8,19 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway import records
-from gateway.journal import JournalError, read
+from gateway.journal import read
 from gateway.recovery import replay
 from tests.gateway.readers import VERSIONS, BookFeed, Client, config_of, shown
-from tests.gateway.rig import BTC, Rig, SmallDisk, accepted, opened
+from tests.gateway.rig import BTC, Rig, SmallDisk, accepted, full_journal, opened
 
 D = Decimal
-
-
-class FullJournal:
-    """A journal that takes nothing."""
-
-    def append(self, record_type: int, payload: bytes, time_ns: int, essential: bool = False) -> int:
-        raise JournalError("full")
 
 
 def numbers(rig: Rig, kind: type[records.Record] = records.VolatileSent) -> list[tuple[int, int]]:
@@ -150,10 +143,9 @@ def test_a_subscriber_who_was_not_told_begins_again(tmp_path: Path) -> None:
     disk = SmallDisk()
     with opened(tmp_path, files=disk) as rig:
         feed, client = reading(rig)
-        rig.pipeline.journal = FullJournal()  # type: ignore[assignment]
-        feed.change(BTC, [(D(2), D(2))], [])
-        assert client.turn() == []
-        rig.pipeline.journal = rig.journal
+        with full_journal(rig):
+            feed.change(BTC, [(D(2), D(2))], [])
+            assert client.turn() == []
         (whole,) = client.turn()
         assert shown(whole, 268) == (b"W", b"2")
         rig.check_replay()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -21,7 +20,6 @@ from gateway.hook.messages import (
     Told,
     Unknown,
 )
-from gateway.journal import JournalFull
 from gateway.records import holds as hold_records
 from protocols.venues.events import OpenOrdersReported, ReconcileFinished
 from risk.account import AccountState
@@ -34,6 +32,7 @@ from tests.gateway.rig import (
     START_NS,
     Rig,
     filled,
+    full_journal,
     opened,
     positions,
     state_of,
@@ -138,25 +137,19 @@ def test_a_kill_of_a_session_does_not_touch_holds_of_an_account_named_alike(rig:
     assert isinstance(hook_of(rig).hold(order("k2"), rig.now_ns), Held)
 
 
-class FullJournal:
-    def append(self, *_: Any) -> int:
-        raise JournalFull("the disk is full")
-
-
 def test_without_a_journal_nothing_is_done_and_that_is_said(rig: Rig) -> None:
-    hold_id, journal = held(rig, timeout_ms=1000), rig.pipeline.journal
-    rig.pipeline.journal = FullJournal()  # type: ignore[assignment]
-    for answer in (
-        hook_of(rig).hold(order("k2"), rig.now_ns),
-        hook_of(rig).hold(order("k3", quantity="200000"), rig.now_ns),
-        fill(rig, hold_id, "e1", 40),
-        hook_of(rig).release(Release(hold=hold_id), rig.now_ns),
-    ):
-        assert isinstance(answer, Refused) and answer.code == 936
-    rig.core.tick(START_NS + 1000 * MS)
-    assert rig.core.deadline_ns == START_NS + 2000 * MS  # tried again in a second
-    assert state(rig, hold_id) == "held" and lots(rig) == 0
-    rig.pipeline.journal = journal
+    hold_id = held(rig, timeout_ms=1000)
+    with full_journal(rig):
+        for answer in (
+            hook_of(rig).hold(order("k2"), rig.now_ns),
+            hook_of(rig).hold(order("k3", quantity="200000"), rig.now_ns),
+            fill(rig, hold_id, "e1", 40),
+            hook_of(rig).release(Release(hold=hold_id), rig.now_ns),
+        ):
+            assert isinstance(answer, Refused) and answer.code == 936
+        rig.core.tick(START_NS + 1000 * MS)
+        assert rig.core.deadline_ns == START_NS + 2000 * MS  # tried again in a second
+        assert state(rig, hold_id) == "held" and lots(rig) == 0
     assert isinstance(hook_of(rig).hold(order("k2"), rig.now_ns), Held)
     assert isinstance(fill(rig, hold_id, "e1", 40), Told)
     rig.core.tick(START_NS + 2000 * MS)
@@ -175,16 +168,18 @@ def test_fills_elsewhere_are_no_break_at_the_venue_that_we_see(rig: Rig) -> None
     assert not rig.ledger.breaks and rig.ledger.accounts["alpha"].state is AccountState.TRADING
 
 
-def test_at_a_shared_venue_account_both_tell_of_a_fill_and_it_is_booked_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["{}", f"{BTC}-{{}}-B", "{}-B", "{}/M"])
+def test_at_a_shared_venue_account_both_tell_of_a_fill_and_it_is_booked_once(tmp_path: Path, named: str) -> None:
+    """Its owner tells of it by the venue's id, of which venues' sessions make names that are unique."""
     with opened(tmp_path, config=SHARED) as rig:
         hold_id = held(rig)
         label = rig.ledger.holds.by_id[hold_id].order
-        rig.hear(filled(label, 40, "t1"))
+        rig.hear(filled(label, 40, named.format("t1")))
         assert lots(rig) == 4
         told = fill(rig, hold_id, "t1", 40)
         assert isinstance(told, Told) and not told.is_new
         assert isinstance(told := fill(rig, hold_id, "t2", 10), Told) and told.is_new
-        rig.hear(filled(label, 10, "t2"), filled(label, 40, "t1"))
+        rig.hear(filled(label, 10, named.format("t2")), filled(label, 40, named.format("t1")))
         assert lots(rig) == 5 and rig.ledger.venue_lots("deribit") == {BTC: 5}
         assert not rig.ledger.breaks
         rig.hear(OpenOrdersReported((state_of(label, "open"),)))

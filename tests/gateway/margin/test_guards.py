@@ -15,9 +15,8 @@ from gateway.recovery import replay
 from protocols.venues import events
 from risk.guards import Guard, GuardRules, GuardState, Reading
 from risk.marks import GUARD, Mark
-from tests.gateway.clients.test_disconnects import Unwritable
 from tests.gateway.readers import BookFeed
-from tests.gateway.rig import BTC, CONFIG, SECOND, Rig, opened, shown
+from tests.gateway.rig import BTC, CONFIG, SECOND, Rig, full_journal, opened, shown
 
 PAIR = "BTC/USD"
 
@@ -123,13 +122,12 @@ def rules(rig: Rig) -> GuardRules:
 def test_where_it_can_not_be_written_a_guard_rises_and_does_not_fall(tmp_path: Path) -> None:
     with opened(tmp_path) as rig:
         bar(rig, 60_000)
-        journal, rig.pipeline.journal = rig.pipeline.journal, Unwritable()  # type: ignore[assignment]
-        bar(rig, 50_000, 60_000)
-        assert (GUARD, PAIR) in rig.core.market.halts
-        for _ in range(30):
-            bar(rig, 60_000)
-        assert (GUARD, PAIR) in rig.core.market.halts
-        rig.pipeline.journal = journal
+        with full_journal(rig):
+            bar(rig, 50_000, 60_000)
+            assert (GUARD, PAIR) in rig.core.market.halts
+            for _ in range(30):
+                bar(rig, 60_000)
+            assert (GUARD, PAIR) in rig.core.market.halts
         bar(rig, 60_000)
         assert rig.core.market.halts == {}
 

@@ -119,6 +119,26 @@ actions = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(actions, max_size=25), many)
+def test_what_is_rebuilt_equals_the_book_after_each_turn(
+    market: Market, script: list[tuple[str, Any]], first: Any
+) -> None:
+    """Whoever reads knows the whole book of now, or that there is none."""
+    market.begin()
+    market.feed.set(BTC, *first)
+    for action, value in (*script, ("turn", None)):
+        if action == "turn":
+            market.turn()
+            market.check()
+        else:
+            market.act(action, value)
+    quiet = [known.messages for _, known in market.books.values()]
+    market.turn()
+    assert [known.messages for _, known in market.books.values()] == quiet, "told although nothing has changed"
+    market.end()
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(actions, max_size=25), many)
 def test_deep_books_go_out_in_pieces(market: Market, script: list[tuple[str, Any]], first: Any) -> None:

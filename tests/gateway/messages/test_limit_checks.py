@@ -13,9 +13,8 @@ from gateway import records
 from protocols.fix.codec import Message
 from risk.account import AccountState
 from risk.order import RejectReason
-from tests.gateway.clients.test_volatile import FullJournal
 from tests.gateway.readers import Client, config_of, shown
-from tests.gateway.rig import BTC, SECOND, VENUE, Rig, accepted, filled, opened
+from tests.gateway.rig import BTC, SECOND, VENUE, Rig, accepted, filled, full_journal, opened
 
 FIX50 = "FIXT.1.1"
 _TAGS = {"account": 1, "cl_ord_id": 11, "orig": 41, "quantity": 38, "ord_type": 40, "price": 44, "side": 54,
@@ -231,9 +230,9 @@ def test_the_sessions_throttle_counts_it(tmp_path: Path) -> None:
 def test_nothing_is_told_where_its_number_can_not_be_written(tmp_path: Path) -> None:
     with opened(tmp_path, config=config_of(FIX50)) as rig:
         client = Client(rig, FIX50)
-        rig.pipeline.journal = FullJournal()  # type: ignore[assignment]
-        (told,) = client.ask("DF", *fields())
-        assert shown(told, 372, 380) == (b"j", b"DF", b"4")
+        with full_journal(rig):
+            (told,) = client.ask("DF", *fields())
+            assert shown(told, 372, 380) == (b"j", b"DF", b"4")
 
 
 def test_older_versions_do_not_have_it(tmp_path: Path) -> None:

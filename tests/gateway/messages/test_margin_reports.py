@@ -13,9 +13,8 @@ from gateway.margin.figures import MAINTENANCE_FACTOR, Figures, figures_of
 from gateway.messages import margin_subscriptions
 from gateway.messages.margin_scope import is_today
 from protocols.fix.codec import Message
-from tests.gateway.clients.test_volatile import FullJournal
 from tests.gateway.readers import Client, config_of, shown
-from tests.gateway.rig import BTC, ETH, SECOND, Rig, accepted, filled, listed, opened
+from tests.gateway.rig import BTC, ETH, SECOND, Rig, accepted, filled, full_journal, listed, opened
 
 FIX44, FIX50 = "FIX.4.4", "FIXT.1.1"
 TODAY = b"20251009"
@@ -147,9 +146,8 @@ def test_changes_of_positions_are_told(tmp_path: Path, version: str) -> None:
         assert told.groups(702, (703, 704)) == [(b"TOT", b"2000")]
         rig.hear(filled(order, 3_000, "t2"))
         client.pump()
-        rig.pipeline.journal = FullJournal()  # type: ignore[assignment]
-        assert client.turn() == []
-        rig.pipeline.journal = rig.journal
+        with full_journal(rig):
+            assert client.turn() == []
         (told,) = client.turn()  # what could not leave leaves later
         assert told.groups(702, (703, 704)) == [(b"TOT", b"5000")]
         assert client.turn() == []

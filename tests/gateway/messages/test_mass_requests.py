@@ -11,6 +11,7 @@ import simplefix
 
 from fixtures.fix_conversation import text
 from gateway import records
+from gateway.journal import JournalFailed
 from gateway.messages.mass_requests import STATUS_REPORTS
 from tests.gateway.rig import BTC, CONFIG, ETH, NOW_TEXT, Desk, Rig, SmallDisk, accepted, cancelled, opened, shown
 from tests.gateway.test_pipeline_journal import opened_failing
@@ -160,7 +161,7 @@ def test_a_mass_cancel_goes_to_the_venue_even_where_the_journal_is_gone(tmp_path
         rig.hear(accepted(order))
         desk.pump()
         disk.sync_fails = True
-        with pytest.raises(Exception, match="sync failed"):
+        with pytest.raises(JournalFailed, match="sync failed"):
             rig.journal.wait_durable(rig.journal.commit(), 20.0)
         (answer,) = ask_cancel(desk, "7")
         assert shown([answer], 372, 380) == [("j", "q", "4")]  # not told as done: it is not written

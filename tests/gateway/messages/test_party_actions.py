@@ -12,9 +12,8 @@ from gateway.operators.kills import Kills
 from protocols.fix.codec import Message
 from risk.account import AccountState
 from risk.marks import INSTRUMENT, VENUE
-from tests.gateway.clients.test_disconnects import Unwritable
 from tests.gateway.readers import Client, config_of, shown
-from tests.gateway.rig import BTC, opened
+from tests.gateway.rig import BTC, full_journal, opened
 from tests.gateway.rig import VENUE as DERIBIT
 from tests.gateway.test_config import MINIMAL, problems
 
@@ -119,11 +118,10 @@ def test_a_kill_waits_for_no_throttle_and_only_the_first_passes_it(tmp_path: Pat
 def test_a_kill_works_where_the_journal_does_not(tmp_path: Path) -> None:
     with opened(tmp_path, config=config()) as rig:
         client = Client(rig, FIX50)
-        journal, rig.pipeline.journal = rig.pipeline.journal, Unwritable()  # type: ignore[assignment]
-        told = request(client, TARGETS[VENUE, DERIBIT])
-        assert answer(told) == (b"k1", b"1", b"1", b"")
-        assert (VENUE, DERIBIT) in rig.core.market.halts
-        rig.pipeline.journal = journal
+        with full_journal(rig):
+            told = request(client, TARGETS[VENUE, DERIBIT])
+            assert answer(told) == (b"k1", b"1", b"1", b"")
+            assert (VENUE, DERIBIT) in rig.core.market.halts
 
 
 def test_only_fix_5_has_the_message() -> None:

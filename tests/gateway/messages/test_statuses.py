@@ -11,9 +11,8 @@ from gateway.messages import statuses
 from gateway.messages.news import FLASH
 from gateway.messages.users import WrongPasswordError
 from protocols.fix.codec import Message
-from tests.gateway.clients.test_volatile import FullJournal
 from tests.gateway.readers import VERSIONS, BookFeed, Client, config_of, shown
-from tests.gateway.rig import BTC, ETH, VENUE, Rig, listed, opened
+from tests.gateway.rig import BTC, ETH, VENUE, Rig, full_journal, listed, opened
 
 FULL_CONFIG_VERSIONS = VERSIONS[1:]
 
@@ -104,9 +103,8 @@ def test_a_status_that_could_not_be_told_is_told_later(tmp_path: Path) -> None:
         client = Client(rig)
         client.ask("e", (55, BTC.encode()), (263, 1), (324, b"r1"))
         move_venue(rig, is_live=False)
-        rig.pipeline.journal = FullJournal()  # type: ignore[assignment]
-        assert client.turn() == []
-        rig.pipeline.journal = rig.journal
+        with full_journal(rig):
+            assert client.turn() == []
         (told,) = without_news(client.turn())
         assert shown(told, 326) == (b"f", b"2")
         rig.check_replay()

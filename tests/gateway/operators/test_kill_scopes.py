@@ -20,8 +20,7 @@ from gateway.recovery import replay
 from protocols.fix.state import SessionState
 from risk.account import AccountState
 from risk.marks import INSTRUMENT, VENUE
-from tests.gateway.clients.test_disconnects import Unwritable
-from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, Rig, accepted, cancelled, opened, shown
+from tests.gateway.rig import BTC, CONFIG, ETH, SECOND, Rig, accepted, cancelled, full_journal, opened, shown
 from tests.gateway.rig import VENUE as DERIBIT
 
 SHARED = CONFIG.replace('accounts = ["beta", "gamma"]', 'accounts = ["beta", "gamma", "alpha"]')
@@ -140,10 +139,9 @@ def test_it_holds_and_cancels_where_the_journal_can_not_be_written(
     with opened(tmp_path, config=SHARED) as rig:
         with_groups(rig)
         three_orders(rig)
-        journal, rig.pipeline.journal = rig.pipeline.journal, Unwritable()  # type: ignore[assignment]
-        assert kill(rig, scope, name) == (len(gone), False)
-        assert {rig.ledger.orders[order_id].cl_ord_id for order_id in rig.link.cancelled} == gone
-        rig.pipeline.journal = journal
+        with full_journal(rig):
+            assert kill(rig, scope, name) == (len(gone), False)
+            assert {rig.ledger.orders[order_id].cl_ord_id for order_id in rig.link.cancelled} == gone
         assert text(rig.desks[0].order()[0], 20001) == code
         assert any("kill not written" in alert for alert in rig.monitor.alerts)
 

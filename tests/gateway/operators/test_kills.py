@@ -13,8 +13,20 @@ from gateway import records
 from gateway.clients.disconnects import CONFIRM_WITHIN_NS
 from gateway.operators.kills import KillError
 from risk.account import AccountState
-from tests.gateway.clients.test_disconnects import Unwritable
-from tests.gateway.rig import BTC, CONFIG, SECOND, Desk, Rig, accepted, cancelled, filled, opened, order_fields, shown
+from tests.gateway.rig import (
+    BTC,
+    CONFIG,
+    SECOND,
+    Desk,
+    Rig,
+    accepted,
+    cancelled,
+    filled,
+    full_journal,
+    opened,
+    order_fields,
+    shown,
+)
 
 SHARED = CONFIG.replace('accounts = ["beta", "gamma"]', 'accounts = ["beta", "gamma", "alpha"]')
 
@@ -164,10 +176,9 @@ def test_a_kill_needs_no_margin_no_marks_and_no_journal(tmp_path: Path) -> None:
         rig.core.market.marks.clear()
         rig.core.market.kernel = None  # type: ignore[assignment]
         rig.core.valuation.generation = None
-        journal, rig.pipeline.journal = rig.pipeline.journal, Unwritable()  # type: ignore[assignment]
-        assert kill(rig) == (1, False)
-        assert rig.link.cancelled == [rig.only_order().order_id]
-        rig.pipeline.journal = journal
+        with full_journal(rig):
+            assert kill(rig) == (1, False)
+            assert rig.link.cancelled == [rig.only_order().order_id]
         assert text(desk.order()[0], 20001) == "104"
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.protocols.fix.twins import IDS, TWINS
@@ -81,6 +81,7 @@ def test_parse_decimal(twin: SimpleNamespace, text: bytes, parsed: tuple[int, in
 
 @settings(deadline=None)
 @given(st.integers(-(10**18) + 1, 10**18 - 1), st.integers(-11, 4))
+@example(10**18 - 1, 1)  # more digits than are read
 def test_decimals_are_exact(mantissa: int, exponent: int) -> None:
     for twin in TWINS:
         text = twin.format_decimal(mantissa, exponent)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from protocols.errors import LocalProtocolError
 from protocols.venues.events import (
     BookGapped,
     BookUpdated,
@@ -306,7 +307,7 @@ def test_coin_margined() -> None:
     )
     ((_, frame),) = venue.pump()
     assert frame["params"]["quantity"] == "3"
-    with pytest.raises(Exception, match="no number of contracts"):
+    with pytest.raises(LocalProtocolError, match="no number of contracts"):
         venue.session.place(
             "a2", "BTCUSD_PERP", True, "0.00000000000000007", "5", "limit", "good_til_cancelled", False, False, 0
         )
