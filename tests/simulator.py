@@ -22,7 +22,7 @@ import orjson
 from fixtures.market import Curves
 from fixtures.market import Market as MarketData
 from fixtures.venues.deribit import DeribitVenue
-from fixtures.venues.deribit_faults import Fault, Faults
+from fixtures.venues.deribit_faults import Faults
 from fixtures.venues.deribit_limits import GENEROUS
 from gateway import config as configuration
 from gateway import records
@@ -38,6 +38,7 @@ from tests.simulated_booked import all_is_booked
 from tests.simulated_client import Client
 from tests.simulated_config import CONFIG
 from tests.simulated_expiry import BEFORE_EXPIRY_NS, EXPIRY_NS, FUTURES, Funded, deribit_instruments
+from tests.simulated_faults import fault_chances
 from tests.simulated_house import STATEMENTS_S, HouseWire, has_house, with_house
 from tests.simulated_stalls import Stalls
 from tests.simulated_wires import LaneWire, calm, config_text
@@ -121,7 +122,7 @@ class World:
         text += config_text(others, expires)
         has_one = has_house(seed) and not others and not expires  # the simulated house ends no contracts
         self.config = configuration.parse(with_house(text) if has_one else text, Path("simulated.toml"))
-        chances = _fault_chances(self.random) if faults else {}
+        chances = fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
         self.has_faults = faults
         self.venue = DeribitVenue(
@@ -230,11 +231,8 @@ class World:
         asked = any(o.is_cancel_pending or o.replace or o.status in ("A", "U") for o in orders)
         are_live = self.link.session.is_live and all(wire.is_at_rest() for wire in self.wires)
         is_cleared = self.house is None or self.house.is_at_rest()
-        is_booked = not self.expires or all_is_booked(self)
-        return (
-            not asked and are_live and is_cleared and is_booked
-            and all(client.is_up_to_date for client in self.clients)
-        )  # fmt: skip
+        is_settled = is_cleared and (not self.expires or all_is_booked(self))
+        return not asked and are_live and is_settled and all(client.is_up_to_date for client in self.clients)
 
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
@@ -479,15 +477,6 @@ class World:
             self.link.must_close = False
             self.venue.disconnect(self.venue_conn, self.now_ns)
             self.lose_venue()
-
-
-def _fault_chances(random: Random) -> dict[Fault, float]:
-    """Every seed has some faults, rare enough that trading goes on."""
-    chances = {fault: random.choice((0.0, 0.01, 0.05)) for fault in Fault}
-    chances[Fault.SILENCE] = random.choice((0.0, 0.0, 0.002))
-    chances[Fault.BOOK_GAP] = random.choice((0.0, 0.001))
-    chances[Fault.LOG_ROW_MISSING] = 0.0  # what never comes is a break, and a test of its own
-    return chances
 
 
 def run_seed(seed: int, *, faults: bool = True, others: tuple[str, ...] = (), expires: bool = False) -> World:
