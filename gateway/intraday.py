@@ -192,8 +192,6 @@ class Intraday:
         core = equity - market.kernel.held(account.index)  # working orders are not in maintenance
         if not (equity == equity and core == core):
             return None
-        if _owes_nothing(account):  # collateral that does not count, and bears moves, takes nobody's account away
-            return Margin(max(0, units_against_client(equity)), 0)
         equity, core = (0.0 if abs(amount) < DUST_USD else amount for amount in (equity, core))
         return Margin(units_against_client(equity), -units_against_client(-MAINTENANCE_FACTOR * core))
 
@@ -201,6 +199,8 @@ class Intraday:
         account, profile = self._ledger.accounts[name], self.profile(name)
         if profile is not None and self._book.watch(name).state not in (MarginState.TAKEN_OVER, MarginState.CLOSED):
             margin = self._margin(account, now_ns)
+            if margin is not None and _owes_nothing(account):  # what counts for nothing, and bears moves, owes nothing
+                margin = Margin(max(0, margin.equity_units), 0)
             self._commit(revalue(self._book.watch(name), profile, margin, now_ns), now_ns)
 
     # -- decisions ---------------------------------------------------------------------------------------------------
