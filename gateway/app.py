@@ -211,7 +211,8 @@ class App:
             core.intraday.stalled(now)
         self._ticked_ns = now
         deadline_ns = core.deadline_ns
-        if core.controls.watch.unconfirmed or (deadline_ns is not None and deadline_ns <= now):
+        is_due = core.reconciler.deadline_ns <= now or (deadline_ns is not None and deadline_ns <= now)
+        if core.controls.watch.unconfirmed or is_due:
             core.tick(now)
             self.server.flush()
 

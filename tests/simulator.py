@@ -238,9 +238,8 @@ class World:
         for _ in range(MAX_STEPS):
             due_ns = self.calls[0][0] if self.calls else end_ns
             core = self.core
-            for deadline in (
-                self.venue.deadline_ns, self.link.deadline_ns, core.deadline_ns, core.markets_deadline_ns
-            ):  # fmt: skip
+            timed = (self.venue, self.link, core, core.reconciler)
+            for deadline in (*(one.deadline_ns for one in timed), core.markets_deadline_ns):
                 if deadline is not None:
                     due_ns = min(due_ns, deadline)
             for client in self.clients:
@@ -266,8 +265,8 @@ class World:
             self.link.tick(now)
             self.flush()
             self._close_venue_if_asked()
-        deadline = self.core.deadline_ns
-        if self.core.controls.watch.unconfirmed or (deadline is not None and deadline <= now):
+        times = (self.core.deadline_ns, self.core.reconciler.deadline_ns)
+        if self.core.controls.watch.unconfirmed or any(at is not None and at <= now for at in times):
             self.core.tick(now)
             self.flush()
         deadline = self.core.markets_deadline_ns

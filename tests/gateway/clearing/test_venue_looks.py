@@ -88,8 +88,7 @@ class Venue:
             rig.now_ns += STEP_NS
             while self.calls and self.calls[0][0] <= rig.now_ns:
                 heapq.heappop(self.calls)[2]()
-            deadline_ns = rig.core.deadline_ns
-            if deadline_ns is not None and deadline_ns <= rig.now_ns:
+            if rig.core.reconciler.deadline_ns <= rig.now_ns:
                 rig.core.tick(rig.now_ns)
 
     @property
@@ -177,10 +176,3 @@ def test_what_was_seen_before_the_venue_was_lost_is_not_held_against_it(rig: Rig
     rig.core.market.live_venues.add("deribit")
     venue.run(35)
     assert venue.found == []
-
-
-def test_the_core_is_due_when_a_comparison_is(rig: Rig) -> None:
-    """With nothing else to do, books are compared all the same."""
-    rig.core.tick(rig.now_ns)
-    due_ns = rig.core.deadline_ns
-    assert due_ns is not None and rig.now_ns < due_ns <= rig.core.reconciler.deadline_ns
