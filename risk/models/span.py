@@ -151,6 +151,8 @@ def _spreads(portfolio: Portfolio, positions: Sequence[Position]) -> float:
     """Return the deltas that one month hedges in another."""
     by_month: dict[float, float] = {}
     for held in positions:
+        if held.kind == "spot":  # it is no month of anything, and bears no scan risk that a spread could free
+            continue
         month = held.expiry_s or 0.0
         by_month[month] = by_month.get(month, 0.0) + delta_coins(portfolio, held)
     long = sum(delta for delta in by_month.values() if delta > 0)
@@ -164,7 +166,10 @@ def _credits(
 
     A paired delta frees its share of its commodity's scan risk times the offset's rate; never more than all of it.
     """
-    nets = {name: sum(delta_coins(portfolio, held) for held in positions) for name, positions in found.items()}
+    nets = {
+        name: sum(delta_coins(portfolio, held) for held in positions if held.kind != "spot")
+        for name, positions in found.items()
+    }
     left = dict(nets)
     freed: dict[str, float] = {}
     for first, of_first, second, of_second, rate in p.credits:
