@@ -122,7 +122,7 @@ class Executions:
         is_ours = instrument is not None and event.symbol == instrument.symbol and is_a_trade
         if order is None or instrument is None or not is_ours or (event.side == "buy") is not (order.side is Side.BUY):
             if self.is_strange(event.trade_id):
-                self.raise_break(event.symbol, f"trade {event.trade_id} of {event.quantity} is not ours", now_ns)
+                settlements.hear_strange_trade(self, event, now_ns)
             return
         corrections.take_back_copy(self.pipeline, order, event.trade_id, now_ns)
         if not order.venue_order_id:
@@ -409,14 +409,15 @@ class Executions:
             if mine == theirs or awaited(self._ledger, symbol, now_ns):
                 continue
             if before.get(symbol) == theirs - mine or self._asked_again >= ASKED_AGAIN_AT_MOST:
-                self._restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
+                self.restrict(symbol, f"position break: ours {mine}, the venue's {theirs}", now_ns)
             else:
                 self._suspects[symbol] = theirs - mine
         self._asked_again = self._asked_again + 1 if self._suspects else 0
         self._positions.clear()
         self.pipeline.venue_books.is_whole(self.venue)
 
-    def _restrict(self, symbol: str, text: str, now_ns: int) -> None:
+    def restrict(self, symbol: str, text: str, now_ns: int) -> None:
+        """Raise a break, and let the accounts that hold the instrument only reduce; all, where none does."""
         self.raise_break(symbol, text, now_ns)
         accounts = list(self._ledger.accounts.values())
         holders = [a for a in accounts if any(p.instrument.symbol == symbol for p in a.positions.values() if p.held)]

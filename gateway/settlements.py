@@ -14,7 +14,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway import records
+from gateway import booking_lists, records
+from gateway.booking_lists import FundingSessions
 from gateway.records.settlements import FundingBooked, PositionsDelivered
 from protocols.venues import events
 from risk.instrument import Instrument, Side, fee_units_from_decimal
@@ -36,12 +37,14 @@ EARLIEST_NS: Final = 5 * 1_000_000_000
 class Settlements:
     """Part of the ledger: bookings by (venue, id), the oldest forgotten, and at what price contracts have ended."""
 
-    __slots__ = ("_ids", "delivery_prices", "opened_ns")
+    __slots__ = ("_ids", "delivery_prices", "known_until_ns", "opened_ns", "sessions")
 
     def __init__(self) -> None:
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.delivery_prices: dict[int, str] = {}  # by instrument index
         self.opened_ns = 0  # what was booked before the first start is in the deposits of then
+        self.known_until_ns: dict[tuple[str, str], int] = {}  # by venue and scope: how far its list was read
+        self.sessions = FundingSessions()
 
     def knows(self, venue: str, settlement_id: str) -> bool:
         """Whether a booking has been applied."""
@@ -53,9 +56,14 @@ class Settlements:
         if len(self._ids) > IDS_KEPT:
             self._ids.popitem(last=False)
 
+    def known_until(self, venue: str) -> dict[str, int]:
+        """Return by scope until when all that a venue has listed was taken, by the venue's clock."""
+        return {scope: until_ns for (name, scope), until_ns in self.known_until_ns.items() if name == venue}
+
     def parts(self) -> list[Any]:
         """Return what a state hash is of."""
-        return [list(self._ids), sorted(self.delivery_prices.items()), self.opened_ns]
+        prices, known = sorted(self.delivery_prices.items()), sorted(self.known_until_ns.items())
+        return [list(self._ids), prices, self.opened_ns, known, self.sessions.parts()]
 
 
 def awaited(ledger: Ledger, symbol: str, now_ns: int) -> bool:
@@ -100,7 +108,9 @@ def _funding(executions: Executions, event: events.FundingBooked, now_ns: int) -
             trouble = "was booked on a position that nobody has here"
     parts = split(units, list(holders.values())) if holders else []
     shares = tuple(zip(holders, parts, strict=True))
-    pipeline.commit(FundingBooked(venue, event.settlement_id, instrument.index, units, shares, event.time_ns), now_ns)
+    total = None if event.session_total is None else _units(event.session_total)
+    booked = FundingBooked(venue, event.settlement_id, instrument.index, units, shares, event.time_ns, total)
+    pipeline.commit(booked, now_ns)
     for name in holders:
         pipeline.touched_accounts[name] = None
     if trouble:
@@ -206,9 +216,23 @@ def deliver_late_fills(pipeline: Pipeline, venue: str, now_ns: int) -> None:
         _deliver(pipeline, instrument, f"late:{instrument.symbol}", Decimal(prices[index]), 0, now_ns, now_ns)
 
 
+def hear_strange_trade(executions: Executions, event: events.OrderFilled, now_ns: int) -> None:
+    """Raise a break for a trade of no order of ours; one by which the venue has reduced the account restricts at once.
+
+    Whose position the venue has reduced is a person's to say: it knows one account, which here may be several.
+    """
+    what = f"trade {event.trade_id} of {event.quantity}"
+    if event.is_liquidation:
+        text = f"{what}, {event.side} at {event.price}: the venue has liquidated our account"
+        executions.restrict(event.symbol, text, now_ns)
+    else:
+        executions.raise_break(event.symbol, f"{what} is not ours", now_ns)
+
+
 HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
     events.FundingBooked: _funding,
     events.ContractDelivered: _delivered,
+    **booking_lists.HEARS,
 }
 
 
@@ -218,6 +242,7 @@ HEARS: Final[dict[type, Callable[[Executions, Any, int], None]]] = {
 def _apply_funding(ledger: Ledger, record: FundingBooked) -> None:
     instrument = ledger.instruments[record.instrument]
     ledger.settlements.remember(record.venue, record.settlement_id)
+    ledger.settlements.sessions.count(record)
     for name, units in record.shares:
         ledger.accounts[name].move_cash(instrument.settlement_currency, units, instrument.venue)
 
@@ -234,4 +259,5 @@ def _apply_delivery(ledger: Ledger, record: PositionsDelivered) -> None:
 APPLIES: Final[dict[type[records.Record], Callable[[Ledger, Any], None]]] = {
     FundingBooked: _apply_funding,
     PositionsDelivered: _apply_delivery,
+    **booking_lists.APPLIES,
 }

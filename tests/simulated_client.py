@@ -95,9 +95,11 @@ class Client:
         self.rejects: Counter[bytes] = Counter()
         self.next_action_ns = world.now_ns
         elsewhere = [contract for wire in world.wires for contract in ELSEWHERE[wire.kind]]
+        here = CONTRACTS
         if world.expires:
             elsewhere += [contract for wire in world.wires for contract in TRADED[wire.kind]]
-        self.contracts = (*CONTRACTS, *elsewhere)
+            here = (*CONTRACTS, *TRADED["deribit"])
+        self.contracts = (*here, *elsewhere)
         self.elsewhere = frozenset(symbol for symbol, _, _ in elsewhere)
 
     # -- connection --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from fixtures.venues.binance_listing import USD_M, contracts
 from fixtures.venues.bybit_instruments import Terms as BybitTerms
 from fixtures.venues.bybit_instruments import standard_terms as bybit_terms
 from fixtures.venues.core.contracts import Contract
+from fixtures.venues.deribit_instruments import Instrument, standard_instruments
 from fixtures.venues.okx_instruments import Terms as OkxTerms
 from fixtures.venues.okx_instruments import standard_terms as okx_terms
 
@@ -22,12 +23,14 @@ BEFORE_EXPIRY_NS: Final = 2_500_000_000
 _LISTED_NS: Final = EXPIRY_NS - 2 * 86_400_000_000_000
 # As the venue writes them.
 FUTURES: Final = {
+    "deribit": ("BTC-26DEC25",),
     "binance-usdm": ("BTCUSDT_251226",),
     "okx": ("BTC-USDT-251226", "BTC-USD-251226"),
     "bybit": ("BTCUSDT-26DEC25",),
 }
 # What clients trade of them: (symbol, tick in cents, quantities).
 TRADED: Final = {
+    "deribit": (("BTC-26DEC25", 50, (b"10", b"1000", b"20000")),),
     "binance-usdm": (("BTCUSDT_251226", 10, (b"0.002", b"0.05", b"0.5")),),
     "okx": (
         ("BTC-USDT-251226", 10, (b"0.0001", b"0.05", b"0.5")),
@@ -47,6 +50,11 @@ class Funded(Market):
 
     def funding_8h(self, index_name: str) -> float:
         return self._rate_of.setdefault(index_name, self._rates.choice((-1, 1)) * self._rates.uniform(1e-5, 5e-3))
+
+
+def deribit_instruments(seed: int) -> list[Instrument]:
+    """What the simulated Deribit had listed two days before, without its options."""
+    return [one for one in standard_instruments(Market(seed, _LISTED_NS)) if not one.is_option]
 
 
 def binance_contracts(seed: int) -> list[Contract]:

@@ -22,7 +22,7 @@ import orjson
 from fixtures.market import Curves
 from fixtures.market import Market as MarketData
 from fixtures.venues.deribit import DeribitVenue
-from fixtures.venues.deribit_faults import Fault, Faults
+from fixtures.venues.deribit_faults import Faults
 from fixtures.venues.deribit_limits import GENEROUS
 from gateway import config as configuration
 from gateway import records
@@ -34,9 +34,11 @@ from protocols.fix.session import Limits
 from protocols.venues.deribit import Deribit
 from protocols.venues.deribit_tables import RateLimits
 from protocols.venues.events import Event, TradeBusted, TradeCorrected
+from tests.simulated_booked import all_is_booked
 from tests.simulated_client import Client
 from tests.simulated_config import CONFIG
-from tests.simulated_expiry import BEFORE_EXPIRY_NS, EXPIRY_NS, Funded
+from tests.simulated_expiry import BEFORE_EXPIRY_NS, EXPIRY_NS, FUTURES, Funded, deribit_instruments
+from tests.simulated_faults import fault_chances
 from tests.simulated_house import STATEMENTS_S, HouseWire, has_house, with_house
 from tests.simulated_stalls import Stalls
 from tests.simulated_wires import LaneWire, calm, config_text
@@ -115,10 +117,12 @@ class World:
             margin=(250_000, 90_000)[seed % 5 == 4],
             offset_cap=(0.0, 0.8)[seed % 4 == 1],
         )
+        if expires:
+            text = text.replace('instruments = ["*-PERPETUAL"]', 'instruments = ["*-PERPETUAL", "BTC-26DEC25"]')
         text += config_text(others, expires)
-        has_one = has_house(seed) and not others
+        has_one = has_house(seed) and not others and not expires  # the simulated house ends no contracts
         self.config = configuration.parse(with_house(text) if has_one else text, Path("simulated.toml"))
-        chances = _fault_chances(self.random) if faults else {}
+        chances = fault_chances(self.random) if faults else {}
         self.faults = Faults(seed=seed, probability=chances, silence_ns=3_000 * MS)
         self.has_faults = faults
         self.venue = DeribitVenue(
@@ -128,7 +132,9 @@ class World:
             credentials=CREDENTIALS,
             faults=self.faults,
             limits=GENEROUS,
+            instruments=deribit_instruments(seed) if expires else None,
         )
+        self.opening = {name: self.venue.balance("margingate", name) for name in ("BTC", "ETH", "USDC")}
         self.approved: dict[str, records.OrderApproved] = {}
         self.labels_at_venue: set[str] = set()
         self.crashes = 0
@@ -145,7 +151,7 @@ class World:
 
     def market_of(self, venue: str) -> Curves:
         """The prices of a venue: those of all, each with a clock of its own."""
-        return (Funded if self.expires and venue != "deribit" else MarketData)(self.seed, self.now_ns)
+        return (Funded if self.expires else MarketData)(self.seed, self.now_ns)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +231,8 @@ class World:
         asked = any(o.is_cancel_pending or o.replace or o.status in ("A", "U") for o in orders)
         are_live = self.link.session.is_live and all(wire.is_at_rest() for wire in self.wires)
         is_cleared = self.house is None or self.house.is_at_rest()
-        return not asked and are_live and is_cleared and all(client.is_up_to_date for client in self.clients)
+        is_settled = is_cleared and (not self.expires or all_is_booked(self))
+        return not asked and are_live and is_settled and all(client.is_up_to_date for client in self.clients)
 
     def _run_until(self, end_ns: int) -> None:
         for _ in range(MAX_STEPS):
@@ -393,12 +400,13 @@ class World:
             client_id="margingate",
             client_secret="simulated",
             currencies=("BTC", "ETH", "USDC"),
-            symbols=lambda symbol: symbol in SYMBOLS,
+            symbols=frozenset(SYMBOLS + (FUTURES["deribit"] if self.expires else ())).__contains__,
             entropy=random.randbytes,
-            limits=RateLimits(matching_per_s=10_000, matching_capacity=10_000),
+            limits=RateLimits(matching_per_s=10_000, matching_capacity=10_000, log_per_s=100, log_capacity=100),
             request_timeout_ns=500 * MS,
             cancel_on_disconnect=self.seed % 2 == 0,
             trades_since_ns=since_ns - 60_000 * MS,
+            bookings_known_ns=self.core.ledger.settlements.known_until("deribit"),
             books_on_demand=True,
         )
 
@@ -469,14 +477,6 @@ class World:
             self.link.must_close = False
             self.venue.disconnect(self.venue_conn, self.now_ns)
             self.lose_venue()
-
-
-def _fault_chances(random: Random) -> dict[Fault, float]:
-    """Every seed has some faults, rare enough that trading goes on."""
-    chances = {fault: random.choice((0.0, 0.01, 0.05)) for fault in Fault}
-    chances[Fault.SILENCE] = random.choice((0.0, 0.0, 0.002))
-    chances[Fault.BOOK_GAP] = random.choice((0.0, 0.001))
-    return chances
 
 
 def run_seed(seed: int, *, faults: bool = True, others: tuple[str, ...] = (), expires: bool = False) -> World:

@@ -1,4 +1,4 @@
-"""`python -m tests.simulator [--venues all [--expiry]] [--seeds A-B]`: many worlds in two processes, with a bar."""
+"""`python -m tests.simulator [--venues all] [--expiry] [--seeds A-B]`: many worlds in two processes, with a bar."""
 
 from __future__ import annotations
 
@@ -46,11 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.simulator", description=__doc__)
     parser.add_argument("--venues", choices=("deribit", "all"), default="deribit")
     parser.add_argument("--seeds", default="0-99", help="FIRST-LAST, or one")
-    parser.add_argument("--expiry", action="store_true", help="with --venues all: funding is paid and futures end")
+    parser.add_argument("--expiry", action="store_true", help="funding is paid and futures end")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     arguments = parser.parse_args(argv)
-    if arguments.expiry and arguments.venues != "all":
-        parser.error("--expiry needs --venues all")
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     others = KINDS_SIMULATED if arguments.venues == "all" else ()

@@ -1,5 +1,5 @@
-"""Journal records of what venues move beside whole fills: funding, deliveries, fills finer than lots or ticks. Tags 205
-to 209.
+"""Journal records of what venues move beside whole fills: funding, deliveries, fills finer than lots or ticks, and what
+nobody can explain. Tags 205 to 214.
 
 Part of gateway.records, which has the rules for them.
 """
@@ -13,7 +13,7 @@ class FundingBooked(Record, frozen=True, tag=205):
     """A venue has charged (negative) or paid funding on the net position of its sub-account; applied once by its id.
 
     `shares` are (account, money units) and sum up to `units`; there are none where no account held the instrument then.
-    `as_of_ns` is the venue's time of it.
+    `as_of_ns` is the venue's time of it. `session_units`: it ends a session, in which the venue has booked so much.
     """
 
     venue: str
@@ -22,6 +22,7 @@ class FundingBooked(Record, frozen=True, tag=205):
     units: int
     shares: tuple[tuple[str, int], ...]
     as_of_ns: int
+    session_units: int | None = None
 
 
 class PositionsDelivered(Record, frozen=True, tag=206):
@@ -56,4 +57,28 @@ class FilledExactly(Record, frozen=True, tag=207):
     traded_ns: int = 0
 
 
-SettlementRecord = FundingBooked | PositionsDelivered | FilledExactly
+class BookingNoted(Record, frozen=True, tag=210):
+    """A venue lists something of which we do not know what it means: a break was raised, and nothing was booked.
+
+    It is known by its id from then on, so that it is told once.
+    """
+
+    venue: str
+    settlement_id: str
+    symbol: str
+    kind: str
+    amount: str
+    currency: str
+    reason: str
+    as_of_ns: int
+
+
+class BookingsKnown(Record, frozen=True, tag=211):
+    """All that a venue has listed of a scope until a time, by its clock, is in the journal before this record."""
+
+    venue: str
+    scope: str
+    until_ns: int
+
+
+SettlementRecord = FundingBooked | PositionsDelivered | FilledExactly | BookingNoted | BookingsKnown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -74,8 +74,13 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
-def make_session(config: Venue, credentials: Credentials, since_ns: int | None) -> VenueCodec:
-    """Return a session that asks for own trades from a time on. Raises CredentialsError for keys that are none."""
+def make_session(
+    config: Venue, credentials: Credentials, since_ns: int | None, known_ns: Mapping[str, int] | None = None
+) -> VenueCodec:
+    """Return a session that asks for own trades from a time on, and for bookings from where they are known, by scope.
+
+    Raises CredentialsError for keys that are none.
+    """
 
     def is_wanted(symbol: str) -> bool:
         return any(fnmatchcase(symbol, pattern) for pattern in config.instruments)
@@ -112,6 +117,7 @@ def make_session(config: Venue, credentials: Credentials, since_ns: int | None) 
         cancel_on_disconnect=config.cancel_on_disconnect,
         books_on_demand=on_demand,
         trades_since_ns=since_ns,
+        bookings_known_ns=known_ns,
     )
 
 

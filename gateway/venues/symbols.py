@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from protocols.venues.events import (
     BookGapped,
+    BookingUnexplained,
     ContractDelivered,
     Event,
     FundingBooked,
@@ -38,6 +39,7 @@ _OF_ONE: Final = frozenset(
         OrderFilled,
         FundingBooked,
         ContractDelivered,
+        BookingUnexplained,
     }
 )
 

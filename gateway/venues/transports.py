@@ -29,7 +29,8 @@ def venue_client(config: Venue, core: Core, flush_all: Callable[[], None]) -> Ve
 
     def session() -> VenueCodec:
         since_ns = core.ledger.time_ns or core.last_record_ns
-        return make_session(config, credentials, since_ns - BACKFILL_MARGIN_NS if since_ns else None)
+        known_ns = core.ledger.settlements.known_until(config.name)
+        return make_session(config, credentials, since_ns - BACKFILL_MARGIN_NS if since_ns else None, known_ns)
 
     def link(client: VenueClient) -> SessionLink:
         return SessionLink(

@@ -6,7 +6,7 @@ Same state, same slots: whatever is not ordinary (a gap, a resend, a store that 
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.list cimport PyList_Append, PyList_GET_SIZE
+from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 
 from protocols._slots cimport is_a, offset_of, set_slot, slot
@@ -43,6 +43,8 @@ cdef Py_ssize_t state_sent = offset_of(_state.SessionState, "sent")
 cdef Py_ssize_t store_kept = offset_of(_store.MessageStore, "_kept")
 cdef Py_ssize_t store_numbers = offset_of(_store.MessageStore, "_numbers")
 cdef Py_ssize_t store_begin = offset_of(_store.MessageStore, "_begin")
+cdef Py_ssize_t store_floor = offset_of(_store.MessageStore, "_floor")
+cdef long long DROPPED_AT_ONCE = _store._DROPPED_AT_ONCE
 cdef Py_ssize_t store_bytes = offset_of(_store.MessageStore, "_bytes")
 cdef Py_ssize_t store_next = offset_of(_store.MessageStore, "_next")
 cdef Py_ssize_t store_capacity = offset_of(_store.MessageStore, "capacity")
@@ -86,19 +88,27 @@ def next_event(session):
 
 
 cdef bint keep(object store, object number, long long next_number, bytes raw) except -1:
-    """MessageStore.put of the next number, where nothing has to go; False, and nothing done, where not so."""
+    """MessageStore.put of the next number, where one message has to go at the most; False, and nothing done, else."""
     cdef long long size, most, begin, capacity
+    cdef bint is_full
     if not is_a(store, <PyObject *>MessageStore) or <long long>slot(store, store_next) != next_number - 1:
         return False
-    kept = <list>slot(store, store_kept)
+    kept, numbers = <list>slot(store, store_kept), <list>slot(store, store_numbers)
     size, most = <long long>slot(store, store_bytes) + PyBytes_GET_SIZE(raw), slot(store, store_max_bytes)
     begin, capacity = slot(store, store_begin), slot(store, store_capacity)
-    if size > most or PyList_GET_SIZE(kept) + 1 - begin > capacity:
+    is_full = PyList_GET_SIZE(kept) - begin == capacity
+    if is_full:  # of a session that has sent much, always
+        size -= PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(kept, begin))
+    if size > most or PyList_GET_SIZE(kept) - begin > capacity or begin + is_full >= DROPPED_AT_ONCE:
         return False
     set_slot(store, store_next, next_number)
     PyList_Append(kept, raw)
-    PyList_Append(<list>slot(store, store_numbers), number)
+    PyList_Append(numbers, number)
     set_slot(store, store_bytes, size)
+    if is_full:
+        set_slot(store, store_floor, <long long><object>PyList_GET_ITEM(numbers, begin) + 1)
+        kept[begin] = b""
+        set_slot(store, store_begin, begin + 1)
     return True
 
 

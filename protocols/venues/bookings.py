@@ -7,6 +7,7 @@ said that there is something. What is told twice counts once by its id, which is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -32,6 +33,20 @@ FRESH_NS: Final = NS_PER_S
 # How soon to ask again, for a minute after an expiry, and then until deliveries are published for certain.
 SOON_NS, SOON_FOR_NS = 5 * NS_PER_S, 60 * NS_PER_S
 LATER_NS, LATER_FOR_NS = 60 * NS_PER_S, 900 * NS_PER_S
+
+
+def next_look_ns(expiries: Iterable[int], venue_ns: int) -> int:
+    """Return when to ask next, after `venue_ns`: after the next full hour, or after an expiry, until it is told."""
+    due_ns = venue_ns - venue_ns % HOUR_NS + HOUR_NS + AFTER_THE_HOUR_NS
+    for expiry_ns in expiries:
+        age_ns = venue_ns - expiry_ns
+        if age_ns < AFTER_EXPIRY_NS:
+            due_ns = min(due_ns, expiry_ns + AFTER_EXPIRY_NS)
+        elif age_ns < SOON_FOR_NS:
+            due_ns = min(due_ns, venue_ns + SOON_NS)
+        elif age_ns < LATER_FOR_NS:
+            due_ns = min(due_ns, venue_ns + LATER_NS)
+    return due_ns
 
 
 class BookingSession(TradingSession):
@@ -84,20 +99,9 @@ class BookingSession(TradingSession):
     def _next_look_ns(self, now_ns: int) -> int:
         """Return when to ask next: after the next full hour of the venue's, or after an expiry, until it is told."""
         offset_ns = self._clock.offset_ns
-        venue_ns = now_ns + offset_ns
-        due_ns = venue_ns - venue_ns % HOUR_NS + HOUR_NS + AFTER_THE_HOUR_NS
-        for instrument in self._market.instruments.values():
-            expiry_ns = instrument.expiration_ns
-            if expiry_ns is None:
-                continue
-            age_ns = venue_ns - expiry_ns
-            if age_ns < AFTER_EXPIRY_NS:
-                due_ns = min(due_ns, expiry_ns + AFTER_EXPIRY_NS)
-            elif age_ns < SOON_FOR_NS:
-                due_ns = min(due_ns, venue_ns + SOON_NS)
-            elif age_ns < LATER_FOR_NS:
-                due_ns = min(due_ns, venue_ns + LATER_NS)
-        return due_ns - offset_ns
+        listed = self._market.instruments.values()
+        expiries = [one.expiration_ns for one in listed if one.expiration_ns is not None]
+        return next_look_ns(expiries, now_ns + offset_ns) - offset_ns
 
     # -- answers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from protocols.venues.deribit_auth import NS_PER_S, Identity
 from protocols.venues.deribit_calls import Calls
 from protocols.venues.deribit_channels import Channels
 from protocols.venues.deribit_decode import DECODE_ERRORS, ENVELOPE, ID_ONLY, ErrorBody, FieldError, Params, error_text
+from protocols.venues.deribit_log import TransactionLog
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_orders import OrderFlow
 from protocols.venues.deribit_requests import PacedRequests
@@ -71,8 +72,9 @@ class Deribit(Calls, SingleLane):
     cancel_on_disconnect : have the venue cancel this connection's orders when it is lost
     book_interval : "raw", "100ms", "agg2", or None for no books; ticker_interval likewise
     books_on_demand : follow the books that `feeds.want` names, instead of all
-    trades_since_ns : ask for own trades from this time at the first connection; None: earlier ones are not
-        asked for
+    trades_since_ns : ask for own trades, and a day earlier for bookings, from this time at the first connection;
+        None: earlier ones are not asked for
+    bookings_known_ns : by currency, until when the transaction log was told to an earlier session
     max_ahead_ns : how far a timestamp of the venue may be ahead of our clock
     """
 
@@ -96,6 +98,7 @@ class Deribit(Calls, SingleLane):
         books_on_demand: bool = False,
         ticker_interval: str | None = "100ms",
         trades_since_ns: int | None = None,
+        bookings_known_ns: Mapping[str, int] | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         max_ahead_ns: int = MAX_AHEAD_NS,
     ) -> None:
@@ -119,6 +122,9 @@ class Deribit(Calls, SingleLane):
             self._requests, self._frames, self._events, limits, request_timeout_ns, self._identity.redact
         )
         self._accounts = Accounts(self._events, self._orders, self._market, self._ask, self._report, trades_since_ns)
+        self._log = TransactionLog(
+            self._events, self._market, self._ask, self._report, currencies, trades_since_ns, bookings_known_ns or {}
+        )
         intervals = {"book_interval": book_interval, "ticker_interval": ticker_interval}
         self.feeds = self._channels = Channels(
             self._market, self._accounts, self._ask, **intervals, books_on_demand=books_on_demand
@@ -132,6 +138,7 @@ class Deribit(Calls, SingleLane):
             self._channels,
             self._market,
             self._accounts,
+            self._log,
             currencies=currencies,
             heartbeat_s=heartbeat_s,
             cancel_on_disconnect=cancel_on_disconnect,
@@ -174,6 +181,7 @@ class Deribit(Calls, SingleLane):
                 self._identity.refresh_at_ns,
                 self._orders.deadline_ns(self._now_ns),
                 self._market.deadline_ns,
+                self._log.due_ns,
             )
         return min([time for time in times if time is not None], default=None)
 
@@ -188,6 +196,7 @@ class Deribit(Calls, SingleLane):
         self._transition(Input.CONNECTED)
         self._now_ns = self._received_ns = now_ns
         self._accounts.on_connected(now_ns)
+        self._log.on_connected(now_ns)
         self._ask(Request(Kind.AUTHENTICATE), "public/auth", self._identity.credentials(now_ns), now_ns)
 
     def disconnected(self, now_ns: int, lane: str = MAIN) -> None:
@@ -200,6 +209,7 @@ class Deribit(Calls, SingleLane):
         for request in self._requests.clear() + self._paced.clear():
             self._on_lost(request, "connection lost")
         self._orders.on_disconnected()
+        self._log.on_disconnected()
         self._channels.on_disconnected()
         self._market.on_disconnected()
         self._identity.forget_tokens()
@@ -221,6 +231,7 @@ class Deribit(Calls, SingleLane):
             for order_id in self._orders.due_shortfalls(now_ns):
                 self._accounts.ask_order_trades("", order_id, now_ns)
             self._channels.resubscribe_books(now_ns)
+            self._log.ask_what_is_due(now_ns)
         self._paced.flush(now_ns)
 
     # -- receiving
@@ -331,6 +342,8 @@ class Deribit(Calls, SingleLane):
             if missing and kind != Kind.SUBSCRIBE_PUBLIC:
                 request.channels = tuple(missing)
                 self._on_lost(request, "not subscribed")
+        elif kind == Kind.TRANSACTION_LOG:
+            self._log.on_page(request, result, now_ns)
         else:
             self._accounts.on_result(request, result, now_ns)
 
@@ -363,6 +376,8 @@ class Deribit(Calls, SingleLane):
             self._channels.on_refused(request.channels, reason, self._now_ns)
         elif kind == Kind.CANCEL_ALL:
             self._report(f"outcome unknown: {reason}", "cancel_all")
+        elif kind == Kind.TRANSACTION_LOG:
+            self._log.on_lost(request, reason, self._now_ns)
         else:
             self._accounts.on_lost(request, reason)
         if self._run.includes(request):

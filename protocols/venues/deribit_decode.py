@@ -128,6 +128,8 @@ class TradeWire(msgspec.Struct, gc=False):
     timestamp: int
     label: str = ""
     self_trade: bool = False
+    order_type: str = ""  # "liquidation": the order is the venue's own
+    liquidation: str = ""  # whose side was liquidated: M, T, MT
 
 
 class PositionWire(msgspec.Struct, gc=False):
@@ -355,6 +357,7 @@ def order_filled(trade: TradeWire, label: str, is_backfill: bool) -> OrderFilled
         trade.liquidity == "M",
         since_epoch_ns(trade.timestamp),
         is_backfill,
+        trade.order_type == "liquidation" or trade.liquidity in trade.liquidation,
     )
 
 

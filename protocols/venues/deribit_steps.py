@@ -7,6 +7,7 @@ from typing import Final
 
 from protocols.venues.deribit_accounts import Accounts, Ask
 from protocols.venues.deribit_channels import Channels
+from protocols.venues.deribit_log import TransactionLog
 from protocols.venues.deribit_market import MarketData
 from protocols.venues.deribit_tables import Kind
 from protocols.venues.jsonrpc import Request
@@ -22,6 +23,7 @@ class Questions:
         channels: Channels,
         market: MarketData,
         accounts: Accounts,
+        log: TransactionLog,
         *,
         currencies: tuple[str, ...],
         heartbeat_s: int,
@@ -31,6 +33,7 @@ class Questions:
         self._channels = channels
         self._market = market
         self._accounts = accounts
+        self._log = log
         self._currencies = currencies
         self._heartbeat_s = heartbeat_s
         self._cancel_on_disconnect = cancel_on_disconnect
@@ -54,6 +57,9 @@ class Questions:
     def ask_trades(self, run: int, now_ns: int) -> None:
         self._accounts.ask_trades(self._currencies, run, now_ns)
 
+    def ask_bookings(self, run: int, now_ns: int) -> None:
+        self._log.ask(run, now_ns)
+
     def ask_accounts(self, run: int, now_ns: int) -> None:
         self._accounts.ask_accounts(self._currencies, run, now_ns)
 
@@ -62,12 +68,13 @@ Step = Callable[[Questions, int, int], None]
 
 # A step begins when all of the one before was answered. Private channels come before any query, so that nothing
 # falls between an answer and the first notification, and trades before orders, so that an order's fills are known
-# when its state is told.
+# when its state is told. Bookings come after the trades that they are shared by, and before positions are compared.
 SETUP: Final[tuple[Step, ...]] = (
     Questions.ask_session,
     Questions.ask_instruments,
     Questions.ask_market_data,
     Questions.ask_trades,
+    Questions.ask_bookings,
     Questions.ask_accounts,
 )
-RECONCILE: Final[tuple[Step, ...]] = (Questions.ask_trades, Questions.ask_accounts)
+RECONCILE: Final[tuple[Step, ...]] = (Questions.ask_trades, Questions.ask_bookings, Questions.ask_accounts)

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     POSITIONS = 18
     PORTFOLIOS = 19
     TRADES = 20
+    TRANSACTION_LOG = 21
 
 
 ORDER_KINDS: Final = frozenset({Kind.PLACE, Kind.REPLACE, Kind.CANCEL})
@@ -57,6 +58,7 @@ SETUP_KINDS: Final = frozenset(
         Kind.POSITIONS,
         Kind.PORTFOLIOS,
         Kind.TRADES,
+        Kind.TRANSACTION_LOG,
     }
 )
 
@@ -77,6 +79,9 @@ class RateLimits(msgspec.Struct, frozen=True, gc=False):
     subscribe_cost: int = 3_000
     instruments_capacity: int = 50
     instruments_per_s: int = 1
+    # private/get_transaction_log has a pool of its own: one a second is published, a burst is not.
+    log_capacity: int = 4
+    log_per_s: int = 1
     # The default tier. Higher ones go by seven-day volume; private/get_account_summary (extended) tells.
     matching_capacity: int = 20
     matching_per_s: int = 5

@@ -125,6 +125,7 @@ class FundingBooked(msgspec.Struct, frozen=True, gc=False):
     amount: Decimal
     currency: str
     time_ns: int
+    session_total: Decimal | None = None  # where it ends a session: all that the venue has booked in it
 
 
 class ContractDelivered(msgspec.Struct, frozen=True, gc=False):
@@ -140,6 +141,28 @@ class ContractDelivered(msgspec.Struct, frozen=True, gc=False):
     fee: Decimal
     fee_currency: str
     time_ns: int
+
+
+class BookingUnexplained(msgspec.Struct, frozen=True, gc=False):
+    """A venue has moved money, or lists something, of which we do not know what it means: a person must look.
+
+    `kind` is the venue's word for it, `amount` what has moved, and `symbol` empty where it names no instrument.
+    """
+
+    symbol: str
+    settlement_id: str
+    kind: str
+    amount: Decimal
+    currency: str
+    reason: str
+    time_ns: int
+
+
+class BookingsRead(msgspec.Struct, frozen=True, gc=False):
+    """All that a venue has listed of a scope until `until_ns` has been told; a later session may begin there."""
+
+    scope: str
+    until_ns: int
 
 
 class OptionVolsUpdated(msgspec.Struct, frozen=True, gc=False):
@@ -213,7 +236,8 @@ class OrderAccepted(msgspec.Struct, frozen=True, gc=False):
 class OrderFilled(msgspec.Struct, frozen=True, gc=False):
     """One trade, once per (venue, trade_id) within the session's memory.
 
-    `fee` is what was paid: negative for a rebate. `is_backfill` marks trades found by asking for missed ones.
+    `fee` is what was paid: negative for a rebate. `is_backfill` marks trades found by asking for missed ones,
+    `is_liquidation` those by which the venue itself has reduced our account.
     """
 
     label: str
@@ -228,6 +252,7 @@ class OrderFilled(msgspec.Struct, frozen=True, gc=False):
     is_maker: bool
     time_ns: int
     is_backfill: bool = False
+    is_liquidation: bool = False
 
 
 class OrderTriggered(msgspec.Struct, frozen=True, gc=False):
@@ -458,6 +483,8 @@ Event: TypeAlias = (
     | TradeCorrected
     | FundingBooked
     | ContractDelivered
+    | BookingUnexplained
+    | BookingsRead
     | ReconcileFinished
     | ReconcileFailed
     | VenueErrorReported

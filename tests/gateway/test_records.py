@@ -211,7 +211,15 @@ GOLDEN: list[tuple[records.Record, str]] = [
      "93ccaba6722d50312e3103"),
     (settlement_records.FundingBooked(
         "okx", "700", 3, -250, (("alpha", -500), ("beta", 250)), 1_760_000_000_000_000_000),
-     "97cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000"),
+     "98cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000c0"),
+    (settlement_records.FundingBooked(
+        "deribit", "BTC-61", 3, -250, (("alpha", -250),), 1_760_000_000_000_000_000, -300),
+     "98cccda764657269626974a64254432d363103d1ff069192a5616c706861d1ff06cf186cc6acd4b00000d1fed4"),
+    (settlement_records.BookingNoted(
+        "deribit", "BTC-7", "", "correction", "-0.0003", "BTC", "why", 1_760_000_000_000_000_000),
+     "99ccd2a764657269626974a54254432d37a0aa636f7272656374696f6ea72d302e30303033a3425443a3776879cf186cc6acd4b00000"),
+    (settlement_records.BookingsKnown("deribit", "BTC", 1_760_000_000_000_000_000),
+     "94ccd3a764657269626974a3425443cf186cc6acd4b00000"),
     (settlement_records.PositionsDelivered(
         "okx", "701", 7, "65001.25", (("alpha", -3, "0", -19_500_000, 12),), 1_760_000_000_000_000_000),
      "97cccea36f6b78a337303107a836353030312e32359195a5616c706861fda130d2fed674200ccf186cc6acd4b00000"),
@@ -241,6 +249,9 @@ OLD: list[tuple[records.Record, str]] = [
     (margin_records.MarginCalled("alpha", "alpha-M1", 9, 8, -7, 5, 4, 3),
      "9979a5616c706861a8616c7068612d4d310908f9050403"),
     (records.Killed("session", "ALPHA", "ann", "why"), "953ca773657373696f6ea5414c504841a3616e6ea3776879"),
+    (settlement_records.FundingBooked(
+        "okx", "700", 3, -250, (("alpha", -500), ("beta", 250)), 1_760_000_000_000_000_000),
+     "97cccda36f6b78a337303003d1ff069292a5616c706861d1fe0c92a462657461ccfacf186cc6acd4b00000"),
 ]  # fmt: skip
 
 
@@ -280,6 +291,7 @@ def test_every_record_has_its_golden_bytes_and_its_number() -> None:
         "TransfersPlanned": 166, "TransferApproved": 167, "TransferDropped": 168, "HouseCalled": 169,
         "HouseCallMoved": 170, "TransferCharged": 171,
         "FundingBooked": 205, "PositionsDelivered": 206, "FilledExactly": 207,
+            "BookingNoted": 210, "BookingsKnown": 211,
     }  # fmt: skip
 
 

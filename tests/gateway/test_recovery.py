@@ -15,7 +15,7 @@ from protocols.venues import events
 from risk.account import AccountState
 from risk.lifecycle import OrdStatus
 from risk.order import RejectReason
-from tests.gateway.rig import CONFIG, SECOND, START_NS, Rig, accepted, filled, opened, shown
+from tests.gateway.rig import CONFIG, SECOND, START_NS, Rig, accepted, cancelled, filled, opened, shown
 from tests.gateway.test_executions import lots, ordered
 
 
@@ -50,15 +50,20 @@ def test_a_restart_goes_on_with_orders_numbers_and_ids(tmp_path: Path) -> None:
         again.journal.close()
 
 
-def test_a_cl_ord_id_is_free_again_after_a_day(tmp_path: Path) -> None:
+@pytest.mark.parametrize("works", [True, False])
+def test_a_cl_ord_id_is_free_again_after_a_day_where_its_order_has_ended(tmp_path: Path, works: bool) -> None:
     with opened(tmp_path) as rig:
-        desk, _ = ordered(rig)
+        desk, order = ordered(rig)
+        if not works:
+            rig.hear(cancelled(order))
+            desk.pump()
         again = rig.restart(now_ns=rig.now_ns + 24 * 3600 * SECOND + 1)
     try:
         again.core.valuation.run(again.now_ns)
         back = again.desk(conversation=desk.fix)
         back.fix.send("A", [(98, "0"), (108, "30")], again.now_ns)
-        assert back.order(cl_ord_id="o")[-1:] == []
+        refusals = [report.get(20001) for report in back.order(cl_ord_id="o")[-1:]]
+        assert refusals == ([b"401"] if works else [])
     finally:
         again.journal.close()
 

@@ -149,7 +149,7 @@ def test_35_a_bust_and_a_correction(tmp_path: Path, case: Case) -> None:
         desk = one.rig.desk().log_on()
         one.rest(desk)
         one.tell(*case.fill(1, "0.040", "0.040"), *case.fill(2, "0.060", "0.100", time_ms=later(case)))
-        ids = sorted(trade_id for _, trade_id in one.rig.ledger._trade_ids)
+        ids = sorted(trade_id for _, trade_id in one.rig.ledger.trade_ids)
         one.link.hear(events.TradeBusted(ids[0]), one.rig.now_ns)
         assert lots(one) == 60 * unit(case)
         corrected = events.TradeCorrected(ids[1], Decimal("0.050"), Decimal(50_000), Decimal("0.8"))

@@ -54,7 +54,9 @@ class Side:
         self.told.append(session.data_to_send())
         state, sent = self.state, self.state.sent
         kept = [sent.get(number) for number in range(1, state.next_out + 1)]
-        self.told.append((state.next_in, state.next_out, kept, sent.bytes_kept, len(sent), sent.first_seq_num))
+        self.told.append(
+            (state.next_in, state.next_out, kept, sent.bytes_kept, len(sent), sent.first_seq_num, sent.last(40))
+        )
         self.told.append((session.admin_moved, session.is_closed, session.deadline_ns, session.garbled_count))
 
 

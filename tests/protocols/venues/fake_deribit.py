@@ -12,7 +12,7 @@ from protocols.venues.events import Event
 
 SECRET = "s3cr3t-of-the-key"
 ACCESS, REFRESH = "access-token-1", "refresh-token-1"
-T0_NS = 1_800_000_000_000_000_000
+T0_NS = 1_800_003_600_000_000_000  # no settlement is near
 T0_MS = T0_NS // 1_000_000
 
 PERPETUAL: dict[str, Any] = {
@@ -114,6 +114,37 @@ def wire_trade(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def log_row(**changes: Any) -> dict[str, Any]:
+    """A row of the transaction log, by default of a perpetual's settlement, as the venue's documentation has one."""
+    return {
+        "username": "TestUser",
+        "user_seq": 6008,
+        "user_id": 7,
+        "type": "settlement",
+        "trade_id": None,
+        "total_interest_pl": 0.00001243,
+        "timestamp": T0_MS,
+        "side": "long",
+        "session_upl": 0.00220172,
+        "session_rpl": -0.00004467,
+        "price_currency": "USD",
+        "price": 51807.07,
+        "position": 1520,
+        "order_id": None,
+        "interest_pl": 0.00000993,
+        "instrument_name": "BTC-PERPETUAL",
+        "info": {"settlement_price": 51807, "floating_pl": 0.00220172},
+        "id": 61311,
+        "equity": 3003.42821428,
+        "currency": "BTC",
+        "commission": None,
+        "change": 0.00215706,
+        "cashflow": 0.00215706,
+        "balance": 3003.72270418,
+        "amount": 1520,
+    } | changes
+
+
 def notification(channel: str, data: Any) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data}})
 
@@ -171,6 +202,7 @@ class FakeDeribit:
             "public/unsubscribe": lambda params: params["channels"],
             "public/get_instruments": lambda _: [PERPETUAL, OPTION],
             "private/get_user_trades_by_currency": lambda _: {"trades": [], "has_more": False},
+            "private/get_transaction_log": lambda _: {"logs": [], "continuation": None},
             "private/get_open_orders": lambda _: self.open_orders,
             "private/get_positions": lambda _: [POSITION],
             "private/get_account_summaries": lambda _: {"summaries": [PORTFOLIO]},

@@ -18,8 +18,10 @@ from tests.protocols.venues.fake_deribit import (
     PORTFOLIO,
     POSITION,
     T0_MS,
+    T0_NS,
     FakeDeribit,
     live,
+    log_row,
     session,
     wire_order,
     wire_trade,
@@ -206,6 +208,7 @@ SETUP: dict[str, Any] = {
     "private/subscribe": ["user.changes.any.any.raw", "user.portfolio.any"],
     "public/get_instruments": [PERPETUAL, OPTION],
     "private/get_user_trades_by_currency": {"trades": [wire_trade()], "has_more": True},
+    "private/get_transaction_log": {"logs": [log_row()], "continuation": 7},
     "private/get_open_orders": [wire_order()],
     "private/get_positions": [POSITION],
     "private/get_account_summaries": {"summaries": [PORTFOLIO]},
@@ -215,7 +218,7 @@ SETUP: dict[str, Any] = {
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.sampled_from(sorted(SETUP)))
 def test_no_answer_during_setup_raises_or_opens_the_session_early(data: st.DataObject, method: str) -> None:
-    venue = FakeDeribit(session(trades_since_ns=0), {method: None})
+    venue = FakeDeribit(session(trades_since_ns=T0_NS), {method: None})
     venue.connect()
     if not venue.sent or venue.sent[-1]["method"] != method:
         ids = [request["id"] for request in venue.sent if request["method"] == method]

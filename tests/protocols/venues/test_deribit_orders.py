@@ -287,6 +287,7 @@ def test_a_trade_that_can_not_be_right_is_reported_and_asked_for(trade: dict[str
     assert events[0].context == "user.changes.any.any.raw"
     assert [request["method"] for request in venue.sent] == [
         "private/get_user_trades_by_currency",
+        "private/get_transaction_log",
         "private/get_open_orders",
         "private/get_positions",
         "private/get_account_summaries",

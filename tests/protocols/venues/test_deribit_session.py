@@ -207,6 +207,18 @@ def test_the_way_to_live() -> None:
             )
             for currency in ("BTC", "ETH")
         ],
+        *[
+            (
+                "private/get_transaction_log",
+                {
+                    "currency": currency,
+                    "start_timestamp": T0_NS // 1_000_000 - 1000 - 25 * 3_600_000,
+                    "end_timestamp": T0_NS // 1_000_000,
+                    "count": 250,
+                },
+            )
+            for currency in ("BTC", "ETH")
+        ],
         ("private/get_open_orders", {}),
         ("private/get_positions", {"currency": "BTC"}),
         ("private/get_positions", {"currency": "ETH"}),
