@@ -24,7 +24,7 @@ from tests.risk.test_remargin import GROUPS, ROWS, TWINS, arrays, both_ways
 
 SPOT, TICKS = 60_000.0, 600_000
 # In years: next to each other, and so far that no pair of hedges counts for all of the distance.
-ENDS = (1 / 365, 2 / 365, 401 / 365, 402 / 365, 801 / 365, 802 / 365)
+ENDS = (0.5 / 365, 1 / 365, 2 / 365, 401 / 365, 402 / 365, 801 / 365, 802 / 365)
 FUTURES = tuple(
     msgspec.structs.replace(
         contract(f"F{row}", Kind.FUTURE, lot="1", tick="0.1", quote="USDT", settlement="USDT"),
@@ -54,7 +54,7 @@ def paid(row: int, lots: int) -> float:
 @pytest.mark.parametrize("kind", KERNELS, ids=lambda kind: kind.__module__)
 @settings(max_examples=12, deadline=None)
 @given(
-    st.lists(st.sampled_from((-10, -3, 0, 10)), min_size=6, max_size=6), st.integers(0, 5), st.sampled_from((-10, 4))
+    st.lists(st.sampled_from((-10, -3, 0, 10)), min_size=7, max_size=7), st.integers(0, 6), st.sampled_from((-10, 4))
 )
 def test_bybits_pool_is_the_slow_margin_and_a_fill_never_costs_more_than_was_reserved(
     kind: type, lots: list[int], row: int, ordered: int
@@ -79,7 +79,7 @@ def test_bybits_pool_is_the_slow_margin_and_a_fill_never_costs_more_than_was_res
 def test_bybits_pool_reserves_for_an_order_that_pairs_all_others_anew() -> None:
     for kind in KERNELS:
         kernel = (book := bybit(kind)).kernel
-        for index in range(1, 6):
+        for index in range(1, 7):
             count = 10 * (-1) ** index
             kernel.add_position(0, index, count)
             kernel.add_cash(0, book.currency_index["USDT"], paid(index, count))
