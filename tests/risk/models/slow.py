@@ -249,8 +249,9 @@ def span(markets: dict[str, Market], book: Sequence[Held], months: dict[str, flo
     credit = dict.fromkeys(markets, 0.0)
     if nets["BTC"] * nets["ETH"] < 0:
         pairs = min(abs(nets["BTC"]), abs(nets["ETH"]) / ratio)
-        credit["BTC"] = pairs / abs(nets["BTC"]) * rate * scans["BTC"]
-        credit["ETH"] = pairs * ratio / abs(nets["ETH"]) * rate * scans["ETH"]
+        for name, coins in (("BTC", pairs), ("ETH", pairs * ratio)):
+            by_future = coins * markets[name]["spot"] * 0.35
+            credit[name] = rate * min(coins / abs(nets[name]) * scans[name], by_future)
     total = 0.0
     for name, (inter_month, minimum, worth) in asked.items():
         total += max(0.0, max(scans[name] + inter_month - credit[name], minimum) - worth)

@@ -166,6 +166,21 @@ def test_spot_frees_no_scan_risk_and_is_no_month() -> None:
         assert hedged.initial == alone.initial > 0
 
 
+def test_a_speck_of_delta_frees_no_short_options() -> None:
+    at = 30 * 86_400.0
+    worth = slow.value(60_600.0, 60_000.0, at / slow.YEAR_S, 0.6, True)
+    what = {"kind": "option", "expiry_s": at, "strike": 60_000.0, "vol": 0.6, "mark": worth, "entry": None}
+    straddle = [
+        future(qty=-10.0, instrument=side, option_type=side, settlement="USD", **what) for side in ("call", "put")
+    ]
+    coins = -sum(slow.delta(market("BTC"), held) for held in straddle) - 1e-6
+    held = [*straddle, future(qty=coins)]
+    alone, hedged = (
+        margin(document("span", each, parameters=CREDITS)) for each in (held, [*held, future("ETH", 1e-5)])
+    )
+    assert hedged.initial == pytest.approx(alone.initial, rel=1e-6)
+
+
 @FEW
 @given(books("fpo", ("BTC", "ETH")))
 def test_deribit_in_dollars_over_units(book: list[Any]) -> None:
