@@ -384,7 +384,7 @@ class Executions:
             self._cancelled(order, executed_quantity(order), "not at the venue any more", now_ns)
 
     def _positions_reported(self, event: events.PositionsReported, now_ns: int) -> None:
-        self.pipeline.venue_books.positions_told(self.venue, event)
+        self.pipeline.venue_books.positions_told(self.venue, event, now_ns)
         if not event.is_complete:
             return
         # The whole of a currency at once: what an interrupted reconciliation has left is not to be compared with.

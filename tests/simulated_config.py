@@ -93,6 +93,8 @@ default_moves = [-0.1, 0.1]
 default_loss = 0.5
 at_venue = 0.1
 funding_rate = 0.0075
+[reconciliation]
+venue_interval_s = 1
 [market]
 mark_max_age_ms = 2000
 generation_interval_ms = 250

@@ -10,6 +10,7 @@ from fixtures.venues.core.contracts import decimal_of
 from gateway import records
 from gateway.corrections import status_after
 from gateway.journal import read
+from gateway.records.clearing import BreakOpened
 from gateway.records.settlements import FundingBooked, PositionsDelivered
 from gateway.recovery import replay
 from risk.instrument import UNITS_PER_WHOLE, Instrument, Side, decimal_from_units
@@ -58,6 +59,7 @@ def check(world: World) -> None:
         ("orders", no_order_unchecked),
         ("fills", fills_are_the_venues),
         ("venues", every_venue_has_what_we_have),
+        ("false breaks", no_book_was_said_to_differ),
         ("booked", has_what_the_venue_booked),
         ("profit", profit_is_the_sum_of_fills),
         ("holds", holds_are_what_works),
@@ -180,6 +182,20 @@ def has_the_same_bookings(world: World, wire: LaneWire, of_venue: list[records.A
         instrument = ledger.by_symbol.get(wire.link.symbols.house(listing.name))
         known = None if instrument is None else ledger.settlements.delivery_prices.get(instrument.index)
         assert known is None or Decimal(known) == price, f"{listing.name}: delivered at {price}, here at {known}"
+
+
+def no_book_was_said_to_differ(world: World, history: list[records.AnyRecord]) -> None:
+    """Compared each second, whatever was on its way or lost then: no book of a venue has differed.
+
+    But for what a venue has annulled: of that its support tells, and its stream of positions does not.
+    """
+    venues = {venue.name for venue in world.config.venue}
+    annulled: set[str] = set()
+    for record in history:
+        if isinstance(record, records.TradeBusted):
+            annulled.add(world.core.ledger.orders[record.order_id].instrument.symbol)
+        if isinstance(record, BreakOpened) and record.source in venues:
+            assert record.subject in annulled, f"{record} of a book that does not differ"
 
 
 def the_house_has_what_we_have(world: World, history: list[records.AnyRecord]) -> None:

@@ -25,9 +25,9 @@ from gateway.clearing.own_books import (
     positions_of,
     terms_of,
 )
+from gateway.clearing.venue_looks import Settled, VenueLooks
 from gateway.journal import JournalError
 from gateway.records.clearing import BreakChanged, BreakOpened, BreakResolved
-from gateway.settlements import awaited
 from risk.account import Account, AccountState
 from risk.breaks import Break
 from risk.reconciliation import (
@@ -80,6 +80,7 @@ class Reconciler:
         self._graces_ns = {one.name: one.trade_grace_s * NS_PER_S for one in config.fix.counterparty}
         self._windows_ns = {one.name: one.trade_window_s * NS_PER_S for one in config.fix.counterparty}
         self._looks: dict[str, Looks] = {}
+        self._venue_looks = VenueLooks(self._ledger, pipeline.reports.trades, pipeline.venue_books)
         # The last whole statement of each book: (source, account, topic) -> when.
         self.stated_ns: dict[tuple[str, str, Topic], int] = {}
         self._next_venues_ns = 0
@@ -125,13 +126,22 @@ class Reconciler:
         found = compare_trades(account.name, ours, known.values(), now_ns - grace_ns)
         return self._told(source, account.name, Topic.TRADES, found, now_ns)
 
-    def _told(self, source: str, account: str, topic: Topic, found: list[Difference], now_ns: int) -> bool:
+    def _told(
+        self,
+        source: str,
+        account: str,
+        topic: Topic,
+        found: list[Difference],
+        now_ns: int,
+        but: frozenset[str] = frozenset(),
+    ) -> bool:
+        """Take one look at a whole book; nothing is said of the subjects in `but`."""
         self.stated_ns[source, account, topic] = now_ns
         kinds = KINDS_OF[topic]
 
         def is_covered(key: Key) -> bool:
             of_source, kind, of_account, subject = key
-            if (of_source, of_account) != (source, account):
+            if (of_source, of_account) != (source, account) or subject in but:
                 return False
             return kind in kinds or (kind == Kind.STATEMENT and subject == topic)
 
@@ -208,24 +218,33 @@ class Reconciler:
         pipeline, wants_look = self._pipeline, False
         live = pipeline.market.live_venues
         for venue in self._venues:
-            theirs = pipeline.venue_books.positions(venue)
-            if theirs is not None and venue in live:
-                ours, told = house_positions(self._ledger, venue), dict(theirs)
-                for symbol in [one for one in ours.keys() | told.keys() if awaited(self._ledger, one, now_ns)]:
-                    ours.pop(symbol, None)
-                    told.pop(symbol, None)
-                found = compare_positions("", ours, told)
-                wants_look = self._told(venue, "", Topic.POSITIONS, found, now_ns) or wants_look
+            if venue not in live:
+                self._venue_looks.forget(venue)
+                continue
+            settled = self._venue_looks.positions(venue, self._known(venue, Kind.POSITION), now_ns)
+            if settled is not None:
+                wants_look = self._settled(venue, Topic.POSITIONS, settled, now_ns) or wants_look
         wallets = pipeline.venue_books.wallets(self._venues)
-        if self._compares_wallets and wallets is not None and live.issuperset(self._venues):
+        if not self._compares_wallets or wallets is None or not live.issuperset(self._venues):
+            self._venue_looks.forget(VENUES)
+        else:
             cash: dict[str, Decimal] = {}
             for account in self._ledger.accounts.values():
                 for currency, amount in cash_of(account).items():
                     cash[currency] = cash.get(currency, Decimal(0)) + amount
             theirs = {currency: amount for currency, amount in wallets.items() if amount}
             found = compare_balances("", cash, theirs, self._balances)
-            wants_look = self._told(VENUES, "", Topic.BALANCES, found, now_ns) or wants_look
+            settled = self._venue_looks.balances(VENUES, found, self._known(VENUES, Kind.BALANCE), now_ns)
+            wants_look = self._settled(VENUES, Topic.BALANCES, settled, now_ns) or wants_look
         return wants_look
+
+    def _known(self, source: str, kind: Kind) -> dict[str, tuple[str, Severity]]:
+        known = self._ledger.open_breaks.known().items()
+        return {key[3]: token for key, token in known if key[:3] == (source, kind.value, "")}
+
+    def _settled(self, source: str, topic: Topic, settled: Settled, now_ns: int) -> bool:
+        must_look_again = self._told(source, "", topic, settled.counted, now_ns, settled.open_subjects)
+        return must_look_again or bool(settled.open_subjects)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -240,8 +259,9 @@ class Reconciler:
             self._next_recheck_ns = now_ns + RECHECK_NS
             self._recheck(now_ns)
         if now_ns >= self._next_venues_ns:
-            self._next_venues_ns = now_ns + self._venue_interval_ns
-            self.compare_venues(now_ns)
+            wants_look = self.compare_venues(now_ns)
+            pause_ns = self._venue_looks.pause_ns() if wants_look else self._venue_interval_ns
+            self._next_venues_ns = now_ns + min(pause_ns, self._venue_interval_ns)
 
     # -- people --------------------------------------------------------------------------------------------------------
 
