@@ -16,7 +16,9 @@ from risk.models import matrix
 from risk.models.binance_portfolio import BinanceParameters
 from risk.models.bybit_portfolio import BybitParameters, hedged_days, vega_coins
 from risk.models.okx_portfolio import (
+    LARGE,
     OkxParameters,
+    class_of,
     depeg_charge,
     depeg_rate,
     gross_coins,
@@ -33,7 +35,8 @@ from risk.pool_terms import Fixed
 from risk.pricing import Floats, InstrumentMark
 
 USD: Final = "USD"
-LARGE: Final = ("BTC", "ETH")
+# Days that no two expiries are apart: a fill may pair anew all that lies between them, whatever one pair is capped at.
+ANY_SPAN: Final = 1e6
 NO_SHOCK: Final = (1e18, 0.0, 0.0)
 
 
@@ -88,7 +91,7 @@ class Okx(InUsd):
 
     def _of(self, underlying: str) -> OkxParameters:
         """Return an underlying's class; classes must agree in what the account as a whole is asked for."""
-        chosen = self._chosen or ("btc_eth" if underlying in LARGE else "others")
+        chosen = self._chosen or class_of(underlying)
         if chosen not in self._classes:
             self._classes[chosen] = parameters("okx_portfolio", OkxParameters, chosen)[0]
         first, p = next(iter(self._classes.values())), self._classes[chosen]
@@ -157,7 +160,7 @@ class Bybit(InUsd):
         self._chosen = parameter_set
         self._p, _ = parameters("bybit_portfolio", BybitParameters, parameter_set)
         self._moves = Moves.grid(self._p.moves, ("down", "same", "up"))
-        self.rates, self.most_days = self._p.rates, self._p.most_days
+        self.rates, self.most_days = self._p.rates, ANY_SPAN
         self.size = len(self._moves.vol) + 1
 
     def part(self, instrument: Instrument, mark: InstrumentMark) -> PoolPart:
@@ -168,7 +171,7 @@ class Bybit(InUsd):
         held, market, spot = lot.position, lot.portfolio, lot.spot
         is_option, is_spot = instrument.is_option, instrument.kind is Kind.SPOT
         delta = 0.0 if is_spot else delta_coins(market, held)
-        vega = vega_coins(market, held) if is_option else 0.0
+        vega = vega_coins(held) if is_option else 0.0
         is_future = not (is_option or is_spot)
         asked = p.im_factor * spot
         return PoolPart(

@@ -33,6 +33,7 @@ from gateway.recovery import replay
 from gateway.venues.status import state_of
 from protocols.fix.session import Limits
 from risk.collateral_ledger import TransferHappening
+from tests.simulated_stalls import Stalls
 from tests.simulated_wires import SYMBOLS as ELSEWHERE
 from tests.simulated_wires import LaneWire, config_text
 from tests.simulator import CREDENTIALS, MS, START_NS, SYMBOLS, World
@@ -166,6 +167,7 @@ class ScenarioWorld(World):
         self.approved, self.labels_at_venue = {}, set()
         self.crashes = 0
         self.venue_conn, self.is_welcome = None, False
+        self.stalls, self.lingering = Stalls("deribit", seed, is_on=False), set()
         self.wires = [LaneWire(self, kind) for kind in OTHERS]
         self.traders = [ScenarioClient(self, trader) for trader in self.scenario.account]
         self.clients = self.traders  # type: ignore[assignment]

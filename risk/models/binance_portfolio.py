@@ -8,6 +8,7 @@ The minimum is what keeps a debt whole: a negative X times a rate below one woul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -97,7 +98,7 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
             rate = p.loan_mmr_by_asset.get(name, p.loan_mmr)
             _add(components, f"loan {name}", owned.loan * rate * owned.price, p)
     equities = {name: asset_equity(amounts[name], owned.price, owned.rate) for name, owned in assets.items()}
-    open_loss = _open_loss(portfolio, components, p)
+    open_loss = _open_loss(portfolio, components, {name: owned.price for name, owned in assets.items()}, p)
     total, mm = sum(equities.values()) - open_loss, sum(c.maintenance for c in components.values())
     uni_mmr = total / mm if mm else None
     return MarginResult(
@@ -139,28 +140,52 @@ def _add(components: dict[str, Component], name: str, charge: float, p: BinanceP
     components[name] = Component(known.initial + charge * p.imr_factor, known.maintenance + charge)
 
 
-def _open_loss(portfolio: Portfolio, components: dict[str, Component], p: BinanceParameters) -> float:
+def _open_loss(
+    portfolio: Portfolio, components: dict[str, Component], prices: Mapping[str, float], p: BinanceParameters
+) -> float:
     """Return what working orders lose at once when they fill at their limits, and charge their margin as initial.
 
     That is what a contract may come to ask for beyond what it asks for now, all orders of one side filled: tiers grow
-    faster than size, so that orders by themselves would ask for less than their fills.
+    faster than size, so that orders by themselves would ask for less than their fills. In hedge mode each side grows
+    the leg of its own, and both may.
     """
     loss, sides = 0.0, dict[str, list[float]]()
     contracts: dict[str, Position] = {}
+
+    def price_of(held: Position) -> float:
+        asset = _margin_asset(held)
+        return prices[asset] if asset in prices else _price(portfolio, held, asset)
+
     for order in portfolio.orders:
         contract = contract_of(portfolio, order)
         held = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price)
-        loss += max(0.0, -held.profit(held.marked())) * _price(portfolio, held, _margin_asset(held))
+        loss += max(0.0, -held.profit(held.marked())) * price_of(held)
         contracts[order.instrument] = contract
         buys_sells = sides.setdefault(order.instrument, [0.0, 0.0])
         buys_sells[order.side == "sell"] += order.qty
     for name, (buys, sells) in sides.items():
         held = contracts[name]
-        now = sum(position.qty for position in portfolio.positions if position.instrument == name)
-        before, after = (
-            maintenance(msgspec.structs.replace(held, qty=qty), p)
-            for qty in (now, max(now + buys, now - sells, key=abs))
+        grown = sum(
+            max(0.0, _maintenance_of(held, after, p) - _maintenance_of(held, before, p))
+            for before, after in _growths(portfolio, held, buys, sells)
         )
-        charge = max(0.0, after - before) * _price(portfolio, held, _margin_asset(held)) * p.imr_factor
-        components[f"{name} orders"] = Component(charge, 0.0)
+        components[f"{name} orders"] = Component(grown * price_of(held) * p.imr_factor, 0.0)
     return loss
+
+
+def _growths(portfolio: Portfolio, contract: Position, buys: float, sells: float) -> list[tuple[float, float]]:
+    """Return the quantity of each leg of a contract now, and at its largest over fills."""
+    legs = {"both": 0.0, "long": 0.0, "short": 0.0}
+    is_hedged = contract.leg != "both"
+    for held in portfolio.positions:
+        if held.instrument == contract.instrument:
+            legs[held.leg] += held.qty
+            is_hedged = is_hedged or held.leg != "both"
+    if is_hedged:
+        return [(legs["long"], legs["long"] + buys), (legs["short"], legs["short"] - sells)]
+    now = legs["both"]
+    return [(now, max(now + buys, now - sells, key=abs))]
+
+
+def _maintenance_of(contract: Position, qty: float, p: BinanceParameters) -> float:
+    return maintenance(msgspec.structs.replace(contract, qty=qty), p)

@@ -9,14 +9,18 @@ so hedges are paired here from the nearest expiries on, which charges least dist
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from risk.models import assets, matrix
 from risk.models.parameters import parameters
 from risk.models.portfolio import SECONDS_A_DAY, Portfolio, Position, contract_of
-from risk.models.result import Component, MarginResult, Scenario
-from risk.models.valuation import Moves, VolShock, delta_coins, option_vega
+from risk.models.result import Component, MarginResult, Scenario, require
+from risk.models.valuation import Moves, VolShock, delta_coins, option_vol
+
+# The underlyings that the first parameter set is of.
+LARGE: Final = ("BTC", "ETH")
 
 
 class BybitParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +51,8 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     components: dict[str, Component] = {}
     ladder: tuple[Scenario, ...] = ()
     for name, positions in sorted(units.items()):
+        is_known = portfolio.parameter_set is not None or name in LARGE
+        require(is_known, "missing_parameters", f"{name}: no set is of this underlying, and none was chosen")
         profits = matrix.total_pnl(portfolio, positions, moves, p.vol_shock)
         worst = max(0.0, -float(profits.min()))
         filled = profits + matrix.losses_of_orders(portfolio, name, moves, p.vol_shock)
@@ -82,7 +88,7 @@ def contingencies(
     futures = [held for held in positions if held.kind in ("perpetual", "future")]
     short = max(0.0, -sum(held.notional_qty for held in options if held.is_call))
     short += max(0.0, -sum(held.notional_qty for held in options if not held.is_call))
-    vegas = _by_expiry([(held.expiry_s, vega_coins(portfolio, held)) for held in options])
+    vegas = _by_expiry([(held.expiry_s, vega_coins(held)) for held in options])
     deltas = _by_expiry([(held.expiry_s, delta_coins(portfolio, held)) for held in positions if held.kind != "spot"])
     stables: dict[str, float] = {}
     for held in positions:
@@ -102,27 +108,33 @@ def contingencies(
 
 
 def _orders(portfolio: Portfolio, name: str, positions: Sequence[Position], p: BybitParameters) -> float:
-    """Return the most that fills of orders add to the contingencies: each counts whole, at the longest hedge."""
+    """Return the most that fills of orders add to the contingencies: each counts whole, at the longest hedge.
+
+    That is the whole span, also where it is beyond `most_days`: a lot put between others pairs all of them anew, and
+    the distances of pairs that follow each other add up to it.
+    """
     orders, index, charge = matrix.filled_orders(portfolio, name), portfolio.underlying(name).spot, 0.0
     expiries = [held.expiry_s or 0.0 for held in (*positions, *orders) if held.kind != "spot"]
-    days = min((max(expiries, default=0.0) - min(expiries, default=0.0)) / SECONDS_A_DAY, p.most_days)
+    days = (max(expiries, default=0.0) - min(expiries, default=0.0)) / SECONDS_A_DAY
     for order in orders:
         if order.kind == "spot":
             continue
         delta = abs(delta_coins(portfolio, order))
         charge += delta * (p.stable_spread + days / 365.0 * p.basis)
         if order.kind == "option":
-            charge += abs(vega_coins(portfolio, order)) * days * p.vega_spread
+            charge += abs(vega_coins(order)) * days * p.vega_spread
             charge += max(0.0, -order.notional_qty) * p.short_option
         else:
             charge += delta * p.futures
     return charge * index
 
 
-def vega_coins(portfolio: Portfolio, held: Position) -> float:
-    """Return an option's vega in options: its share of the vega of one at the money is taken as its sign and size."""
-    vega = option_vega(portfolio, held)
-    return held.notional_qty if vega > 0 else 0.0
+def vega_coins(held: Position) -> float:
+    """Return an option's vega in options: each counts as one at the money, as long as it has time and volatility.
+
+    Not by its own vega, which is a difference of prices: far from the money its rounding would say what is hedged.
+    """
+    return held.notional_qty if held.years() > 0 and option_vol(held) > 0 else 0.0
 
 
 def _by_expiry(amounts: Sequence[tuple[float | None, float]]) -> list[tuple[float, float]]:

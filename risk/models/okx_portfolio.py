@@ -31,6 +31,8 @@ from risk.models.valuation import (
 from risk.pricing import black76_value
 
 UNCONFIRMED: Final = ("mr2", "mr3", "mr5", "mr9")
+# Underlyings of the class that asks least; without a parameter set all others have the one that asks most.
+LARGE: Final = ("BTC", "ETH")
 # The order in which hedges between stablecoin legs are taken.
 PAIRS: Final = (("USDT", "USD"), ("USDT", "USDC"), ("USDC", "USD"))
 
@@ -56,6 +58,11 @@ class OkxParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mr8_mmr: float
     mr8_imr: float
     rates: dict[str, float] = {}
+
+
+def class_of(underlying: str) -> str:
+    """Return the parameter set of an underlying where none is chosen: of one that is not known, the strictest."""
+    return "btc_eth" if underlying in LARGE else "others"
 
 
 class UnitMargin(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,14 +97,16 @@ def evaluate(portfolio: Portfolio) -> MarginResult:
     ladder: tuple[Scenario, ...] = ()
     details: dict[str, object] = {}
     for name, positions in sorted(units.items()):
-        unit, rungs = _unit(portfolio, name, positions, p, with_orders=False)
-        full = _unit(portfolio, name, positions, p, with_orders=True)[0] if portfolio.orders else unit
+        chosen = portfolio.parameter_set or class_of(name)
+        by, _ = parameters("okx_portfolio", OkxParameters, chosen, portfolio.parameters)
+        unit, rungs = _unit(portfolio, name, positions, by, with_orders=False)
+        full = _unit(portfolio, name, positions, by, with_orders=True)[0] if portfolio.orders else unit
         unit, full = (msgspec.structs.replace(u, **stated) for u in (unit, full))
-        components[name] = Component(p.imr_factor * unit.mmr, unit.mmr)
+        components[name] = Component(by.imr_factor * unit.mmr, unit.mmr)
         if portfolio.orders:
-            components[f"{name} orders"] = Component(p.imr_factor * max(0.0, full.mmr - unit.mmr), 0.0)
+            components[f"{name} orders"] = Component(by.imr_factor * max(0.0, full.mmr - unit.mmr), 0.0)
         ladder += rungs
-        details[name] = msgspec.to_builtins(unit) | {"mmr": unit.mmr, "imr": p.imr_factor * unit.mmr}
+        details[name] = msgspec.to_builtins(unit) | {"mmr": unit.mmr, "imr": by.imr_factor * unit.mmr}
     owed = assets.owed(portfolio)
     components |= matrix.order_component(portfolio)
     if owed:

@@ -101,6 +101,7 @@ def _provisions(
     spot = portfolio.underlying(name).spot
     perps = [held for held in positions if held.kind == "perpetual"]
     paid = sum(delta_coins(portfolio, held) for held in perps) * spot * p.funding_rate_8h
-    closed = sum(abs(delta_coins(portfolio, held)) for held in perps) * spot
-    closed += sum(abs(held.notional_qty) * spot for held in positions if held.kind in ("option", "future"))
+    futures = [held for held in positions if held.kind in ("perpetual", "future")]
+    closed = sum(abs(delta_coins(portfolio, held)) for held in futures) * spot
+    closed += sum(abs(held.notional_qty) * spot for held in positions if held.kind == "option")
     return max(0.0, paid), closed * p.fee

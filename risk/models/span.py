@@ -151,10 +151,17 @@ def _spreads(portfolio: Portfolio, positions: Sequence[Position]) -> float:
     """Return the deltas that one month hedges in another."""
     by_month: dict[float, float] = {}
     for held in positions:
+        if held.kind == "spot":  # it is no month of anything, and bears no scan risk that a spread could free
+            continue
         month = held.expiry_s or 0.0
         by_month[month] = by_month.get(month, 0.0) + delta_coins(portfolio, held)
     long = sum(delta for delta in by_month.values() if delta > 0)
     return min(long, -sum(delta for delta in by_month.values() if delta < 0))
+
+
+def _future_scan(name: str, p: SpanParameters) -> float:
+    """Return what a long or short future is asked for, as a share of its price."""
+    return p.price_scan.get(name, p.default_price_scan) * max(1.0, p.extreme_multiple * p.extreme_cover)
 
 
 def _credits(
@@ -162,9 +169,13 @@ def _credits(
 ) -> dict[str, float]:
     """Return credits by commodity: opposite deltas pair up in the tier's ratio, in the order the offsets are listed.
 
-    A paired delta frees its share of its commodity's scan risk times the offset's rate; never more than all of it.
+    A paired delta frees its share of its commodity's scan risk times the offset's rate; never more than all of it, nor
+    than a future of that delta is asked for: what short options ask for beside their delta is not offset by one.
     """
-    nets = {name: sum(delta_coins(portfolio, held) for held in positions) for name, positions in found.items()}
+    nets = {
+        name: sum(delta_coins(portfolio, held) for held in positions if held.kind != "spot")
+        for name, positions in found.items()
+    }
     left = dict(nets)
     freed: dict[str, float] = {}
     for first, of_first, second, of_second, rate in p.credits:
@@ -174,6 +185,7 @@ def _credits(
         pairs = min(abs(left[first]) / of_first, abs(left[second]) / of_second)
         for name, size in ((first, of_first), (second, of_second)):
             share = pairs * size / abs(nets[name])
-            freed[name] = freed.get(name, 0.0) + share * rate * scans[name]
+            of_futures = pairs * size * portfolio.underlying(name).spot * _future_scan(name, p)
+            freed[name] = freed.get(name, 0.0) + rate * min(share * scans[name], of_futures)
             left[name] -= pairs * size * (1 if left[name] > 0 else -1)
     return freed

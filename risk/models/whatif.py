@@ -53,7 +53,10 @@ def filled(portfolio: Portfolio, order: Order) -> Portfolio:
     """
     contract = contract_of(portfolio, order)
     mark = contract.mark if contract.mark is not None else order.price
-    fill = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price, mark=mark)
+    leg = contract.leg
+    if leg != "both" or any(order.is_in(held) and held.leg != "both" for held in portfolio.positions):
+        leg = "long" if order.side == "buy" else "short"  # in hedge mode an order opens a leg of its own side
+    fill = msgspec.structs.replace(contract, qty=order.signed_qty, entry=order.price, mark=mark, leg=leg)
     cash, collateral = portfolio.cash, portfolio.collateral
     if contract.kind in ("option", "spot"):
         premium = fill.notional_qty * order.price
@@ -65,8 +68,8 @@ def filled(portfolio: Portfolio, order: Order) -> Portfolio:
             collateral = (*collateral[:at], paid, *collateral[at + 1 :])
     positions, is_placed = [], False
     for held in portfolio.positions:
-        fits = held.leg == "both" or (held.leg == "long") == (order.side == "buy")
-        if held.instrument == order.instrument and held.venue == contract.venue and fits and not is_placed:
+        is_same = held.instrument == order.instrument and held.venue == contract.venue
+        if is_same and held.leg == leg and not is_placed:
             held, is_placed = merged(held, fill), True
         positions.append(held)
     if not is_placed:

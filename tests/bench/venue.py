@@ -107,6 +107,7 @@ def result_of(method: str, params: dict[str, Any], options: Sequence[str] = ()) 
         "private/enable_cancel_on_disconnect": "ok",
         "public/get_instruments": [instrument(params.get("currency", "BTC"))],
         "private/get_user_trades_by_currency": {"trades": [], "has_more": False},
+        "private/get_transaction_log": {"logs": [], "continuation": None},
         "private/get_open_orders": [],
         "private/get_positions": [],
         _LAST_QUESTION: {"summaries": []},

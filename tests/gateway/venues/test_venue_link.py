@@ -384,6 +384,6 @@ def test_what_the_venue_liquidates_is_a_break_for_each_trade_and_no_fill_of_ours
         until(world, lambda: len(world.core.ledger.breaks) >= len(trades) and not resting.is_working)
         texts = [found.text for found in world.core.ledger.breaks]
         assert trades and all(any(trade.trade_id in text for text in texts) for trade in trades)
-        assert all("is not ours" in text for text in texts)
+        assert all("the venue has liquidated our account" in text for text in texts)
         assert world.core.ledger.venue_lots("deribit") == before and world.core.monitor.fills == fills
         assert resting.status is OrdStatus.CANCELED
