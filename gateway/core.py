@@ -144,9 +144,8 @@ class Core:
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `tick` has something to do: for a session, an order, a hold, a book, or a list that was interrupted."""
+        """When `tick` has something to do: for a session, an order or a hold, or a list that was interrupted."""
         times = (
-            self.reconciler.deadline_ns,
             self.controls.deadline_ns,
             self.ledger.expiries.deadline_ns,
             self.hooks.deadline_ns,

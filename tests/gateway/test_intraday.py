@@ -93,7 +93,7 @@ def test_a_fill_is_looked_at_in_the_next_turn_not_on_the_order_path(tmp_path: Pa
         desk.rig.pipeline.touched_accounts.clear()
         desk.buy(200)
         assert not desk.rig.of_type(MarginStateMoved)
-        assert desk.rig.core.intraday.deadline_ns == 0 and len(desk.rig.history()) > records_before
+        assert desk.rig.core.deadline_ns == 0 and len(desk.rig.history()) > records_before
         desk.wait(0.02)
         assert desk.rig.core.intraday.deadline_ns is None
         desk.rig.mark(BTC, 57_000)

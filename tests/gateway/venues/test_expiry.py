@@ -37,7 +37,7 @@ def test_a_gtd_order_expires(tmp_path: Path) -> None:
         rig.hear(accepted(order))
         (report,) = desk.pump()
         assert shown([report], 59, 126) == [("8", "6", moment(10 * SECOND))]
-        assert rig.ledger.expiries.deadline_ns == START_NS + 10 * SECOND
+        assert rig.core.deadline_ns == START_NS + 10 * SECOND
         rig.core.tick(START_NS + 10 * SECOND - 1)
         assert rig.link.cancelled == []
         rig.core.tick(START_NS + 10 * SECOND)
@@ -48,7 +48,7 @@ def test_a_gtd_order_expires(tmp_path: Path) -> None:
         (report,) = desk.pump()
         assert shown([report], 150, 39, 11, 151) == [("8", "C", "C", "o", "0")]
         rig.core.tick(START_NS + 20 * SECOND)
-        assert rig.ledger.expiries.deadline_ns is None and len(rig.link.cancelled) == 1
+        assert rig.core.deadline_ns is None and len(rig.link.cancelled) == 1
         rig.check_holds()
         rig.check_replay()
 
@@ -88,7 +88,7 @@ def test_expiry_date_is_the_end_of_its_utc_day(tmp_path: Path) -> None:
         day = moment(0)[:8]
         assert desk.send("D", *_gtd("o", (432, day))) == []
         midnight = START_NS // DAY * DAY + DAY
-        assert rig.ledger.expiries.deadline_ns == midnight
+        assert rig.core.deadline_ns == midnight
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_an_end_survives_a_restart_and_a_lost_cancel(tmp_path: Path) -> None:
         desk.send("D", *_gtd("o", (126, moment(10 * SECOND))))
         rig.hear(accepted(rig.only_order()))
         again = rig.restart(now_ns=START_NS + 5 * SECOND)
-        assert again.ledger.expiries.deadline_ns == START_NS + 10 * SECOND
+        assert again.core.deadline_ns == START_NS + 10 * SECOND
         again.core.tick(START_NS + 12 * SECOND)
         order = again.only_order()
         assert again.link.cancelled == [order.order_id]
@@ -155,7 +155,7 @@ def test_a_replace_may_move_the_end(tmp_path: Path) -> None:
         rig.hear(replaced(order, 100, 59_000))
         assert order.terms is not None and order.terms.expire_ns == START_NS + 60 * SECOND
         rig.core.tick(START_NS + 10 * SECOND)
-        assert rig.link.cancelled == [] and rig.ledger.expiries.deadline_ns == START_NS + 60 * SECOND
+        assert rig.link.cancelled == [] and rig.core.deadline_ns == START_NS + 60 * SECOND
         # One that does not speak of it keeps it.
         desk.replace("r", price=58_000, tif=None, cl_ord_id="r2")
         rig.hear(replaced(order, 100, 58_000))
