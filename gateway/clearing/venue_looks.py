@@ -29,8 +29,8 @@ NS_PER_MS: Final = 1_000_000
 PAUSES_NS: Final = tuple(pause_ms * NS_PER_MS for pause_ms in (1_000, 1_100, 1_300, 900, 1_200))
 # As of statements of counterparties: what never rests is compared all the same.
 PUT_OFF_AT_MOST: Final = 5
-# What differs and has not moved for so long is no fill on its way.
-STILL_NS: Final = 3_000 * NS_PER_MS
+# What differs and has not moved for so long is no fill on its way, nor a stream that is late as in a storm.
+STILL_NS: Final = 10_000 * NS_PER_MS
 # Fills of so long, at least, are asked for a pause between them: one that a look cuts in two is still whole.
 LOOKED_BACK_NS: Final = 5_000 * NS_PER_MS
 _NOTHING: Final = Decimal(0)

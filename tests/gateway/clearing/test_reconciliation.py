@@ -336,7 +336,8 @@ def test_wallets_are_compared_where_that_is_wanted(tmp_path: Path) -> None:
         balances = [("BTC", "2"), ("ETH", "29"), ("USDC", "101000")]
         told = tuple(events.BalanceState(currency, Decimal(amount), None) for currency, amount in balances)
         rig.hear(events.BalancesReported(told, True), events.ReconcileFinished())
-        for _ in range(3):
+        for _ in range(6):
+            assert not rig.ledger.open_breaks.open
             rig.core.tick(rig.now_ns)
             rig.now_ns += 2 * SECOND
         (found,) = rig.ledger.open_breaks.open.values()

@@ -153,13 +153,14 @@ def test_a_difference_that_rests_counts_in_seconds_and_a_late_stream_does_not(ri
     venue.fill(True)
     venue.run(9.5 + (STILL_NS - SECOND) / SECOND)
     venue.tell(100)
-    venue.run(19.5)
+    rests_s = 10.5 + STILL_NS / SECOND
+    venue.run(rests_s - 1)
     assert venue.found == []
     venue.tell(100)
-    venue.run(26)
+    venue.run(rests_s + STILL_NS / SECOND + 2.5)
     assert [one.delta for one in venue.found] == ["100"]
     venue.tell(-100)
-    venue.run(45)
+    venue.run(rests_s + STILL_NS / SECOND + 22)
     assert not rig.ledger.open_breaks.open, "gone again: two looks have said so"
     assert rig.ledger.accounts["alpha"].state is AccountState.REDUCING
     rig.check_replay()
