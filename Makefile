@@ -36,7 +36,7 @@ demo: install
 # `python -m tests.simulator` runs 200 of the one kind, and more of both are these variables. One process more than there
 # are cores, since many tests wait for a socket. Modules are compiled once, for all of these processes.
 test: install
-	PYTHONDONTWRITEBYTECODE= MARGINGATE_PASS=compiled MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-40} \
+	PYTHONDONTWRITEBYTECODE= MARGINGATE_PASS=compiled MARGINGATE_SEEDS=$${MARGINGATE_SEEDS:-24} \
 		MARGINGATE_FOUR_VENUE_SEEDS=$${MARGINGATE_FOUR_VENUE_SEEDS:-4} \
 		$(BIN)/python -m pytest -q -n 3 --dist worksteal $(ARGS)
 	PYTHONDONTWRITEBYTECODE= MARGINGATE_PASS=plain MARGINGATE_PURE=1 \

@@ -131,7 +131,7 @@ def test_the_command_prints_a_table_or_json_and_says_what_is_wrong(tmp_path: Pat
 @pytest.mark.parametrize("day", ["2020-03-12", "2022-11-09", "2025-10-10"])
 def test_fault_45_recorded_days(day: str) -> None:
     """Fault 45: no crash, every breach acted on, every decision in the journal, which gives the same state again."""
-    result = run_day(RECORDED, day, 20, 1, 40)
+    result = run_day(RECORDED, day, 20, 1, 80)
     held = {claim: is_so for claim, is_so in result["claims"].items() if not claim.startswith("first action")}
     assert all(held.values()), held
     assert result["calls"] and result["breaches"]
