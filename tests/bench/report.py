@@ -126,7 +126,8 @@ def _print_wire(kind: str, wire: dict[str, Any], console: Console) -> None:
         bound = budget.compiled if kind == "compiled" else budget.plain
         quiet = rate.get("quiet_per_s", 0.0)
         when_quiet = (f"{quiet:,.0f}" if quiet else "", f"{rate.get('quiet_rounds', '')}")
-        cells = (f"{rate['per_s']:,.0f}", *when_quiet, f"{rate['best']:,.0f}", f"{rate['cpu_us']:,.2f}")
+        cpu = f"{rate['cpu_us']:,.2f}" if rate["cpu_us"] else ""
+        cells = (f"{rate['per_s']:,.0f}", *when_quiet, f"{rate['best']:,.0f}", cpu)
         table.add_row(budget.name, *cells, _bound(quiet or rate["per_s"], bound, is_least=True))
     console.print(table)
     console.print(
