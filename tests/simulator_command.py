@@ -36,7 +36,7 @@ def judged(job: tuple[int, tuple[str, ...], bool]) -> Verdict:
         world = run_seed(seed, others=others, expires=expires)
     except Exception as error:  # whatever it is, it is a finding, and the other seeds are run all the same
         return Verdict(seed, f"{type(error).__name__}: {error}"[:600], 0, 0, 0, 0)
-    committed = sum(sum(wire.faults.committed.values()) for wire in world.wires)
+    committed = sum(sum(one.faults.committed.values()) for one in (world, *world.wires))
     trades = len(world.venue.trades("margingate")) + sum(len(wire.account.trades) for wire in world.wires)
     return Verdict(seed, "", trades, len(world.approved), world.crashes, committed)
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the seeds; tell each that failed; return the exit code."""
     parser = argparse.ArgumentParser(prog="tests.simulator", description=__doc__)
     parser.add_argument("--venues", choices=("deribit", "all"), default="deribit")
-    parser.add_argument("--seeds", default="0-99", help="FIRST-LAST, or one")
+    parser.add_argument("--seeds", default="0-199", help="FIRST-LAST, or one")
     parser.add_argument("--expiry", action="store_true", help="funding is paid and futures end")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     arguments = parser.parse_args(argv)
